@@ -1,0 +1,331 @@
+"""Every file that charlm writes: its name, its fingerprint, and how it is written.
+
+A file appears under its name only when it is whole: it is written to a temporary name in the same folder, synced, and
+renamed. No module but this one spells a file name of the workspace.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from charlm.errors import ConfigError, CorpusError, RunError
+
+SPLITS = ("train", "valid", "test")
+DIRECTIONS = ("forward", "backward")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_TEMPORARY_PREFIX = ".tmp-"
+
+
+@dataclass(frozen=True)
+class CorpusFiles:
+    """Where the parts of one prepared corpus lie."""
+
+    root: Path
+
+    @property
+    def name(self) -> str:
+        return self.root.name
+
+    @property
+    def manifest(self) -> Path:
+        return self.root / "corpus.json"
+
+    @property
+    def train_dir(self) -> Path:
+        return self.root / "train"
+
+    @property
+    def valid(self) -> Path:
+        return self.root / "valid.txt"
+
+    @property
+    def test(self) -> Path:
+        return self.root / "test.txt"
+
+    def shard(self, number: int) -> Path:
+        """The train split file `number`, counted from 1."""
+        return self.train_dir / f"train_split_{number:04d}"
+
+    def shards(self) -> list[Path]:
+        """All train split files, in the order of their numbers."""
+        return sorted(self.train_dir.glob("train_split_*"), key=lambda path: (len(path.name), path.name))
+
+    @property
+    def counts_dir(self) -> Path:
+        return self.root / "counts"
+
+    def counts(self, shard_name: str) -> Path:
+        return self.counts_dir / f"{shard_name}.parquet"
+
+    @property
+    def total_counts(self) -> Path:
+        return self.counts_dir / "total.parquet"
+
+    @property
+    def dictionary_dir(self) -> Path:
+        return self.root / "dictionary"
+
+    @property
+    def dictionary(self) -> Path:
+        return self.dictionary_dir / "dictionary.json"
+
+    @property
+    def char_mappings(self) -> Path:
+        return self.dictionary_dir / "char_mappings"
+
+    @property
+    def characters_tsv(self) -> Path:
+        return self.dictionary_dir / "characters.tsv"
+
+    @property
+    def coverage_plot(self) -> Path:
+        return self.dictionary_dir / "coverage.png"
+
+    @property
+    def encoded_root(self) -> Path:
+        return self.root / "encoded"
+
+    def encoded(self, fingerprint: str, split_name: str) -> Path:
+        """The encoded form of `train_split_0001`, `valid` or `test` under one dictionary fingerprint."""
+        return self.encoded_root / fingerprint / f"{split_name}.arrow"
+
+    @property
+    def lock(self) -> Path:
+        return self.root / ".lock"
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """Where the parts of one training run lie."""
+
+    root: Path
+
+    @property
+    def name(self) -> str:
+        return self.root.name
+
+    @property
+    def manifest(self) -> Path:
+        return self.root / "run.json"
+
+    @property
+    def best_lm(self) -> Path:
+        return self.root / "best-lm.pt"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.root / "checkpoint.pt"
+
+    @property
+    def loss_tsv(self) -> Path:
+        return self.root / "loss.tsv"
+
+    @property
+    def training_log(self) -> Path:
+        return self.root / "training.log"
+
+    @property
+    def journal(self) -> Path:
+        return self.root / "journal.jsonl"
+
+    @property
+    def training_curve(self) -> Path:
+        return self.root / "training-curve.png"
+
+    @property
+    def tracking(self) -> Path:
+        """What the tracker already has of this run's journal."""
+        return self.root / "tracking.json"
+
+    @property
+    def lock(self) -> Path:
+        return self.root / ".lock"
+
+
+@dataclass(frozen=True)
+class BundleFiles:
+    """Where the parts of a bundle lie: what the registry holds, both directions or the one that was trained."""
+
+    root: Path
+
+    @property
+    def manifest(self) -> Path:
+        return self.root / "bundle.json"
+
+    @property
+    def dictionary(self) -> Path:
+        return self.root / "dictionary.json"
+
+    def direction_dir(self, direction: str) -> Path:
+        return self.root / direction
+
+    def model(self, direction: str) -> Path:
+        return self.root / direction / "model.safetensors"
+
+    def config(self, direction: str) -> Path:
+        return self.root / direction / "config.json"
+
+    def best_lm(self, direction: str) -> Path:
+        return self.root / direction / "best-lm.pt"
+
+    def directions(self) -> list[str]:
+        return [direction for direction in DIRECTIONS if self.config(direction).is_file()]
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The one folder that holds everything a run leaves."""
+
+    root: Path
+
+    def corpus(self, name: str) -> CorpusFiles:
+        return CorpusFiles(self.root / "corpora" / check_name(name))
+
+    def prepared_corpus(self, name: str) -> CorpusFiles:
+        """The corpus `name`; raises CorpusError when it has not been prepared."""
+        corpus = self.corpus(name)
+        if not corpus.manifest.is_file():
+            known = sorted(path.parent.name for path in (self.root / "corpora").glob("*/corpus.json"))
+            hint = f"prepared ones: {', '.join(known)}" if known else f"run `charlm prepare RAW --name {name}` first"
+            raise CorpusError(f"no corpus named {name!r} in {self.root}; {hint}")
+        return corpus
+
+    @property
+    def runs_dir(self) -> Path:
+        return self.root / "runs"
+
+    def run(self, name: str) -> RunFiles:
+        return RunFiles(self.runs_dir / name)
+
+    @property
+    def mlflow_db(self) -> Path:
+        return self.root / "mlflow.db"
+
+    @property
+    def mlflow_artifacts_dir(self) -> Path:
+        return self.root / "mlartifacts"
+
+    @property
+    def prefect_home(self) -> Path:
+        return self.root / ".prefect"
+
+
+def check_name(name: str) -> str:
+    """`name` when it can be a folder and a registered model; raises ConfigError otherwise."""
+    if not _NAME.fullmatch(name) or len(name) > 100:
+        raise ConfigError(f"a corpus name is up to 100 of the characters A-Z a-z 0-9 . _ -, got {name!r}")
+    return name
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[IO[bytes]]:
+    """A binary file that takes the name `path` when the block ends well, and vanishes when it does not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary_name(path)
+    try:
+        with temporary.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """A folder that takes the name `path` when the block ends well; an old one of that name gives way to it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary_name(path)
+    try:
+        temporary.mkdir()
+        yield temporary
+        if path.exists():
+            old = _temporary_name(path)
+            path.replace(old)
+            temporary.replace(path)
+            shutil.rmtree(old)
+        else:
+            temporary.replace(path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    sync_folder(path.parent)
+
+
+def _temporary_name(path: Path) -> Path:
+    return path.with_name(f"{_TEMPORARY_PREFIX}{path.name}-{uuid.uuid4().hex[:12]}")
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Delete what writers that were killed have left in `folder`; call it only under the folder's lock."""
+    for path in folder.glob(f"{_TEMPORARY_PREFIX}*"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in `folder` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_text(path: Path, text: str) -> None:
+    with atomic_write(path) as file:
+        file.write(text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON for eyes and machines: indented, keys in the order given, one newline at the end."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The JSON in `path`; raises CorpusError naming the file and the line when it is damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CorpusError(f"{path} is damaged ({error}); delete it to have it made anew") from error
+
+
+@contextmanager
+def exclusive_lock(path: Path, *, busy: str) -> Iterator[None]:
+    """Hold `path` alone for the block; raises RunError with the text `busy` when another process holds it.
+
+    The kernel frees the lock when the process ends, however it ends.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunError(busy) from None
+        yield
+
+
+def fingerprint(value: Any) -> str:
+    """16 hexadecimal digits that stand for a JSON value; equal values have equal fingerprints."""
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

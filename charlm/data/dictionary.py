@@ -1,0 +1,231 @@
+"""Dictionary: the two-way map between items (characters, bytes or labels) and ids.
+
+Reads  dictionary.json          (our own format)
+Reads  char_mappings            (Flair's pickle of plain containers; nothing in it is executed)
+Writes both.
+
+The attributes and method names are Flair's, so that programs written for it run here.
+"""
+
+import io
+import json
+import os
+import pickle
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from charlm.artifacts import atomic_write, fingerprint, write_json
+from charlm.config import Unit
+from charlm.errors import DictionaryError
+
+UNK = b"<unk>"
+_FORMAT = "charlm.dictionary/1"
+
+
+class Dictionary:
+    """Items with consecutive ids; id 0 is `<unk>` unless `add_unk` is false.
+
+    Attributes:
+        idx2item: item of each id, as UTF-8 bytes (a single raw byte each where `unit` is `byte`).
+        item2idx: id of each item.
+        unit: what an item is when the dictionary encodes text.
+    """
+
+    def __init__(self, add_unk: bool = True, *, unit: Unit = "char") -> None:
+        self.idx2item: list[bytes] = []
+        self.item2idx: dict[bytes, int] = {}
+        self.add_unk = add_unk
+        self.unit: Unit = unit
+        if add_unk:
+            self.add_item(UNK)
+
+    @classmethod
+    def from_items(cls, items: Iterable[str | bytes], *, unit: Unit = "char") -> Self:
+        """`<unk>` followed by `items` in their order."""
+        dictionary = cls(unit=unit)
+        for item in items:
+            dictionary.add_item(item)
+        return dictionary
+
+    def add_item(self, item: str | bytes) -> int:
+        """The id of `item`, which is added at the end when it is new."""
+        key = item.encode() if isinstance(item, str) else item
+        if key not in self.item2idx:
+            self.item2idx[key] = len(self.idx2item)
+            self.idx2item.append(key)
+        return self.item2idx[key]
+
+    def get_idx_for_item(self, item: str | bytes) -> int:
+        """The id of `item`; 0 for an unknown one where the dictionary has `<unk>`, DictionaryError otherwise."""
+        key = item.encode() if isinstance(item, str) else item
+        if key in self.item2idx:
+            return self.item2idx[key]
+        if self.add_unk:
+            return 0
+        raise DictionaryError(f"{key.decode(errors='replace')!r} is not in the dictionary: {self}")
+
+    def get_idx_for_items(self, items: Iterable[str | bytes]) -> list[int]:
+        return [self.get_idx_for_item(item) for item in items]
+
+    def get_item_for_index(self, idx: int) -> str:
+        """The item of an id as text (a byte unit as the character of that code)."""
+        return self.idx2item[idx].decode("latin-1" if self.unit == "byte" and idx > 0 else "utf-8")
+
+    def get_items(self) -> list[str]:
+        return [self.get_item_for_index(idx) for idx in range(len(self))]
+
+    def __len__(self) -> int:
+        return len(self.idx2item)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Dictionary):
+            return NotImplemented
+        return self.idx2item == other.idx2item and self.unit == other.unit
+
+    __hash__ = None  # type: ignore[assignment]  # it can still grow
+
+    def __repr__(self) -> str:
+        shown = ", ".join(self.get_items()[:50])
+        return f"Dictionary with {len(self)} items: {shown}{', …' if len(self) > 50 else ''}"
+
+    # ---- text to ids -------------------------------------------------------------------------------------------
+
+    @property
+    def id_type(self) -> np.dtype[Any]:
+        """The smallest unsigned integer that holds every id."""
+        return np.min_scalar_type(max(len(self) - 1, 0))
+
+    def id_table(self) -> np.ndarray:
+        """Id of every code point (or byte) up to the highest known one, and a last entry 0 for all above.
+
+        `np.take(table, code_points, mode="clip")` encodes a text.
+        """
+        known = {ord(text): idx for idx, text in enumerate(self.get_items()) if len(text) == 1}
+        table = np.zeros(max(known, default=0) + 2, dtype=self.id_type)
+        for code_point, idx in known.items():
+            table[code_point] = idx
+        return table
+
+    def encode(self, text: str) -> np.ndarray:
+        """The ids of `text`, one a unit, in the dictionary's smallest integer type."""
+        if self.unit == "byte":
+            units = np.frombuffer(text.encode(), dtype=np.uint8)
+        else:
+            units = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+        return np.take(self.id_table(), units, mode="clip")
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of `ids`; `<unk>` and broken byte sequences become U+FFFD."""
+        if self.unit == "byte":
+            return b"".join(b"\xff" if idx == 0 else self.idx2item[idx] for idx in ids).decode(errors="replace")
+        return "".join("\N{REPLACEMENT CHARACTER}" if idx == 0 else self.get_item_for_index(idx) for idx in ids)
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(self.to_json())
+
+    # ---- files -------------------------------------------------------------------------------------------------
+
+    def to_json(self) -> dict[str, Any]:
+        return {"format": _FORMAT, "unit": self.unit, "add_unk": self.add_unk, "items": self.get_items()}
+
+    @classmethod
+    def from_json(cls, value: Any) -> Self:
+        """The dictionary in a value read from JSON; raises DictionaryError when it is not one."""
+        if not isinstance(value, dict) or value.get("format") != _FORMAT:
+            raise DictionaryError(f"this is not a dictionary: it has no format {_FORMAT!r}")
+        items, unit, add_unk = value.get("items"), value.get("unit"), value.get("add_unk", True)
+        if not isinstance(items, list) or not all(isinstance(item, str) for item in items) or unit not in ("char", "byte"):
+            raise DictionaryError("the dictionary has no list of items, or an unknown unit")
+        dictionary = cls(add_unk=False, unit=unit)
+        dictionary.add_unk = bool(add_unk)
+        for idx, item in enumerate(items):
+            dictionary.add_item(item.encode("latin-1" if unit == "byte" and idx > 0 else "utf-8"))
+        if len(dictionary) != len(items):
+            raise DictionaryError("an item stands twice in the dictionary")
+        return dictionary
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write `dictionary.json`, or Flair's pickle `char_mappings` where the name does not end in `.json`."""
+        path = Path(path)
+        if path.suffix == ".json":
+            write_json(path, self.to_json())
+            return
+        with atomic_write(path) as file:
+            pickle.dump({"idx2item": self.idx2item, "item2idx": self.item2idx}, file, protocol=4)
+
+    @classmethod
+    def load_from_file(cls, path: str | os.PathLike[str]) -> Self:
+        """The dictionary in `dictionary.json` or in Flair's pickle, whose items may be `bytes` or `str`.
+
+        Raises DictionaryError when the file is missing, damaged, or would need anything executed to be read.
+        """
+        path = Path(path)
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise DictionaryError(f"cannot read the dictionary {path}: {error.strerror}") from error
+        try:
+            if content.lstrip()[:1] == b"{":
+                return cls.from_json(json.loads(content))
+            mappings = PlainUnpickler(io.BytesIO(content)).load()
+            return cls._from_mappings(mappings)
+        except DictionaryError as error:
+            raise DictionaryError(f"{path} is not a dictionary we trust: {error}") from error
+        except Exception as error:  # damaged pickles raise almost anything
+            raise DictionaryError(f"{path} is not a dictionary: {error or type(error).__name__}") from error
+
+    @classmethod
+    def _from_mappings(cls, mappings: Any) -> Self:
+        items = mappings.get("idx2item") if isinstance(mappings, dict) else None
+        if not isinstance(items, list) or not items:
+            raise DictionaryError("it holds no list `idx2item`")
+        if not all(isinstance(item, str | bytes) for item in items):
+            raise DictionaryError("its items are not text")
+        dictionary = cls(add_unk=False)
+        for item in items:
+            dictionary.add_item(item)
+        if len(dictionary) != len(items):
+            raise DictionaryError("an item stands twice in it")
+        dictionary.add_unk = dictionary.idx2item[0] == UNK
+        return dictionary
+
+    @classmethod
+    def load(cls, name: str) -> Self:
+        """The default set `"chars"`, or the dictionary file `name` (a path, or a file in CHARLM_CACHE)."""
+        if name == "chars":
+            return cls.from_items(_default_characters())
+        cache = Path(os.environ.get("CHARLM_CACHE", Path.home() / ".charlm"))
+        for path in (Path(name), cache / name, cache / "dictionaries" / name):
+            if path.is_file():
+                return cls.load_from_file(path)
+        raise DictionaryError(f'no dictionary {name!r}: load "chars", give a path, or put the file in {cache} (CHARLM_CACHE)')
+
+
+class PlainUnpickler(pickle.Unpickler):
+    """Reads pickles of plain containers, text and numbers; refuses every name that would be imported."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("_codecs", "encode"):  # how protocol 2 writes bytes
+            return _encode_latin1
+        raise DictionaryError(f"it asks to import {module}.{name}, which is refused")
+
+    def persistent_load(self, pid: Any) -> Any:
+        raise DictionaryError("it points outside itself, which is refused")
+
+
+def _encode_latin1(text: str, encoding: str) -> bytes:
+    if encoding != "latin1" or not isinstance(text, str):
+        raise DictionaryError(f"it encodes text as {encoding!r}, which is refused")
+    return text.encode("latin-1")
+
+
+def _default_characters() -> list[str]:
+    """Newline, space, and the printable characters of European scripts and typography, most common blocks first."""
+    blocks = [(0x21, 0x7F), (0xA1, 0x180), (0x391, 0x3CA), (0x410, 0x450), (0x2010, 0x2028), (0x20A0, 0x20C0)]
+    characters = ["\n", " ", "\t", "\N{NO-BREAK SPACE}"]
+    characters += [chr(code) for start, end in blocks for code in range(start, end) if chr(code).isprintable()]
+    return characters

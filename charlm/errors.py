@@ -1,0 +1,37 @@
+"""The mistakes that a user can mend.
+
+Every error here carries one line: what was found, where, and what to do. The command line prints that line and ends
+with exit code 2; anything else that is raised is a fault of ours.
+"""
+
+
+class CharLMError(Exception):
+    """Something that the user can mend; its text is one line."""
+
+
+class ConfigError(CharLMError):
+    """A setting has a value that makes no sense, or does not exist."""
+
+
+class SourceError(CharLMError):
+    """Raw text is missing, unreadable, or not what its name says."""
+
+
+class CorpusError(CharLMError):
+    """A prepared corpus is missing, too small, or prepared with other settings."""
+
+
+class DictionaryError(CharLMError):
+    """A dictionary file is missing, damaged, or not to be trusted."""
+
+
+class ModelFileError(CharLMError):
+    """A model file is missing, damaged, or not to be trusted."""
+
+
+class RunError(CharLMError):
+    """A training run is missing, in use, or cannot go on."""
+
+
+class RegistryError(CharLMError):
+    """The model registry has no such model, version or alias."""
