@@ -59,6 +59,15 @@ class CorpusFiles:
         """All train split files, in the order of their numbers."""
         return sorted(self.train_dir.glob("train_split_*"), key=lambda path: (len(path.name), path.name))
 
+    def document_keys(self, revision: int) -> Path:
+        """The hashes of the documents that a revision brought, so that later text can be compared with them."""
+        return self.root / "documents" / f"revision_{revision:04d}.keys"
+
+    @property
+    def staging_dir(self) -> Path:
+        """What a revision writes before it is whole; a run that was killed continues from here."""
+        return self.root / ".staging"
+
     @property
     def counts_dir(self) -> Path:
         return self.root / "counts"
@@ -164,6 +173,10 @@ class BundleFiles:
     @property
     def dictionary(self) -> Path:
         return self.root / "dictionary.json"
+
+    @property
+    def card(self) -> Path:
+        return self.root / "README.md"
 
     def direction_dir(self, direction: str) -> Path:
         return self.root / direction
