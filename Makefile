@@ -1,0 +1,65 @@
+# Everything a person or the gate runs. `make help` lists it.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+FLAIR_VENV := .venv-flair
+CONSTRAINTS := constraints.txt
+# Two test processes share the cores, so each computes with one thread.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-fast test-slow test-flair lint types format bench clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+install: $(VENV)/installed ## make or refresh .venv; does nothing when the pins have not changed
+
+$(VENV)/installed: pyproject.toml $(CONSTRAINTS)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "charlm needs Python 3.11 or later, found " + sys.version)'
+	@echo "installing into $(VENV) (about 2 GB with the CPU build of torch, one to three minutes) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e '.[dev]'
+	@touch $@
+
+demo: install ## the whole pipeline on real text that every machine has, to a registered model
+	@$(BIN)/python -m flows.demo
+
+test: install ## the whole test suite, without long fault tests
+	$(PYTEST) -m "not slow and not flair"
+
+test-fast: install ## tests that start no server, within minutes
+	$(PYTEST) -m "not slow and not flair and not service"
+
+test-slow: install ## long fault and kill tests
+	$(PYTEST) -m slow
+
+test-flair: install $(FLAIR_VENV)/installed ## live comparisons with Flair, in its own environment
+	CHARLM_FLAIR_PYTHON=$(FLAIR_VENV)/bin/python $(PYTEST) -m flair
+
+# Flair and datasets 5 need different majors of huggingface-hub: they only exchange files.
+$(FLAIR_VENV)/installed: tests/flair/requirements.txt
+	@echo "installing Flair into $(FLAIR_VENV) ..."
+	@test -x $(FLAIR_VENV)/bin/python || $(PYTHON) -m venv $(FLAIR_VENV)
+	@$(FLAIR_VENV)/bin/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+lint: install ## style and formatting
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: install ## static types, strict
+	$(BIN)/mypy
+
+format: install ## put the code into its format
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: install $(FLAIR_VENV)/installed ## the benchmarks, beside Flair's
+	for script in text embedding training; do \
+		$(BIN)/python benchmarks/$$script.py --flair-python $(FLAIR_VENV)/bin/python || exit 1; \
+	done
+
+clean: ## remove environments, caches and the demo's workspace
+	rm -rf $(VENV) $(FLAIR_VENV) workspace .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,194 @@
+"""Scores of language models on held-out text, kept as exact sums and divided once at the end.
+
+The text is cut into 20 contiguous streams (one per 1,000 units where it is shorter than 20,000), fixed by the text and
+not by what is computed at once. State starts at zero and is carried through each stream. Every unit is a target: the
+first one of a stream is predicted from the unit before it, the first one of the text from a newline.
+"""
+
+# T = chunk length in units, S = number of streams, V = dictionary size
+
+import math
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from charlm.artifacts import write_text
+from charlm.errors import CorpusError
+from charlm.text.encoding import EncodedInfo, encode_file, read_ids
+
+if TYPE_CHECKING:
+    from charlm.models.language_model import LanguageModel
+
+NUM_STREAMS = 20
+MIN_STREAM_LENGTH = 1_000
+CODE_POINT_BITS = math.log2(0x110000)
+"""Uniform cost of naming one of the 1,114,112 code points: what an `<unk>` target pays on top."""
+BYTE_BITS = 8.0
+"""The same for a model whose unit is the byte."""
+_CHUNK = 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class LMScore:
+    """Exact sums over a text; the quotients are properties."""
+
+    nats: float
+    """Cross entropy summed over all units."""
+
+    units: int
+    """Number of predicted units: characters, or bytes for a byte model."""
+
+    characters: int
+    """Code points of the text, empty lines dropped."""
+
+    bytes: int
+    """UTF-8 bytes of the text, empty lines dropped."""
+
+    unknown: int
+    """Units outside the dictionary."""
+
+    unknown_bits: float = CODE_POINT_BITS
+    """What naming one unknown unit costs in bits_per_byte."""
+
+    @property
+    def loss(self) -> float:
+        """Nats per unit."""
+        return self.nats / self.units
+
+    @property
+    def perplexity(self) -> float:
+        return math.exp(min(self.loss, 700.0))  # exp overflows a float above 709
+
+    @property
+    def bits_per_character(self) -> float:
+        """loss / ln 2 for a character model; for a byte model the bits of all bytes over the characters."""
+        return self.nats / math.log(2) / self.characters
+
+    @property
+    def bits_per_byte(self) -> float:
+        """All bits over UTF-8 bytes, where an `<unk>` also pays for naming its code point.
+
+        The one score that compares models with different dictionaries.
+        """
+        return (self.nats / math.log(2) + self.unknown * self.unknown_bits) / self.bytes
+
+    @property
+    def unk_rate(self) -> float:
+        """Share of units outside the dictionary."""
+        return self.unknown / self.units
+
+    def __add__(self, other: "LMScore") -> "LMScore":
+        return LMScore(
+            nats=self.nats + other.nats,
+            units=self.units + other.units,
+            characters=self.characters + other.characters,
+            bytes=self.bytes + other.bytes,
+            unknown=self.unknown + other.unknown,
+            unknown_bits=self.unknown_bits,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "loss": self.loss,
+            "perplexity": self.perplexity,
+            "bits_per_character": self.bits_per_character,
+            "bits_per_byte": self.bits_per_byte,
+            "unk_rate": self.unk_rate,
+            "characters": self.characters,
+        }
+
+
+def score_file(model: "LanguageModel", path: Path | str) -> LMScore:
+    """The score of `model` on a text file, read as training reads it but without case flips or shuffling.
+
+    Raises SourceError when the file is missing or not UTF-8, CorpusError when it holds no text.
+    """
+    with tempfile.TemporaryDirectory(prefix="charlm-score-") as folder:
+        encoded = Path(folder) / "text.arrow"
+        info = encode_file(Path(path), encoded, model.dictionary)
+        if info.units == 0:
+            raise CorpusError(f"{path} holds no text to score: it is empty, or has empty lines only")
+        return score_encoded(model, encoded, info)
+
+
+def score_text(model: "LanguageModel", text: str) -> LMScore:
+    """The score of `model` on a string."""
+    with tempfile.TemporaryDirectory(prefix="charlm-score-") as folder:
+        path = Path(folder) / "text"
+        write_text(path, text)
+        return score_file(model, path)
+
+
+def score_encoded(model: "LanguageModel", encoded: Path, info: EncodedInfo) -> LMScore:
+    """The score of `model` on an encoded file, which `info` describes."""
+    nats = 0.0
+    for _, chunk in _chunk_nats(model, read_ids(encoded)):
+        nats += float(chunk.sum(dtype=np.float64))
+    byte = model.unit == "byte"
+    return LMScore(
+        nats=nats,
+        units=info.units,
+        characters=info.characters,
+        bytes=info.bytes,
+        unknown=info.unknown,
+        unknown_bits=BYTE_BITS if byte else CODE_POINT_BITS,
+    )
+
+
+def unit_nats(model: "LanguageModel", ids: np.ndarray) -> np.ndarray:
+    """Cross entropy of every unit of a text in text order, (len(ids),) float32, nats."""
+    streams, length = stream_shape(len(ids))
+    nats = np.zeros((streams, length), dtype=np.float32)
+    for start, chunk in _chunk_nats(model, ids):
+        nats[:, start : start + chunk.shape[1]] = chunk
+    ordered = nats.reshape(-1)[: len(ids)]
+    return ordered if model.is_forward_lm else ordered[::-1]
+
+
+def stream_shape(num_units: int) -> tuple[int, int]:
+    """Number and length of the streams that a text of `num_units` is cut into; the last one may be shorter."""
+    streams = max(1, min(NUM_STREAMS, num_units // MIN_STREAM_LENGTH))
+    return streams, math.ceil(num_units / streams)
+
+
+def _chunk_nats(model: "LanguageModel", ids: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Start and nats (S, T) of one chunk of all streams after the other; zero behind the end of the text."""
+    streams, length = stream_shape(len(ids))
+    in_order = ids if model.is_forward_lm else ids[::-1]
+    newline = model.dictionary.get_idx_for_item("\n")
+    targets = np.zeros(streams * length, dtype=ids.dtype)
+    targets[: len(ids)] = in_order
+    inputs = np.empty_like(targets)
+    inputs[0], inputs[1:] = newline, targets[:-1]
+    inputs, targets = inputs.reshape(streams, length), targets.reshape(streams, length)
+    is_text = np.arange(streams * length).reshape(streams, length) < len(ids)
+
+    with inference(model):
+        hidden = model.init_hidden(streams)
+        for start in range(0, length, _CHUNK):
+            part = slice(start, start + _CHUNK)
+            x = torch.from_numpy(inputs[:, part].T.astype(np.int64)).to(model.device)  # (T, S)
+            y = torch.from_numpy(targets[:, part].T.astype(np.int64)).to(model.device)  # (T, S)
+            logits, _, hidden = model(x, hidden)  # (T, S, V)
+            nats = F.cross_entropy(logits.flatten(0, 1).float(), y.flatten(), reduction="none")
+            chunk = nats.view_as(y).T.cpu().numpy() * is_text[:, part]  # (S, T)
+            yield start, chunk
+
+
+@contextmanager
+def inference(model: "LanguageModel") -> Iterator[None]:
+    """The model without dropout and gradients for the block, and as it was before behind it."""
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        model.train(was_training)

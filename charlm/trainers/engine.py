@@ -1,0 +1,464 @@
+"""The one training engine: truncated back-propagation through time over shards, resumable to the bit.
+
+Each shard is cut into `mini_batch_size` equal streams; state is carried from one sequence of a stream to the next and
+starts at zero with every shard. Writes best-lm.pt, checkpoint.pt and, through observers, journal, table and log.
+
+All randomness is either drawn from (seed, epoch, shard) or from torch's generator, whose state the checkpoint holds, so
+a run that was killed and resumed ends with the weights of an undisturbed one (equal machine type and thread count).
+"""
+
+# T = sequence length in units, B = mini-batch size, R = rows of a shard, V = dictionary size
+
+import errno
+import math
+import sys
+import time
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from charlm.artifacts import RunFiles
+from charlm.config import TrainingConfig
+from charlm.errors import CorpusError, RunError
+from charlm.metrics import LMScore, score_encoded
+from charlm.models.language_model import Hidden, LanguageModel
+from charlm.text.encoding import encoded_info
+from charlm.trainers.checkpoint import Checkpoint, Progress, progress_values, random_state, set_random_state
+from charlm.trainers.observer import Event, Observer, RewindableFile
+from charlm.trainers.optimization import (
+    MIN_RATE_FACTOR,
+    Budget,
+    Stopwatch,
+    build_optimizer,
+    learning_rate_at,
+    resolve_precision,
+)
+from charlm.trainers.text_corpus import ShardReader, TextCorpus
+
+MAX_TRAIN_EVENTS = 200
+"""`train` events of a run with a short budget; a long one has one every 100 steps."""
+MAX_SETBACKS = 2
+"""Returns to an earlier checkpoint before a training whose loss explodes gives up."""
+_SAMPLE_CHARACTERS = 200
+
+
+class Interrupted(Exception):
+    """The training was asked to stop, and has written a checkpoint to go on from."""
+
+
+class StopSignal:
+    """How others ask a training to stop after the step it is in."""
+
+    reason: str | None = None
+
+    def request(self, reason: str) -> None:
+        self.reason = self.reason or reason
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingResult:
+    """What came out of a training; scores are those of the best model."""
+
+    valid: LMScore
+    test: LMScore
+    characters: int
+    seconds: float
+    reason: str
+
+    @property
+    def characters_per_second(self) -> float:
+        return self.characters / max(self.seconds, 1e-9)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "valid": self.valid.to_json(),
+            "test": self.test.to_json(),
+            "characters": self.characters,
+            "seconds": self.seconds,
+            "characters_per_second": self.characters_per_second,
+            "reason": self.reason,
+        }
+
+
+class TrainingEngine:
+    """Trains one language model on one corpus.
+
+    Args:
+        model: its weights are trained in place, on the device where they are.
+        corpus: what to read; its direction and dictionary must be the model's.
+        config: how to train.
+        files: the run folder that takes `best-lm.pt` and `checkpoint.pt`.
+        observers: told every event; those that are RewindableFiles go back with the training on resume.
+        stop: asked after every step whether to go on.
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        corpus: TextCorpus,
+        config: TrainingConfig,
+        files: RunFiles,
+        *,
+        observers: Iterable[Observer] = (),
+        stop: StopSignal | None = None,
+    ) -> None:
+        self.model = model
+        self.corpus = corpus
+        self.config = config
+        self.files = files
+        self.observers = list(observers)
+        self.stop = stop or StopSignal()
+        self.device = model.device
+        self.precision = resolve_precision(config.precision, self.device)
+        self.optimizer = build_optimizer(config, model)
+        self.progress = Progress()
+        self.units_per_epoch = corpus.trained_units(config.mini_batch_size)
+        self.budget = Budget.of(config, characters_per_epoch=self.units_per_epoch)
+        self._hidden: Hidden | None = None
+        self._watch = Stopwatch()
+        self._waited = 0.0
+        self._window = torch.zeros((), dtype=torch.float64, device=self.device)  # stays there: reading it waits for a GPU
+        self._last_checkpoint = time.monotonic()
+        steps = self.budget.characters / (config.mini_batch_size * config.sequence_length)
+        self._train_event_steps = max(1, min(int(steps) // MAX_TRAIN_EVENTS, 100))
+        self._window_started = (0, 0.0, 0.0)  # characters, seconds, waited at the last `train` event
+
+    # ---- the run -----------------------------------------------------------------------------------------------
+
+    def train(self, *, resume: bool = False) -> TrainingResult:
+        """Train until the budget is spent, and score the best model.
+
+        With `resume`, go on from `checkpoint.pt`. Raises Interrupted after a checkpoint when asked to stop, RunError
+        when the loss keeps exploding or the disk or memory is full, CorpusError when there is nothing to validate on.
+        """
+        for split, path in (("valid", self.corpus.valid), ("test", self.corpus.test)):
+            if encoded_info(path).units == 0:
+                raise CorpusError(f"{self.corpus.files.root} has no {split} text; give that split a larger share")
+        try:
+            if resume:
+                self._restore(Checkpoint.load(self.files.checkpoint))
+                self._emit("resume", reason=f"goes on after {self.progress.characters:,} characters")
+            else:
+                for observer in self._rewindable():
+                    observer.rewind(0)
+                self._emit("start", **self._start_facts())
+                self._save_checkpoint()
+            reason = self._run()
+            return self._finish(reason)
+        except torch.OutOfMemoryError as error:
+            raise RunError(f"the memory of {self.device} is full; lower mini_batch_size or sequence_length") from error
+        except MemoryError as error:
+            raise RunError("memory is full; lower mini_batch_size, sequence_length or the shard size") from error
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise RunError(
+                    f"the disk of {self.files.root} is full after {self.progress.characters:,} characters; "
+                    "free some space, then resume"
+                ) from error
+            raise
+
+    def _run(self) -> str:
+        """Read shard after shard; the reason why it ended."""
+        while True:
+            try:
+                return self._run_until_setback()
+            except _LossExplodedError as error:
+                self._step_back(str(error))
+
+    def _run_until_setback(self) -> str:
+        progress, batch = self.progress, self.config.mini_batch_size
+        self._watch = Stopwatch(progress.seconds)
+        self._window_started = (progress.characters, progress.seconds, self._waited)
+        with ShardReader(self.corpus, batch, seed=self.config.seed) as reader:
+            shards = reader.read_from(progress.epoch, progress.split)
+            while self._share_spent() < 1:
+                waiting = time.perf_counter()
+                streams = self._to_device(next(shards))
+                self._waited += time.perf_counter() - waiting
+                self._read_shard(streams)
+                if progress.rate_factor < MIN_RATE_FACTOR:
+                    return "the learning rate has annealed to nothing"
+        return "the budget is spent"
+
+    def _read_shard(self, streams: np.ndarray | Tensor) -> None:
+        """Train on one shard from `progress.row` to its end, or to the end of the budget."""
+        progress, config = self.progress, self.config
+        self.model.train()
+        last_row = len(streams) - 1  # the last row is only ever a target
+        while progress.row < last_row:
+            share = self._share_spent()
+            if share >= 1:
+                return
+            self._train_step(streams, last_row, share)
+            if progress.step % self._train_event_steps == 0:
+                self._report_window()
+            if config.validations is not None and self._share_spent() * config.validations >= progress.validations + 1:
+                self._validate()
+            if self.stop.reason is not None:
+                self._interrupt(self.stop.reason)
+            if time.monotonic() - self._last_checkpoint >= 60 * config.checkpoint_minutes:
+                self._save_checkpoint()
+        self._end_shard()
+
+    def _end_shard(self) -> None:
+        progress = self.progress
+        self._hidden = None
+        progress.row = 0
+        progress.split += 1
+        progress.splits_read += 1
+        if progress.split == len(self.corpus.shards):
+            progress.split, progress.epoch = 0, progress.epoch + 1
+        if self.config.validations is None:
+            self._validate()
+        self._save_checkpoint()
+
+    def _finish(self, reason: str) -> TrainingResult:
+        """Score the best model on both held-out texts."""
+        if self.progress.validated_characters < self.progress.characters:
+            self._validate()
+            self._save_checkpoint()
+        if not self.files.best_lm.is_file():
+            raise RunError(f"no validation of {self.files.root} gave a finite loss; lower the learning rate")
+        best = LanguageModel.load_language_model(self.files.best_lm).to(self.device)
+        result = TrainingResult(
+            valid=score_encoded(best, self.corpus.valid, encoded_info(self.corpus.valid)),
+            test=score_encoded(best, self.corpus.test, encoded_info(self.corpus.test)),
+            characters=self.progress.characters,
+            seconds=self.progress.seconds,
+            reason=reason,
+        )
+        self._emit("test", valid=result.valid.to_json(), test=result.test.to_json(), sample=_sample(best, self.config.seed))
+        self._emit(
+            "end", state="finished", reason=reason, seconds=result.seconds,
+            characters_per_second=result.characters_per_second,
+        )  # fmt: skip
+        return result
+
+    # ---- one step ----------------------------------------------------------------------------------------------
+
+    def _train_step(self, streams: np.ndarray | Tensor, last_row: int, share: float) -> None:
+        """One optimizer step on `gradient_accumulation` sequences (fewer at the end of the shard)."""
+        progress, config = self.progress, self.config
+        rate = learning_rate_at(config, min(1.0, share + 0.5 * self._step_share())) * progress.rate_factor
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        units = 0
+        for _ in range(config.gradient_accumulation):
+            length = min(self._sequence_length(), last_row - progress.row)
+            if length == 0:
+                break
+            rows = _to_ids(streams[progress.row : progress.row + length + 1])  # (T + 1, B)
+            loss = self._loss(rows[:-1], rows[1:])
+            (loss / config.gradient_accumulation).backward()  # type: ignore[no-untyped-call]
+            progress.row += length
+            units += length * config.mini_batch_size
+            self._window += loss.detach().double() * (length * config.mini_batch_size)
+        nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
+        self.optimizer.step()
+        progress.step += 1
+        progress.characters += units
+        progress.window_units += units
+        progress.seconds = self._watch.seconds
+
+    def _loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Mean cross entropy of targets (T, B) after inputs (T, B); carries the state on."""
+        with self._autocast():
+            logits, _, hidden = self.model(inputs, self._hidden)  # (T, B, V)
+        self._hidden = tuple(state.detach() for state in hidden) if isinstance(hidden, tuple) else hidden.detach()  # type: ignore[assignment]
+        return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
+
+    def _autocast(self) -> AbstractContextManager[None]:
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")  # type: ignore[return-value]
+
+    def _sequence_length(self) -> int:
+        config = self.config
+        if config.grow_to_sequence_length is None:
+            return config.sequence_length
+        return max(config.sequence_length, min(config.sequence_length + self.progress.splits_read, config.grow_to_sequence_length))
+
+    def _share_spent(self) -> float:
+        return self.budget.progress(self.progress.characters, self._watch.seconds)
+
+    def _step_share(self) -> float:
+        """Share of the budget that one step spends, from what the steps so far have taken."""
+        units = self.config.mini_batch_size * self.config.sequence_length * self.config.gradient_accumulation
+        seconds = self.progress.seconds / max(self.progress.step, 1)
+        return self.budget.progress(units, seconds)
+
+    def _to_device(self, streams: np.ndarray) -> np.ndarray | Tensor:
+        """A shard where its rows are read: on a GPU as a whole, in its small integers; on the CPU as it is."""
+        if self.device.type == "cpu":
+            return streams
+        return torch.from_numpy(np.ascontiguousarray(streams)).to(self.device)
+
+    # ---- reporting ---------------------------------------------------------------------------------------------
+
+    def _emit(self, kind: str, **facts: Any) -> None:
+        event: Event = {
+            "event": kind, "time": time.time(), "step": self.progress.step, "characters": self.progress.characters, **facts,
+        }  # fmt: skip
+        for observer in self.observers:
+            observer.on_event(event)
+
+    def _start_facts(self) -> dict[str, Any]:
+        return {
+            "config": self.config.to_json(),
+            "direction": self.model.direction,
+            "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
+            "train_characters": self.corpus.num_units,
+            "dictionary_size": len(self.corpus.dictionary),
+            "device": str(self.device),
+            "precision": self.precision,
+            "num_threads": torch.get_num_threads(),
+            "libraries": {"python": sys.version.split()[0], "torch": torch.__version__, "numpy": np.__version__},
+        }
+
+    def _report_window(self) -> None:
+        """Emit `train` with the mean loss since the last one, after checking that it has not exploded."""
+        progress = self.progress
+        self._collect_window()
+        loss = progress.window_nats / max(progress.window_units, 1)
+        # Uniform guessing costs ln V; three times that is worse than knowing nothing.
+        if not loss < 3 * math.log(max(len(self.corpus.dictionary), 3)):
+            raise _LossExplodedError(f"the training loss became {loss:.4g} nats per character")
+        progress.window_nats, progress.window_units, progress.train_loss = 0.0, 0, loss
+        characters, seconds, waited = self._window_started
+        self._window_started = (progress.characters, progress.seconds, self._waited)
+        elapsed = max(progress.seconds - seconds, 1e-9)
+        share = self._share_spent()
+        self._emit(
+            "train",
+            progress=share,
+            epoch=progress.epoch,
+            split=progress.split,
+            loss=loss,
+            bits_per_character=loss / math.log(2),
+            learning_rate=self.optimizer.param_groups[0]["lr"],
+            characters_per_second=(progress.characters - characters) / elapsed,
+            seconds_left=progress.seconds * (1 - share) / max(share, 1e-9),
+            waiting_share=(self._waited - waited) / elapsed,
+        )
+
+    def _collect_window(self) -> None:
+        self.progress.window_nats += float(self._window)
+        self._window.zero_()
+
+    def _validate(self) -> None:
+        """Score the validation text, keep the model when it is the best so far, and anneal when it is stuck."""
+        with self._watch.paused():
+            self._score_validation()
+
+    def _score_validation(self) -> None:
+        progress, config = self.progress, self.config
+        score = score_encoded(self.model, self.corpus.valid, encoded_info(self.corpus.valid))
+        progress.validations += 1
+        progress.validated_characters = progress.characters
+        is_best = score.loss < progress.best_loss
+        has_improved = score.loss < progress.best_loss * (1 - 1e-4)  # the threshold of torch's and Flair's plateau
+        if is_best:
+            progress.best_loss, progress.best_characters = score.loss, progress.characters
+            self.model.save(self.files.best_lm)
+        self._emit(
+            "validation",
+            epoch=progress.epoch,
+            split=progress.splits_read,
+            learning_rate=self.optimizer.param_groups[0]["lr"],
+            train_loss=progress.train_loss,
+            best=is_best,
+            sample=_sample(self.model, config.seed),
+            **{**score.to_json(), "held_out_characters": score.characters, "characters": progress.characters},
+        )
+        if config.schedule == "plateau":
+            progress.bad_validations = 0 if has_improved else progress.bad_validations + 1
+            if progress.bad_validations > config.patience:
+                progress.bad_validations = 0
+                progress.rate_factor *= config.anneal_factor
+
+    # ---- stopping and going on ---------------------------------------------------------------------------------
+
+    def _rewindable(self) -> list[RewindableFile]:
+        return [observer for observer in self.observers if isinstance(observer, RewindableFile)]
+
+    def _save_checkpoint(self) -> None:
+        with self._watch.paused():
+            self._write_checkpoint()
+
+    def _write_checkpoint(self) -> None:
+        self._emit("checkpoint")
+        self._collect_window()
+        hidden = self._hidden
+        Checkpoint(
+            model=self.model.state_dict(),
+            model_config=self.model.language_model_state().config.to_json(),
+            dictionary=self.corpus.dictionary.to_json(),
+            optimizer=self.optimizer.state_dict(),
+            progress=progress_values(self.progress),
+            hidden=None if hidden is None else list(hidden) if isinstance(hidden, tuple) else [hidden],
+            random_state=random_state(self.device),
+            config=self.config.to_json(),
+            num_threads=torch.get_num_threads(),
+            files={observer.path.name: observer.position() for observer in self._rewindable()},
+        ).save(self.files.checkpoint)
+        self._last_checkpoint = time.monotonic()
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        """Put everything back to where `checkpoint` was taken."""
+        changed = sorted(
+            name
+            for name, value in self.config.to_json().items()
+            if name not in ("checkpoint_minutes", "recipe") and checkpoint.config.get(name) != value
+        )
+        if changed:
+            raise RunError(f"{self.files.checkpoint} was trained with other settings ({', '.join(changed)}); start anew")
+        self.model.load_state_dict(checkpoint.model)
+        self.optimizer.load_state_dict(checkpoint.optimizer)
+        self.progress = checkpoint.restored_progress()
+        self._window.zero_()
+        hidden = None if checkpoint.hidden is None else tuple(state.to(self.device) for state in checkpoint.hidden)
+        self._hidden = hidden[0] if hidden is not None and len(hidden) == 1 else hidden  # type: ignore[assignment]
+        set_random_state(checkpoint.random_state, self.device)
+        if self.device.type == "cpu":
+            torch.set_num_threads(checkpoint.num_threads)  # another number of threads sums in another order
+        for observer in self._rewindable():
+            observer.rewind(checkpoint.files.get(observer.path.name, 0))
+
+    def _interrupt(self, reason: str) -> None:
+        self._save_checkpoint()
+        if not self.files.best_lm.is_file():
+            self.model.save(self.files.best_lm)  # so that the run can be looked at; the next validation replaces it
+        self._emit("interrupted", reason=reason)
+        raise Interrupted(reason)
+
+    def _step_back(self, reason: str) -> None:
+        """Go back to the last checkpoint with half the rate; raises RunError when that was tried often enough."""
+        setbacks, factor = self.progress.setbacks + 1, self.progress.rate_factor / 2
+        if setbacks > MAX_SETBACKS:
+            self._emit("end", state="failed", reason=reason)
+            raise RunError(
+                f"{reason}, also after {MAX_SETBACKS} returns to the last checkpoint with half the rate; "
+                f"lower learning_rate={self.config.learning_rate:g} or clip={self.config.clip:g}"
+            )
+        self._restore(Checkpoint.load(self.files.checkpoint))
+        self.progress.setbacks, self.progress.rate_factor = setbacks, factor
+        self._emit("guard", reason=f"{reason}: back to the last checkpoint with {factor:g} of the learning rate")
+        self._save_checkpoint()
+
+
+class _LossExplodedError(Exception):
+    """The training loss is no number any more, or worse than guessing."""
+
+
+def _to_ids(rows: np.ndarray | Tensor) -> Tensor:
+    """Rows of small integers as int64 on their device."""
+    return rows.long() if isinstance(rows, Tensor) else torch.from_numpy(rows.astype(np.int64))
+
+
+def _sample(model: LanguageModel, seed: int) -> str:
+    return model.generate_text(number_of_characters=_SAMPLE_CHARACTERS, temperature=0.8, seed=seed)[0].strip()

@@ -1,0 +1,136 @@
+"""LanguageModelTrainer: training with Flair's call, on our engine.
+
+`train` builds a `flair_classic` configuration from its arguments, so a program of Flair's tutorial runs unchanged:
+SGD at 20, gradients clipped at 0.25, the rate quartered when ten splits bring no improvement.
+"""
+
+import os
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+
+from charlm.artifacts import RunFiles
+from charlm.config import TrainingConfig
+from charlm.data.dictionary import Dictionary
+from charlm.errors import ConfigError, RunError
+from charlm.models.language_model import LanguageModel
+from charlm.serialization import LanguageModelConfig
+from charlm.trainers.checkpoint import Checkpoint
+from charlm.trainers.engine import TrainingEngine, TrainingResult
+from charlm.trainers.observer import open_run_files
+from charlm.trainers.text_corpus import TextCorpus
+
+__all__ = ["LanguageModelTrainer", "TextCorpus"]
+
+
+class LanguageModelTrainer:
+    """Trains `model` on `corpus`; `optimizer` is torch's SGD or AdamW."""
+
+    def __init__(
+        self, model: LanguageModel, corpus: TextCorpus, optimizer: type[torch.optim.Optimizer] = torch.optim.SGD
+    ) -> None:
+        if model.is_forward_lm != corpus.forward:
+            raise ConfigError(
+                f"the model reads {model.direction}, the corpus {'forward' if corpus.forward else 'backward'}; "
+                "they must go the same way"
+            )
+        if model.dictionary != corpus.dictionary:
+            raise ConfigError("model and corpus must share one dictionary; take the model's for the corpus")
+        if optimizer not in (torch.optim.SGD, torch.optim.AdamW):
+            raise ConfigError(f"optimizer is torch.optim.SGD or AdamW, got {optimizer.__name__}")
+        self.model = model
+        self.corpus = corpus
+        self.optimizer = optimizer
+        self._resumed_from: Path | None = None
+
+    def train(
+        self,
+        base_path: str | os.PathLike[str],
+        sequence_length: int,
+        learning_rate: float = 20,
+        mini_batch_size: int = 100,
+        anneal_factor: float = 0.25,
+        patience: int = 10,
+        clip: float = 0.25,
+        max_epochs: int = 1000,
+        checkpoint: bool = False,
+        grow_to_sequence_length: int = 0,
+        use_amp: bool = False,
+        seed: int = 1,
+        **settings: Any,
+    ) -> TrainingResult:
+        """Train, writing `best-lm.pt`, `loss.tsv`, `training.log` and, if asked for, `checkpoint.pt` to `base_path`.
+
+        Args:
+            base_path: folder for everything that the training leaves.
+            sequence_length: characters of each stream between two steps.
+            learning_rate: rate to begin with.
+            mini_batch_size: number of parallel streams.
+            anneal_factor: factor on the rate when `patience` splits have brought no improvement.
+            patience: splits to wait for one.
+            clip: largest norm of the gradient.
+            max_epochs: passes over the train shards.
+            checkpoint: keep `checkpoint.pt`, from which `load_checkpoint` goes on.
+            grow_to_sequence_length: grow `sequence_length` by one a split until this length; 0: never.
+            use_amp: compute in bf16 where it is safe.
+            seed: of shard order, line order, case flips and dropout.
+            settings: any other field of TrainingConfig.
+        """
+        config = TrainingConfig(
+            **{
+                "recipe": "flair_classic",
+                "hidden_size": self.model.hidden_size,
+                "nlayers": self.model.nlayers,
+                "nout": self.model.nout,
+                "embedding_size": self.model.embedding_size,
+                "dropout": self.model.dropout,
+                "initialization": "flair",
+                "sequence_length": sequence_length,
+                "grow_to_sequence_length": grow_to_sequence_length or None,
+                "mini_batch_size": mini_batch_size,
+                "optimizer": "sgd" if self.optimizer is torch.optim.SGD else "adamw",
+                "learning_rate": learning_rate,
+                "clip": clip,
+                "schedule": "plateau",
+                "anneal_factor": anneal_factor,
+                "patience": patience,
+                "shuffle_lines": self.corpus.shuffle,
+                "random_case_flip": self.corpus.random_case_flip,
+                "validations": None,
+                "max_epochs": max_epochs,
+                "seed": seed,
+                "precision": "bf16" if use_amp else "fp32",
+                **settings,
+            }
+        )
+        files = RunFiles(Path(base_path))
+        resume = self._resumed_from is not None
+        if resume and self._resumed_from != files.checkpoint.resolve():
+            raise RunError(f"{self._resumed_from} goes on in its own folder; train with base_path={self._resumed_from.parent}")  # type: ignore[union-attr]
+        observers = open_run_files(files)
+        try:
+            result = TrainingEngine(self.model, self.corpus, config, files, observers=observers).train(resume=resume)
+        finally:
+            for observer in observers:
+                observer.close()
+        if not checkpoint:
+            files.checkpoint.unlink(missing_ok=True)
+        return result
+
+    @classmethod
+    def load_checkpoint(
+        cls,
+        checkpoint_file: str | os.PathLike[str],
+        corpus: TextCorpus,
+        optimizer: type[torch.optim.Optimizer] = torch.optim.SGD,
+    ) -> Self:
+        """A trainer whose `train`, called with the same arguments, goes on where `checkpoint_file` was written."""
+        path = Path(checkpoint_file)
+        checkpoint = Checkpoint.load(path)
+        config = LanguageModelConfig.from_json(checkpoint.model_config)
+        model = LanguageModel(Dictionary.from_json(checkpoint.dictionary), **config.to_json())
+        model.load_state_dict(checkpoint.model)
+        trainer = cls(model, corpus, optimizer)
+        trainer._resumed_from = path.resolve()
+        return trainer

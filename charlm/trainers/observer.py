@@ -1,0 +1,118 @@
+"""Observers: what happens to the events of a training. The engine knows no tracker, no terminal and no plot.
+
+Writes journal.jsonl   every event, one JSON object a line; what trackers are fed from
+Writes loss.tsv        a row per validation
+Writes training.log    the same for eyes
+
+An event is a dict with `event` (its kind), `time` (unix seconds), `step` (optimizer steps) and `characters` (read so
+far), and what belongs to its kind. Files are rewound to a checkpoint's position on resume: nothing stands there twice.
+"""
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any, Protocol
+
+from charlm.artifacts import RunFiles
+
+Event = dict[str, Any]
+
+LOSS_COLUMNS = (
+    "step", "characters", "epoch", "split", "learning_rate", "train_loss",
+    "loss", "perplexity", "bits_per_character", "bits_per_byte", "unk_rate", "best",
+)  # fmt: skip
+
+
+class Observer(Protocol):
+    """Is told every event of a training, in order."""
+
+    def on_event(self, event: Event) -> None: ...
+
+
+class RewindableFile:
+    """A text file that only grows, and can be cut back to where it stood at a checkpoint."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._file = path.open("ab")
+
+    def append(self, line: str) -> None:
+        self._file.write(line.encode() + b"\n")
+        self._file.flush()
+
+    def position(self) -> int:
+        """Bytes that surely lie on the disk."""
+        os.fsync(self._file.fileno())
+        return self._file.tell()
+
+    def rewind(self, position: int) -> None:
+        self._file.truncate(min(position, self.path.stat().st_size))
+        self._file.seek(0, os.SEEK_END)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class Journal(RewindableFile):
+    """journal.jsonl: every event."""
+
+    def on_event(self, event: Event) -> None:
+        self.append(json.dumps(event, ensure_ascii=False))
+
+
+class LossTable(RewindableFile):
+    """loss.tsv: a header and a row per validation."""
+
+    def on_event(self, event: Event) -> None:
+        if event["event"] != "validation":
+            return
+        if self._file.tell() == 0:
+            self.append("\t".join(LOSS_COLUMNS))
+        self.append("\t".join(_cell(event[column]) for column in LOSS_COLUMNS))
+
+
+class TrainingLog(RewindableFile):
+    """training.log: what a person wants to read afterwards."""
+
+    def on_event(self, event: Event) -> None:
+        text = describe(event)
+        if text is not None:
+            stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event["time"]))
+            self.append(f"{stamp}  {text}")
+
+
+def open_run_files(files: RunFiles) -> list[Journal | LossTable | TrainingLog]:
+    """The three observers of a run folder, the journal first."""
+    return [Journal(files.journal), LossTable(files.loss_tsv), TrainingLog(files.training_log)]
+
+
+def describe(event: Event) -> str | None:
+    """One line about an event, or none for one that only machines want."""
+    kind = event["event"]
+    if kind == "start":
+        return (
+            f"{event['direction']} language model, {event['parameters']:,} parameters, "
+            f"{event['train_characters']:,} train characters, {event['dictionary_size']} in the dictionary, "
+            f"{event['precision']} on {event['device']}, {event['num_threads']} thread(s)"
+        )
+    if kind == "validation":
+        return (
+            f"step {event['step']:>7,}  {event['characters']:>13,} characters  valid {event['bits_per_character']:.4f} "
+            f"bits per character (perplexity {event['perplexity']:.3f}){'  best' if event['best'] else ''}"
+        )
+    if kind == "test":
+        return (
+            f"best model: valid {event['valid']['bits_per_character']:.4f}, test {event['test']['bits_per_character']:.4f} "
+            f"bits per character, {event['test']['unk_rate']:.4%} <unk>"
+        )
+    if kind in ("resume", "interrupted", "guard", "end"):
+        return f"{kind}: {event.get('reason') or event.get('state')} (step {event['step']:,})"
+    return None
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(int(value))
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,189 @@
+"""The one process that trains: `python -m charlm.trainers.run CONFIG.json [--resume]`.
+
+Reads  CONFIG.json    a run.json, or a plain RunConfig as JSON; paths in it are relative to its folder
+Writes runs/RUN/      everything a run leaves
+
+Ends with exit code 0 when the training is finished, 2 with one line for a user's mistake, 130 or 143 after a checkpoint
+when it was interrupted. It ends with its parent, and holds an exclusive lock on the run folder.
+"""
+
+import argparse
+import os
+import signal
+import sys
+import threading
+import time
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import torch
+
+from charlm.artifacts import CorpusFiles, RunFiles, exclusive_lock, read_json, remove_temporaries
+from charlm.config import RunConfig, TrainingConfig
+from charlm.data.dictionary import Dictionary
+from charlm.errors import CharLMError, ConfigError, CorpusError, RunError
+from charlm.models.language_model import LanguageModel, load_language_models
+from charlm.trainers.engine import Interrupted, StopSignal, TrainingEngine, TrainingResult
+from charlm.trainers.manifest import RunManifest, create_run, mark
+from charlm.trainers.observer import Observer, RewindableFile, open_run_files
+from charlm.trainers.text_corpus import TextCorpus
+
+PARENT_VARIABLE = "CHARLM_PARENT_PID"
+"""Process id that the trainer ends with; its parent where the variable is not set."""
+_GRACE_SECONDS = 30.0
+
+
+def run_training(files: RunFiles, *, resume: bool, stop: StopSignal, observers: tuple[Observer, ...] = ()) -> TrainingResult:
+    """Train what run.json in `files` describes, keeping its state there true.
+
+    Raises RunError when another process trains this run, Interrupted when `stop` asked for it.
+    """
+    with exclusive_lock(files.lock, busy=f"{files.root} is being trained by another process"):
+        remove_temporaries(files.root)
+        manifest = RunManifest.load(files)
+        if manifest.state == "finished":
+            raise RunError(f"{files.root} is finished; start another run")
+        config = manifest.resolved_config(files)
+        mark(files, "running", libraries=_libraries())
+        run_files = open_run_files(files)
+        try:
+            engine = _build_engine(config, files, manifest, (*run_files, *observers), stop)
+            result = engine.train(resume=resume and files.checkpoint.is_file())
+        except Interrupted:
+            mark(files, "interrupted")
+            raise
+        except BaseException:
+            mark(files, "failed")
+            raise
+        finally:
+            for file in run_files:
+                if isinstance(file, RewindableFile):
+                    file.close()
+        mark(files, "finished", result=result.to_json())
+        return result
+
+
+def _build_engine(
+    config: RunConfig, files: RunFiles, manifest: RunManifest, observers: tuple[Observer, ...], stop: StopSignal
+) -> TrainingEngine:
+    device = _find_device(config.device)
+    torch.set_num_threads(config.num_threads or os.cpu_count() or 1)
+    torch.manual_seed(config.training.seed)
+    model = _build_model(config)
+    if model.dictionary.fingerprint != manifest.dictionary["fingerprint"]:
+        raise RunError(f"the dictionary of {config.corpus_dir} has changed since {files.root} was made; start a new run")
+    corpus = TextCorpus(
+        config.corpus_dir,
+        model.dictionary,
+        model.is_forward_lm,
+        random_case_flip=config.training.random_case_flip,
+        shuffle=config.training.shuffle_lines,
+    )
+    return TrainingEngine(model.to(device), corpus, config.training, files, observers=observers, stop=stop)
+
+
+def _build_model(config: RunConfig) -> LanguageModel:
+    is_forward = config.direction == "forward"
+    if config.initial_model is None:
+        return LanguageModel.from_config(config.training, run_dictionary(config), is_forward_lm=is_forward)
+    models = load_language_models(config.initial_model)
+    if config.direction not in models:
+        raise RunError(f"{config.initial_model} has no {config.direction} model to continue, only {', '.join(models)}")
+    return models[config.direction]
+
+
+def run_dictionary(config: RunConfig) -> Dictionary:
+    """The dictionary that a run encodes its corpus with: the initial model's, or the corpus's own."""
+    if config.initial_model is not None:
+        return next(iter(load_language_models(config.initial_model).values())).dictionary
+    corpus = CorpusFiles(Path(config.corpus_dir))
+    if not corpus.dictionary.is_file():
+        raise CorpusError(f"{corpus.root} has no dictionary; prepare it first")
+    return Dictionary.load_from_file(corpus.dictionary)
+
+
+def _find_device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ConfigError(f"device is auto, cpu or cuda:0, got {name!r}") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device={name} was asked for, but torch finds no GPU here")
+    return device
+
+
+def _libraries() -> dict[str, str]:
+    packages = ("charlm", "torch", "numpy", "pyarrow", "safetensors")
+    return {"python": sys.version.split()[0], **{package: version(package) for package in packages}}
+
+
+# ---- the process ---------------------------------------------------------------------------------------------------
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one training; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m charlm.trainers.run", description="Train one language model.")
+    parser.add_argument("config", type=Path, metavar="CONFIG.json", help="a run.json, or a RunConfig as JSON")
+    parser.add_argument("--resume", action="store_true", help="go on from the run's checkpoint where there is one")
+    options = parser.parse_args(arguments)
+    stop = StopSignal()
+    signals: list[int] = []
+
+    def request_stop(number: int, frame: FrameType | None) -> None:
+        signals.append(number)
+        stop.request(signal.Signals(number).name)
+
+    signal.signal(signal.SIGINT, request_stop)
+    signal.signal(signal.SIGTERM, request_stop)
+    threading.Thread(target=_end_with_parent, args=(stop,), daemon=True).start()
+    try:
+        result = run_training(_open_run(options.config), resume=options.resume, stop=stop)
+    except Interrupted as interruption:
+        print(f"stopped after a checkpoint ({interruption}); --resume goes on from there", file=sys.stderr)
+        return 128 + (signals[0] if signals else signal.SIGTERM)
+    except CharLMError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(
+        f"{result.reason}: test {result.test.bits_per_character:.4f} bits per character, "
+        f"{result.characters_per_second:,.0f} characters/s",
+        file=sys.stderr,
+    )
+    return 0
+
+
+def _open_run(config_path: Path) -> RunFiles:
+    """The run that a configuration file describes; its folder is made when the file is a plain RunConfig."""
+    if not config_path.is_file():
+        raise ConfigError(f"no configuration at {config_path}")
+    values = read_json(config_path)
+    if not isinstance(values, dict):
+        raise ConfigError(f"{config_path} is no configuration: it holds no JSON object")
+    if "format" in values:
+        return RunFiles(config_path.resolve().parent)
+    try:
+        config = RunConfig.from_json(values).resolved(config_path.resolve().parent)
+    except TypeError as error:  # a missing field
+        raise ConfigError(f"{config_path} is no run configuration: {error}") from error
+    files = RunFiles(Path(config.run_dir))
+    if files.manifest.is_file():
+        return files
+    return create_run(config, run_dictionary(config))
+
+
+def _end_with_parent(stop: StopSignal) -> NoReturn:
+    """Ask the training to stop when the parent has died, and end the process when it does not within seconds."""
+    parent = int(os.environ.get(PARENT_VARIABLE) or os.getppid())
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    stop.request("the parent process has ended")
+    time.sleep(_GRACE_SECONDS)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,134 @@
+"""TextCorpus: the train shards and held-out texts of one folder, as streams of ids.
+
+Reads encoded/FINGERPRINT/*.arrow; what is missing there is encoded first. Shards are memory-mapped; only the one in
+use and the next one are ever in memory, as the small integers they are stored in.
+"""
+
+# B = mini-batch size = number of streams, R = rows of a shard = units of each stream
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from charlm.artifacts import CorpusFiles
+from charlm.data.dictionary import Dictionary
+from charlm.errors import ConfigError, CorpusError
+from charlm.text.encoding import EncodedInfo, encoded_info, ensure_encoded, training_ids
+
+
+class TextCorpus:
+    """A folder with `train/`, `valid.txt` and `test.txt`, read in one direction through one dictionary.
+
+    Raises CorpusError when a part of the folder is missing, or holds no text.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        dictionary: Dictionary,
+        forward: bool,
+        character_level: bool = True,
+        random_case_flip: bool = True,
+        shuffle: bool = True,
+    ) -> None:
+        if not character_level:
+            raise ConfigError("character_level=False (words) is not supported: the units are characters and bytes")
+        self.files = CorpusFiles(Path(path))
+        self.dictionary = dictionary
+        self.forward = forward
+        self.random_case_flip = random_case_flip
+        self.shuffle = shuffle
+        encoded = ensure_encoded(self.files, dictionary)
+        self.valid = encoded["valid"]
+        self.test = encoded["test"]
+        self.shards = [encoded[name] for name in encoded if name not in ("valid", "test")]
+        self._infos = [encoded_info(path) for path in self.shards]
+        if not any(info.units for info in self._infos):
+            raise CorpusError(f"{self.files.train_dir} holds no text")
+
+    @property
+    def num_units(self) -> int:
+        """Units of all train shards."""
+        return sum(info.units for info in self._infos)
+
+    @property
+    def infos(self) -> list[EncodedInfo]:
+        """What is in each train shard."""
+        return self._infos
+
+    def trained_units(self, mini_batch_size: int) -> int:
+        """Units that one epoch predicts: what is left of each shard when it is cut into equal streams.
+
+        Raises CorpusError when no shard is long enough for two units in each stream.
+        """
+        rows = [info.units // mini_batch_size for info in self._infos]
+        trained = sum((row - 1) * mini_batch_size for row in rows if row > 1)
+        if trained == 0:
+            longest = max(info.units for info in self._infos)
+            raise CorpusError(
+                f"the longest train shard in {self.files.train_dir} has {longest} characters; "
+                f"mini_batch_size={mini_batch_size} needs at least {2 * mini_batch_size}. "
+                "Lower mini_batch_size, or prepare more text or larger shards."
+            )
+        return trained
+
+    def shard_order(self, seed: int, epoch: int) -> list[int]:
+        """The shards of an epoch in the random order in which they are read."""
+        if not self.shuffle:
+            return list(range(len(self.shards)))
+        return [int(shard) for shard in np.random.default_rng([seed, epoch]).permutation(len(self.shards))]
+
+    def streams(self, shard: int, mini_batch_size: int, *, seed: int, epoch: int) -> np.ndarray:
+        """A shard cut into equal streams that stand side by side, (R, B), of the ids' stored integer type."""
+        ids = training_ids(
+            self.shards[shard],
+            self.dictionary,
+            seed=int(np.random.SeedSequence([seed, epoch, shard]).generate_state(1, np.uint64)[0]),
+            shuffle=self.shuffle,
+            random_case_flip=self.random_case_flip,
+            is_forward_lm=self.forward,
+        )
+        rows = len(ids) // mini_batch_size
+        return ids[: rows * mini_batch_size].reshape(mini_batch_size, rows).T  # a view: shards can be large
+
+
+class ShardReader:
+    """Reads the streams of shard after shard, always one ahead in the background."""
+
+    def __init__(self, corpus: TextCorpus, mini_batch_size: int, *, seed: int) -> None:
+        self._corpus = corpus
+        self._mini_batch_size = mini_batch_size
+        self._seed = seed
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="shard-reader")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def read_from(self, epoch: int, split: int) -> Iterator[np.ndarray]:
+        """The streams of every shard from place `split` in the order of `epoch` on, without end."""
+        places = self._places(epoch, split)
+        ahead: Future[np.ndarray] = self._submit(*next(places))
+        while True:
+            current, ahead = ahead, self._submit(*next(places))
+            yield current.result()
+
+    def _places(self, epoch: int, split: int) -> Iterator[tuple[int, int]]:
+        while True:
+            for shard in self._corpus.shard_order(self._seed, epoch)[split:]:
+                yield epoch, shard
+            epoch, split = epoch + 1, 0
+
+    def _submit(self, epoch: int, shard: int) -> "Future[np.ndarray]":
+        return self._pool.submit(
+            self._corpus.streams, shard, self._mini_batch_size, seed=self._seed, epoch=epoch
+        )
