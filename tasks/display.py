@@ -1,0 +1,145 @@
+"""The one place that writes to the terminal: bars and lines on a terminal, sparse plain lines elsewhere.
+
+Everything goes to stderr, because stdout belongs to results. Steps that run in several threads share the one
+`terminal`. Each line also goes to the logger `charlm`, which Prefect forwards to the log of the run.
+"""
+
+import logging
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+_PLAIN_SECONDS = 20.0  # between two plain lines of one unfinished step
+_LOGGER = logging.getLogger("charlm")
+
+
+class Bar(Protocol):
+    """The progress of one step."""
+
+    def update(self, share: float | None = None, note: str = "") -> None:
+        """Show that `share` of the step (0 to 1; unknown if none) is done, and a short note."""
+
+    def finish(self, note: str) -> None:
+        """Set the note that stays beside the step when its block ends."""
+
+
+class Terminal:
+    """Lines and bars on stderr, from any thread."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._lock = threading.Lock()
+        self._progress: Progress | None = None
+        self._num_open = 0
+
+    def say(self, line: str) -> None:
+        """Print one line, and log it."""
+        _LOGGER.setLevel(logging.INFO)
+        _LOGGER.info("%s", line)
+        self.console.print(line, markup=False)
+
+    def show(self, renderable: RenderableType) -> None:
+        """Print a table or a panel."""
+        self.console.print(renderable)
+
+    @contextmanager
+    def step(self, title: str) -> Iterator[Bar]:
+        """A step with a bar; when the block ends well, one line with its title, its note and its time stays."""
+        started = time.monotonic()
+        if self.console.is_terminal:
+            with self._live() as progress:
+                live_bar = _LiveBar(progress, title)
+                try:
+                    yield live_bar
+                finally:
+                    progress.remove_task(live_bar.task)
+            note = live_bar.note
+        else:
+            plain_bar = _PlainBar(self, title)
+            yield plain_bar
+            note = plain_bar.note
+        seconds = time.monotonic() - started
+        self.say(f"✓ {title}{': ' if note else ''}{note} ({_duration(seconds)})")
+
+    @contextmanager
+    def _live(self) -> Iterator[Progress]:
+        """The display that all open bars share; it is up while at least one of them is."""
+        with self._lock:
+            if self._progress is None:
+                self._progress = Progress(
+                    TextColumn("  {task.description}", markup=False),
+                    BarColumn(bar_width=28),
+                    TextColumn("{task.fields[percentage]:>5}", markup=False),
+                    TimeElapsedColumn(),
+                    TextColumn("{task.fields[note]}", markup=False),
+                    console=self.console,
+                    transient=True,
+                    refresh_per_second=4,
+                )
+                self._progress.start()
+            self._num_open += 1
+            progress = self._progress
+        try:
+            yield progress
+        finally:
+            with self._lock:
+                self._num_open -= 1
+                if self._num_open == 0:
+                    progress.stop()
+                    self._progress = None
+
+
+class _LiveBar:
+    def __init__(self, progress: Progress, title: str) -> None:
+        self.note = ""
+        self._progress = progress
+        self.task: TaskID = progress.add_task(title, total=None, note="", percentage="")
+
+    def update(self, share: float | None = None, note: str = "") -> None:
+        if share is None:
+            self._progress.update(self.task, note=note)
+        else:
+            self._progress.update(self.task, total=1.0, completed=share, note=note, percentage=f"{share:.0%}")
+
+    def finish(self, note: str) -> None:
+        self.note = note
+
+
+class _PlainBar:
+    def __init__(self, terminal: Terminal, title: str) -> None:
+        self.note = ""
+        self._terminal = terminal
+        self._title = title
+        self._last_line = time.monotonic()
+
+    def update(self, share: float | None = None, note: str = "") -> None:
+        now = time.monotonic()
+        if now - self._last_line >= _PLAIN_SECONDS:
+            self._last_line = now
+            shown = [f"{share:.0%}"] if share is not None else []
+            self._terminal.say(f"  {self._title}: {', '.join([*shown, note] if note else shown) or 'at work'}")
+
+    def finish(self, note: str) -> None:
+        self.note = note
+
+
+def _duration(seconds: float) -> str:
+    """`3.2 -> "3.2 s"`, `75 -> "1 min 15 s"`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return f"{int(seconds) // 60} min {int(seconds) % 60} s"
+
+
+def write_stdout(text: str) -> None:
+    """Write a result, whole, to standard output."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+terminal = Terminal()

@@ -1,0 +1,282 @@
+"""The model registry: bundles in, bundles out.
+
+Reads  models:/NAME@alias, models:/NAME/3   (the one resolver of such addresses; charlm itself takes paths only)
+Writes registered versions with aliases, tags and a description
+
+A bundle is recognised by its fingerprint, so that an identical one makes no second version.
+"""
+
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Any
+
+from charlm.artifacts import BundleFiles, CorpusFiles, Workspace, read_json
+from charlm.errors import ModelFileError, RegistryError
+from charlm.text.manifest import load_manifest
+from charlm.trainers.manifest import RunManifest
+from tasks.promotion import Decision, decide_promotion
+from tasks.tracking import log_scores, mlflow_client
+from tasks.training import TrainedRun
+
+CHALLENGER, CHAMPION = "challenger", "champion"
+_ADDRESS = re.compile(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))")
+_FINGERPRINT_TAG = "bundle.fingerprint"
+_PREDICT_LIBRARIES = ("charlm", "mlflow", "torch", "numpy", "pyarrow", "safetensors", "xxhash")
+
+
+@dataclass(frozen=True)
+class RegisteredVersion:
+    """One version of a registered model."""
+
+    name: str
+    version: int
+    is_new: bool = False
+
+    @property
+    def address(self) -> str:
+        return f"models:/{self.name}/{self.version}"
+
+
+# ---- out -----------------------------------------------------------------------------------------------------------
+
+
+def resolve_model(model: str, workspace: Workspace) -> Path:
+    """The path of a MODEL argument: a file, run or bundle folder as it is, a registry address downloaded."""
+    if model.startswith("models:"):
+        return download_bundle(model, workspace)
+    path = Path(model).expanduser()
+    if not path.exists():
+        raise ModelFileError(
+            f"there is no model {model!r}: give best-lm.pt, a run folder, a bundle folder, or models:/NAME@champion"
+        )
+    return path
+
+
+def download_bundle(address: str, workspace: Workspace) -> Path:
+    """The folder of the bundle at `models:/NAME@alias` or `models:/NAME/3`.
+
+    Where the registry's artifacts lie on this machine, they are read in place. Raises RegistryError when there is no
+    such model, version or alias, or when the registry does not answer.
+    """
+    import mlflow
+
+    found = find_version(address)
+    client = mlflow_client()
+    with _clear_errors(f"cannot download {found.address}"):
+        location = client.get_model_version_download_uri(found.name, str(found.version))
+        bundle = Path(mlflow.artifacts.download_artifacts(artifact_uri=location)) / "artifacts" / "bundle"
+    if not BundleFiles(bundle).manifest.is_file():
+        raise RegistryError(f"{found.address} is no charlm model: it holds no {BundleFiles(bundle).manifest.name}")
+    return bundle
+
+
+def find_version(address: str) -> RegisteredVersion:
+    """The version that an address names."""
+    match = _ADDRESS.fullmatch(address)
+    if match is None:
+        raise RegistryError(f"{address!r} is no address of a model; write models:/NAME@champion or models:/NAME/3")
+    name, alias, number = match.groups()
+    client = mlflow_client()
+    with _clear_errors(f"cannot look up {address}"):
+        models = client.search_registered_models(filter_string=f"name = '{_quoted(name)}'")
+    if not models:
+        raise RegistryError(f"there is no registered model {name!r} in {os.environ['MLFLOW_TRACKING_URI']}")
+    if alias is None:
+        with _clear_errors(f"cannot look up {address}"):
+            versions = client.search_model_versions(f"name = '{_quoted(name)}'")
+        numbers = sorted(int(version.version) for version in versions)
+        if int(number) not in numbers:
+            raise RegistryError(f"{name} has no version {number}; it has {', '.join(map(str, numbers)) or 'none'}")
+        return RegisteredVersion(name, int(number))
+    aliases = models[0].aliases
+    if alias not in aliases:
+        raise RegistryError(f"{name} has no alias {alias!r}; it has {', '.join(sorted(aliases)) or 'none'}")
+    return RegisteredVersion(name, int(aliases[alias]))
+
+
+# ---- in ------------------------------------------------------------------------------------------------------------
+
+
+def register_runs(
+    workspace: Workspace, name: str, runs: Mapping[str, TrainedRun], *, run_id: str | None
+) -> RegisteredVersion:
+    """Register the bundle of `runs` (by direction) as version and challenger of the model `name`.
+
+    `run_id` is the MLflow run that the model is logged to. An identical bundle keeps the version that it has.
+    """
+    with tempfile.TemporaryDirectory(prefix="charlm-bundle-") as folder:
+        bundle = Path(folder) / "bundle"
+        fingerprint = build_bundle(workspace, name, runs, bundle)
+        known = _find_fingerprint(name, fingerprint)
+        if known is not None:
+            return known
+        if run_id is None:
+            raise RegistryError(
+                f"the MLflow server {os.environ['MLFLOW_TRACKING_URI']} does not answer, so {name} is not registered;"
+                f" the runs are in {workspace.runs_dir}, and the same command with --resume registers them"
+            )
+        with _clear_errors(f"cannot register {name}"):
+            return _register(bundle, name, runs, run_id, fingerprint)
+
+
+def build_bundle(workspace: Workspace, name: str, runs: Mapping[str, TrainedRun], folder: Path) -> str:
+    """Write the bundle of the best models of `runs` to `folder`; its fingerprint."""
+    from charlm.serialization import read_flair_file, write_bundle
+
+    corpus = workspace.corpus(name)
+    first = RunManifest.load(next(iter(runs.values())).files)
+    info = {
+        "corpus": {**first.corpus, **_corpus_facts(corpus)},
+        "recipe": first.config.training.recipe,
+        "training": first.config.training.to_json(),
+        "scores": _scores(runs),
+        "runs": {direction: run.files.name for direction, run in runs.items()},
+        "parent_version": None,
+        "library_versions": first.libraries,
+    }
+    states = {direction: read_flair_file(run.files.best_lm) for direction, run in runs.items()}
+    return write_bundle(folder, states, info)
+
+
+def _corpus_facts(corpus: CorpusFiles) -> dict[str, Any]:
+    manifest = load_manifest(corpus)
+    domains = sorted({revision.domain for revision in manifest.revisions})
+    return {"documents": manifest.documents, "characters": manifest.characters, "domains": domains}
+
+
+def _scores(runs: Mapping[str, TrainedRun]) -> dict[str, dict[str, dict[str, float]]]:
+    return {direction: {"valid": run.valid, "test": run.test} for direction, run in runs.items()}
+
+
+def _find_fingerprint(name: str, fingerprint: str) -> RegisteredVersion | None:
+    """The version of `name` whose bundle has this fingerprint."""
+    with _clear_errors(f"cannot look up {name}"):
+        found = mlflow_client().search_model_versions(
+            f"name = '{_quoted(name)}' and tags.`{_FINGERPRINT_TAG}` = '{fingerprint}'"
+        )
+    return RegisteredVersion(name, min(int(version.version) for version in found)) if found else None
+
+
+def _register(
+    bundle: Path, name: str, runs: Mapping[str, TrainedRun], run_id: str, fingerprint: str
+) -> RegisteredVersion:
+    manifest = read_json(BundleFiles(bundle).manifest)
+    client = mlflow_client()
+    log_scores(run_id, _scores(runs))
+    model = _log_model(bundle, run_id)
+    if not client.search_registered_models(filter_string=f"name = '{_quoted(name)}'"):
+        client.create_registered_model(name, description=_model_description(name))
+    created = client.create_model_version(
+        name,
+        source=model.model_uri,
+        run_id=run_id,
+        tags=_version_tags(manifest, fingerprint),
+        description=BundleFiles(bundle).card.read_text(encoding="utf-8"),
+        model_id=model.model_id,
+    )
+    client.set_registered_model_alias(name, CHALLENGER, created.version)
+    return RegisteredVersion(name, int(created.version), is_new=True)
+
+
+def _log_model(bundle: Path, run_id: str) -> Any:
+    """Log the bundle as a pyfunc model made from code, on the run `run_id`."""
+    import mlflow
+
+    with mlflow.start_run(run_id=run_id):
+        return mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(Path(__file__).with_name("pyfunc_model.py")),
+            artifacts={"bundle": str(bundle)},
+            pip_requirements=[f"{library}=={installed_version(library)}" for library in _PREDICT_LIBRARIES],
+            signature=_signature(),
+        )
+
+
+def _signature() -> Any:
+    """Texts in; for each a list of tokens and a list of vectors out."""
+    from mlflow.models import ModelSignature
+    from mlflow.types.schema import Array, ColSpec, DataType, Schema
+
+    return ModelSignature(
+        inputs=Schema([ColSpec(DataType.string)]),
+        outputs=Schema(
+            [ColSpec(Array(DataType.string), "tokens"), ColSpec(Array(Array(DataType.double)), "embeddings")]
+        ),
+    )
+
+
+def _version_tags(manifest: Mapping[str, Any], fingerprint: str) -> dict[str, str]:
+    tags = {
+        _FINGERPRINT_TAG: fingerprint,
+        "corpus.revision": str(manifest["corpus"]["revision"]),
+        "corpus.fingerprint": manifest["corpus"]["fingerprint"],
+        "dictionary.fingerprint": manifest["dictionary"]["fingerprint"],
+        "recipe": manifest["recipe"],
+        "parent.version": str(manifest["parent_version"] or "none"),
+    }
+    for direction, splits in manifest["scores"].items():
+        for score in ("bits_per_character", "bits_per_byte", "unk_rate"):
+            tags[f"{direction}.{score}"] = f"{splits['test'][score]:.6g}"
+    return tags
+
+
+def _model_description(name: str) -> str:
+    return (
+        f"Character language models of the corpus {name}, forward and backward in one bundle, used as word embeddings."
+        f" `champion` is the version to use, `challenger` the newest one. `mlflow.pyfunc.load_model"
+        f'("models:/{name}@champion").predict(["some text"])` gives tokens and their vectors.'
+    )
+
+
+# ---- the gate ------------------------------------------------------------------------------------------------------
+
+
+def pass_gate(version: RegisteredVersion) -> Decision:
+    """Make `version` the champion if it is better; the decision is kept in its tags."""
+    client = mlflow_client()
+    with _clear_errors(f"cannot promote {version.address}"):
+        aliases = client.get_registered_model(version.name).aliases
+        champion = aliases.get(CHAMPION)
+        if champion is not None and int(champion) == version.version:
+            return Decision(True, "promoted: it is the champion already")
+        scores = _bits_per_byte(client, version.name, version.version)
+        decision = decide_promotion(
+            scores, None if champion is None else _bits_per_byte(client, version.name, int(champion))
+        )
+        number = str(version.version)
+        client.set_model_version_tag(
+            version.name, number, "gate.decision", "promoted" if decision.promoted else "refused"
+        )
+        client.set_model_version_tag(version.name, number, "gate.reason", decision.reason)
+        if decision.promoted:
+            client.set_registered_model_alias(version.name, CHAMPION, number)
+    return decision
+
+
+def _bits_per_byte(client: Any, name: str, version: int) -> dict[str, float]:
+    """The test scores of a version by direction, from its tags."""
+    tags = client.get_model_version(name, str(version)).tags
+    suffix = ".bits_per_byte"
+    return {tag.removesuffix(suffix): float(value) for tag, value in tags.items() if tag.endswith(suffix)}
+
+
+def _quoted(name: str) -> str:
+    return name.replace("'", "")
+
+
+@contextmanager
+def _clear_errors(what: str) -> Iterator[None]:
+    """Turn what MLflow raises into one line."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        line = str(error).strip().split("\n")[0][:200]
+        raise RegistryError(f"{what} at {os.environ['MLFLOW_TRACKING_URI']}: {line}") from error

@@ -1,0 +1,101 @@
+"""Where Prefect and MLflow keep their things: inside the workspace, unless their own variables name a server.
+
+`use_workspace` must run before either library is imported, because both read the environment when they are.
+Reads  MLFLOW_TRACKING_URI, PREFECT_API_URL   (a server of the user's, which replaces the embedded default)
+Writes mlflow.db                              (artifact locations, when the workspace was moved or copied)
+"""
+
+import os
+import sqlite3
+from pathlib import Path
+
+from charlm.artifacts import Workspace
+from charlm.errors import ConfigError
+
+ARTIFACT_ROOT_TAG = "charlm.artifact_root"
+
+# Every column in which MLflow 3.17 stores an absolute artifact location.
+_LOCATION_COLUMNS = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "storage_location"),
+)
+
+
+def use_workspace(root: Path | str) -> Workspace:
+    """The workspace at `root`, which is made when it is missing, with Prefect and MLflow pointed at it."""
+    workspace = Workspace(Path(root).expanduser().absolute())
+    if workspace.root.exists() and not workspace.root.is_dir():
+        raise ConfigError(f"the workspace {workspace.root} is a file; give --workspace a folder")
+    defaults = {
+        "MLFLOW_TRACKING_URI": f"sqlite:///{workspace.mlflow_db}",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        # A server that is away must not hold up a training: the default of 7 retries blocks for 4 minutes.
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+        "DO_NOT_TRACK": "1",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        # Our own lines reach the run's log in the Prefect UI through this logger.
+        "PREFECT_LOGGING_EXTRA_LOGGERS": "charlm",
+    }
+    if "PREFECT_API_URL" not in os.environ:  # with a server, the user's own profile may hold its key
+        defaults["PREFECT_HOME"] = str(workspace.prefect_home)
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+    if uses_embedded_mlflow(workspace):
+        _follow_moved_workspace(workspace)
+    return workspace
+
+
+def keep_libraries_quiet() -> None:
+    """Leave the terminal to our own lines: for the command line, not for workers."""
+    quiet = {
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+        "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
+        "MLFLOW_LOGGING_LEVEL": "ERROR",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+        "GIT_PYTHON_REFRESH": "quiet",
+        "PYTHONWARNINGS": "ignore",
+    }
+    for name, value in quiet.items():
+        os.environ.setdefault(name, value)
+
+
+def uses_embedded_mlflow(workspace: Workspace) -> bool:
+    return os.environ.get("MLFLOW_TRACKING_URI") == f"sqlite:///{workspace.mlflow_db}"
+
+
+def _follow_moved_workspace(workspace: Workspace) -> None:
+    """Point MLflow's database at the artifacts beside it.
+
+    MLflow stores artifact locations as absolute paths and resolves relative ones when it stores them, so a copied
+    workspace would go on reading the artifacts of the original.
+    """
+    if not workspace.mlflow_db.is_file():
+        return
+    new_root = str(workspace.mlflow_artifacts_dir)
+    connection = sqlite3.connect(workspace.mlflow_db, timeout=30)
+    try:
+        with connection:
+            try:
+                rows = connection.execute(
+                    "SELECT DISTINCT value FROM experiment_tags WHERE key = ? AND value != ?",
+                    (ARTIFACT_ROOT_TAG, new_root),
+                ).fetchall()
+            except sqlite3.OperationalError:  # the tables are not there yet
+                return
+            for (old_root,) in rows:
+                for table, column in _LOCATION_COLUMNS:
+                    connection.execute(
+                        f"UPDATE {table} SET {column} = ? || substr({column}, ?)"
+                        f" WHERE {column} = ? OR substr({column}, 1, ?) = ?",
+                        (new_root, len(old_root) + 1, old_root, len(old_root) + 1, old_root + "/"),
+                    )
+                connection.execute(
+                    "UPDATE experiment_tags SET value = ? WHERE key = ? AND value = ?",
+                    (new_root, ARTIFACT_ROOT_TAG, old_root),
+                )
+    finally:
+        connection.close()

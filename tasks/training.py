@@ -1,0 +1,260 @@
+"""Train language models: find or make the run, train it in a process of its own, and follow its journal.
+
+Reads  corpora/NAME/              (a prepared corpus)
+Writes runs/RUN/                  (through the child process `python -m charlm.trainers.run`)
+
+Training runs in a child so that ending it really frees its memory, and so that nothing of ours can slow it.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from charlm.artifacts import RunFiles, Workspace
+from charlm.config import RunConfig, TrainingConfig
+from charlm.data.dictionary import Dictionary
+from charlm.errors import RunError
+from charlm.trainers.manifest import RunManifest, create_run, find_runs, new_run_name, plan_run
+from tasks.display import Bar, terminal
+from tasks.journal import Event, JournalReader
+from tasks.tracking import live_tracking
+
+_POLL_SECONDS = 0.5
+_USER_MISTAKE = 2
+_INTERRUPTED = (130, 143)
+
+
+class TrainingInterruptedError(RunError):
+    """The user ended the training; what it had reached is on disk."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRequest:
+    """What to train, and what may be taken over from earlier runs."""
+
+    corpus: str
+    direction: str
+    training: TrainingConfig
+    initial_model: str | None = None
+    reuse: bool = False
+    """Take a finished run of the same text, dictionary and settings instead of training again."""
+
+    resume: bool = False
+    """Continue the newest unfinished run of the same text, dictionary and settings."""
+
+    num_threads: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedRun:
+    """A finished run and its scores."""
+
+    direction: str
+    run_dir: Path
+    recipe: str
+    valid: dict[str, float]
+    test: dict[str, float]
+    characters_per_second: float
+    reused: bool = False
+    """True when it was finished before."""
+
+    @classmethod
+    def load(cls, run: RunFiles, *, reused: bool) -> "TrainedRun":
+        manifest = RunManifest.load(run)
+        result = manifest.result
+        return cls(
+            direction=manifest.config.direction,
+            run_dir=run.root,
+            recipe=manifest.config.training.recipe,
+            valid=result["valid"],
+            test=result["test"],
+            characters_per_second=result["characters_per_second"],
+            reused=reused,
+        )
+
+    @property
+    def files(self) -> RunFiles:
+        return RunFiles(self.run_dir)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "run_dir": str(self.run_dir),
+            "best_lm": str(self.files.best_lm),
+            "valid": self.valid,
+            "test": self.test,
+            "characters_per_second": self.characters_per_second,
+        }
+
+
+def train_directions(
+    workspace: Workspace, requests: Sequence[TrainingRequest], *, parent: str | None
+) -> dict[str, TrainedRun]:
+    """Train all directions at once (one after the other on one GPU); `parent` is the MLflow run above them."""
+    with ThreadPoolExecutor(len(requests)) as pool:
+        futures = [pool.submit(train_direction, workspace, request, parent=parent) for request in requests]
+    return {future.result().direction: future.result() for future in futures}
+
+
+def threads_for(num_directions: int) -> int:
+    """CPU threads of each of the trainings that run at the same time."""
+    return max(1, len(os.sched_getaffinity(0)) // num_directions)
+
+
+def train_direction(workspace: Workspace, request: TrainingRequest, *, parent: str | None = None) -> TrainedRun:
+    """The finished run that `request` asks for: an earlier one, a continued one, or a new one.
+
+    Raises TrainingInterruptedError when the user ends it, and RunError with the reason when it fails.
+    """
+    title = f"train {request.training.recipe} {request.direction}"
+    run, reusable = _find_or_create(workspace, request, title)
+    if reusable:
+        terminal.say(f"= {title}: reused {run.name}, which is finished")
+        return TrainedRun.load(run, reused=True)
+    with _gpu_turn(), live_tracking(workspace, run, parent=parent), terminal.step(title) as bar:
+        _run_child(run, bar)
+        trained = TrainedRun.load(run, reused=False)
+        bar.finish(f"{trained.test['bits_per_character']:.3f} bits per character on test")
+    return trained
+
+
+def _find_or_create(workspace: Workspace, request: TrainingRequest, title: str) -> tuple[RunFiles, bool]:
+    """The run folder to train in, and whether it needs no training at all."""
+    corpus = workspace.prepared_corpus(request.corpus)
+    dictionary = Dictionary.load_from_file(corpus.dictionary)
+    name = new_run_name(request.corpus, request.direction, request.training.recipe)
+    config = RunConfig(
+        run_dir=str(workspace.run(name).root),
+        corpus_dir=str(corpus.root),
+        direction=request.direction,  # type: ignore[arg-type]  # RunConfig checks it
+        training=request.training,
+        initial_model=request.initial_model,
+        num_threads=request.num_threads,
+    )
+    if request.reuse or request.resume:
+        runs = find_runs(workspace, plan_run(config, dictionary).fingerprint)
+        for run in runs:
+            if RunManifest.load(run).state == "finished":
+                return run, True
+        if request.resume:
+            for run in runs:
+                if run.checkpoint.is_file():
+                    terminal.say(f"= {title}: continuing {run.name}")
+                    return run, False
+            terminal.say(f"= {title}: no unfinished run with a checkpoint, starting anew")
+    return create_run(config, dictionary), False
+
+
+# ---- the child -----------------------------------------------------------------------------------------------------
+
+_children: set[subprocess.Popen[bytes]] = set()
+_stopping = threading.Event()
+_gpu = threading.Lock()
+
+
+@contextlib.contextmanager
+def stopping_gently() -> Iterator[None]:
+    """For the block, let the first Ctrl-C (or SIGTERM) end the training with a checkpoint, and the second end all.
+
+    Only in the main thread; elsewhere the signals keep their meaning.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(signum: int, frame: Any) -> None:
+        if _stopping.is_set() or not _children:
+            raise KeyboardInterrupt
+        _stopping.set()
+        terminal.say("stopping: a checkpoint is being written …")
+        for child in list(_children):
+            child.send_signal(signal.SIGINT)
+
+    old = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+        _stopping.clear()
+
+
+def _run_child(run: RunFiles, bar: Bar) -> None:
+    """Train `run` in a child process and show its journal; raises when it does not finish."""
+    command = [sys.executable, "-m", "charlm.trainers.run", str(run.manifest)]
+    if run.checkpoint.is_file():
+        command.append("--resume")
+    with tempfile.TemporaryFile() as stderr:
+        # In a session of its own a Ctrl-C reaches the child once, through us.
+        child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stderr, start_new_session=True)
+        _children.add(child)
+        try:
+            if _stopping.is_set():
+                child.send_signal(signal.SIGINT)
+            _follow(run, child, bar)
+        except BaseException:
+            child.kill()
+            child.wait()
+            raise
+        finally:
+            _children.discard(child)
+        if child.returncode != 0:
+            raise _failure(run, child.returncode, _last_line(stderr))
+
+
+def _follow(run: RunFiles, child: subprocess.Popen[bytes], bar: Bar) -> None:
+    journal = JournalReader(run.journal)
+    validation = ""
+    ended = False
+    while not ended:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(_POLL_SECONDS)
+            ended = True
+        for event in journal.new_events():
+            if event["event"] == "validation":
+                validation = f", valid {event['bits_per_character']:.3f}"
+            elif event["event"] == "train":
+                bar.update(event["progress"], _train_note(event) + validation)
+            elif event["event"] == "guard":
+                terminal.say(f"! {run.name}: {event['reason']}")
+
+
+def _train_note(event: Event) -> str:
+    left = event["seconds_left"]
+    return f"{event['bits_per_character']:.3f} bits/char, {event['characters_per_second'] / 1000:,.0f}k char/s" + (
+        f", {left / 60:.1f} min left" if left is not None else ""
+    )
+
+
+def _failure(run: RunFiles, code: int, line: str) -> RunError:
+    if code == _USER_MISTAKE and line:
+        return RunError(line)
+    if code in _INTERRUPTED:
+        return TrainingInterruptedError(f"training was interrupted; {run.root} holds what it had reached")
+    reason = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    return RunError(
+        f"the training in {run.root} ended with {reason}{': ' if line else ''}{line}; see {run.training_log}"
+    )
+
+
+def _last_line(file: IO[bytes]) -> str:
+    file.seek(0)
+    lines = [line for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+    return lines[-1].strip() if lines else ""
+
+
+@contextlib.contextmanager
+def _gpu_turn() -> Iterator[None]:
+    """Hold the GPU for the block; without one, trainings share the CPU at the same time."""
+    import torch
+
+    with _gpu if torch.cuda.is_available() else contextlib.nullcontext():
+        yield
