@@ -115,7 +115,7 @@ class SplitConfig(JsonConfig):
     """How raw text becomes documents, and documents become splits. Frozen in corpus.json at revision 1."""
 
     document: DocumentMode = "auto"
-    """What a document is; `auto` is decided from the first text and then frozen."""
+    """What a document is; `auto` decides per source: paragraphs where it has blank lines, lines otherwise."""
 
     unit: Unit = "char"
     """What the language model predicts one of: a character (code point) or a byte of UTF-8."""

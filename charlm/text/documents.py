@@ -1,0 +1,401 @@
+"""Cut raw text into documents.
+
+Reads  the blocks of one source (raw.py)
+Writes nothing: gives lists of documents, each as UTF-8 bytes that end with a newline
+
+A document is a line, a paragraph, a file or a record. Blank lines belong to the document before them, those at the top
+of a source to the first one. Joined, the documents of a file are the file (with `\\r\\n` as `\\n` unless switched off,
+and a newline at its end if that is missing).
+"""
+
+import hashlib
+import importlib.util
+import json
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from charlm.config import BadBytes, SplitConfig
+from charlm.errors import SourceError
+from charlm.text.raw import BLOCK_BYTES, RawStream, ReadLimits, Source, open_stored, sha256_of_source
+
+# A blank line holds white space at most. Documents end where one of these matches.
+_LINE_END = re.compile(rb"\n(?:[ \t\r\f\v]*\n)*")
+_PARAGRAPH_END = re.compile(rb"\n(?:[ \t\r\f\v]*\n)+")
+# Text has paragraphs when blank lines are a habit in it, not when a lone one follows the title.
+_MOST_LINES_PER_PARAGRAPH = 100
+_RECORDS_PER_BATCH = 1000
+_DEFAULT_COLUMN = "text"
+
+
+def choose_document_mode(sample: bytes) -> Literal["line", "paragraph"]:
+    """What `auto` means for a file that begins with `sample`."""
+    text = sample.strip()
+    num_breaks = len(_PARAGRAPH_END.findall(text))
+    num_lines = text.count(b"\n") + 1
+    return "paragraph" if num_breaks and num_lines <= _MOST_LINES_PER_PARAGRAPH * num_breaks else "line"
+
+
+class DocumentReader:
+    """The documents of one source.
+
+    Attributes:
+        skipped: what was left out or changed so far, by reason.
+        num_stored: bytes read so far, as stored.
+        sha256: digest of the source as stored (of its records for a Hugging Face dataset), after the last batch.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        config: SplitConfig,
+        *,
+        bad_bytes: BadBytes = "strict",
+        text_column: str | None = None,
+        limits: ReadLimits | None = None,
+    ) -> None:
+        self.source = source
+        self.config = config
+        self.bad_bytes = bad_bytes
+        self.text_column = text_column
+        self.limits = limits or ReadLimits()
+        self.skipped: Counter[str] = Counter()
+        self.num_stored = 0
+        self.sha256 = ""
+
+    def batches(self) -> Iterator[list[bytes]]:
+        """The documents, about a megabyte at a time; equal sources give equal batches."""
+        match self.source.kind:
+            case "text":
+                batches = self._read_text()
+            case "jsonl":
+                batches = self._cut_records(self._read_jsonl())
+            case "parquet":
+                batches = self._cut_records(self._read_parquet())
+            case _:
+                batches = self._cut_records(self._read_hub())
+        for batch in batches:
+            if documents := self._normalize(batch):
+                yield documents
+
+    # ---- plain text --------------------------------------------------------------------------------------------
+
+    def _read_text(self) -> Iterator[list[bytes]]:
+        cutter: _Cutter | None = None
+        for lines in self._lines():
+            if cutter is None:
+                cutter = self._make_cutter(lines)
+            yield cutter.cut(self._join_newlines(lines))
+        if cutter is not None:
+            yield cutter.finish()
+
+    def _make_cutter(self, sample: bytes) -> "_Cutter":
+        mode = self.config.document
+        if mode == "auto":
+            mode = choose_document_mode(self._join_newlines(sample))
+        ends = {"line": _LINE_END, "paragraph": _PARAGRAPH_END, "file": None}[mode]
+        return _Cutter(ends, self.limits.max_document_bytes, self._refuse_long)
+
+    def _join_newlines(self, text: bytes) -> bytes:
+        return text.replace(b"\r\n", b"\n") if self.config.normalize_newlines and b"\r" in text else text
+
+    def _lines(self, *, checked: bool = True) -> Iterator[bytes]:
+        """The text in pieces that end at a newline, which is added at the end where it is missing."""
+        check = self._check if checked else lambda lines, num_lines, num_bytes: lines
+        parts: list[bytes] = []  # of a line that has not ended yet
+        num_pending = num_lines = num_bytes = 0
+        is_dropping = False
+        with RawStream(self.source, self.limits) as stream:
+            for block in stream.blocks():
+                self.num_stored = stream.num_stored
+                if not num_bytes and not parts and self._is_foreign(block):
+                    return
+                cut = block.rfind(b"\n") + 1
+                if not cut:
+                    parts.append(block)
+                    num_pending += len(block)
+                    if num_pending > self.limits.max_document_bytes and not is_dropping:
+                        self._refuse_long(f"line {num_lines + 1} (byte {num_bytes})")
+                        is_dropping = True
+                    if is_dropping:
+                        parts.clear()
+                    continue
+                if is_dropping:  # the rest of the long line goes too
+                    skip = block.index(b"\n") + 1
+                    num_bytes += num_pending + skip
+                    num_lines += 1
+                    parts, num_pending, is_dropping, block, cut = [], 0, False, block[skip:], cut - skip
+                lines = b"".join([*parts, block[:cut]])
+                parts, num_pending = ([block[cut:]], len(block) - cut) if cut < len(block) else ([], 0)
+                if lines:
+                    yield check(lines, num_lines, num_bytes)
+                num_bytes += len(lines)
+                num_lines += _count_newlines(lines)
+            self.num_stored, self.sha256 = stream.num_stored, stream.sha256
+        if parts:
+            yield check(b"".join(parts), num_lines, num_bytes) + b"\n"
+
+    def _is_foreign(self, block: bytes) -> bool:
+        """True for a file that is to be skipped, because it is no UTF-8 text at all."""
+        head = block[:8192]
+        if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+            found = "UTF-16 text; convert it with iconv -f UTF-16 -t UTF-8"
+        elif b"\0" in head and not _is_utf8_but_for_its_end(head):
+            found = "a binary file; leave it out or use --bad-bytes skip"
+        else:
+            return False
+        if self.bad_bytes != "skip":
+            raise SourceError(f"{self.source.address} is {found}")
+        self.skipped["binary_files"] += 1
+        self.num_stored, self.sha256 = self.source.size or 0, sha256_of_source(self.source)
+        return True
+
+    def _refuse_long(self, where: str) -> None:
+        self.skipped["long_documents"] += 1
+        if self.bad_bytes != "skip":
+            raise SourceError(
+                f"{self.source.address}: {where} begins a document of more than "
+                f"{self.limits.max_document_bytes} bytes; break it up, choose another --document, or leave it out "
+                f"with --bad-bytes skip"
+            )
+
+    def _check(self, lines: bytes, num_lines: int, num_bytes: int) -> bytes:
+        """`lines` when they are UTF-8; otherwise what the policy for bad bytes makes of them."""
+        try:
+            lines.decode()
+        except UnicodeDecodeError as error:
+            if self.bad_bytes == "strict":
+                line = num_lines + 1 + lines.count(b"\n", 0, error.start)
+                raise SourceError(
+                    f"{self.source.address}, line {line}, byte {num_bytes + error.start}: "
+                    f"0x{lines[error.start]:02x} is not UTF-8; convert the file, or use --bad-bytes replace or skip"
+                ) from error
+            if self.bad_bytes == "replace":
+                return self._replace(lines)
+        return lines
+
+    def _replace(self, text: bytes) -> bytes:
+        replaced = text.decode(errors="replace").encode()
+        mark = "\N{REPLACEMENT CHARACTER}".encode()
+        self.skipped["replaced_bytes"] += replaced.count(mark) - text.count(mark)
+        return replaced
+
+    # ---- records -----------------------------------------------------------------------------------------------
+
+    def _read_jsonl(self) -> Iterator[tuple[bytes, str]]:
+        loads = _json_loads()
+        number = 0
+        for lines in self._lines(checked=False):
+            for line in lines.split(b"\n")[:-1]:
+                number += 1
+                if not line.strip():
+                    continue
+                where = f"{self.source.address}, line {number}"
+                try:
+                    record = loads(self._check_record(line, where))
+                except ValueError as error:
+                    self._refuse_record(f"{where} is not JSON ({' '.join(str(error).split())}); mend the line")
+                    continue
+                text = record.get(self.text_column or _DEFAULT_COLUMN) if isinstance(record, dict) else None
+                if isinstance(text, str):
+                    yield text.encode(errors="surrogatepass"), where
+                    continue
+                found = f"fields {', '.join(map(str, record))}" if isinstance(record, dict) else "no fields"
+                self._refuse_record(
+                    f"{where} has no text in {self.text_column or _DEFAULT_COLUMN!r}, it has {found}; "
+                    f"name the right one with --text-column"
+                )
+
+    def _read_parquet(self) -> Iterator[tuple[bytes, str]]:
+        self.sha256 = sha256_of_source(self.source)
+        with open_stored(self.source) as file:
+            try:
+                table = pq.ParquetFile(file, pre_buffer=False)
+                column = self._find_column(table.schema_arrow.names)
+                number = 0
+                for batch in table.iter_batches(_RECORDS_PER_BATCH, columns=[column]):
+                    for text in self._column_texts(batch.column(0), column):
+                        number += 1
+                        if text is not None:
+                            yield text, f"{self.source.address}, record {number}"
+                        else:
+                            self._refuse_record(f"{self.source.address}, record {number} has no text in {column!r}")
+            except (pa.ArrowException, OSError) as error:
+                raise SourceError(
+                    f"{self.source.address} is no whole Parquet file ({' '.join(str(error).split())}); fetch it again"
+                ) from error
+        self.num_stored = self.source.size or 0
+
+    def _read_hub(self) -> Iterator[tuple[bytes, str]]:
+        name, split, column = parse_hub_address(self.source.address)
+        digest = hashlib.sha256()
+        number = 0
+        for batch in _hub_batches(name, split, self.source.address):
+            column = column or self.text_column or self._find_column(batch.column_names)
+            self._find_column(batch.column_names, column)
+            for text in self._column_texts(batch.column(column), column):
+                number += 1
+                if text is None:
+                    self._refuse_record(f"{self.source.address}, record {number} has no text in {column!r}")
+                    continue
+                digest.update(len(text).to_bytes(8, "little") + text)
+                self.num_stored += len(text)
+                yield text, f"{self.source.address}, record {number}"
+        self.sha256 = digest.hexdigest()
+
+    def _find_column(self, names: list[str], column: str | None = None) -> str:
+        column = column or self.text_column or _DEFAULT_COLUMN
+        if column not in names:
+            raise SourceError(
+                f"{self.source.address} has no column {column!r}, it has {', '.join(names)}; "
+                f"name the right one with --text-column"
+            )
+        return column
+
+    def _column_texts(self, values: Any, column: str) -> Iterator[bytes | None]:
+        """The column's values as stored, unchecked; None where there is none."""
+        kind = values.type
+        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
+            raise SourceError(f"{self.source.address}: column {column!r} holds {kind}, not text; name another one")
+        yield from values.cast(pa.large_binary()).to_pylist()
+
+    def _refuse_record(self, message: str) -> None:
+        if self.bad_bytes != "skip":
+            raise SourceError(message)
+        self.skipped["bad_records"] += 1
+
+    def _cut_records(self, records: Iterator[tuple[bytes, str]]) -> Iterator[list[bytes]]:
+        """Records as documents; only an explicit `line` or `paragraph` cuts inside them."""
+        ends = {"line": _LINE_END, "paragraph": _PARAGRAPH_END}.get(self.config.document)
+        batch: list[bytes] = []
+        num_bytes = 0
+        for record, where in records:
+            if not record.strip():
+                self.skipped["empty_records"] += 1
+                continue
+            text = self._check_record(record, where)
+            cutter = _Cutter(ends, self.limits.max_document_bytes, self._refuse_long)
+            batch += cutter.cut(text if text.endswith(b"\n") else text + b"\n")
+            batch += cutter.finish()
+            num_bytes += len(text)
+            if num_bytes >= BLOCK_BYTES:
+                yield batch
+                batch, num_bytes = [], 0
+        yield batch
+
+    def _check_record(self, text: bytes, where: str) -> bytes:
+        try:
+            text.decode()
+        except UnicodeDecodeError as error:
+            if self.bad_bytes == "strict":
+                raise SourceError(
+                    f"{where}, byte {error.start}: 0x{text[error.start]:02x} is not UTF-8; "
+                    f"convert the source, or use --bad-bytes replace or skip"
+                ) from error
+            if self.bad_bytes == "replace":
+                text = self._replace(text)
+        return self._join_newlines(text)
+
+    # ---- both --------------------------------------------------------------------------------------------------
+
+    def _normalize(self, documents: list[bytes]) -> list[bytes]:
+        """`documents` without those that hold bad bytes, in the Unicode form that was asked for."""
+        form = self.config.normalization
+        if form == "none" and self.bad_bytes != "skip":
+            return documents  # `_check` has seen them
+        try:
+            text = b"".join(documents).decode()
+        except UnicodeDecodeError:
+            num_documents = len(documents)
+            documents = [document for document in documents if _is_utf8(document)]
+            self.skipped["bad_documents"] += num_documents - len(documents)
+            text = b"".join(documents).decode()
+        if form == "none" or unicodedata.is_normalized(form, text):
+            return documents
+        return [unicodedata.normalize(form, document.decode()).encode() for document in documents]
+
+
+class _Cutter:
+    """Cuts text that comes in pieces of whole lines; the last document waits until its end is certain."""
+
+    def __init__(self, ends: re.Pattern[bytes] | None, max_bytes: int, refuse: Callable[[str], None]) -> None:
+        self.ends = ends
+        self.max_bytes = max_bytes
+        self.refuse = refuse
+        self._open = b""
+        self._num_cut = 0
+        self._is_dropping = False
+
+    def cut(self, lines: bytes) -> list[bytes]:
+        text = self._open + lines if self._open else lines
+        first = len(text) - len(text.lstrip())  # blank lines at the top belong to the first document
+        cuts = [match.end() for match in self.ends.finditer(text, first)] if self.ends else []
+        if cuts and cuts[-1] == len(text):
+            cuts.pop()  # more blank lines may follow
+        documents = [text[start:end] for start, end in zip([0, *cuts], cuts, strict=False)]
+        self._open = text[cuts[-1] :] if cuts else text
+        if self._is_dropping and documents:
+            del documents[0]
+            self._is_dropping = False
+        self._num_cut += cuts[-1] if cuts else 0
+        if len(self._open) > self.max_bytes:
+            if not self._is_dropping:
+                self.refuse(f"byte {self._num_cut}")
+            self._is_dropping = True
+            self._open = b"-\n"  # stands for the document that is dropped
+        return documents
+
+    def finish(self) -> list[bytes]:
+        return [self._open] if self._open.strip() and not self._is_dropping else []
+
+
+def parse_hub_address(address: str) -> tuple[str, str, str | None]:
+    """`hf:NAME[:SPLIT[:COLUMN]]` -> name, split (`train` by default) and column (None by default)."""
+    parts = address.removeprefix("hf:").split(":")
+    if not parts[0] or len(parts) > 3:
+        raise SourceError(f"a Hugging Face dataset is hf:NAME[:SPLIT[:COLUMN]], got {address!r}")
+    name, split, column = [*parts, "", ""][:3]
+    return name, split or "train", column or None
+
+
+def _hub_batches(name: str, split: str, address: str) -> Iterator[pa.Table]:
+    try:
+        import datasets
+    except ImportError as error:
+        raise SourceError(f"{address} needs the package datasets; install charlm[pipeline]") from error
+    try:
+        stream = datasets.load_dataset(name, split=split, streaming=True).with_format("arrow")
+        yield from stream.iter(batch_size=_RECORDS_PER_BATCH)
+    except Exception as error:  # the hub, the network and the data raise many kinds
+        raise SourceError(f"cannot read {address}: {' '.join(str(error).split())[:300]}") from error
+
+
+def _json_loads() -> Callable[[bytes], Any]:
+    if importlib.util.find_spec("orjson"):
+        import orjson
+
+        return orjson.loads
+    return json.loads
+
+
+def _count_newlines(text: bytes) -> int:
+    return int(np.count_nonzero(np.frombuffer(text, dtype=np.uint8) == 10))
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _is_utf8_but_for_its_end(text: bytes) -> bool:
+    """True for UTF-8 that may be cut inside its last character."""
+    return any(_is_utf8(text[: len(text) - cut]) for cut in range(4))
