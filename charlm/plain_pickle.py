@@ -81,7 +81,7 @@ class _Machine:
     """The stack machine, reduced to what plain data needs."""
 
     def __init__(self, functions: Functions, classes: frozenset[Name]) -> None:
-        self._functions = {_ORDERED_DICT: _ordered_dict, _ENCODE: _encode_latin1, **functions}
+        self._functions: Functions = {_ORDERED_DICT: _ordered_dict, _ENCODE: _encode_latin1, **functions}
         self._classes = classes
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
