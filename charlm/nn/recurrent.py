@@ -33,7 +33,7 @@ def initialize_gatewise(encoder: nn.Embedding, rnn: nn.LSTM | nn.GRU) -> None:
         if name.startswith("bias"):
             nn.init.zeros_(parameter)
             continue
-        for gate in parameter.split(rnn.hidden_size):  # (G·H, E or H) -> G of (H, E or H)
+        for gate in torch.split(parameter, rnn.hidden_size):  # (G·H, E or H) -> G of (H, E or H)
             if name.startswith("weight_ih"):
                 nn.init.xavier_uniform_(gate)
             else:

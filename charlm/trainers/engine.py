@@ -25,7 +25,7 @@ from torch.nn import functional as F
 
 from charlm.artifacts import RunFiles
 from charlm.config import TrainingConfig
-from charlm.errors import CorpusError, RunError
+from charlm.errors import CorpusError, RunError, TrainingInterruptedError
 from charlm.metrics import LMScore, score_encoded
 from charlm.models.language_model import Hidden, LanguageModel
 from charlm.text.encoding import encoded_info
@@ -46,10 +46,6 @@ MAX_TRAIN_EVENTS = 200
 MAX_SETBACKS = 2
 """Returns to an earlier checkpoint before a training whose loss explodes gives up."""
 _SAMPLE_CHARACTERS = 200
-
-
-class Interrupted(Exception):
-    """The training was asked to stop, and has written a checkpoint to go on from."""
 
 
 class StopSignal:
@@ -122,20 +118,23 @@ class TrainingEngine:
         self.budget = Budget.of(config, characters_per_epoch=self.units_per_epoch)
         self._hidden: Hidden | None = None
         self._watch = Stopwatch()
-        self._waited = 0.0
-        self._window = torch.zeros((), dtype=torch.float64, device=self.device)  # stays there: reading it waits for a GPU
+        self._step_seconds = 0.0
+        self._window = torch.zeros(
+            (), dtype=torch.float64, device=self.device
+        )  # stays there: reading it waits for a GPU
         self._last_checkpoint = time.monotonic()
         steps = self.budget.characters / (config.mini_batch_size * config.sequence_length)
         self._train_event_steps = max(1, min(int(steps) // MAX_TRAIN_EVENTS, 100))
-        self._window_started = (0, 0.0, 0.0)  # characters, seconds, waited at the last `train` event
+        self._window_started = (0, 0.0, 0.0)  # characters, seconds, seconds in steps at the last `train` event
 
     # ---- the run -----------------------------------------------------------------------------------------------
 
     def train(self, *, resume: bool = False) -> TrainingResult:
         """Train until the budget is spent, and score the best model.
 
-        With `resume`, go on from `checkpoint.pt`. Raises Interrupted after a checkpoint when asked to stop, RunError
-        when the loss keeps exploding or the disk or memory is full, CorpusError when there is nothing to validate on.
+        With `resume`, go on from `checkpoint.pt`. Raises TrainingInterruptedError after a checkpoint when asked to
+        stop, RunError when the loss keeps exploding or the disk or memory is full, CorpusError when there is nothing
+        to validate on.
         """
         for split, path in (("valid", self.corpus.valid), ("test", self.corpus.test)):
             if encoded_info(path).units == 0:
@@ -174,14 +173,11 @@ class TrainingEngine:
     def _run_until_setback(self) -> str:
         progress, batch = self.progress, self.config.mini_batch_size
         self._watch = Stopwatch(progress.seconds)
-        self._window_started = (progress.characters, progress.seconds, self._waited)
+        self._window_started = (progress.characters, progress.seconds, self._step_seconds)
         with ShardReader(self.corpus, batch, seed=self.config.seed) as reader:
             shards = reader.read_from(progress.epoch, progress.split)
             while self._share_spent() < 1:
-                waiting = time.perf_counter()
-                streams = self._to_device(next(shards))
-                self._waited += time.perf_counter() - waiting
-                self._read_shard(streams)
+                self._read_shard(self._to_device(next(shards)))
                 if progress.rate_factor < MIN_RATE_FACTOR:
                     return "the learning rate has annealed to nothing"
         return "the budget is spent"
@@ -195,7 +191,10 @@ class TrainingEngine:
             share = self._share_spent()
             if share >= 1:
                 return
+            started = self._watch.seconds
             self._train_step(streams, last_row, share)
+            progress.seconds = self._watch.seconds
+            self._step_seconds += progress.seconds - started
             if progress.step % self._train_event_steps == 0:
                 self._report_window()
             if config.validations is not None and self._share_spent() * config.validations >= progress.validations + 1:
@@ -233,7 +232,9 @@ class TrainingEngine:
             seconds=self.progress.seconds,
             reason=reason,
         )
-        self._emit("test", valid=result.valid.to_json(), test=result.test.to_json(), sample=_sample(best, self.config.seed))
+        self._emit(
+            "test", valid=result.valid.to_json(), test=result.test.to_json(), sample=_sample(best, self.config.seed)
+        )
         self._emit(
             "end", state="finished", reason=reason, seconds=result.seconds,
             characters_per_second=result.characters_per_second,
@@ -265,23 +266,25 @@ class TrainingEngine:
         progress.step += 1
         progress.characters += units
         progress.window_units += units
-        progress.seconds = self._watch.seconds
 
     def _loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Mean cross entropy of targets (T, B) after inputs (T, B); carries the state on."""
         with self._autocast():
             logits, _, hidden = self.model(inputs, self._hidden)  # (T, B, V)
-        self._hidden = tuple(state.detach() for state in hidden) if isinstance(hidden, tuple) else hidden.detach()  # type: ignore[assignment]
+        self._hidden = tuple(state.detach() for state in hidden) if isinstance(hidden, tuple) else hidden.detach()
         return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
 
     def _autocast(self) -> AbstractContextManager[None]:
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")  # type: ignore[return-value]
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
 
     def _sequence_length(self) -> int:
         config = self.config
         if config.grow_to_sequence_length is None:
             return config.sequence_length
-        return max(config.sequence_length, min(config.sequence_length + self.progress.splits_read, config.grow_to_sequence_length))
+        return max(
+            config.sequence_length,
+            min(config.sequence_length + self.progress.splits_read + 1, config.grow_to_sequence_length),
+        )
 
     def _share_spent(self) -> float:
         return self.budget.progress(self.progress.characters, self._watch.seconds)
@@ -302,8 +305,12 @@ class TrainingEngine:
 
     def _emit(self, kind: str, **facts: Any) -> None:
         event: Event = {
-            "event": kind, "time": time.time(), "step": self.progress.step, "characters": self.progress.characters, **facts,
-        }  # fmt: skip
+            "event": kind,
+            "time": time.time(),
+            "step": self.progress.step,
+            "characters": self.progress.characters,
+            **facts,
+        }
         for observer in self.observers:
             observer.on_event(event)
 
@@ -329,8 +336,8 @@ class TrainingEngine:
         if not loss < 3 * math.log(max(len(self.corpus.dictionary), 3)):
             raise _LossExplodedError(f"the training loss became {loss:.4g} nats per character")
         progress.window_nats, progress.window_units, progress.train_loss = 0.0, 0, loss
-        characters, seconds, waited = self._window_started
-        self._window_started = (progress.characters, progress.seconds, self._waited)
+        characters, seconds, step_seconds = self._window_started
+        self._window_started = (progress.characters, progress.seconds, self._step_seconds)
         elapsed = max(progress.seconds - seconds, 1e-9)
         share = self._share_spent()
         self._emit(
@@ -343,7 +350,7 @@ class TrainingEngine:
             learning_rate=self.optimizer.param_groups[0]["lr"],
             characters_per_second=(progress.characters - characters) / elapsed,
             seconds_left=progress.seconds * (1 - share) / max(share, 1e-9),
-            waiting_share=(self._waited - waited) / elapsed,
+            waiting_share=max(0.0, 1 - (self._step_seconds - step_seconds) / elapsed),
         )
 
     def _collect_window(self) -> None:
@@ -416,7 +423,9 @@ class TrainingEngine:
             if name not in ("checkpoint_minutes", "recipe") and checkpoint.config.get(name) != value
         )
         if changed:
-            raise RunError(f"{self.files.checkpoint} was trained with other settings ({', '.join(changed)}); start anew")
+            raise RunError(
+                f"{self.files.checkpoint} was trained with other settings ({', '.join(changed)}); start anew"
+            )
         self.model.load_state_dict(checkpoint.model)
         self.optimizer.load_state_dict(checkpoint.optimizer)
         self.progress = checkpoint.restored_progress()
@@ -434,7 +443,7 @@ class TrainingEngine:
         if not self.files.best_lm.is_file():
             self.model.save(self.files.best_lm)  # so that the run can be looked at; the next validation replaces it
         self._emit("interrupted", reason=reason)
-        raise Interrupted(reason)
+        raise TrainingInterruptedError(reason)
 
     def _step_back(self, reason: str) -> None:
         """Go back to the last checkpoint with half the rate; raises RunError when that was tried often enough."""

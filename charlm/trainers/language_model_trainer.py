@@ -105,12 +105,14 @@ class LanguageModelTrainer:
             }
         )
         files = RunFiles(Path(base_path))
-        resume = self._resumed_from is not None
-        if resume and self._resumed_from != files.checkpoint.resolve():
-            raise RunError(f"{self._resumed_from} goes on in its own folder; train with base_path={self._resumed_from.parent}")  # type: ignore[union-attr]
+        origin = self._resumed_from
+        if origin is not None and origin != files.checkpoint.resolve():
+            raise RunError(f"{origin} goes on in its own folder; train with base_path={origin.parent}")
         observers = open_run_files(files)
         try:
-            result = TrainingEngine(self.model, self.corpus, config, files, observers=observers).train(resume=resume)
+            result = TrainingEngine(self.model, self.corpus, config, files, observers=observers).train(
+                resume=origin is not None
+            )
         finally:
             for observer in observers:
                 observer.close()

@@ -7,7 +7,6 @@ Two runs have the same fingerprint when their corpus, dictionary, direction, set
 then one need not be trained again. Imports no torch, so that the command line may look at runs quickly.
 """
 
-import os
 import time
 import uuid
 from dataclasses import asdict, dataclass, field, replace
@@ -121,7 +120,7 @@ def find_runs(workspace: Workspace, fingerprint: str) -> list[RunFiles]:
             continue
         if manifest.fingerprint == fingerprint:
             found.append(files)
-    return sorted(found, key=lambda files: (os.stat(files.manifest).st_mtime_ns, files.name), reverse=True)
+    return sorted(found, key=lambda files: (files.manifest.stat().st_mtime_ns, files.name), reverse=True)
 
 
 def mark(files: RunFiles, state: RunState, **changes: Any) -> RunManifest:

@@ -103,10 +103,9 @@ def describe(event: Event) -> str | None:
             f"bits per character (perplexity {event['perplexity']:.3f}){'  best' if event['best'] else ''}"
         )
     if kind == "test":
-        return (
-            f"best model: valid {event['valid']['bits_per_character']:.4f}, test {event['test']['bits_per_character']:.4f} "
-            f"bits per character, {event['test']['unk_rate']:.4%} <unk>"
-        )
+        valid, test = event["valid"]["bits_per_character"], event["test"]["bits_per_character"]
+        unk_rate = event["test"]["unk_rate"]
+        return f"best model: valid {valid:.4f}, test {test:.4f} bits per character, {unk_rate:.4%} <unk>"
     if kind in ("resume", "interrupted", "guard", "end"):
         return f"{kind}: {event.get('reason') or event.get('state')} (step {event['step']:,})"
     return None

@@ -21,11 +21,11 @@ from typing import NoReturn
 import torch
 
 from charlm.artifacts import CorpusFiles, RunFiles, exclusive_lock, read_json, remove_temporaries
-from charlm.config import RunConfig, TrainingConfig
+from charlm.config import RunConfig
 from charlm.data.dictionary import Dictionary
-from charlm.errors import CharLMError, ConfigError, CorpusError, RunError
+from charlm.errors import CharLMError, ConfigError, CorpusError, RunError, TrainingInterruptedError
 from charlm.models.language_model import LanguageModel, load_language_models
-from charlm.trainers.engine import Interrupted, StopSignal, TrainingEngine, TrainingResult
+from charlm.trainers.engine import StopSignal, TrainingEngine, TrainingResult
 from charlm.trainers.manifest import RunManifest, create_run, mark
 from charlm.trainers.observer import Observer, RewindableFile, open_run_files
 from charlm.trainers.text_corpus import TextCorpus
@@ -35,10 +35,12 @@ PARENT_VARIABLE = "CHARLM_PARENT_PID"
 _GRACE_SECONDS = 30.0
 
 
-def run_training(files: RunFiles, *, resume: bool, stop: StopSignal, observers: tuple[Observer, ...] = ()) -> TrainingResult:
+def run_training(
+    files: RunFiles, *, resume: bool, stop: StopSignal, observers: tuple[Observer, ...] = ()
+) -> TrainingResult:
     """Train what run.json in `files` describes, keeping its state there true.
 
-    Raises RunError when another process trains this run, Interrupted when `stop` asked for it.
+    Raises RunError when another process trains this run, TrainingInterruptedError when `stop` asked for it.
     """
     with exclusive_lock(files.lock, busy=f"{files.root} is being trained by another process"):
         remove_temporaries(files.root)
@@ -51,7 +53,7 @@ def run_training(files: RunFiles, *, resume: bool, stop: StopSignal, observers: 
         try:
             engine = _build_engine(config, files, manifest, (*run_files, *observers), stop)
             result = engine.train(resume=resume and files.checkpoint.is_file())
-        except Interrupted:
+        except TrainingInterruptedError:
             mark(files, "interrupted")
             raise
         except BaseException:
@@ -73,7 +75,9 @@ def _build_engine(
     torch.manual_seed(config.training.seed)
     model = _build_model(config)
     if model.dictionary.fingerprint != manifest.dictionary["fingerprint"]:
-        raise RunError(f"the dictionary of {config.corpus_dir} has changed since {files.root} was made; start a new run")
+        raise RunError(
+            f"the dictionary of {config.corpus_dir} has changed since {files.root} was made; start a new run"
+        )
     corpus = TextCorpus(
         config.corpus_dir,
         model.dictionary,
@@ -142,7 +146,7 @@ def main(arguments: list[str] | None = None) -> int:
     threading.Thread(target=_end_with_parent, args=(stop,), daemon=True).start()
     try:
         result = run_training(_open_run(options.config), resume=options.resume, stop=stop)
-    except Interrupted as interruption:
+    except TrainingInterruptedError as interruption:
         print(f"stopped after a checkpoint ({interruption}); --resume goes on from there", file=sys.stderr)
         return 128 + (signals[0] if signals else signal.SIGTERM)
     except CharLMError as error:

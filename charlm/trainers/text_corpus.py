@@ -129,6 +129,4 @@ class ShardReader:
             epoch, split = epoch + 1, 0
 
     def _submit(self, epoch: int, shard: int) -> "Future[np.ndarray]":
-        return self._pool.submit(
-            self._corpus.streams, shard, self._mini_batch_size, seed=self._seed, epoch=epoch
-        )
+        return self._pool.submit(self._corpus.streams, shard, self._mini_batch_size, seed=self._seed, epoch=epoch)
