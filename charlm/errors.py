@@ -33,5 +33,9 @@ class RunError(CharLMError):
     """A training run is missing, in use, or cannot go on."""
 
 
+class TrainingInterruptedError(RunError):
+    """The user ended a training; what it had reached is on disk."""
+
+
 class RegistryError(CharLMError):
     """The model registry has no such model, version or alias."""

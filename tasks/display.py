@@ -8,14 +8,17 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Protocol
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 _PLAIN_SECONDS = 20.0  # between two plain lines of one unfinished step
+SHOWN_SCORES = ("bits_per_character", "bits_per_byte", "perplexity", "unk_rate")
 _LOGGER = logging.getLogger("charlm")
 
 
@@ -134,6 +137,29 @@ def _duration(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.1f} s"
     return f"{int(seconds) // 60} min {int(seconds) % 60} s"
+
+
+def score_table(scores: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Table:
+    """A table of `{direction: {split: scores}}`, one row each."""
+    table = Table(box=SIMPLE_HEAD)
+    table.add_column("direction")
+    table.add_column("text")
+    for name in SHOWN_SCORES:
+        table.add_column(name.replace("_", " "), justify="right")
+    for direction, splits in scores.items():
+        for split, values in splits.items():
+            table.add_row(direction, split, *(shown_score(name, values[name]) for name in SHOWN_SCORES))
+    return table
+
+
+def shown_score(name: str, value: float) -> str:
+    """A score for eyes: a share as per cent, others with three decimals."""
+    return f"{value:.3%}" if name == "unk_rate" else f"{value:.3f}"
+
+
+def write_table(table: Table) -> None:
+    """Write a table, as a result, to standard output."""
+    Console(highlight=False).print(table)
 
 
 def write_stdout(text: str) -> None:

@@ -104,8 +104,8 @@ def log_scores(run_id: str, scores: Mapping[str, Mapping[str, Mapping[str, float
 # ---- one run -------------------------------------------------------------------------------------------------------
 
 
-def sync_run(workspace: Workspace, run: RunFiles) -> str:
-    """Send to MLflow what it lacks of a run; the id of its MLflow run.
+def sync_run(workspace: Workspace, run: RunFiles) -> str | None:
+    """Send to MLflow what it lacks of a run; the id of its MLflow run, none if nothing has happened in it yet.
 
     Raises RunError when the folder holds no run, and MLflow's own exception when the server does not answer.
     """
@@ -193,11 +193,15 @@ class _Sender:
         self._waiting: list[Event] = []
         self._system_metrics: Any = None
 
-    def send(self) -> str:
+    def send(self) -> str | None:
         """Send all new events; what fails to be sent is kept for the next call. The id of the MLflow run."""
         manifest = RunManifest.load(self.run)
         self._waiting += self._reader.new_events()
-        sent = _Sent.load(self.run) or self._start(manifest)
+        sent = _Sent.load(self.run)
+        if sent is None:
+            if not self._waiting:
+                return None
+            sent = self._start(manifest)
         if manifest.state == "running" and self._system_metrics is None:
             self._start_system_metrics(sent)
         fresh = [event for event in self._waiting if event["step"] > sent.last_steps.get(event["event"], -1)]

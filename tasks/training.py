@@ -8,12 +8,13 @@ Training runs in a child so that ending it really frees its memory, and so that 
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,19 +23,20 @@ from typing import IO, Any
 from charlm.artifacts import RunFiles, Workspace
 from charlm.config import RunConfig, TrainingConfig
 from charlm.data.dictionary import Dictionary
-from charlm.errors import RunError
+from charlm.errors import RunError, TrainingInterruptedError
 from charlm.trainers.manifest import RunManifest, create_run, find_runs, new_run_name, plan_run
 from tasks.display import Bar, terminal
 from tasks.journal import Event, JournalReader
 from tasks.tracking import live_tracking
 
+PARENT_VARIABLE = "CHARLM_PARENT_PID"  # tells the trainer whose end is its own
 _POLL_SECONDS = 0.5
 _USER_MISTAKE = 2
-_INTERRUPTED = (130, 143)
+_INTERRUPTED = (130, 143, -signal.SIGINT, -signal.SIGTERM)
 
 
-class TrainingInterruptedError(RunError):
-    """The user ended the training; what it had reached is on disk."""
+class _RefusedError(RunError):
+    """The trainer did not take the run, for something that the user can mend."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,9 +111,16 @@ def threads_for(num_directions: int) -> int:
     return max(1, len(os.sched_getaffinity(0)) // num_directions)
 
 
-def train_direction(workspace: Workspace, request: TrainingRequest, *, parent: str | None = None) -> TrainedRun:
+def train_direction(
+    workspace: Workspace,
+    request: TrainingRequest,
+    *,
+    parent: str | None,
+    on_progress: Callable[[float], None] | None = None,
+) -> TrainedRun:
     """The finished run that `request` asks for: an earlier one, a continued one, or a new one.
 
+    `parent` is the MLflow run above it; `on_progress` is told the share that is done.
     Raises TrainingInterruptedError when the user ends it, and RunError with the reason when it fails.
     """
     title = f"train {request.training.recipe} {request.direction}"
@@ -119,10 +128,15 @@ def train_direction(workspace: Workspace, request: TrainingRequest, *, parent: s
     if reusable:
         terminal.say(f"= {title}: reused {run.name}, which is finished")
         return TrainedRun.load(run, reused=True)
-    with _gpu_turn(), live_tracking(workspace, run, parent=parent), terminal.step(title) as bar:
-        _run_child(run, bar)
-        trained = TrainedRun.load(run, reused=False)
-        bar.finish(f"{trained.test['bits_per_character']:.3f} bits per character on test")
+    try:
+        with _gpu_turn(), live_tracking(workspace, run, parent=parent), terminal.step(title) as bar:
+            _run_child(run, bar, on_progress or (lambda share: None))
+            trained = TrainedRun.load(run, reused=False)
+            bar.finish(f"{trained.test['bits_per_character']:.3f} bits per character on test")
+    except _RefusedError:
+        if not run.checkpoint.is_file():  # it never began: leave nothing half-made
+            shutil.rmtree(run.root)
+        raise
     return trained
 
 
@@ -187,19 +201,25 @@ def stopping_gently() -> Iterator[None]:
         _stopping.clear()
 
 
-def _run_child(run: RunFiles, bar: Bar) -> None:
+def _run_child(run: RunFiles, bar: Bar, on_progress: Callable[[float], None]) -> None:
     """Train `run` in a child process and show its journal; raises when it does not finish."""
+    if _stopping.is_set():
+        raise TrainingInterruptedError(f"training was interrupted before {run.name} began")
     command = [sys.executable, "-m", "charlm.trainers.run", str(run.manifest)]
     if run.checkpoint.is_file():
         command.append("--resume")
     with tempfile.TemporaryFile() as stderr:
         # In a session of its own a Ctrl-C reaches the child once, through us.
-        child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stderr, start_new_session=True)
+        child = subprocess.Popen(
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            start_new_session=True,
+            env={**os.environ, PARENT_VARIABLE: str(os.getpid())},
+        )
         _children.add(child)
         try:
-            if _stopping.is_set():
-                child.send_signal(signal.SIGINT)
-            _follow(run, child, bar)
+            _follow(run, child, bar, on_progress)
         except BaseException:
             child.kill()
             child.wait()
@@ -210,7 +230,7 @@ def _run_child(run: RunFiles, bar: Bar) -> None:
             raise _failure(run, child.returncode, _last_line(stderr))
 
 
-def _follow(run: RunFiles, child: subprocess.Popen[bytes], bar: Bar) -> None:
+def _follow(run: RunFiles, child: subprocess.Popen[bytes], bar: Bar, on_progress: Callable[[float], None]) -> None:
     journal = JournalReader(run.journal)
     validation = ""
     ended = False
@@ -223,6 +243,7 @@ def _follow(run: RunFiles, child: subprocess.Popen[bytes], bar: Bar) -> None:
                 validation = f", valid {event['bits_per_character']:.3f}"
             elif event["event"] == "train":
                 bar.update(event["progress"], _train_note(event) + validation)
+                on_progress(event["progress"])
             elif event["event"] == "guard":
                 terminal.say(f"! {run.name}: {event['reason']}")
 
@@ -236,7 +257,7 @@ def _train_note(event: Event) -> str:
 
 def _failure(run: RunFiles, code: int, line: str) -> RunError:
     if code == _USER_MISTAKE and line:
-        return RunError(line)
+        return _RefusedError(line.removeprefix("error: "))
     if code in _INTERRUPTED:
         return TrainingInterruptedError(f"training was interrupted; {run.root} holds what it had reached")
     reason = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

@@ -1,0 +1,305 @@
+"""The command line `charlm`.
+
+stdout carries results (with --json: one object, nothing else), stderr everything else. What a user gets wrong ends with
+one line and exit code 2. Heavy libraries load in the commands that need them, so that help and `prepare` start at once.
+"""
+
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.exceptions import TyperException
+
+from charlm.config import DictionaryConfig, SplitConfig, TrainingConfig, parse_directions, parse_size, with_settings
+from charlm.errors import CharLMError, TrainingInterruptedError
+from charlm.recipes import find_recipe
+from flows import options
+from tasks.display import score_table, write_stdout, write_table
+
+_DEFAULT_WORKSPACE = Path("workspace")
+_USER_MISTAKE = 2
+_INTERRUPTED = 130
+
+app = typer.Typer(
+    help="Train character language models on any text, and use them as word embeddings.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+
+@app.command(epilog="Example: `charlm run books/*.txt --name books --recipe demo`")
+def run(
+    raw: options.Raw,
+    name: options.CorpusName,
+    recipe: options.Recipes = ["demo"],  # noqa: B006  # typer reads it once
+    direction: options.DirectionOption = "both",
+    settings: options.Settings = None,
+    max_minutes: options.MaxMinutes = None,
+    document: options.Document = None,
+    unit: options.UnitOption = None,
+    shard_size: options.ShardSize = None,
+    valid_share: options.ValidShare = None,
+    test_share: options.TestShare = None,
+    coverage: options.Coverage = None,
+    domain: options.Domain = None,
+    deduplicate: options.Deduplicate = False,
+    bad_bytes: options.BadBytesOption = "strict",
+    resume: options.Resume = False,
+    no_register: options.NoRegister = False,
+    workspace: options.WorkspaceDir = _DEFAULT_WORKSPACE,
+    as_json: options.AsJson = False,
+) -> None:
+    """Do it all: raw text in, a registered pair of language models out."""
+    recipes = [_training_config(one, settings, max_minutes) for one in recipe]
+    directions = parse_directions(direction)
+    space = _open(workspace)
+    split, dictionary = _corpus_settings(
+        space,
+        name,
+        document=document,
+        unit=unit,
+        shard_size=shard_size,
+        valid_share=valid_share,
+        test_share=test_share,
+        deduplicate=deduplicate or None,
+        coverage=coverage,
+    )
+    from flows.pipeline import charlm_pipeline
+    from tasks.training import stopping_gently
+
+    with stopping_gently():
+        result = charlm_pipeline(
+            raw=raw,
+            name=name,
+            workspace=workspace.absolute(),
+            split=split,
+            dictionary=dictionary,
+            recipes=recipes,
+            directions=directions,
+            domain=domain,
+            bad_bytes=bad_bytes,
+            resume=resume,
+            register=not no_register,
+        )
+    _show_training(result.to_json(), as_json)
+
+
+@app.command(epilog="Example: `charlm prepare books/*.txt --name books --shard-size 20MB`")
+def prepare(
+    raw: options.Raw,
+    name: options.CorpusName,
+    document: options.Document = None,
+    unit: options.UnitOption = None,
+    shard_size: options.ShardSize = None,
+    valid_share: options.ValidShare = None,
+    test_share: options.TestShare = None,
+    coverage: options.Coverage = None,
+    domain: options.Domain = None,
+    deduplicate: options.Deduplicate = False,
+    bad_bytes: options.BadBytesOption = "strict",
+    workspace: options.WorkspaceDir = _DEFAULT_WORKSPACE,
+    as_json: options.AsJson = False,
+) -> None:
+    """Split raw text into train shards and held-out text, and make the dictionary."""
+    space = _open(workspace)
+    split, dictionary = _corpus_settings(
+        space,
+        name,
+        document=document,
+        unit=unit,
+        shard_size=shard_size,
+        valid_share=valid_share,
+        test_share=test_share,
+        deduplicate=deduplicate or None,
+        coverage=coverage,
+    )
+    from tasks.corpus import prepare_corpus
+
+    prepared = prepare_corpus(space, raw, name, split, dictionary, domain=domain, bad_bytes=bad_bytes)
+    _show(prepared.to_json(), as_json)
+
+
+@app.command(epilog="Example: `charlm train books --direction both --recipe demo --set hidden_size=512`")
+def train(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a prepared corpus.")],
+    direction: options.DirectionOption = "both",
+    recipe: options.Recipe = "demo",
+    settings: options.Settings = None,
+    max_minutes: options.MaxMinutes = None,
+    resume: options.Resume = False,
+    no_register: options.NoRegister = False,
+    workspace: options.WorkspaceDir = _DEFAULT_WORKSPACE,
+    as_json: options.AsJson = False,
+) -> None:
+    """Train language models on a prepared corpus, log them to MLflow, and register them as challenger."""
+    training = _training_config(recipe, settings, max_minutes)
+    directions = parse_directions(direction)
+    space = _open(workspace)
+    from tasks.pairs import train_pair
+    from tasks.training import stopping_gently
+
+    with stopping_gently():
+        result = train_pair(space, name, directions, training, resume=resume, register=not no_register)
+    _show_training(result.to_json(), as_json)
+
+
+@app.command(epilog="Example: `charlm evaluate models:/books@champion other-book.txt`")
+def evaluate(
+    model: options.Model,
+    texts: Annotated[list[str], typer.Argument(metavar="TEXT...", help="UTF-8 text files, scored together.")],
+    workspace: options.WorkspaceDir = _DEFAULT_WORKSPACE,
+    as_json: options.AsJson = False,
+) -> None:
+    """Score a model on text files."""
+    space = _open(workspace)
+    from tasks.evaluation import evaluate_model
+
+    scores = evaluate_model(space, model, texts)
+    if as_json:
+        _show(scores, as_json)
+    else:
+        write_table(score_table({direction: {"text": values} for direction, values in scores.items()}))
+
+
+@app.command(epilog="Example: `charlm generate models:/books@champion --prefix 'It was '`")
+def generate(
+    model: options.Model,
+    prefix: Annotated[str, typer.Option(help="Text to continue.")] = "\n",
+    characters: Annotated[int, typer.Option(help="Number of characters to sample.")] = 500,
+    temperature: Annotated[float, typer.Option(help="Below 1 is more careful, above 1 more daring.")] = 0.7,
+    seed: Annotated[int | None, typer.Option(help="Seed of the sample; another one each time by default.")] = None,
+    workspace: options.WorkspaceDir = _DEFAULT_WORKSPACE,
+    as_json: options.AsJson = False,
+) -> None:
+    """Sample text from a model; a backward model writes what stands before the prefix."""
+    space = _open(workspace)
+    from tasks.generation import generate_text
+
+    texts = generate_text(space, model, prefix=prefix, num_characters=characters, temperature=temperature, seed=seed)
+    _show(texts, as_json)
+
+
+@app.command(epilog="Example: `charlm embed models:/books@champion sentences.txt --output vectors.parquet`")
+def embed(
+    model: options.Model,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="Text file, one sentence a line.")],
+    output: Annotated[Path, typer.Option(help="Parquet file to write.")],
+    workspace: options.WorkspaceDir = _DEFAULT_WORKSPACE,
+    as_json: options.AsJson = False,
+) -> None:
+    """Write the embeddings of every token of a text to a Parquet file."""
+    space = _open(workspace)
+    from tasks.embedding import embed_text
+
+    _show(embed_text(space, model, text, output).to_json(), as_json)
+
+
+@app.command(epilog="Example: `charlm sync books-forward-demo-20260131-235959-1f2e`")
+def sync(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Name or folder of a training run.")],
+    workspace: options.WorkspaceDir = _DEFAULT_WORKSPACE,
+    as_json: options.AsJson = False,
+) -> None:
+    """Bring a run's journal to MLflow, where the server was away during the training."""
+    space = _open(workspace)
+    from tasks.tracking import sync_run_by_name
+
+    _show({"run": run, "mlflow_run": sync_run_by_name(space, run)}, as_json)
+
+
+@app.command(hidden=True)
+def demo(workspace: options.WorkspaceDir = _DEFAULT_WORKSPACE) -> None:
+    """The whole pipeline on the documentation that ships with Python, in about five minutes."""
+    _open(workspace)
+    from flows.demo import run_demo
+    from tasks.training import stopping_gently
+
+    with stopping_gently():
+        run_demo(workspace.absolute())
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command line and exit with its code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    as_json = "--json" in arguments
+    try:
+        code = app(args=arguments, prog_name="charlm", standalone_mode=False)
+    except TrainingInterruptedError:
+        again = shlex.join(["charlm", *(word for word in arguments if word != "--resume"), "--resume"])
+        code = _fail(f"interrupted; continue with: {again}", as_json, _INTERRUPTED)
+    except CharLMError as error:
+        code = _fail(_one_line(error), as_json)
+    except TyperException as error:
+        code = _fail(f"{_one_line(error.format_message())} (charlm --help shows how)", as_json)
+    except OSError as error:
+        code = _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", as_json)
+    except (KeyboardInterrupt, typer.Abort):
+        code = _fail("interrupted", as_json, _INTERRUPTED)
+    sys.exit(code or 0)
+
+
+def _fail(line: str, as_json: bool, code: int = _USER_MISTAKE) -> int:
+    if as_json:
+        write_stdout(json.dumps({"error": line}, ensure_ascii=False))
+    print(f"error: {line}", file=sys.stderr)
+    return code
+
+
+def _one_line(error: object) -> str:
+    return " ".join(str(error).split())
+
+
+def _open(root: Path) -> Any:
+    """The workspace, with Prefect and MLflow inside it and silent on the terminal."""
+    from tasks.services import keep_libraries_quiet, use_workspace
+
+    keep_libraries_quiet()
+    return use_workspace(root)
+
+
+def _corpus_settings(
+    space: Any, name: str, *, shard_size: str | None, coverage: float | None, **given: Any
+) -> tuple[SplitConfig, DictionaryConfig]:
+    """The given settings; for the others those that the corpus has, or the defaults of a new one."""
+    from tasks.corpus import corpus_settings
+
+    split, dictionary = corpus_settings(space, name)
+    changes = {field: value for field, value in given.items() if value is not None}
+    if shard_size is not None:
+        changes["shard_size"] = parse_size(shard_size)
+    if coverage is not None:
+        dictionary = replace(dictionary, coverage=coverage)
+    return replace(split, **changes), dictionary
+
+
+def _training_config(recipe: str, settings: list[str] | None, max_minutes: float | None) -> TrainingConfig:
+    budget = [] if max_minutes is None else [f"max_minutes={max_minutes}"]
+    return with_settings(find_recipe(recipe), [*(settings or []), *budget])
+
+
+def _show(result: dict[str, Any], as_json: bool) -> None:
+    """Write a result to stdout: JSON, or a line per key."""
+    if as_json:
+        write_stdout(json.dumps(result, ensure_ascii=False))
+        return
+    width = max(len(key) for key in result)
+    for key, value in result.items():
+        shown = f"{value:,}" if isinstance(value, int) else value
+        write_stdout(f"{key.replace('_', ' '):<{width}}  {shown}")
+
+
+def _show_training(result: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        _show(result, as_json)
+        return
+    write_table(score_table({direction: {"test": run["test"]} for direction, run in result["runs"].items()}))
+    for direction, run in result["runs"].items():
+        write_stdout(f"{direction:<8}  {run['run_dir']}")
+    write_stdout(f"model     {result['model'] or 'not registered'}")

@@ -1,0 +1,80 @@
+"""The main flow: raw text goes in, a registered pair of language models comes out.
+
+raw text -> shards -> counts -> dictionary -> encoded shards -> language models -> registry -> embeddings
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from prefect import flow, unmapped
+
+from charlm.config import BadBytes, DictionaryConfig, SplitConfig, TrainingConfig
+from charlm.recipes import demo
+from tasks import steps
+from tasks.pairs import TrainedPair, pair_tags, training_requests
+from tasks.reporting import publish_report
+from tasks.services import Workspace, use_workspace
+from tasks.tracking import group_run
+
+_SENTENCES = [["I", "love", "Berlin", "."], ["The", "grass", "is", "green", "."]]
+
+
+@flow(name="charlm-pipeline", flow_run_name="{name}", log_prints=False)
+def charlm_pipeline(
+    raw: list[str],
+    name: str,
+    workspace: Path = Path("workspace"),
+    split: SplitConfig = SplitConfig(),  # noqa: B008  # frozen
+    dictionary: DictionaryConfig = DictionaryConfig(),  # noqa: B008  # frozen
+    recipes: list[TrainingConfig] = [demo()],  # noqa: B006, B008  # never changed; the form in the UI shows it
+    directions: list[str] = ["forward", "backward"],  # noqa: B006
+    domain: str | None = None,
+    bad_bytes: BadBytes = "strict",
+    resume: bool = False,
+    register: bool = True,
+) -> TrainedPair:
+    """Prepare a corpus, train every recipe in both directions, and register the best by validation score.
+
+    Finished steps and finished runs of the same text and settings are reused.
+
+    Args:
+        raw: Files, folders, globs, fsspec addresses, or `hf:NAME[:SPLIT[:COLUMN]]`.
+        name: Name of the corpus, and of the registered model.
+        workspace: Folder that holds everything a run leaves.
+        split: How text is cut; frozen when the corpus is first made.
+        dictionary: Which characters get an id; frozen likewise.
+        recipes: Training settings to try.
+        directions: `forward`, `backward`, or both.
+        domain: Kind of text that this is; the corpus name by default.
+        bad_bytes: What to do about bytes that are not UTF-8.
+        resume: Continue unfinished runs of the same text and settings.
+        register: Register the best pair and let it pass the gate.
+    """
+    space = use_workspace(workspace)
+    corpus = steps.split_text(space, raw, name, split, domain, bad_bytes)
+    steps.count_shard.map(unmapped(corpus), corpus.shards()).result()
+    steps.build_dictionary(corpus, dictionary)
+    steps.encode_split.map(unmapped(corpus), steps.encoded_names(corpus)).result()
+    with group_run(space, name, f"pipeline {name}", tags={"charlm.flow": "charlm-pipeline"}) as run_id:
+        pairs = [_train_recipe(space, name, directions, recipe, resume, run_id) for recipe in recipes]
+    best = min(pairs, key=lambda pair: pair.valid_bits_per_byte)
+    decision = None
+    if register:
+        version = steps.register_pair(space, name, best.runs, best.mlflow_run)
+        best = replace(best, version=version)
+        decision = steps.pass_gate(version)
+        steps.embed_sentences(space, version.address, _SENTENCES)
+    publish_report(name, pairs, best, decision)
+    return best
+
+
+def _train_recipe(
+    workspace: Workspace, name: str, directions: list[str], recipe: TrainingConfig, resume: bool, parent: str | None
+) -> TrainedPair:
+    """Train all directions of one recipe at the same time, under one MLflow run."""
+    tags = pair_tags(workspace, name, recipe)
+    with group_run(workspace, name, recipe.recipe, parent=parent, tags=tags) as run_id:
+        requests = training_requests(name, directions, recipe, reuse=True, resume=resume)
+        trainings = [steps.train_direction.submit(workspace, request, run_id) for request in requests]
+        runs = [training.result() for training in trainings]
+    return TrainedPair(runs={run.direction: run for run in runs}, mlflow_run=run_id)

@@ -1,0 +1,94 @@
+"""Embed text with the models of a path or a registry address.
+
+Reads  a text file, or sentences that are given
+Writes the Parquet file of `charlm embed`
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from charlm.artifacts import Workspace
+from charlm.errors import CorpusError, SourceError
+from tasks.display import terminal
+from tasks.registry import resolve_model
+
+
+@dataclass(frozen=True)
+class EmbeddedWord:
+    """A word in its sentence, and its vector."""
+
+    word: str
+    context: str
+    """The sentence's words around it, itself in brackets."""
+
+    vector: np.ndarray
+
+
+@dataclass(frozen=True)
+class EmbeddedText:
+    """The result of `embed_text`."""
+
+    output: Path
+    num_tokens: int
+    num_dimensions: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {"output": str(self.output), "tokens": self.num_tokens, "dimensions": self.num_dimensions}
+
+
+def embed_text(workspace: Workspace, model: str, text: str, output: Path) -> EmbeddedText:
+    """Write the embeddings of every token of the text file `text` to the Parquet file `output`."""
+    path, output = Path(text).expanduser(), output.expanduser().absolute()
+    if not path.is_file():
+        raise SourceError(f"there is no text file {text!r} to embed")
+    if path.stat().st_size == 0:
+        raise CorpusError(f"{path} is empty; give a text to embed")
+    model_path = resolve_model(model, workspace)
+    from charlm.embeddings.export import embed_file
+
+    from charlm.models.language_model import load_language_models
+
+    models = load_language_models(model_path)
+    with terminal.step(f"embed {path.name}") as bar:
+        result = embed_file(models, path, output, on_progress=lambda done, total: bar.update(done / max(total, 1)))
+        bar.finish(f"{result.tokens:,} tokens, {result.dimensions} dimensions")
+    return EmbeddedText(output, result.tokens, result.dimensions)
+
+
+def embed_words(workspace: Workspace, model: str, sentences: list[list[str]]) -> list[EmbeddedWord]:
+    """Every word of `sentences` (each a list of words) with its embedding, in order."""
+    path = resolve_model(model, workspace)
+    from charlm.data import Sentence
+    from charlm.embeddings import FlairEmbeddings, StackedEmbeddings
+    from charlm.models.language_model import load_language_models
+
+    embeddings = StackedEmbeddings([FlairEmbeddings(lm) for lm in load_language_models(path).values()])
+    embedded = [Sentence(words) for words in sentences]
+    embeddings.embed(embedded)
+    return [
+        EmbeddedWord(token.text, _context(words, position), token.embedding.cpu().numpy())
+        for words, sentence in zip(sentences, embedded, strict=True)
+        for position, token in enumerate(sentence)
+    ]
+
+
+def nearest_words(query: EmbeddedWord, candidates: list[EmbeddedWord], *, num: int) -> list[EmbeddedWord]:
+    """The `num` candidates of greatest cosine to `query`, each word once, best first."""
+    vectors = np.stack([candidate.vector for candidate in candidates])
+    cosines = vectors @ query.vector / (np.linalg.norm(vectors, axis=1) * np.linalg.norm(query.vector))
+    best: dict[str, EmbeddedWord] = {}
+    for index in np.argsort(-cosines):
+        candidate = candidates[index]
+        best.setdefault(candidate.word.lower(), candidate)
+        if len(best) == num:
+            break
+    return list(best.values())
+
+
+def _context(words: list[str], position: int, *, num_around: int = 3) -> str:
+    before = words[max(0, position - num_around) : position]
+    after = words[position + 1 : position + 1 + num_around]
+    return " ".join([*before, f"[{words[position]}]", *after])
