@@ -38,7 +38,7 @@ Kind = Literal["text", "jsonl", "parquet", "hub"]
 class ReadLimits:
     """What one source may at most ask of the machine."""
 
-    max_document_bytes: int = 64_000_000
+    max_document_bytes: int = 32_000_000
     """A longer document or line is an error: it would be held in memory whole."""
 
     max_ratio: float = 200.0

@@ -1,0 +1,308 @@
+"""Count the characters of each train shard, merge the counts, and build the dictionary.
+
+Reads  train/train_split_*
+Writes counts/train_split_*.parquet   character: string, count: int64; by code point
+Writes counts/total.parquet           also rank: int64, cumulative_share: double; by rank
+Writes dictionary/*                   char_mappings, dictionary.json, characters.tsv, coverage.png
+
+A unit is a character, or a byte written as the character of that code.
+"""
+
+import dataclasses
+import hashlib
+import importlib.util
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from charlm.artifacts import CorpusFiles, atomic_folder, atomic_write, sha256_of, write_text
+from charlm.config import DictionaryConfig, Unit
+from charlm.data.dictionary import Dictionary
+from charlm.errors import CorpusError, DictionaryError
+from charlm.text.manifest import CorpusManifest, DictionaryRecord, load_manifest, save_manifest
+from charlm.text.reading import decode, read_chunks
+
+_ASCII = bytes(range(128))
+_NUM_CODE_POINTS = 0x110000
+_ALWAYS_KEPT = (ord("\n"), ord(" "))
+_SOURCE, _UNIT = b"charlm.source", b"charlm.unit"
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How often each unit occurs.
+
+    Attributes:
+        code_points: code point (or byte) of each unit that occurs, int64.
+        counts: its number of occurrences, int64.
+    """
+
+    code_points: np.ndarray
+    counts: np.ndarray
+
+    @property
+    def total(self) -> int:
+        return int(self.counts.sum())
+
+    def ranked(self) -> "Counts":
+        """The same, most frequent first; equal counts by code point."""
+        order = np.lexsort((self.code_points, -self.counts))
+        return Counts(self.code_points[order], self.counts[order])
+
+    def cumulative_shares(self) -> np.ndarray:
+        """Share of all units that the units up to and with each one make up."""
+        shares: np.ndarray = np.cumsum(self.counts) / max(self.total, 1)
+        return shares
+
+
+# ---- counting ------------------------------------------------------------------------------------------------------
+
+
+def count_text(path: Path, unit: Unit, digest: Any = None) -> Counts:
+    """How often each unit occurs in a text file, newlines as Flair reads them."""
+    table = np.zeros(256 if unit == "byte" else _NUM_CODE_POINTS, dtype=np.int64)
+    for chunk in read_chunks(path, digest):
+        if unit == "byte":
+            table += _count_bytes(chunk)
+            continue
+        beyond_ascii = chunk.translate(None, _ASCII)  # still valid UTF-8: its parts are never ASCII
+        if len(beyond_ascii) * 4 < len(chunk):
+            # Mostly ASCII: counting bytes is twice as fast as counting code points.
+            table[:128] += _count_bytes(chunk)[:128]
+            chunk = beyond_ascii
+        if chunk:
+            code_points = np.frombuffer(decode(chunk, path).encode("utf-32-le"), dtype=np.int32)
+            counted = np.bincount(code_points)
+            table[: len(counted)] += counted
+    found = np.flatnonzero(table)
+    return Counts(found, table[found])
+
+
+def _count_bytes(chunk: bytes) -> np.ndarray:
+    """Occurrences of each byte value; counts pairs, which halves the work, and adds them up."""
+    even = len(chunk) // 2 * 2
+    pairs = np.bincount(np.frombuffer(chunk[:even], dtype=np.uint16), minlength=1 << 16).reshape(256, 256)
+    counted: np.ndarray = pairs.sum(axis=0) + pairs.sum(axis=1)
+    if even < len(chunk):
+        counted[chunk[-1]] += 1
+    return counted
+
+
+def count_shard(shard: Path, counts: Path, unit: Unit, *, sha256: str | None = None) -> bool:
+    """Write the counts of a shard; False when they were there already.
+
+    `sha256` is the digest of the shard where it is known, so that it need not be read to find its counts up to date.
+    """
+    if counts.is_file() and _metadata(counts) == {_SOURCE: sha256 or sha256_of(shard), _UNIT: unit}:
+        return False
+    digest = hashlib.sha256()
+    found = count_text(shard, unit, digest)
+    write_counts(counts, found, unit, source=digest.hexdigest())
+    return True
+
+
+def write_counts(path: Path, counts: Counts, unit: Unit, *, source: str) -> None:
+    _write_table(path, {"character": _characters(counts), "count": pa.array(counts.counts)}, unit, source)
+
+
+def read_counts(path: Path) -> Counts:
+    """The counts in a Parquet file; raises CorpusError when it is missing or damaged."""
+    try:
+        table = pq.read_table(path, columns=["character", "count"])
+        code_points = np.array([ord(character) for character in table["character"].to_pylist()], dtype=np.int64)
+        return Counts(code_points, table["count"].to_numpy())
+    except (OSError, pa.ArrowException, TypeError) as error:
+        raise CorpusError(f"{path} is missing or damaged; delete it and prepare the corpus again") from error
+
+
+def merge_counts(parts: Sequence[Path], total: Path, unit: Unit) -> Counts:
+    """Add up the counts of all shards and write them by rank; the sum, most frequent first."""
+    table = np.zeros(_NUM_CODE_POINTS, dtype=np.int64)
+    for part in map(read_counts, parts):
+        table[part.code_points] += part.counts
+    found = np.flatnonzero(table)
+    counts = Counts(found, table[found]).ranked()
+    columns = {
+        "character": _characters(counts),
+        "count": pa.array(counts.counts),
+        "rank": pa.array(np.arange(1, len(found) + 1)),
+        "cumulative_share": pa.array(counts.cumulative_shares()),
+    }
+    _write_table(total, columns, unit, source="")
+    return counts
+
+
+def _characters(counts: Counts) -> pa.Array:
+    return pa.array([chr(code_point) for code_point in counts.code_points.tolist()], type=pa.string())
+
+
+def _write_table(path: Path, columns: dict[str, pa.Array], unit: Unit, source: str) -> None:
+    table = pa.table(columns).replace_schema_metadata({_SOURCE: source, _UNIT: unit})
+    with atomic_write(path) as file:
+        pq.write_table(table, file)
+
+
+def _metadata(path: Path) -> dict[bytes, str]:
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+    except (OSError, pa.ArrowException):
+        return {}
+    return {key: metadata.get(key, b"").decode() for key in (_SOURCE, _UNIT)}
+
+
+# ---- the dictionary ------------------------------------------------------------------------------------------------
+
+
+def count_kept(counts: Counts, config: DictionaryConfig) -> np.ndarray:
+    """True for each of the ranked `counts` that gets an id.
+
+    Kept are the most frequent ones until their cumulative share first reaches `coverage` (the crossing one too), those
+    of `min_count` at least, newline and space always, and no more than `max_size` with `<unk>`.
+    """
+    shares = counts.cumulative_shares()
+    reached_before = np.concatenate([[False], shares[:-1] >= config.coverage])
+    forced = np.isin(counts.code_points, _ALWAYS_KEPT)
+    kept: np.ndarray = ~reached_before & (counts.counts >= config.min_count) | forced
+    if config.max_size is not None:
+        room = config.max_size - 1 - len(_ALWAYS_KEPT)  # newline and space have their places even if they do not occur
+        kept &= forced | (np.cumsum(kept & ~forced) <= room)
+    return kept
+
+
+def choose_units(counts: Counts, config: DictionaryConfig, unit: Unit) -> list[bytes]:
+    """The items of a dictionary without `<unk>`: the kept units by rank, then newline and space if they never occur."""
+    chosen = counts.code_points[count_kept(counts, config)].tolist()
+    chosen += [code_point for code_point in _ALWAYS_KEPT if code_point not in chosen]
+    return [_item(code_point, unit) for code_point in chosen]
+
+
+def _item(code_point: int, unit: Unit) -> bytes:
+    return bytes([code_point]) if unit == "byte" else chr(code_point).encode()
+
+
+def build_dictionary(corpus: CorpusFiles, config: DictionaryConfig, unit: Unit) -> Dictionary:
+    """The dictionary of the corpus, made from the counts of its shards at revision 1 and only read later on.
+
+    Raises CorpusError when counts are missing, or when the dictionary was built with another configuration.
+    """
+    manifest = load_manifest(corpus)
+    counts = _merge_all(corpus, manifest, unit)
+    if manifest.dictionary is None:
+        dictionary = Dictionary.from_items(choose_units(counts, config, unit), unit=unit)
+        _write_dictionary(corpus, manifest, config, dictionary, counts)
+        return dictionary
+    check_frozen_dictionary(corpus, manifest.dictionary, config)
+    return load_dictionary(corpus, manifest)
+
+
+def check_frozen_dictionary(corpus: CorpusFiles, record: DictionaryRecord, config: DictionaryConfig) -> None:
+    """Raise CorpusError when `config` would have built another dictionary."""
+    frozen, asked = record.config.to_json(), config.to_json()
+    for name in frozen:
+        if frozen[name] != asked[name]:
+            raise CorpusError(
+                f"the dictionary of corpus {corpus.name!r} was built with {name}={frozen[name]}, got {asked[name]}; "
+                f"keep the setting, extend the dictionary, or prepare the text under another name"
+            )
+
+
+def load_dictionary(corpus: CorpusFiles, manifest: CorpusManifest | None = None) -> Dictionary:
+    """The dictionary of a prepared corpus; raises DictionaryError when it is not the one of the manifest."""
+    manifest = manifest or load_manifest(corpus)
+    dictionary = Dictionary.load_from_file(corpus.dictionary)
+    if manifest.dictionary is None or dictionary.fingerprint != manifest.dictionary.fingerprint:
+        raise DictionaryError(
+            f"{corpus.dictionary} is not the dictionary that {corpus.manifest.name} names; restore it, or prepare anew"
+        )
+    return dictionary
+
+
+def extend_dictionary(corpus: CorpusFiles) -> Dictionary:
+    """The dictionary with the units added that its rule keeps in the present text; old units keep their ids.
+
+    Models trained before the extension go on with the dictionary that they carry.
+    """
+    manifest = load_manifest(corpus)
+    dictionary = load_dictionary(corpus, manifest)
+    assert manifest.dictionary is not None  # load_dictionary has seen it
+    counts = _merge_all(corpus, manifest, dictionary.unit)
+    num_items = len(dictionary)
+    for item in choose_units(counts, manifest.dictionary.config, dictionary.unit):
+        dictionary.add_item(item)
+    if len(dictionary) > num_items:
+        _write_dictionary(corpus, manifest, manifest.dictionary.config, dictionary, counts)
+    return dictionary
+
+
+def _merge_all(corpus: CorpusFiles, manifest: CorpusManifest, unit: Unit) -> Counts:
+    shards = [Path(file.name).name for revision in manifest.revisions for file in revision.train_files]
+    return merge_counts([corpus.counts(shard) for shard in shards], corpus.total_counts, unit)
+
+
+def _write_dictionary(
+    corpus: CorpusFiles, manifest: CorpusManifest, config: DictionaryConfig, dictionary: Dictionary, counts: Counts
+) -> None:
+    """Write the dictionary folder, then name it in the manifest; a run killed in between writes both again."""
+    with atomic_folder(corpus.dictionary_dir) as folder:
+        dictionary.save(folder / corpus.dictionary.name)
+        dictionary.save(folder / corpus.char_mappings.name)
+        write_text(folder / corpus.characters_tsv.name, characters_table(counts, dictionary))
+        _plot_coverage(folder / corpus.coverage_plot.name, counts, dictionary, config.coverage)
+    record = DictionaryRecord(config=config, fingerprint=dictionary.fingerprint, size=len(dictionary))
+    save_manifest(corpus, dataclasses.replace(manifest, dictionary=record))
+
+
+# ---- for eyes ------------------------------------------------------------------------------------------------------
+
+
+def characters_table(counts: Counts, dictionary: Dictionary) -> str:
+    """All units by rank as tab-separated text: id, character, code point, Unicode name, count, share so far, kept."""
+    rows = ["id\tcharacter\tcode_point\tname\tcount\tcumulative_share\tkept"]
+    for code_point, count, share in zip(
+        counts.code_points.tolist(), counts.counts.tolist(), counts.cumulative_shares().tolist(), strict=True
+    ):
+        item = _item(code_point, dictionary.unit)
+        is_kept = item in dictionary.item2idx
+        cells = [
+            str(dictionary.item2idx[item]) if is_kept else "",
+            show_character(code_point),
+            f"0x{code_point:02x}" if dictionary.unit == "byte" else f"U+{code_point:04X}",
+            "" if dictionary.unit == "byte" else unicodedata.name(chr(code_point), ""),
+            str(count),
+            f"{share:.6f}",
+            "yes" if is_kept else "no",
+        ]
+        rows.append("\t".join(cells))
+    return "\n".join(rows) + "\n"
+
+
+def show_character(code_point: int) -> str:
+    """The character itself where it shows, an escape like `\\n` or `\\u200b` where it does not."""
+    character = chr(code_point)
+    return character if character.isprintable() and character != " " else ascii(character)[1:-1].replace(" ", "' '")
+
+
+def _plot_coverage(path: Path, counts: Counts, dictionary: Dictionary, coverage: float) -> None:
+    """Draw the share of the text outside the dictionary against its size; nothing where matplotlib is missing."""
+    if importlib.util.find_spec("matplotlib") is None:
+        return
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    missing = 1 - counts.cumulative_shares()
+    axes.step(np.arange(1, len(missing) + 1), np.maximum(missing, 1e-9), where="post", color="#4269d0")
+    axes.axvline(len(dictionary) - 1, color="#ff725c", label=f"kept: {len(dictionary) - 1} of {len(missing)}")
+    axes.axhline(1 - coverage, color="#6cc5b0", linestyle="--", label=f"coverage {coverage:g}")
+    axes.set(
+        xscale="log", yscale="log", xlabel="units kept, most frequent first", ylabel="share of the text not covered"
+    )
+    axes.legend(frameon=False)
+    with atomic_write(path) as file:
+        figure.savefig(file, format="png", dpi=120, metadata={"Software": None})
