@@ -20,7 +20,7 @@ import torch
 from torch.nn import functional as F
 
 from charlm.artifacts import write_text
-from charlm.errors import CorpusError
+from charlm.errors import CorpusError, SourceError
 from charlm.text.encoding import EncodedInfo, encode_file, read_ids
 
 if TYPE_CHECKING:
@@ -108,8 +108,10 @@ class LMScore:
 def score_file(model: "LanguageModel", path: Path | str) -> LMScore:
     """The score of `model` on a text file, read as training reads it but without case flips or shuffling.
 
-    Raises SourceError when the file is missing or not UTF-8, CorpusError when it holds no text.
+    Raises SourceError when the file is missing, CorpusError when it is not UTF-8 or holds no text.
     """
+    if not Path(path).is_file():
+        raise SourceError(f"no text file at {path}")
     with tempfile.TemporaryDirectory(prefix="charlm-score-") as folder:
         encoded = Path(folder) / "text.arrow"
         info = encode_file(Path(path), encoded, model.dictionary)

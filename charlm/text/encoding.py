@@ -10,7 +10,6 @@ the truth.
 
 import dataclasses
 import hashlib
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +22,10 @@ import pyarrow.compute as pc
 from charlm.artifacts import CorpusFiles, atomic_write, sha256_of
 from charlm.data.dictionary import Dictionary
 from charlm.errors import CorpusError, DictionaryError
-from charlm.text.manifest import CorpusManifest, load_manifest, save_manifest
+from charlm.text.manifest import load_manifest, save_manifest
 from charlm.text.reading import decode, read_chunks
 
 _UNITS_PER_BATCH = 8_000_000
-_EMPTY_LINES = re.compile(rb"\n{2,}")
 _NEWLINE = ord("\n")
 _LOWER, _UPPER, _FLIP_SIDES = 0, 1, 100  # of a die with 100 sides, these two flip a line
 _DIGITS = 20  # of a number in the schema metadata
@@ -48,6 +46,9 @@ class EncodedInfo:
 
     units: int = 0
     """Ids."""
+
+    characters: int = 0
+    """Code points of the text in the rows; the same number as `units` where a unit is a character."""
 
     bytes: int = 0
     """UTF-8 bytes of the text in the rows."""
@@ -83,12 +84,13 @@ def encode_file(text: Path, encoded: Path, dictionary: Dictionary, *, sha256: st
     with atomic_write(encoded) as file:
         schema = pa.schema({"ids": pa.large_list(pa.from_numpy_dtype(dictionary.id_type))})
         with pa.ipc.new_stream(file, _with_info(schema, info)) as stream:
-            for lengths, ids, num_bytes in _encode_chunks(text, dictionary, digest):
+            for lengths, ids, num_characters, num_bytes in _encode_chunks(text, dictionary, digest):
                 stream.write_batch(_record_batch(schema, lengths, ids, _with_info(schema, info).metadata))
                 info = dataclasses.replace(
                     info,
                     lines=info.lines + len(lengths),
                     units=info.units + len(ids),
+                    characters=info.characters + num_characters,
                     bytes=info.bytes + num_bytes,
                     unknown=info.unknown + int(np.count_nonzero(ids == 0)),
                 )
@@ -97,12 +99,14 @@ def encode_file(text: Path, encoded: Path, dictionary: Dictionary, *, sha256: st
     return info
 
 
-def _encode_chunks(path: Path, dictionary: Dictionary, digest: Any) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
-    """Row lengths, ids and text bytes, about `_UNITS_PER_BATCH` ids at a time."""
+def _encode_chunks(
+    path: Path, dictionary: Dictionary, digest: Any
+) -> Iterator[tuple[np.ndarray, np.ndarray, int, int]]:
+    """Row lengths, ids, and the characters and bytes of their text, about `_UNITS_PER_BATCH` ids at a time."""
     encode = _make_encoder(path, dictionary)
     lengths: list[np.ndarray] = []
     parts: list[np.ndarray] = []
-    num_units = num_bytes = 0
+    num_units = num_characters = num_bytes = 0
     for chunk in read_chunks(path, digest):
         if not (lines := _drop_empty_lines(chunk)):
             continue
@@ -110,18 +114,24 @@ def _encode_chunks(path: Path, dictionary: Dictionary, digest: Any) -> Iterator[
         lengths.append(np.diff(ends, prepend=0))
         parts.append(ids)
         num_units += len(ids)
+        num_characters += len(ids) if dictionary.unit == "char" else _count_characters(lines)
         num_bytes += len(lines)
         if num_units >= _UNITS_PER_BATCH:
-            yield np.concatenate(lengths), np.concatenate(parts), num_bytes
-            lengths, parts, num_units, num_bytes = [], [], 0, 0
+            yield np.concatenate(lengths), np.concatenate(parts), num_characters, num_bytes
+            lengths, parts, num_units, num_characters, num_bytes = [], [], 0, 0, 0
     if parts:
-        yield np.concatenate(lengths), np.concatenate(parts), num_bytes
+        yield np.concatenate(lengths), np.concatenate(parts), num_characters, num_bytes
+
+
+def _count_characters(text: bytes) -> int:
+    """Code points of a UTF-8 text: its bytes but for those that continue one."""
+    return int(np.count_nonzero(np.frombuffer(text, dtype=np.uint8) & 0xC0 != 0x80))
 
 
 def _drop_empty_lines(chunk: bytes) -> bytes:
     """The non-empty lines of a chunk that starts at a line's beginning, each with its newline."""
-    if b"\n\n" in chunk:
-        chunk = _EMPTY_LINES.sub(b"\n", chunk)
+    while b"\n\n" in chunk:  # each pass halves the runs of newlines; replace is ten times faster than a pattern
+        chunk = chunk.replace(b"\n\n", b"\n")
     chunk = chunk.removeprefix(b"\n")
     return chunk if chunk.endswith(b"\n") or not chunk else chunk + b"\n"
 
@@ -345,7 +355,7 @@ def record_unk_rate(corpus: CorpusFiles, dictionary: Dictionary) -> float:
     """
     infos = [encoded_info(corpus.encoded(dictionary.fingerprint, name)) for name in ("valid", "test")]
     unk_rate = sum(info.unknown for info in infos) / max(sum(info.units for info in infos), 1)
-    manifest: CorpusManifest = load_manifest(corpus)
+    manifest = load_manifest(corpus)
     if manifest.dictionary is not None and manifest.dictionary.unk_rate != unk_rate:
         record = dataclasses.replace(manifest.dictionary, unk_rate=unk_rate)
         save_manifest(corpus, dataclasses.replace(manifest, dictionary=record))

@@ -81,7 +81,8 @@ class TextCorpus:
         """The shards of an epoch in the random order in which they are read."""
         if not self.shuffle:
             return list(range(len(self.shards)))
-        return [int(shard) for shard in np.random.default_rng([seed, epoch]).permutation(len(self.shards))]
+        order: list[int] = np.random.default_rng([seed, epoch]).permutation(len(self.shards)).tolist()
+        return order
 
     def streams(self, shard: int, mini_batch_size: int, *, seed: int, epoch: int) -> np.ndarray:
         """A shard cut into equal streams that stand side by side, (R, B), of the ids' stored integer type."""
