@@ -220,6 +220,11 @@ class Workspace:
         return RunFiles(self.runs_dir / name)
 
     @property
+    def demo_text(self) -> Path:
+        """The interpreter's documentation, which the demo trains on."""
+        return self.root / "demo" / "python-docs.jsonl"
+
+    @property
     def mlflow_db(self) -> Path:
         return self.root / "mlflow.db"
 

@@ -19,7 +19,7 @@ from charlm.config import DictionaryConfig, SplitConfig, TrainingConfig, parse_d
 from charlm.errors import CharLMError, TrainingInterruptedError
 from charlm.recipes import find_recipe
 from flows import options
-from tasks.display import score_table, write_stdout, write_table
+from tasks.display import print_result, score_table, write_stdout
 
 _DEFAULT_WORKSPACE = Path("workspace")
 _USER_MISTAKE = 2
@@ -165,7 +165,7 @@ def evaluate(
     if as_json:
         _show(scores, as_json)
     else:
-        write_table(score_table({direction: {"text": values} for direction, values in scores.items()}))
+        print_result(score_table({direction: {"text": values} for direction, values in scores.items()}))
 
 
 @app.command(epilog="Example: `charlm generate models:/books@champion --prefix 'It was '`")
@@ -299,7 +299,7 @@ def _show_training(result: dict[str, Any], as_json: bool) -> None:
     if as_json:
         _show(result, as_json)
         return
-    write_table(score_table({direction: {"test": run["test"]} for direction, run in result["runs"].items()}))
+    print_result(score_table({direction: {"test": run["test"]} for direction, run in result["runs"].items()}))
     for direction, run in result["runs"].items():
         write_stdout(f"{direction:<8}  {run['run_dir']}")
     write_stdout(f"model     {result['model'] or 'not registered'}")

@@ -24,8 +24,8 @@ def charlm_pipeline(
     raw: list[str],
     name: str,
     workspace: Path = Path("workspace"),
-    split: SplitConfig = SplitConfig(),  # noqa: B008  # frozen
-    dictionary: DictionaryConfig = DictionaryConfig(),  # noqa: B008  # frozen
+    split: SplitConfig | None = None,
+    dictionary: DictionaryConfig | None = None,
     recipes: list[TrainingConfig] = [demo()],  # noqa: B006, B008  # never changed; the form in the UI shows it
     directions: list[str] = ["forward", "backward"],  # noqa: B006
     domain: str | None = None,
@@ -41,8 +41,8 @@ def charlm_pipeline(
         raw: Files, folders, globs, fsspec addresses, or `hf:NAME[:SPLIT[:COLUMN]]`.
         name: Name of the corpus, and of the registered model.
         workspace: Folder that holds everything a run leaves.
-        split: How text is cut; frozen when the corpus is first made.
-        dictionary: Which characters get an id; frozen likewise.
+        split: How text is cut; by default as the corpus was first prepared.
+        dictionary: Which characters get an id; by default likewise.
         recipes: Training settings to try.
         directions: `forward`, `backward`, or both.
         domain: Kind of text that this is; the corpus name by default.

@@ -3,20 +3,28 @@
 Reads  RAW sources
 Writes corpora/NAME/     (see charlm/artifacts.py)
 
-Every step asks the manifests what is done already, and says so.
+Every step asks the manifest and the digests what is done already, and says so.
 """
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from charlm.artifacts import CorpusFiles, Workspace
 from charlm.config import BadBytes, DictionaryConfig, SplitConfig
+from charlm.text.counting import build_dictionary as build
+from charlm.text.counting import count_shard as count
+from charlm.text.counting import load_dictionary
+from charlm.text.encoding import encode_file, known_digests, record_unk_rate, split_files
 from charlm.text.manifest import CorpusManifest, load_manifest
 from charlm.text.splitting import split_corpus
 from tasks.display import terminal
+
+_HIGH_UNK_RATE = 0.001
+_BYTES_FOR_PROCESSES = 100_000_000  # below this much text, starting processes costs more than they save
 
 
 @dataclass(frozen=True)
@@ -25,18 +33,18 @@ class PreparedCorpus:
 
     files: CorpusFiles
     manifest: CorpusManifest
+    dictionary_size: int
+    unk_rate: float
 
     def to_json(self) -> dict[str, Any]:
-        dictionary = self.manifest.dictionary
-        assert dictionary is not None
         return {
             "corpus": str(self.files.root),
             "revision": self.manifest.revision,
             "documents": self.manifest.documents,
             "characters": self.manifest.characters,
             "train_shards": len(self.files.shards()),
-            "dictionary_size": dictionary.size,
-            "unk_rate": dictionary.unk_rate,
+            "dictionary_size": self.dictionary_size,
+            "unk_rate": self.unk_rate,
         }
 
 
@@ -47,3 +55,113 @@ def corpus_settings(workspace: Workspace, name: str) -> tuple[SplitConfig, Dicti
         return SplitConfig(), DictionaryConfig()
     manifest = load_manifest(corpus)
     return manifest.split, manifest.dictionary.config if manifest.dictionary else DictionaryConfig()
+
+
+def prepare_corpus(
+    workspace: Workspace,
+    raw: Sequence[str],
+    name: str,
+    split: SplitConfig,
+    dictionary: DictionaryConfig,
+    *,
+    domain: str | None = None,
+    bad_bytes: BadBytes = "strict",
+) -> PreparedCorpus:
+    """Bring raw text into the corpus `name`, from split to encoded shards; what is done already is not done again."""
+    corpus = split_text(workspace, raw, name, split, domain=domain, bad_bytes=bad_bytes)
+    with _pool(corpus) as pool:
+        _for_each(pool, count_shard, corpus, corpus.shards(), title="count characters")
+        build_dictionary(corpus, dictionary)
+        _for_each(pool, encode_split, corpus, encoded_names(corpus), title="encode")
+    return finish_corpus(corpus)
+
+
+# ---- the steps -----------------------------------------------------------------------------------------------------
+
+
+def split_text(
+    workspace: Workspace,
+    raw: Sequence[str],
+    name: str,
+    config: SplitConfig | None,
+    *,
+    domain: str | None = None,
+    bad_bytes: BadBytes = "strict",
+) -> CorpusFiles:
+    """Cut raw text into train shards and held-out text; without `config` as the corpus was first cut."""
+    corpus = workspace.corpus(name)
+    with terminal.step(f"split {name}") as bar:
+        result = split_corpus(
+            raw,
+            corpus,
+            config or corpus_settings(workspace, name)[0],
+            domain=domain,
+            bad_bytes=bad_bytes,
+            on_progress=lambda done, total: bar.update(done / max(total, 1)),
+        )
+        manifest = result.manifest
+        size = f"{manifest.documents:,} documents, {len(corpus.shards())} train shards"
+        bar.finish(f"revision {manifest.revision}, {size}" if result.is_new_revision else f"no new text, kept {size}")
+    for reason, number in result.skipped.items():
+        terminal.say(f"! {name}: {reason}: {number:,}")
+    return corpus
+
+
+def count_shard(corpus: CorpusFiles, shard: Path) -> bool:
+    """Count the units of one shard; False when that was done before."""
+    unit = load_manifest(corpus).split.unit
+    return count(shard, corpus.counts(shard.name), unit, sha256=known_digests(corpus).get(shard.name))
+
+
+def build_dictionary(corpus: CorpusFiles, config: DictionaryConfig | None) -> int:
+    """Merge the counts and choose the units that get an id, at revision 1; later on read it. The number of ids."""
+    manifest = load_manifest(corpus)
+    with terminal.step("build dictionary") as bar:
+        known = manifest.dictionary
+        dictionary = build(corpus, config or (known.config if known else DictionaryConfig()), manifest.split.unit)
+        bar.finish(f"{'reused' if known else 'made'}, {len(dictionary)} ids")
+    return len(dictionary)
+
+
+def encoded_names(corpus: CorpusFiles) -> list[str]:
+    """The names of the texts that `encode_split` takes: every train shard, valid and test."""
+    return list(split_files(corpus))
+
+
+def encode_split(corpus: CorpusFiles, split_name: str) -> bool:
+    """Turn one text of the corpus into ids; False when that was done before."""
+    dictionary = load_dictionary(corpus)
+    encoded = corpus.encoded(dictionary.fingerprint, split_name)
+    text = split_files(corpus)[split_name]
+    return not encode_file(text, encoded, dictionary, sha256=known_digests(corpus).get(split_name)).reused
+
+
+def finish_corpus(corpus: CorpusFiles) -> PreparedCorpus:
+    """The prepared corpus, with the share of held-out units that its dictionary lacks noted and said."""
+    dictionary = load_dictionary(corpus)
+    unk_rate = record_unk_rate(corpus, dictionary)
+    warning = "; a larger --coverage under a new name would keep more" if unk_rate > _HIGH_UNK_RATE else ""
+    terminal.say(f"{'!' if warning else ' '} <unk> makes up {unk_rate:.3%} of the held-out text{warning}")
+    return PreparedCorpus(corpus, load_manifest(corpus), len(dictionary), unk_rate)
+
+
+# ---- many shards ---------------------------------------------------------------------------------------------------
+
+
+def _pool(corpus: CorpusFiles) -> Executor:
+    num_bytes = sum(path.stat().st_size for path in corpus.shards())
+    workers = len(os.sched_getaffinity(0))
+    return ProcessPoolExecutor(workers) if num_bytes > _BYTES_FOR_PROCESSES else ThreadPoolExecutor(workers)
+
+
+def _for_each(
+    pool: Executor, step: Callable[[CorpusFiles, Any], bool], corpus: CorpusFiles, items: Iterable[Any], *, title: str
+) -> None:
+    """Do `step` for every item, and say how many needed it."""
+    with terminal.step(title) as bar:
+        futures = [pool.submit(step, corpus, item) for item in items]
+        num_done = 0
+        for number, future in enumerate(futures, start=1):
+            num_done += future.result()
+            bar.update(number / len(futures))
+        bar.finish(f"{num_done} of {len(futures)} files" if num_done else f"reused all {len(futures)} files")

@@ -47,10 +47,6 @@ class Terminal:
         _LOGGER.info("%s", line)
         self.console.print(line, markup=False)
 
-    def show(self, renderable: RenderableType) -> None:
-        """Print a table or a panel."""
-        self.console.print(renderable)
-
     @contextmanager
     def step(self, title: str) -> Iterator[Bar]:
         """A step with a bar; when the block ends well, one line with its title, its note and its time stays."""
@@ -157,9 +153,9 @@ def shown_score(name: str, value: float) -> str:
     return f"{value:.3%}" if name == "unk_rate" else f"{value:.3f}"
 
 
-def write_table(table: Table) -> None:
-    """Write a table, as a result, to standard output."""
-    Console(highlight=False).print(table)
+def print_result(result: RenderableType, *, markup: bool = True) -> None:
+    """Print a table or a text, as a result, to standard output."""
+    Console(highlight=False).print(result, markup=markup)
 
 
 def write_stdout(text: str) -> None:

@@ -21,12 +21,14 @@ from tasks.registry import RegisteredVersion
 from tasks.reporting import artifact_key
 from tasks.training import TrainedRun, TrainingRequest
 
+encoded_names = corpora.encoded_names
+
 _PROGRESS_SECONDS = 5.0
 
 
 @task(task_run_name="split {name}", cache_policy=NO_CACHE)
 def split_text(
-    workspace: Workspace, raw: list[str], name: str, config: SplitConfig, domain: str | None, bad_bytes: BadBytes
+    workspace: Workspace, raw: list[str], name: str, config: SplitConfig | None, domain: str | None, bad_bytes: BadBytes
 ) -> CorpusFiles:
     """Cut raw text into train shards and held-out text."""
     return corpora.split_text(workspace, raw, name, config, domain=domain, bad_bytes=bad_bytes)
@@ -39,7 +41,7 @@ def count_shard(corpus: CorpusFiles, shard: Path) -> bool:
 
 
 @task(task_run_name="build dictionary", cache_policy=NO_CACHE)
-def build_dictionary(corpus: CorpusFiles, config: DictionaryConfig) -> int:
+def build_dictionary(corpus: CorpusFiles, config: DictionaryConfig | None) -> int:
     """Merge the counts and choose the characters that get an id; the number of ids."""
     return corpora.build_dictionary(corpus, config)
 

@@ -1,0 +1,77 @@
+"""`make demo`: the whole pipeline on the documentation that ships with Python, and a closing screen for newcomers."""
+
+from pathlib import Path
+
+from flows.pipeline import charlm_pipeline
+from tasks.demo_text import gather_documentation
+from tasks.display import print_result, score_table, terminal
+from tasks.embedding import embed_words, nearest_words
+from tasks.generation import generate_text
+from tasks.pairs import TrainedPair
+from tasks.services import Workspace, use_workspace
+
+NAME = "python-docs"
+_WORD = "set"
+_CONTEXTS = ("Return a new set with elements from both .", "This attribute must be set before the call .")
+_NUM_NEIGHBOURS = 6
+_SENTENCES = 400
+
+
+def run_demo(workspace: Path) -> TrainedPair:
+    """Run the pipeline on the interpreter's documentation and show what came out."""
+    space = use_workspace(workspace)
+    terminal.say("charlm demo: two character language models of Python's own documentation, in about five minutes")
+    with terminal.step("gather the documentation that ships with Python") as bar:
+        bar.finish(f"{gather_documentation(space.demo_text):,} documents")
+    result = charlm_pipeline([str(space.demo_text)], NAME, workspace, resume=True)
+    show_result(space, result)
+    return result
+
+
+def show_result(workspace: Workspace, result: TrainedPair) -> None:
+    """The closing screen: scores, a sample, where the model is, what it knows of a word, and what to try next."""
+    assert result.version is not None
+    champion = f"models:/{NAME}@champion"
+    sample = generate_text(workspace, champion, prefix="Return ", num_characters=240, temperature=0.6, seed=7)[
+        "forward"
+    ]
+    print_result("\n[bold]Scores on test text that the models have not seen[/]")
+    print_result(score_table({direction: {"test": run.test} for direction, run in result.runs.items()}))
+    print_result("[bold]The forward model continues “Return ”[/]")
+    print_result(_indented(sample), markup=False)
+    print_result(f"\n[bold]“{_WORD}” in two contexts, and the words that the models find nearest to it[/]")
+    for context, neighbours in _neighbours(workspace, champion):
+        print_result(f"  {context}\n      {neighbours}", markup=False)
+    print_result(f"\n[bold]Registered[/] as {result.version.address}, which people use as {champion}")
+    print_result("\n[bold]Try next[/]")
+    folder = _shown_folder(workspace.root)
+    print_result(
+        f"  charlm generate {champion} --prefix 'Return the '{folder}\n"
+        f"  charlm evaluate {champion} README.md{folder}\n"
+        f"  charlm run YOUR-TEXT.txt --name my-text{folder}",
+        markup=False,
+    )
+
+
+def _neighbours(workspace: Workspace, model: str) -> list[tuple[str, str]]:
+    """Each context with the nearest words of the held-out text, shown with the words around them."""
+    text = workspace.corpus(NAME).test.read_text(encoding="utf-8")
+    sentences = [line.split() for line in text.splitlines() if 4 <= len(line.split()) <= 20][:_SENTENCES]
+    queries = embed_words(workspace, model, [context.split() for context in _CONTEXTS])
+    candidates = [
+        word for word in embed_words(workspace, model, sentences) if word.word.isalpha() and word.word != _WORD
+    ]
+    shown = []
+    for query in (word for word in queries if word.word == _WORD):
+        nearest = nearest_words(query, candidates, num=_NUM_NEIGHBOURS)
+        shown.append((query.context, ", ".join(word.word for word in nearest)))
+    return shown
+
+
+def _shown_folder(root: Path) -> str:
+    """The option that names the workspace, where it is not the default one."""
+    return "" if root == Path("workspace").absolute() else f" --workspace {root}"
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  │ {line}" for line in text.strip("\n").splitlines())
