@@ -130,8 +130,8 @@ def _count_characters(text: bytes) -> int:
 
 def _drop_empty_lines(chunk: bytes) -> bytes:
     """The non-empty lines of a chunk that starts at a line's beginning, each with its newline."""
-    while b"\n\n" in chunk:  # each pass halves the runs of newlines; replace is ten times faster than a pattern
-        chunk = chunk.replace(b"\n\n", b"\n")
+    if b"\n\n" in chunk:
+        chunk = b"\n".join(filter(None, chunk.split(b"\n"))) + b"\n"
     chunk = chunk.removeprefix(b"\n")
     return chunk if chunk.endswith(b"\n") or not chunk else chunk + b"\n"
 
