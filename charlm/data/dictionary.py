@@ -138,7 +138,11 @@ class Dictionary:
         if not isinstance(value, dict) or value.get("format") != _FORMAT:
             raise DictionaryError(f"this is not a dictionary: it has no format {_FORMAT!r}")
         items, unit, add_unk = value.get("items"), value.get("unit"), value.get("add_unk", True)
-        if not isinstance(items, list) or not all(isinstance(item, str) for item in items) or unit not in ("char", "byte"):
+        if (
+            not isinstance(items, list)
+            or not all(isinstance(item, str) for item in items)
+            or unit not in ("char", "byte")
+        ):
             raise DictionaryError("the dictionary has no list of items, or an unknown unit")
         dictionary = cls(add_unk=False, unit=unit)
         dictionary.add_unk = bool(add_unk)
@@ -202,7 +206,9 @@ class Dictionary:
         for path in (Path(name), cache / name, cache / "dictionaries" / name):
             if path.is_file():
                 return cls.load_from_file(path)
-        raise DictionaryError(f'no dictionary {name!r}: load "chars", give a path, or put the file in {cache} (CHARLM_CACHE)')
+        raise DictionaryError(
+            f'no dictionary {name!r}: load "chars", give a path, or put the file in {cache} (CHARLM_CACHE)'
+        )
 
 
 class PlainUnpickler(pickle.Unpickler):

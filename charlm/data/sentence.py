@@ -63,6 +63,9 @@ class DataPoint:
             return vectors[0]
         return torch.cat(vectors) if vectors else torch.empty(0)
 
+    def has_embedding(self, name: str) -> bool:
+        return name in self._all_embeddings()
+
     @property
     def embedding(self) -> "torch.Tensor":
         return self.get_embedding()

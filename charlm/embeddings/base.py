@@ -1,0 +1,103 @@
+"""What all embeddings share: names, widths, and how they are put on sentences."""
+
+# N = tokens of a sentence, D = width of an embedding
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+from torch import nn
+
+from charlm.data.sentence import Sentence
+from charlm.errors import ModelFileError
+
+_STREAM_BYTES = 64 * 2**20
+_STREAM_SENTENCES = 4096
+
+
+class Embeddings(nn.Module):
+    """Vectors for the tokens of sentences or for whole sentences.
+
+    Attributes:
+        name: what the vectors are called on a token or sentence; they are concatenated in the order of names.
+        static_embeddings: True when the same sentence always gets the same vectors, so that they may be kept.
+    """
+
+    name: str
+    static_embeddings: bool = True
+    embedding_type: Literal["word-level", "sentence-level"]
+
+    @property
+    def embedding_length(self) -> int:
+        """Width of the vectors."""
+        raise NotImplementedError
+
+    def get_names(self) -> list[str]:
+        """Names of the vectors that `embed` adds."""
+        return [self.name]
+
+    def embed(self, sentences: Sentence | Sequence[Sentence]) -> list[Sentence]:
+        """Add vectors to one sentence or several, and return them. Static vectors that are there are left."""
+        sentences = [sentences] if isinstance(sentences, Sentence) else list(sentences)
+        waiting = [sentence for sentence in sentences if not (self.static_embeddings and self._has(sentence))]
+        if waiting:
+            self._add_embeddings(waiting)
+        return sentences
+
+    def _has(self, sentence: Sentence) -> bool:
+        raise NotImplementedError
+
+    def _add_embeddings(self, sentences: list[Sentence]) -> None:
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class TokenEmbeddings(Embeddings):
+    """Vectors for the tokens of sentences."""
+
+    embedding_type = "word-level"
+
+    def _has(self, sentence: Sentence) -> bool:
+        return sentence.has_token_embeddings(self.name)
+
+    def embed_stream(self, sentences: Iterable[Sentence]) -> Iterator[Sentence]:
+        """The same sentences in the same order, each with its vectors, in bounded memory.
+
+        Sentences are gathered until their vectors fill 64 MB, so that those of similar length are embedded together.
+        Drop a sentence, or clear its embeddings, when its vectors are no longer needed.
+        """
+        gathered: list[Sentence] = []
+        size = 0
+        for sentence in sentences:
+            gathered.append(sentence)
+            size += len(sentence) * self.embedding_length * 4
+            if size >= _STREAM_BYTES or len(gathered) >= _STREAM_SENTENCES:
+                yield from self.embed(gathered)
+                gathered, size = [], 0
+        if gathered:
+            yield from self.embed(gathered)
+
+
+class DocumentEmbeddings(Embeddings):
+    """One vector for each sentence."""
+
+    embedding_type = "sentence-level"
+
+    def _has(self, sentence: Sentence) -> bool:
+        return sentence.has_embedding(self.name)
+
+
+def find_model(name: str | os.PathLike[str], suffixes: Sequence[str], what: str) -> Path:
+    """The path `name`, or the file of that name (with one of `suffixes`) in the folder CHARLM_CACHE.
+
+    Nothing is downloaded; ModelFileError says which file to put where.
+    """
+    cache = Path(os.environ.get("CHARLM_CACHE", Path.home() / ".charlm"))
+    candidates = [Path(name), *(cache / f"{name}{suffix}" for suffix in ("", *suffixes))]
+    for path in candidates:
+        if path.exists():
+            return path
+    raise ModelFileError(f"no {what} {str(name)!r}: give a path, or put the file at {candidates[-1]} (CHARLM_CACHE)")

@@ -1,0 +1,227 @@
+"""Contextual string embeddings: the states of a character language model around each word.
+
+The vectors are Flair's, for the same model and sentences (Akbik et al. 2018, "Contextual String Embeddings for
+Sequence Labeling"; pooled: Akbik et al. 2019). A forward model has read the sentence up to the word, a backward model
+down to it.
+"""
+
+import os
+from typing import Literal, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from charlm.data.sentence import Sentence
+from charlm.embeddings.base import TokenEmbeddings, find_model
+from charlm.embeddings.states import Precision, Readings, StateReader
+from charlm.errors import ConfigError
+from charlm.models.language_model import LanguageModel
+
+_END = " "
+
+
+class FlairEmbeddings(TokenEmbeddings):
+    """States of a language model as vectors of words.
+
+    Args:
+        model: a LanguageModel, the path of one (`best-lm.pt` of ours or Flair's, a run, a direction of a bundle), or a
+            name such as `news-forward` for the file `news-forward.pt` in the folder CHARLM_CACHE.
+        fine_tune: let gradients flow into the language model.
+        chars_per_chunk: most characters read in one go; lower takes less memory and gives the same vectors.
+        with_whitespace: take the state after the white space that follows the word, else at its last character.
+        tokenized_lm: read the tokens with single spaces between, else with their own white space.
+        is_lower: read lower-cased text.
+        name: what the vectors are called.
+        has_decoder: keep the part of the model that predicts, to generate text with `lm`.
+        precision: `bf16` embeds about twice as fast with a cosine above 0.9999 to `fp32`.
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel | str | os.PathLike[str],
+        fine_tune: bool = False,
+        chars_per_chunk: int = 512,
+        with_whitespace: bool = True,
+        tokenized_lm: bool = True,
+        is_lower: bool = False,
+        name: str | None = None,
+        has_decoder: bool = False,
+        *,
+        precision: Precision = "fp32",
+    ) -> None:
+        super().__init__()
+        if chars_per_chunk < 1:
+            raise ConfigError(f"chars_per_chunk must be at least 1, got {chars_per_chunk}")
+        if precision not in ("fp32", "bf16") or (precision == "bf16" and fine_tune):
+            raise ConfigError(
+                f"precision is fp32 or, without fine_tune, bf16; got {precision!r}, fine_tune={fine_tune}"
+            )
+        if isinstance(model, LanguageModel):
+            self.lm = model
+            self.name = f"Task-LSTM-{model.hidden_size}-{model.nlayers}-{model.is_forward_lm}"
+        else:
+            self.lm = LanguageModel.load_language_model(find_model(model, [".pt"], "language model"))
+            self.name = str(model)
+            if not has_decoder:
+                self.lm.decoder, self.lm.has_decoder = None, False
+        if name is not None:
+            self.name = name
+        self.fine_tune = fine_tune
+        self.static_embeddings = not fine_tune
+        self.chars_per_chunk = chars_per_chunk
+        self.with_whitespace = with_whitespace
+        self.tokenized_lm = tokenized_lm
+        self.is_lower = is_lower
+        self.precision = precision
+        self.eval()
+
+    @property
+    def is_forward_lm(self) -> bool:
+        return self.lm.is_forward_lm
+
+    @property
+    def embedding_length(self) -> int:
+        return self.lm.nout or self.lm.hidden_size
+
+    def train(self, mode: bool = True) -> Self:
+        """Without `fine_tune` the language model stays in evaluation mode: its dropout would blur the vectors."""
+        return super().train(self.fine_tune and mode)
+
+    def _add_embeddings(self, sentences: list[Sentence]) -> None:
+        full = [sentence for sentence in sentences if len(sentence)]
+        for sentence in sentences:
+            if not len(sentence):
+                sentence.set_token_embeddings(self.name, torch.empty(0, self.embedding_length))
+        if not full:
+            return
+        reader = StateReader(self.lm, precision=self.precision, chars_per_chunk=self.chars_per_chunk)
+        readings = self._readings(full)
+        with torch.set_grad_enabled(self.fine_tune and torch.is_grad_enabled()):
+            for rows, states in reader.read(readings):
+                for row, matrix in zip(rows, torch.split(states, readings.counts[rows].tolist()), strict=True):
+                    full[row].set_token_embeddings(self.name, matrix)
+
+    def _readings(self, sentences: list[Sentence]) -> Readings:
+        """What the model reads of each sentence, and the place of each token's state in it.
+
+        The text is `delimiter + text + " "`, where a backward model has the text reversed, not the delimiter. Every
+        token moves the place by its length, and by exactly one where white space follows, however much it is. A place
+        in lower-cased text counts the characters before lower-casing, as in Flair.
+        """
+        words = [sentence.words for sentence in sentences]
+        if self.tokenized_lm:
+            texts = [" ".join(sentence_words) for sentence_words in words]
+            gaps = np.ones(sum(map(len, words)), dtype=np.int64)
+        else:
+            texts = [sentence.to_plain_string() for sentence in sentences]
+            gaps = np.array([min(gap, 1) for sentence in sentences for gap in sentence.whitespaces_after])
+        units = self._units
+        steps = np.fromiter((units(word) for sentence_words in words for word in sentence_words), np.int64) + gaps
+        counts = np.fromiter(map(len, words), np.int64)
+        ends = np.cumsum(steps)
+        ends -= np.repeat(ends[np.cumsum(counts) - 1] - np.add.reduceat(steps, np.cumsum(counts) - counts), counts)
+        delimiter = self.lm.document_delimiter
+        places = ends - gaps if self.is_forward_lm else np.repeat([*map(units, texts)], counts) - (ends - steps)
+        places += units(delimiter) - (0 if self.with_whitespace else 1)
+        ids, lengths = self._encode(delimiter, [text.lower() for text in texts] if self.is_lower else texts)
+        return Readings(ids, lengths, places, counts)
+
+    def _units(self, text: str) -> int:
+        """How many ids the model has for `text`."""
+        if self.lm.unit == "char":
+            return len(text)
+        return len((text.lower() if self.is_lower else text).encode())  # bytes have no numbers of Flair's to keep
+
+    def _encode(self, delimiter: str, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """The ids of everything the model reads, and how many of them each text has. One table look-up for all."""
+        dictionary = self.lm.dictionary
+        if self.lm.unit == "char":
+            step = 1 if self.is_forward_lm else -1
+            pieces = [f"{delimiter}{text[::step]}{_END}" for text in texts]
+            return dictionary.encode("".join(pieces)), np.fromiter(map(len, pieces), np.int64)
+        encoded = [dictionary.encode(text) for text in texts]
+        start, end = dictionary.encode(delimiter), dictionary.encode(_END)
+        ids = [part for text in encoded for part in (start, text if self.is_forward_lm else text[::-1], end)]
+        return np.concatenate(ids), np.array([len(start) + len(text) + len(end) for text in encoded])
+
+
+class CharLMEmbeddings(FlairEmbeddings):
+    """The name that FlairEmbeddings had in Flair 0.4."""
+
+
+class PooledFlairEmbeddings(TokenEmbeddings):
+    """A word's contextual vector beside what was seen of that word so far, in this text or any before.
+
+    Args:
+        contextual_embeddings: the embeddings to pool, or the model to make them of.
+        pooling: how a word's vectors become one: `min`, `max`, `mean`, or `fade` (half old, half new).
+        only_capitalized: remember capitalised words only.
+        kwargs: passed on to FlairEmbeddings.
+    """
+
+    static_embeddings = False  # the memory grows with every sentence
+
+    def __init__(
+        self,
+        contextual_embeddings: FlairEmbeddings | str | os.PathLike[str],
+        pooling: Literal["min", "max", "mean", "fade"] = "min",
+        only_capitalized: bool = False,
+        **kwargs: bool | int,
+    ) -> None:
+        super().__init__()
+        if pooling not in ("min", "max", "mean", "fade"):
+            raise ConfigError(f"pooling is min, max, mean or fade, got {pooling!r}")
+        if not isinstance(contextual_embeddings, FlairEmbeddings):
+            contextual_embeddings = FlairEmbeddings(contextual_embeddings, **kwargs)  # type: ignore[arg-type]
+        self.context_embeddings = contextual_embeddings
+        self.pooling = pooling
+        self.only_capitalized = only_capitalized
+        self.name = f"{contextual_embeddings.name}-context"
+        self.word_embeddings: dict[str, Tensor] = {}
+        self.word_count: dict[str, int] = {}
+
+    @property
+    def embedding_length(self) -> int:
+        return 2 * self.context_embeddings.embedding_length
+
+    def get_names(self) -> list[str]:
+        return [self.name, self.context_embeddings.name]
+
+    def train(self, mode: bool = True) -> Self:
+        """Training forgets all words: every epoch starts with an empty memory."""
+        if mode:
+            self.word_embeddings, self.word_count = {}, {}
+        return super().train(mode)
+
+    def _add_embeddings(self, sentences: list[Sentence]) -> None:
+        self.context_embeddings.embed(sentences)
+        contextual = [sentence.get_token_embeddings([self.context_embeddings.name]) for sentence in sentences]
+        for sentence, matrix in zip(sentences, contextual, strict=True):
+            for word, vector in zip(sentence.words, matrix.cpu(), strict=True):
+                if word[0].isupper() or not self.only_capitalized:
+                    self._remember(word, vector)
+        for sentence, matrix in zip(sentences, contextual, strict=True):
+            rows = [self._recall(word, vector) for word, vector in zip(sentence.words, matrix, strict=True)]
+            sentence.set_token_embeddings(self.name, torch.stack(rows).to(matrix.device) if rows else matrix)
+
+    def _remember(self, word: str, vector: Tensor) -> None:
+        known = self.word_embeddings.get(word)
+        self.word_count[word] = self.word_count.get(word, 0) + 1
+        if known is None:
+            self.word_embeddings[word] = vector.clone()
+        elif self.pooling == "min":
+            torch.minimum(known, vector, out=known)
+        elif self.pooling == "max":
+            torch.maximum(known, vector, out=known)
+        else:
+            known += vector
+            if self.pooling == "fade":
+                known /= 2
+
+    def _recall(self, word: str, vector: Tensor) -> Tensor:
+        """What is remembered of `word`, or its vector here where nothing is."""
+        known = self.word_embeddings.get(word)
+        if known is None:
+            return vector
+        return (known / self.word_count[word] if self.pooling == "mean" else known).to(vector.device)

@@ -1,0 +1,43 @@
+"""Several embeddings side by side."""
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from charlm.data.sentence import Sentence
+from charlm.embeddings.base import TokenEmbeddings
+
+
+class StackedEmbeddings(TokenEmbeddings):
+    """All of `embeddings` on every token. Their names get their place in front, which is the order of the vectors.
+
+    Args:
+        embeddings: what to stack.
+        overwrite_names: put the place in front of the names; without it two equal names would hide each other.
+    """
+
+    def __init__(self, embeddings: Sequence[TokenEmbeddings], overwrite_names: bool = True) -> None:
+        super().__init__()
+        self.name = "Stack"
+        self.embeddings = nn.ModuleList(embeddings)
+        if overwrite_names:
+            for place, embedding in enumerate(embeddings):
+                embedding.name = f"{place}-{embedding.name}"
+        self._parts = tuple(embeddings)
+        self.static_embeddings = all(embedding.static_embeddings for embedding in embeddings)
+
+    @property
+    def embedding_length(self) -> int:
+        return sum(embedding.embedding_length for embedding in self._parts)
+
+    def get_names(self) -> list[str]:
+        return [name for embedding in self._parts for name in embedding.get_names()]
+
+    def embed(self, sentences: Sentence | Sequence[Sentence]) -> list[Sentence]:
+        sentences = [sentences] if isinstance(sentences, Sentence) else list(sentences)
+        for embedding in self._parts:
+            embedding.embed(sentences)
+        return sentences
+
+    def __str__(self) -> str:
+        return f"StackedEmbeddings [{','.join(map(str, self._parts))}]"
