@@ -33,7 +33,7 @@ class FlairEmbeddings(TokenEmbeddings):
         tokenized_lm: read the tokens with single spaces between, else with their own white space.
         is_lower: read lower-cased text.
         name: what the vectors are called.
-        has_decoder: keep the part of the model that predicts, to generate text with `lm`.
+        has_decoder: keep the part of the model that predicts, so that `lm` can be fine-tuned and generate text.
         precision: `bf16` embeds about twice as fast with a cosine above 0.9999 to `fp32`.
     """
 
@@ -46,7 +46,7 @@ class FlairEmbeddings(TokenEmbeddings):
         tokenized_lm: bool = True,
         is_lower: bool = False,
         name: str | None = None,
-        has_decoder: bool = False,
+        has_decoder: bool = True,
         *,
         precision: Precision = "fp32",
     ) -> None:

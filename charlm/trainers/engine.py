@@ -417,11 +417,11 @@ class TrainingEngine:
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         """Put everything back to where `checkpoint` was taken."""
-        changed = sorted(
-            name
-            for name, value in self.config.to_json().items()
-            if name not in ("checkpoint_minutes", "recipe") and checkpoint.config.get(name) != value
-        )
+        free = {"recipe", "checkpoint_minutes"}
+        if self.config.schedule == "plateau":  # no step of it depends on how long it will go on
+            free |= {"max_epochs", "max_characters", "max_minutes"}
+        now = self.config.to_json()
+        changed = sorted(name for name in now.keys() - free if checkpoint.config.get(name) != now[name])
         if changed:
             raise RunError(
                 f"{self.files.checkpoint} was trained with other settings ({', '.join(changed)}); start anew"
