@@ -90,13 +90,17 @@ class DocumentEmbeddings(Embeddings):
         return sentence.has_embedding(self.name)
 
 
+def cache_dir() -> Path:
+    """The folder CHARLM_CACHE: model files under the names that Flair gives them, and what we convert them to."""
+    return Path(os.environ.get("CHARLM_CACHE", Path.home() / ".charlm"))
+
+
 def find_model(name: str | os.PathLike[str], suffixes: Sequence[str], what: str) -> Path:
     """The path `name`, or the file of that name (with one of `suffixes`) in the folder CHARLM_CACHE.
 
     Nothing is downloaded; ModelFileError says which file to put where.
     """
-    cache = Path(os.environ.get("CHARLM_CACHE", Path.home() / ".charlm"))
-    candidates = [Path(name), *(cache / f"{name}{suffix}" for suffix in ("", *suffixes))]
+    candidates = [Path(name), *(cache_dir() / f"{name}{suffix}" for suffix in ("", *suffixes))]
     for path in candidates:
         if path.exists():
             return path

@@ -1,0 +1,139 @@
+"""One vector for a whole sentence, made of the vectors of its tokens."""
+
+# B = sentences, N = tokens of the longest, D = width of all token embeddings, H = hidden size
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
+
+from charlm.data.sentence import Sentence
+from charlm.embeddings.base import DocumentEmbeddings, TokenEmbeddings
+from charlm.embeddings.stacked import StackedEmbeddings
+from charlm.errors import ConfigError
+from charlm.nn.dropout import LockedDropout, WordDropout
+
+
+class DocumentPoolEmbeddings(DocumentEmbeddings):
+    """The mean, maximum or minimum of the token vectors; zeros for a sentence without tokens."""
+
+    def __init__(
+        self,
+        embeddings: TokenEmbeddings | Sequence[TokenEmbeddings],
+        pooling: Literal["mean", "max", "min"] = "mean",
+    ) -> None:
+        super().__init__()
+        if pooling not in ("mean", "max", "min"):
+            raise ConfigError(f"pooling is mean, max or min, got {pooling!r}")
+        self.embeddings = _stacked(embeddings)
+        self.static_embeddings = self.embeddings.static_embeddings
+        self.pooling = pooling
+        self.name = f"document_{pooling}"
+
+    @property
+    def embedding_length(self) -> int:
+        return self.embeddings.embedding_length
+
+    def _add_embeddings(self, sentences: list[Sentence]) -> None:
+        self.embeddings.embed(sentences)
+        for sentence in sentences:
+            matrix = sentence.get_token_embeddings(self.embeddings.get_names())  # (N, D)
+            sentence.set_embedding(
+                self.name, self._pooled(matrix) if len(sentence) else matrix.new_zeros(matrix.shape[1])
+            )
+
+    def _pooled(self, matrix: Tensor) -> Tensor:
+        if self.pooling == "mean":
+            return matrix.mean(dim=0)
+        return matrix.amax(dim=0) if self.pooling == "max" else matrix.amin(dim=0)
+
+
+class DocumentRNNEmbeddings(DocumentEmbeddings):
+    """The last output of a recurrent layer over the token vectors; with `bidirectional` the first and the last.
+
+    Arguments and numbers are Flair's.
+
+    Args:
+        embeddings: token embeddings, stacked.
+        hidden_size: width of the recurrent layer.
+        rnn_layers: number of recurrent layers.
+        reproject_words: put a linear layer before the recurrent one.
+        reproject_words_dimension: its width; that of the token vectors by default.
+        bidirectional: read in both directions.
+        dropout: share of the values dropped before and after the recurrent layer.
+        word_dropout: share of the words dropped.
+        locked_dropout: share of the values dropped at all places of a sentence.
+        rnn_type: GRU or LSTM.
+        fine_tune: learn with the task; otherwise the vectors carry no gradient.
+    """
+
+    def __init__(
+        self,
+        embeddings: TokenEmbeddings | Sequence[TokenEmbeddings],
+        hidden_size: int = 128,
+        rnn_layers: int = 1,
+        reproject_words: bool = True,
+        reproject_words_dimension: int | None = None,
+        bidirectional: bool = False,
+        dropout: float = 0.5,
+        word_dropout: float = 0.0,
+        locked_dropout: float = 0.0,
+        rnn_type: Literal["GRU", "LSTM"] = "GRU",
+        fine_tune: bool = True,
+    ) -> None:
+        super().__init__()
+        if rnn_type not in ("GRU", "LSTM"):
+            raise ConfigError(f"rnn_type is GRU or LSTM, got {rnn_type!r}")
+        self.embeddings = _stacked(embeddings)
+        self.static_embeddings = not fine_tune
+        width = self.embeddings.embedding_length
+        self.word_reprojection_map: nn.Linear | None = None
+        if reproject_words:
+            self.word_reprojection_map = nn.Linear(width, reproject_words_dimension or width)
+            nn.init.xavier_uniform_(self.word_reprojection_map.weight)
+            width = self.word_reprojection_map.out_features
+        layer = nn.GRU if rnn_type == "GRU" else nn.LSTM
+        self.rnn = layer(width, hidden_size, rnn_layers, bidirectional=bidirectional, batch_first=True)
+        self.dropout = nn.Dropout(dropout)
+        self.locked_dropout = LockedDropout(locked_dropout)
+        self.word_dropout = WordDropout(word_dropout)
+        self.name = f"document_{rnn_type}"
+        self.eval()
+
+    @property
+    def embedding_length(self) -> int:
+        return self.rnn.hidden_size * (4 if self.rnn.bidirectional else 1)
+
+    def _add_embeddings(self, sentences: list[Sentence]) -> None:
+        device = next(self.rnn.parameters()).device
+        full = [sentence for sentence in sentences if len(sentence)]
+        for sentence in sentences:
+            if not len(sentence):
+                sentence.set_embedding(self.name, torch.zeros(self.embedding_length, device=device))
+        if not full:
+            return
+        self.embeddings.embed(full)
+        names = self.embeddings.get_names()
+        lengths = torch.tensor([len(sentence) for sentence in full])
+        x = pad_sequence([sentence.get_token_embeddings(names) for sentence in full], batch_first=True)  # (B, N, D)
+        x = self.word_dropout(self.locked_dropout(self.dropout(x.to(device))))
+        if self.word_reprojection_map is not None:
+            x = self.word_reprojection_map(x)
+        packed, _ = self.rnn(pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False))
+        output, _ = pad_packed_sequence(packed, batch_first=True)  # (B, N, H or 2H)
+        output = self.locked_dropout(self.dropout(output))
+        vectors = output[torch.arange(len(full)), lengths - 1]
+        if self.rnn.bidirectional:
+            vectors = torch.cat([output[:, 0], vectors], dim=1)
+        if self.static_embeddings:
+            vectors = vectors.detach()
+        for sentence, vector in zip(full, vectors, strict=True):
+            sentence.set_embedding(self.name, vector)
+
+
+def _stacked(embeddings: TokenEmbeddings | Sequence[TokenEmbeddings]) -> StackedEmbeddings:
+    if isinstance(embeddings, StackedEmbeddings):
+        return embeddings
+    return StackedEmbeddings([embeddings] if isinstance(embeddings, TokenEmbeddings) else embeddings)

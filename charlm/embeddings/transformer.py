@@ -1,0 +1,73 @@
+"""Sentence vectors from a transformer, for those who have the package `transformers`."""
+
+# B = sentences, N = word pieces of the longest, D = width of the model
+
+import os
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from charlm.data.sentence import Sentence
+from charlm.embeddings.base import DocumentEmbeddings, find_model
+from charlm.errors import ConfigError, ModelFileError
+
+_BATCH = 32
+
+
+class TransformerDocumentEmbeddings(DocumentEmbeddings):
+    """The last layer's vector of the first piece (`cls`), or the mean or maximum over all pieces.
+
+    Args:
+        model: folder that holds a model and its tokeniser (safetensors only), or its name in the folder CHARLM_CACHE.
+        fine_tune: let gradients flow into the transformer.
+        pooling: `cls`, `mean` or `max`.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] = "bert-base-uncased",
+        fine_tune: bool = True,
+        pooling: Literal["cls", "mean", "max"] = "cls",
+    ) -> None:
+        super().__init__()
+        if pooling not in ("cls", "mean", "max"):
+            raise ConfigError(f"pooling is cls, mean or max, got {pooling!r}")
+        try:
+            from transformers import AutoModel, AutoTokenizer
+        except ImportError as error:
+            raise ConfigError("TransformerDocumentEmbeddings needs the package transformers: install it") from error
+        path = find_model(model, [], "transformer")
+        try:  # safetensors and no remote code: nothing in the folder is executed
+            self.tokenizer: Any = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+            self.model: Any = AutoModel.from_pretrained(
+                path, local_files_only=True, trust_remote_code=False, use_safetensors=True
+            )
+        except (OSError, ValueError) as error:
+            raise ModelFileError(f"{path} is no transformer that we can read ({str(error).splitlines()[0]})") from error
+        self.name = f"transformer-{model}"
+        self.fine_tune = fine_tune
+        self.static_embeddings = not fine_tune
+        self.pooling = pooling
+        self.eval()
+
+    @property
+    def embedding_length(self) -> int:
+        return int(self.model.config.hidden_size)
+
+    def _add_embeddings(self, sentences: list[Sentence]) -> None:
+        with torch.set_grad_enabled(self.fine_tune and torch.is_grad_enabled()):
+            for start in range(0, len(sentences), _BATCH):
+                batch = sentences[start : start + _BATCH]
+                for sentence, vector in zip(batch, self._vectors([s.to_plain_string() for s in batch]), strict=True):
+                    sentence.set_embedding(self.name, vector)
+
+    def _vectors(self, texts: list[str]) -> Tensor:
+        pieces = self.tokenizer(texts, padding=True, truncation=True, return_tensors="pt").to(self.model.device)
+        states: Tensor = self.model(**pieces).last_hidden_state  # (B, N, D)
+        if self.pooling == "cls":
+            return states[:, 0]
+        mask: Tensor = pieces["attention_mask"].unsqueeze(2)
+        if self.pooling == "mean":
+            return (states * mask).sum(dim=1) / mask.sum(dim=1)
+        return states.masked_fill(mask == 0, -torch.inf).amax(dim=1)
