@@ -26,7 +26,7 @@ from charlm.config import DictionaryConfig, Unit
 from charlm.data.dictionary import Dictionary
 from charlm.errors import CorpusError, DictionaryError
 from charlm.text.manifest import CorpusManifest, DictionaryRecord, load_manifest, save_manifest
-from charlm.text.reading import decode, read_chunks
+from charlm.text.reading import read_chunks
 
 _ASCII = bytes(range(128))
 _NUM_CODE_POINTS = 0x110000
@@ -64,24 +64,42 @@ class Counts:
 # ---- counting ------------------------------------------------------------------------------------------------------
 
 
-def count_text(path: Path, unit: Unit, digest: Any = None) -> Counts:
-    """How often each unit occurs in a text file, newlines as Flair reads them."""
-    table = np.zeros(256 if unit == "byte" else _NUM_CODE_POINTS, dtype=np.int64)
-    for chunk in read_chunks(path, digest):
-        if unit == "byte":
-            table += _count_bytes(chunk)
-            continue
+class UnitCounter:
+    """Adds up how often each unit occurs, chunk by chunk."""
+
+    def __init__(self, unit: Unit) -> None:
+        self.unit = unit
+        self._table = np.zeros(256 if unit == "byte" else _NUM_CODE_POINTS, dtype=np.int64)
+
+    def add(self, chunk: bytes) -> None:
+        """Count whole characters of UTF-8; raises UnicodeDecodeError for anything else."""
+        if self.unit == "byte":
+            self._table += _count_bytes(chunk)
+            return
         beyond_ascii = chunk.translate(None, _ASCII)  # still valid UTF-8: its parts are never ASCII
         if len(beyond_ascii) * 4 < len(chunk):
             # Mostly ASCII: counting bytes is twice as fast as counting code points.
-            table[:128] += _count_bytes(chunk)[:128]
+            self._table[:128] += _count_bytes(chunk)[:128]
             chunk = beyond_ascii
         if chunk:
-            code_points = np.frombuffer(decode(chunk, path).encode("utf-32-le"), dtype=np.int32)
-            counted = np.bincount(code_points)
-            table[: len(counted)] += counted
-    found = np.flatnonzero(table)
-    return Counts(found, table[found])
+            counted = np.bincount(np.frombuffer(chunk.decode().encode("utf-32-le"), dtype=np.int32))
+            self._table[: len(counted)] += counted
+
+    @property
+    def counts(self) -> Counts:
+        found = np.flatnonzero(self._table)
+        return Counts(found, self._table[found])
+
+
+def count_text(path: Path, unit: Unit, digest: Any = None) -> Counts:
+    """How often each unit occurs in a text file, newlines as Flair reads them."""
+    counter = UnitCounter(unit)
+    for chunk in read_chunks(path, digest):
+        try:
+            counter.add(chunk)
+        except UnicodeDecodeError as error:
+            raise CorpusError(f"{path} is not UTF-8 ({error.reason}); prepare it first") from error
+    return counter.counts
 
 
 def _count_bytes(chunk: bytes) -> np.ndarray:

@@ -30,9 +30,7 @@ class SeenKeys:
     def add(self, keys: np.ndarray) -> np.ndarray:
         """Mark `keys` as seen; True for each (in order) that had not been seen before, among `keys` themselves too."""
         unique, first = np.unique(keys, return_index=True)
-        known = _is_in(unique, self._recent)
-        for run in self._runs:
-            known |= _is_in(unique, run)
+        known = self.contains(unique)
         is_new = np.zeros(len(keys), dtype=bool)
         is_new[first[~known]] = True
         self._recent = np.sort(np.concatenate([self._recent, unique[~known]]), kind="stable")
@@ -41,6 +39,13 @@ class SeenKeys:
             self._recent = self._recent[:0]
             self._merge_runs()
         return is_new
+
+    def contains(self, keys: np.ndarray) -> np.ndarray:
+        """True for each of `keys` that has been seen."""
+        found = _is_in(keys, self._recent)
+        for run in self._runs:
+            found |= _is_in(keys, run)
+        return found
 
     def flush(self) -> list[str]:
         """Put everything on disk; the names of the files that now hold the set."""

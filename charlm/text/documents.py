@@ -15,6 +15,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -42,11 +43,26 @@ def choose_document_mode(sample: bytes) -> Literal["line", "paragraph"]:
     return "paragraph" if num_breaks and num_lines <= _MOST_LINES_PER_PARAGRAPH * num_breaks else "line"
 
 
+@dataclass(frozen=True)
+class BadByte:
+    """Where a source stops being UTF-8."""
+
+    line: int
+    """Line (or record), counted from 1."""
+
+    byte: int
+    """Byte of the unpacked source (or of the record), counted from 0."""
+
+    value: str
+    """The byte, as 0xff."""
+
+
 class DocumentReader:
     """The documents of one source.
 
     Attributes:
         skipped: what was left out or changed so far, by reason.
+        first_bad: the first byte that is not UTF-8, where the policy let it pass.
         num_stored: bytes read so far, as stored.
         sha256: digest of the source as stored (of its records for a Hugging Face dataset), after the last batch.
     """
@@ -66,6 +82,7 @@ class DocumentReader:
         self.text_column = text_column
         self.limits = limits or ReadLimits()
         self.skipped: Counter[str] = Counter()
+        self.first_bad: BadByte | None = None
         self.num_stored = 0
         self.sha256 = ""
 
@@ -170,25 +187,30 @@ class DocumentReader:
         try:
             lines.decode()
         except UnicodeDecodeError as error:
-            if self.bad_bytes == "strict":
-                line = num_lines + 1 + lines.count(b"\n", 0, error.start)
-                raise SourceError(
-                    f"{self.source.address}, line {line}, byte {num_bytes + error.start}: "
-                    f"0x{lines[error.start]:02x} is not UTF-8; convert the file, or use --bad-bytes replace or skip"
-                ) from error
-            if self.bad_bytes == "replace":
-                return self._replace(lines)
+            line = num_lines + 1 + lines.count(b"\n", 0, error.start)
+            bad = BadByte(line, num_bytes + error.start, f"0x{lines[error.start]:02x}")
+            return self._pass_bad(lines, bad, f"{self.source.address}, line {line}")
         return lines
+
+    def _pass_bad(self, text: bytes, bad: BadByte, where: str) -> bytes:
+        """What the policy for bad bytes makes of `text`."""
+        if self.bad_bytes == "strict":
+            raise SourceError(
+                f"{where}, byte {bad.byte}: {bad.value} is not UTF-8; "
+                f"convert the source, or use --bad-bytes replace or skip"
+            )
+        self.first_bad = self.first_bad or bad
+        return self._replace(text) if self.bad_bytes == "replace" else text
 
     def _replace(self, text: bytes) -> bytes:
         replaced = text.decode(errors="replace").encode()
         mark = "\N{REPLACEMENT CHARACTER}".encode()
-        self.skipped["replaced_bytes"] += replaced.count(mark) - text.count(mark)
+        self.skipped["replacements"] += replaced.count(mark) - text.count(mark)
         return replaced
 
     # ---- records -----------------------------------------------------------------------------------------------
 
-    def _read_jsonl(self) -> Iterator[tuple[bytes, str]]:
+    def _read_jsonl(self) -> Iterator[tuple[bytes, int]]:
         loads = _json_loads()
         number = 0
         for lines in self._lines(checked=False):
@@ -196,15 +218,15 @@ class DocumentReader:
                 number += 1
                 if not line.strip():
                     continue
-                where = f"{self.source.address}, line {number}"
+                where = self._where(number)
                 try:
-                    record = loads(self._check_record(line, where))
+                    record = loads(self._check_record(line, number))
                 except ValueError as error:
                     self._refuse_record(f"{where} is not JSON ({' '.join(str(error).split())}); mend the line")
                     continue
                 text = record.get(self.text_column or _DEFAULT_COLUMN) if isinstance(record, dict) else None
                 if isinstance(text, str):
-                    yield text.encode(errors="surrogatepass"), where
+                    yield text.encode(errors="surrogatepass"), number
                     continue
                 found = f"fields {', '.join(map(str, record))}" if isinstance(record, dict) else "no fields"
                 self._refuse_record(
@@ -212,7 +234,7 @@ class DocumentReader:
                     f"name the right one with --text-column"
                 )
 
-    def _read_parquet(self) -> Iterator[tuple[bytes, str]]:
+    def _read_parquet(self) -> Iterator[tuple[bytes, int]]:
         self.sha256 = sha256_of_source(self.source)
         with open_stored(self.source) as file:
             try:
@@ -223,16 +245,16 @@ class DocumentReader:
                     for text in self._column_texts(batch.column(0), column):
                         number += 1
                         if text is not None:
-                            yield text, f"{self.source.address}, record {number}"
+                            yield text, number
                         else:
-                            self._refuse_record(f"{self.source.address}, record {number} has no text in {column!r}")
+                            self._refuse_record(f"{self._where(number)} has no text in {column!r}")
             except (pa.ArrowException, OSError) as error:
                 raise SourceError(
                     f"{self.source.address} is no whole Parquet file ({' '.join(str(error).split())}); fetch it again"
                 ) from error
         self.num_stored = self.source.size or 0
 
-    def _read_hub(self) -> Iterator[tuple[bytes, str]]:
+    def _read_hub(self) -> Iterator[tuple[bytes, int]]:
         name, split, column = parse_hub_address(self.source.address)
         digest = hashlib.sha256()
         number = 0
@@ -242,11 +264,11 @@ class DocumentReader:
             for text in self._column_texts(batch.column(column), column):
                 number += 1
                 if text is None:
-                    self._refuse_record(f"{self.source.address}, record {number} has no text in {column!r}")
+                    self._refuse_record(f"{self._where(number)} has no text in {column!r}")
                     continue
                 digest.update(len(text).to_bytes(8, "little") + text)
                 self.num_stored += len(text)
-                yield text, f"{self.source.address}, record {number}"
+                yield text, number
         self.sha256 = digest.hexdigest()
 
     def _find_column(self, names: list[str], column: str | None = None) -> str:
@@ -265,21 +287,24 @@ class DocumentReader:
             raise SourceError(f"{self.source.address}: column {column!r} holds {kind}, not text; name another one")
         yield from values.cast(pa.large_binary()).to_pylist()
 
+    def _where(self, number: int) -> str:
+        return f"{self.source.address}, {'line' if self.source.kind == 'jsonl' else 'record'} {number}"
+
     def _refuse_record(self, message: str) -> None:
         if self.bad_bytes != "skip":
             raise SourceError(message)
         self.skipped["bad_records"] += 1
 
-    def _cut_records(self, records: Iterator[tuple[bytes, str]]) -> Iterator[list[bytes]]:
+    def _cut_records(self, records: Iterator[tuple[bytes, int]]) -> Iterator[list[bytes]]:
         """Records as documents; only an explicit `line` or `paragraph` cuts inside them."""
         ends = {"line": _LINE_END, "paragraph": _PARAGRAPH_END}.get(self.config.document)
         batch: list[bytes] = []
         num_bytes = 0
-        for record, where in records:
+        for record, number in records:
             if not record.strip():
                 self.skipped["empty_records"] += 1
                 continue
-            text = self._check_record(record, where)
+            text = self._check_record(record, number)
             cutter = _Cutter(ends, self.limits.max_document_bytes, self._refuse_long)
             batch += cutter.cut(text if text.endswith(b"\n") else text + b"\n")
             batch += cutter.finish()
@@ -289,17 +314,12 @@ class DocumentReader:
                 batch, num_bytes = [], 0
         yield batch
 
-    def _check_record(self, text: bytes, where: str) -> bytes:
+    def _check_record(self, text: bytes, number: int) -> bytes:
         try:
             text.decode()
         except UnicodeDecodeError as error:
-            if self.bad_bytes == "strict":
-                raise SourceError(
-                    f"{where}, byte {error.start}: 0x{text[error.start]:02x} is not UTF-8; "
-                    f"convert the source, or use --bad-bytes replace or skip"
-                ) from error
-            if self.bad_bytes == "replace":
-                text = self._replace(text)
+            bad = BadByte(number, error.start, f"0x{text[error.start]:02x}")
+            text = self._pass_bad(text, bad, self._where(number))
         return self._join_newlines(text)
 
     # ---- both --------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from charlm.artifacts import CorpusFiles, atomic_write, sha256_of
 from charlm.data.dictionary import Dictionary
 from charlm.errors import CorpusError, DictionaryError
 from charlm.text.manifest import load_manifest, save_manifest
-from charlm.text.reading import decode, read_chunks
+from charlm.text.reading import read_chunks
 
 _UNITS_PER_BATCH = 8_000_000
 _NEWLINE = ord("\n")
@@ -103,14 +103,17 @@ def _encode_chunks(
     path: Path, dictionary: Dictionary, digest: Any
 ) -> Iterator[tuple[np.ndarray, np.ndarray, int, int]]:
     """Row lengths, ids, and the characters and bytes of their text, about `_UNITS_PER_BATCH` ids at a time."""
-    encode = _make_encoder(path, dictionary)
+    encode = _make_encoder(dictionary)
     lengths: list[np.ndarray] = []
     parts: list[np.ndarray] = []
     num_units = num_characters = num_bytes = 0
     for chunk in read_chunks(path, digest):
         if not (lines := _drop_empty_lines(chunk)):
             continue
-        ids, ends = encode(lines)
+        try:
+            ids, ends = encode(lines)
+        except UnicodeDecodeError as error:
+            raise CorpusError(f"{path} is not UTF-8 ({error.reason}); prepare it first") from error
         lengths.append(np.diff(ends, prepend=0))
         parts.append(ids)
         num_units += len(ids)
@@ -136,7 +139,7 @@ def _drop_empty_lines(chunk: bytes) -> bytes:
     return chunk if chunk.endswith(b"\n") or not chunk else chunk + b"\n"
 
 
-def _make_encoder(path: Path, dictionary: Dictionary) -> Any:
+def _make_encoder(dictionary: Dictionary) -> Any:
     """A function from whole lines, as UTF-8, to their ids and the end of each line in ids."""
     table = dictionary.id_table()
     # bytes.translate is the fastest way where a unit is a byte and an id fits into one.
@@ -152,7 +155,7 @@ def _make_encoder(path: Path, dictionary: Dictionary) -> Any:
                 ids = np.frombuffer(lines.translate(translation), dtype=np.uint8)
                 return ids, np.flatnonzero(units == _NEWLINE) + 1
         else:
-            units = np.frombuffer(decode(lines, path).encode("utf-32-le"), dtype=np.uint32)
+            units = np.frombuffer(lines.decode().encode("utf-32-le"), dtype=np.uint32)
         return np.take(table, units, mode="clip"), np.flatnonzero(units == _NEWLINE) + 1
 
     return encode

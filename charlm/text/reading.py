@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from charlm.errors import CorpusError
-
 CHUNK_BYTES = 1 << 18
 
 
@@ -36,11 +34,3 @@ def read_chunks(path: Path, digest: Any = None) -> Iterator[bytes]:
 
 def _universal(text: bytes) -> bytes:
     return text.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in text else text
-
-
-def decode(text: bytes, path: Path) -> str:
-    """`text` as str; raises CorpusError naming the file when it is not UTF-8."""
-    try:
-        return text.decode()
-    except UnicodeDecodeError as error:
-        raise CorpusError(f"{path} is not UTF-8 ({error.reason}); prepare it first") from error
