@@ -21,7 +21,7 @@ from charlm.text.counting import load_dictionary
 from charlm.text.encoding import encode_file, known_digests, record_unk_rate, split_files
 from charlm.text.manifest import CorpusManifest, load_manifest
 from charlm.text.splitting import split_corpus
-from tasks.display import terminal
+from tasks.display import counted, terminal
 
 _HIGH_UNK_RATE = 0.001
 _BYTES_FOR_PROCESSES = 100_000_000  # below this much text, starting processes costs more than they save
@@ -100,7 +100,7 @@ def split_text(
             on_progress=lambda done, total: bar.update(done / max(total, 1)),
         )
         manifest = result.manifest
-        size = f"{manifest.documents:,} documents, {len(corpus.shards())} train shards"
+        size = f"{counted(manifest.documents, 'document')}, {counted(len(corpus.shards()), 'train shard')}"
         bar.finish(f"revision {manifest.revision}, {size}" if result.is_new_revision else f"no new text, kept {size}")
     for reason, number in result.skipped.items():
         terminal.say(f"! {name}: {reason}: {number:,}")
@@ -164,4 +164,6 @@ def _for_each(
         for number, future in enumerate(futures, start=1):
             num_done += future.result()
             bar.update(number / len(futures))
-        bar.finish(f"{num_done} of {len(futures)} files" if num_done else f"reused all {len(futures)} files")
+        bar.finish(
+            f"{num_done} of {counted(len(futures), 'file')}" if num_done else f"reused {counted(len(futures), 'file')}"
+        )

@@ -18,7 +18,13 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 _PLAIN_SECONDS = 20.0  # between two plain lines of one unfinished step
-SHOWN_SCORES = ("bits_per_character", "bits_per_byte", "perplexity", "unk_rate")
+SHOWN_SCORES = {
+    "bits_per_character": "bits/character",
+    "bits_per_byte": "bits/byte",
+    "perplexity": "perplexity",
+    "unk_rate": "<unk>",
+}
+"""The scores that people are shown, and their headings."""
 _LOGGER = logging.getLogger("charlm")
 
 
@@ -128,6 +134,11 @@ class _PlainBar:
         self.note = note
 
 
+def counted(number: int, noun: str) -> str:
+    """`(1, "shard") -> "1 shard"`, `(2000, "shard") -> "2,000 shards"`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def _duration(seconds: float) -> str:
     """`3.2 -> "3.2 s"`, `75 -> "1 min 15 s"`."""
     if seconds < 60:
@@ -140,8 +151,8 @@ def score_table(scores: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Tabl
     table = Table(box=SIMPLE_HEAD)
     table.add_column("direction")
     table.add_column("text")
-    for name in SHOWN_SCORES:
-        table.add_column(name.replace("_", " "), justify="right")
+    for heading in SHOWN_SCORES.values():
+        table.add_column(heading, justify="right")
     for direction, splits in scores.items():
         for split, values in splits.items():
             table.add_row(direction, split, *(shown_score(name, values[name]) for name in SHOWN_SCORES))

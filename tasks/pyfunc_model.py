@@ -20,11 +20,11 @@ class BundleModel(PythonModel):
         models = load_language_models(context.artifacts["bundle"])
         self._embeddings = StackedEmbeddings([FlairEmbeddings(model) for model in models.values()])
 
-    def predict(self, context: PythonModelContext, model_input: Any, params: dict[str, Any] | None = None) -> Any:
+    def predict(self, context: PythonModelContext, model_input: list[str]) -> list[dict[str, list[Any]]]:
         """One entry per text: `{"tokens": [...], "embeddings": [[...], ...]}`, in the order of `model_input`."""
         from charlm.data import Sentence
 
-        sentences = [Sentence(text) for text in texts_of(model_input)]
+        sentences = [Sentence(text) for text in model_input]
         self._embeddings.embed(sentences)
         return [
             {
@@ -33,13 +33,6 @@ class BundleModel(PythonModel):
             }
             for sentence in sentences
         ]
-
-
-def texts_of(model_input: Any) -> list[str]:
-    """The texts in what MLflow hands over: a list of texts, or a table with one column of them."""
-    if hasattr(model_input, "iloc"):
-        model_input = model_input.iloc[:, 0]
-    return [str(text) for text in model_input]
 
 
 mlflow.models.set_model(BundleModel())

@@ -194,21 +194,8 @@ def _log_model(bundle: Path, run_id: str) -> Any:
             python_model=str(Path(__file__).with_name("pyfunc_model.py")),
             artifacts={"bundle": str(bundle)},
             pip_requirements=[f"{library}=={installed_version(library)}" for library in _PREDICT_LIBRARIES],
-            signature=_signature(),
+            input_example=["I love Berlin"],  # the signature comes from the types of `predict`
         )
-
-
-def _signature() -> Any:
-    """Texts in; for each a list of tokens and a list of vectors out."""
-    from mlflow.models import ModelSignature
-    from mlflow.types.schema import Array, ColSpec, DataType, Schema
-
-    return ModelSignature(
-        inputs=Schema([ColSpec(DataType.string)]),
-        outputs=Schema(
-            [ColSpec(Array(DataType.string), "tokens"), ColSpec(Array(Array(DataType.double)), "embeddings")]
-        ),
-    )
 
 
 def _version_tags(manifest: Mapping[str, Any], fingerprint: str) -> dict[str, str]:

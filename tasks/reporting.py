@@ -36,7 +36,7 @@ def pipeline_report(name: str, pairs: Sequence[TrainedPair], best: TrainedPair, 
         lines.append(f"Registered as **{best.version.address}** from the recipe `{best.recipe}`.")
     if decision is not None:
         lines.append(f"Gate: {decision.reason}.")
-    names = " | ".join(score.replace("_", " ") for score in SHOWN_SCORES)
+    names = " | ".join(SHOWN_SCORES.values()).replace("<unk>", "&lt;unk&gt;")
     lines += ["", "## Scores on test text", "", f"| recipe | direction | {names} | run |"]
     lines.append("| --- | --- |" + " ---: |" * len(SHOWN_SCORES) + " --- |")
     for pair in pairs:

@@ -5,6 +5,7 @@ Reads  MLFLOW_TRACKING_URI, PREFECT_API_URL   (a server of the user's, which rep
 Writes mlflow.db                              (artifact locations, when the workspace was moved or copied)
 """
 
+import logging
 import os
 import sqlite3
 from pathlib import Path
@@ -57,10 +58,12 @@ def keep_libraries_quiet() -> None:
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
         "GIT_PYTHON_REFRESH": "quiet",
-        "PYTHONWARNINGS": "ignore",
     }
     for name, value in quiet.items():
         os.environ.setdefault(name, value)
+    logging.captureWarnings(True)
+    logging.getLogger("py.warnings").propagate = False
+    logging.getLogger("py.warnings").addHandler(logging.NullHandler())
 
 
 def uses_embedded_mlflow(workspace: Workspace) -> bool:

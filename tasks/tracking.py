@@ -30,6 +30,7 @@ _MAX_BATCH = 1000  # values that MLflow takes in one call
 _SYNC_SECONDS = 5.0
 _SECONDS_AFTER_FAILURE = 30.0
 _LAST_SYNC_SECONDS = 60.0
+_sending = threading.Lock()  # two directions that begin at once would both try to make the same rows
 _STATUS = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 
 
@@ -160,6 +161,9 @@ class _Sent:
 
     tracking_server: str
     run_id: str
+    described: bool = False
+    """True when it has the parameters and inputs."""
+
     status: str = "RUNNING"
     last_steps: dict[str, int] = field(default_factory=dict)
     """Step of the last event of each kind."""
@@ -195,6 +199,10 @@ class _Sender:
 
     def send(self) -> str | None:
         """Send all new events; what fails to be sent is kept for the next call. The id of the MLflow run."""
+        with _sending:
+            return self._send()
+
+    def _send(self) -> str | None:
         manifest = RunManifest.load(self.run)
         self._waiting += self._reader.new_events()
         sent = _Sent.load(self.run)
@@ -202,6 +210,10 @@ class _Sender:
             if not self._waiting:
                 return None
             sent = self._start(manifest)
+        if not sent.described:
+            self._describe(sent.run_id, manifest)
+            sent.described = True
+            sent.save(self.run)
         if manifest.state == "running" and self._system_metrics is None:
             self._start_system_metrics(sent)
         fresh = [event for event in self._waiting if event["step"] > sent.last_steps.get(event["event"], -1)]
@@ -234,7 +246,6 @@ class _Sender:
         name = f"{config.training.recipe} {config.direction}"
         sent = _Sent(_server_name(), _create_run(experiment_id, name, parent=self._parent, tags=tags))
         sent.save(self.run)
-        self._describe(sent.run_id, manifest)
         return sent
 
     def _describe(self, run_id: str, manifest: RunManifest) -> None:
