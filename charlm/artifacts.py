@@ -195,6 +195,28 @@ class BundleFiles:
 
 
 @dataclass(frozen=True)
+class EmbeddingFiles:
+    """Where a file of embeddings lies, and its finished parts until it is whole."""
+
+    output: Path
+
+    @property
+    def parts_dir(self) -> Path:
+        return self.output.with_name(f".{self.output.name}.parts")
+
+    def part(self, number: int) -> Path:
+        """The part `number`, counted from 0."""
+        return self.parts_dir / f"part_{number:06d}.parquet"
+
+    def parts(self) -> list[Path]:
+        return sorted(self.parts_dir.glob("part_*.parquet"))
+
+    @property
+    def lock(self) -> Path:
+        return self.parts_dir / ".lock"
+
+
+@dataclass(frozen=True)
 class Workspace:
     """The one folder that holds everything a run leaves."""
 

@@ -1,0 +1,315 @@
+"""Embed a file: text, CoNLL columns or Parquet in, one Parquet file of vectors out.
+
+Reads  INPUT                      text (a sentence a line), CoNLL columns, or Parquet with `text` or `tokens`
+Writes OUTPUT                     sentence_id, token, start, end, embedding: fixed_size_list<float16 or float32>
+       .OUTPUT.parts/             finished parts of an unfinished OUTPUT; the next call for the same work goes on there
+
+Memory does not grow with the file: sentences are gathered until their vectors fill a part, which becomes a row group.
+`start` and `end` count characters of the sentence as it stands in the file; CoNLL words are taken as joined by spaces.
+"""
+
+# N = tokens of a sentence, D = width of a row's vector
+
+import itertools
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+import xxhash
+
+from charlm.artifacts import DIRECTIONS, EmbeddingFiles, atomic_write, exclusive_lock, fingerprint, remove_temporaries
+from charlm.data.sentence import Sentence
+from charlm.data.tokenization import clean_text, cleaned_positions
+from charlm.embeddings.flair import FlairEmbeddings
+from charlm.embeddings.stacked import StackedEmbeddings
+from charlm.embeddings.states import Precision
+from charlm.errors import ConfigError, SourceError
+from charlm.models.language_model import LanguageModel
+
+Format = Literal["text", "conll", "parquet"]
+Pooling = Literal["token", "mean", "first_last"]
+Progress = Callable[[int, int], None]
+
+_PART_BYTES = 64 * 2**20
+_PART_SENTENCES = 16_384
+_FORMATS: dict[str, Format] = {".conll": "conll", ".conllu": "conll", ".parquet": "parquet"}
+
+
+@dataclass(frozen=True)
+class EmbedResult:
+    """What `embed_file` has written."""
+
+    output: Path
+    tokens: int
+    """Number of tokens that were embedded."""
+    dimensions: int
+    """Width of each row's vector."""
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A sentence of the input, and how far in the input it ends."""
+
+    sentence: Sentence
+    text: str
+    position: int
+
+
+def embed_file(
+    models: Mapping[str, LanguageModel],
+    input_path: Path | str,
+    output_path: Path | str,
+    *,
+    format: Format | None = None,
+    pooling: Pooling = "token",
+    dtype: Literal["float32", "float16"] = "float32",
+    precision: Precision = "fp32",
+    on_progress: Progress | None = None,
+) -> EmbedResult:
+    """Write the vectors of every token (or sentence) of a file as Parquet; forward and backward ones side by side.
+
+    Args:
+        models: language models by direction.
+        input_path: what to embed.
+        output_path: the Parquet file; it appears when it is whole. A call that was cut short is continued.
+        format: by default from the name: `.conll` and `.conllu`, `.parquet`, anything else is text.
+        pooling: a row a token; or one a sentence, with the `mean` of its tokens, or its first token's vector followed
+            by its last one's.
+        dtype: type of the numbers.
+        precision: see FlairEmbeddings.
+        on_progress: called with what is done and the whole, both in bytes of text or in rows of Parquet.
+
+    Raises:
+        SourceError: the input is missing, not of its format, or holds nothing to embed.
+    """
+    path, files = Path(input_path), EmbeddingFiles(Path(output_path))
+    for name, value, allowed in (
+        ("format", format, (None, "text", "conll", "parquet")),
+        ("pooling", pooling, ("token", "mean", "first_last")),
+        ("dtype", dtype, ("float32", "float16")),
+    ):
+        if value not in allowed:
+            raise ConfigError(f"{name} is one of {', '.join(map(str, allowed))}; got {value!r}")
+    format = format or _FORMATS.get(path.suffix, "text")
+    if not path.is_file():
+        raise SourceError(f"there is no file {path} to embed")
+    names = [direction for direction in DIRECTIONS if direction in models]
+    embeddings = StackedEmbeddings([FlairEmbeddings(models[name], name=name, precision=precision) for name in names])
+    total = _open_parquet(path).metadata.num_rows if format == "parquet" else path.stat().st_size
+    digests = [_file_digest(path), *(_model_digest(models[name]) for name in names)]
+    work = fingerprint([digests, format, pooling, dtype, precision])
+    with exclusive_lock(files.lock, busy=f"{files.output} is being written by another process"):
+        remove_temporaries(files.parts_dir)
+        parts = _finished_parts(files, work)
+        sentences = itertools.islice(_read(path, format), sum(part.sentences for part in parts), None)
+        for window in _windows(sentences, embeddings.embedding_length):
+            embeddings.embed([source.sentence for source in window])
+            first = sum(part.sentences for part in parts)
+            table = _table(window, first, pooling, np.dtype(dtype))
+            part = _Part(files.part(len(parts)), len(window), sum(len(source.sentence) for source in window))
+            _write_part(part, table, work)
+            parts.append(part)
+            if on_progress is not None:
+                on_progress(window[-1].position, total)
+        if not parts:
+            raise SourceError(f"{path} holds no sentence to embed")
+        _join(parts, files.output)
+        shutil.rmtree(files.parts_dir)
+    dimensions = embeddings.embedding_length * (2 if pooling == "first_last" else 1)
+    return EmbedResult(files.output, sum(part.tokens for part in parts), dimensions)
+
+
+# ---- sentences in --------------------------------------------------------------------------------------------------
+
+
+def _read(path: Path, format: Format) -> Iterator[_Source]:
+    if format == "parquet":
+        return _read_parquet(path)
+    return _read_conll(path) if format == "conll" else _read_text(path)
+
+
+def _read_lines(path: Path) -> Iterator[tuple[str, int]]:
+    """Every line without its end, and the bytes up to there."""
+    with path.open("rb") as file:
+        position = 0
+        for number, line in enumerate(file, 1):
+            position += len(line)
+            try:
+                yield line.decode().rstrip("\r\n"), position
+            except UnicodeDecodeError as error:
+                raise SourceError(f"{path}, line {number} is not UTF-8 (byte {error.start} of the line)") from error
+
+
+def _read_text(path: Path) -> Iterator[_Source]:
+    for line, position in _read_lines(path):
+        if line.strip():
+            yield _Source(Sentence(line), line, position)
+
+
+def _read_conll(path: Path) -> Iterator[_Source]:
+    """The words of every sentence: the first column, or in CoNLL-U (numbered lines, tabs) the second."""
+    words: list[str] = []
+    position = 0
+    for line, position in _read_lines(path):
+        columns = line.split("\t") if "\t" in line else line.split()
+        if not line.strip():
+            if words:
+                yield _Source(Sentence(words), " ".join(words), position)
+            words = []
+        elif path.suffix != ".conllu":
+            words.append(columns[0])
+        elif not line.startswith("#"):
+            if len(columns) < 2:
+                raise SourceError(f"{path} is not CoNLL-U: a line holds {line[:40]!r} instead of columns")
+            if columns[0].isdigit():  # `3-4` are words written as one, `3.1` are not in the text
+                words.append(columns[1])
+    if words:
+        yield _Source(Sentence(words), " ".join(words), position)
+
+
+def _read_parquet(path: Path) -> Iterator[_Source]:
+    file = _open_parquet(path)
+    names = [name for name in ("tokens", "text") if name in file.schema_arrow.names]
+    if not names:
+        raise SourceError(f"{path} has no column `text` or `tokens`; it has {', '.join(file.schema_arrow.names)}")
+    position = 0
+    for batch in file.iter_batches(batch_size=4096, columns=names[:1]):
+        for value in batch.column(0).to_pylist():
+            position += 1
+            if value and isinstance(value, str):
+                yield _Source(Sentence(value), value, position)
+            elif value:
+                yield _Source(Sentence(value), " ".join(value), position)
+
+
+def _open_parquet(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path)
+    except pa.ArrowInvalid as error:
+        raise SourceError(f"{path} is no Parquet file ({error})") from error
+
+
+def _windows(sources: Iterable[_Source], width: int) -> Iterator[list[_Source]]:
+    """The sources in lists whose vectors of `width` fill one part."""
+    window: list[_Source] = []
+    size = 0
+    for source in sources:
+        window.append(source)
+        size += len(source.sentence) * width * 4
+        if size >= _PART_BYTES or len(window) >= _PART_SENTENCES:
+            yield window
+            window, size = [], 0
+    if window:
+        yield window
+
+
+# ---- vectors out ---------------------------------------------------------------------------------------------------
+
+
+def _table(window: list[_Source], first: int, pooling: Pooling, dtype: np.dtype[Any]) -> pa.Table:
+    ids: list[int] = []
+    tokens: list[str] = []
+    starts: list[int] = []
+    ends: list[int] = []
+    rows: list[torch.Tensor] = []
+    for sentence_id, source in enumerate(window, first):
+        sentence = source.sentence
+        matrix = sentence.get_token_embeddings()  # (N, D)
+        if pooling == "token":
+            spans = _spans(source)
+            ids.extend([sentence_id] * len(spans))
+            tokens.extend(sentence.words)
+            starts.extend(start for start, _ in spans)
+            ends.extend(end for _, end in spans)
+            rows.append(matrix)
+        else:
+            ids.append(sentence_id)
+            tokens.append(source.text)
+            starts.append(0)
+            ends.append(len(source.text))
+            rows.append(_pooled(matrix, pooling))
+        sentence.clear_embeddings()
+    vectors = torch.cat(rows).cpu().numpy().astype(dtype, copy=False)
+    embedding = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
+    columns = {
+        "sentence_id": pa.array(ids, pa.int64()),
+        "token": pa.array(tokens, pa.string()),
+        "start": pa.array(starts, pa.int32()),
+        "end": pa.array(ends, pa.int32()),
+    }
+    return pa.table({**columns, "embedding": embedding})
+
+
+def _pooled(matrix: torch.Tensor, pooling: Pooling) -> torch.Tensor:
+    """One row for a sentence: (1, D), or (1, 2D) for `first_last`; zeros where there is no token."""
+    if not len(matrix):
+        matrix = matrix.new_zeros(1, matrix.shape[1])
+    return matrix.mean(dim=0, keepdim=True) if pooling == "mean" else matrix[[0, -1]].reshape(1, -1)
+
+
+def _spans(source: _Source) -> list[tuple[int, int]]:
+    """Start and end of every token in the text as it stands in the file."""
+    spans = source.sentence.word_spans
+    if len(clean_text(source.text)) == len(source.text):
+        return spans
+    positions = cleaned_positions(source.text)
+    return [(positions[start], positions[end - 1] + 1) for start, end in spans]
+
+
+@dataclass(frozen=True)
+class _Part:
+    path: Path
+    sentences: int
+    tokens: int
+
+
+def _write_part(part: _Part, table: pa.Table, work: str) -> None:
+    facts = {"work": work, "sentences": str(part.sentences), "tokens": str(part.tokens)}
+    with atomic_write(part.path) as file:
+        pq.write_table(table.replace_schema_metadata(facts), file, compression="none", use_dictionary=["token"])
+
+
+def _finished_parts(files: EmbeddingFiles, work: str) -> list[_Part]:
+    """What an earlier call for the same work has left, in order; parts of other work are deleted."""
+    parts: list[_Part] = []
+    while (path := files.part(len(parts))).is_file():
+        facts = pq.read_schema(path).metadata
+        if facts.get(b"work") != work.encode():
+            for stale in files.parts():
+                stale.unlink()
+            return []
+        parts.append(_Part(path, int(facts[b"sentences"]), int(facts[b"tokens"])))
+    return parts
+
+
+def _join(parts: list[_Part], output: Path) -> None:
+    """One Parquet file of all parts, a row group each."""
+    schema = pq.read_schema(parts[0].path).remove_metadata()
+    with (
+        atomic_write(output) as file,
+        pq.ParquetWriter(file, schema, compression="none", use_dictionary=["token"]) as writer,
+    ):
+        for part in parts:
+            writer.write_table(pq.read_table(part.path).replace_schema_metadata(None))
+
+
+def _file_digest(path: Path) -> str:
+    digest = xxhash.xxh3_128()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _model_digest(lm: LanguageModel) -> str:
+    digest = xxhash.xxh3_128(f"{lm.dictionary.fingerprint} {lm.is_forward_lm} {lm.document_delimiter!r}".encode())
+    for name, tensor in lm.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.cpu().contiguous().numpy())
+    return digest.hexdigest()
