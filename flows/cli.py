@@ -71,6 +71,7 @@ def run(
         deduplicate=deduplicate or None,
         coverage=coverage,
     )
+    _start_prefect(raw)
     from flows.pipeline import charlm_pipeline
     from tasks.training import stopping_gently
 
@@ -218,6 +219,7 @@ def sync(
 def demo(workspace: options.WorkspaceDir = _DEFAULT_WORKSPACE) -> None:
     """The whole pipeline on the documentation that ships with Python, in about five minutes."""
     _open(workspace)
+    _start_prefect([])
     from flows.demo import run_demo
     from tasks.training import stopping_gently
 
@@ -262,6 +264,17 @@ def _open(root: Path) -> Any:
 
     keep_libraries_quiet()
     return use_workspace(root)
+
+
+def _start_prefect(raw: list[str]) -> None:
+    """Get ready for a flow; text that is missing is an error before the wait for Prefect."""
+    from tasks.corpus import check_sources
+    from tasks.display import terminal
+    from tasks.services import make_prefect_home
+
+    check_sources(raw)
+    make_prefect_home()
+    terminal.say("starting Prefect …")
 
 
 def _corpus_settings(

@@ -11,6 +11,7 @@ from prefect import flow, unmapped
 from charlm.config import BadBytes, DictionaryConfig, SplitConfig, TrainingConfig
 from charlm.recipes import demo
 from tasks import steps
+from tasks.corpus import encoded_names, say_done
 from tasks.pairs import TrainedPair, pair_tags, training_requests
 from tasks.reporting import publish_report
 from tasks.services import Workspace, use_workspace
@@ -52,9 +53,12 @@ def charlm_pipeline(
     """
     space = use_workspace(workspace)
     corpus = steps.split_text(space, raw, name, split, domain, bad_bytes)
-    steps.count_shard.map(unmapped(corpus), corpus.shards()).result()
+    counted = steps.count_shard.map(unmapped(corpus), corpus.shards()).result()
+    say_done("count characters", counted)
     steps.build_dictionary(corpus, dictionary)
-    steps.encode_split.map(unmapped(corpus), steps.encoded_names(corpus)).result()
+    encoded = steps.encode_split.map(unmapped(corpus), encoded_names(corpus)).result()
+    say_done("encode", encoded)
+    steps.finish_corpus(corpus)
     with group_run(space, name, f"pipeline {name}", tags={"charlm.flow": "charlm-pipeline"}) as run_id:
         pairs = [_train_recipe(space, name, directions, recipe, resume, run_id) for recipe in recipes]
     best = min(pairs, key=lambda pair: pair.valid_bits_per_byte)

@@ -20,6 +20,7 @@ from charlm.text.counting import count_shard as count
 from charlm.text.counting import load_dictionary
 from charlm.text.encoding import encode_file, known_digests, record_unk_rate, split_files
 from charlm.text.manifest import CorpusManifest, load_manifest
+from charlm.text.raw import find_sources
 from charlm.text.splitting import split_corpus
 from tasks.display import counted, terminal
 
@@ -74,6 +75,12 @@ def prepare_corpus(
         build_dictionary(corpus, dictionary)
         _for_each(pool, encode_split, corpus, encoded_names(corpus), title="encode")
     return finish_corpus(corpus)
+
+
+def check_sources(raw: Sequence[str]) -> None:
+    """Raise SourceError when some of `raw` is missing."""
+    if raw:
+        find_sources(raw)
 
 
 # ---- the steps -----------------------------------------------------------------------------------------------------
@@ -160,10 +167,20 @@ def _for_each(
     """Do `step` for every item, and say how many needed it."""
     with terminal.step(title) as bar:
         futures = [pool.submit(step, corpus, item) for item in items]
-        num_done = 0
+        results = []
         for number, future in enumerate(futures, start=1):
-            num_done += future.result()
+            results.append(future.result())
             bar.update(number / len(futures))
-        bar.finish(
-            f"{num_done} of {counted(len(futures), 'file')}" if num_done else f"reused {counted(len(futures), 'file')}"
-        )
+        bar.finish(_done(results))
+
+
+def say_done(title: str, results: Sequence[bool]) -> None:
+    """Say how many files a mapped step had to work on, where the flow has run it."""
+    terminal.say(f"✓ {title}: {_done(results)}")
+
+
+def _done(results: Sequence[bool]) -> str:
+    """`[True, False] -> "1 file, reused 1"`."""
+    num_new = sum(results)
+    new = [counted(num_new, "file")] if num_new else []
+    return ", ".join([*new, f"reused {len(results) - num_new:,}"] if num_new < len(results) else new)

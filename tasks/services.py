@@ -25,7 +25,7 @@ _LOCATION_COLUMNS = (
 
 
 def use_workspace(root: Path | str) -> Workspace:
-    """The workspace at `root`, which is made when it is missing, with Prefect and MLflow pointed at it."""
+    """The workspace at `root`, with Prefect and MLflow pointed at it; raises ConfigError when it is a file."""
     workspace = Workspace(Path(root).expanduser().absolute())
     if workspace.root.exists() and not workspace.root.is_dir():
         raise ConfigError(f"the workspace {workspace.root} is a file; give --workspace a folder")
@@ -37,6 +37,7 @@ def use_workspace(root: Path | str) -> Workspace:
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
         "DO_NOT_TRACK": "1",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",  # its first start builds a database
         # Our own lines reach the run's log in the Prefect UI through this logger.
         "PREFECT_LOGGING_EXTRA_LOGGERS": "charlm",
     }
@@ -47,6 +48,12 @@ def use_workspace(root: Path | str) -> Workspace:
     if uses_embedded_mlflow(workspace):
         _follow_moved_workspace(workspace)
     return workspace
+
+
+def make_prefect_home() -> None:
+    """Make the folder that Prefect keeps its database in; Prefect itself makes no parents. Call before importing it."""
+    if "PREFECT_HOME" in os.environ:
+        Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)
 
 
 def keep_libraries_quiet() -> None:

@@ -15,13 +15,12 @@ from charlm.artifacts import CorpusFiles, Workspace
 from charlm.config import BadBytes, DictionaryConfig, SplitConfig
 from tasks import corpus as corpora
 from tasks import pairs, registry, training
+from tasks.corpus import PreparedCorpus
 from tasks.embedding import EmbeddedWord, embed_words
 from tasks.promotion import Decision
 from tasks.registry import RegisteredVersion
 from tasks.reporting import artifact_key
 from tasks.training import TrainedRun, TrainingRequest
-
-encoded_names = corpora.encoded_names
 
 _PROGRESS_SECONDS = 5.0
 
@@ -50,6 +49,12 @@ def build_dictionary(corpus: CorpusFiles, config: DictionaryConfig | None) -> in
 def encode_split(corpus: CorpusFiles, split_name: str) -> bool:
     """Turn one text file of the corpus into ids; false when that was done before."""
     return corpora.encode_split(corpus, split_name)
+
+
+@task(task_run_name="score dictionary", cache_policy=NO_CACHE)
+def finish_corpus(corpus: CorpusFiles) -> PreparedCorpus:
+    """Note the share of held-out text that the dictionary lacks."""
+    return corpora.finish_corpus(corpus)
 
 
 @task(task_run_name="train {request.training.recipe} {request.direction}", cache_policy=NO_CACHE)
