@@ -243,6 +243,15 @@ class TrainingConfig(JsonConfig):
     patience: int = 10
     """Validations without improvement before annealing (`plateau`)."""
 
+    patience_characters: int | None = None
+    """The same in characters read, instead of `patience`."""
+
+    stop_characters: int | None = None
+    """Stop early after so many characters without improvement; none: never."""
+
+    old_share: float | None = None
+    """Share of the text of earlier revisions that is read beside the newest; none: all of it."""
+
     shuffle_lines: bool = True
     """Shuffle the lines of a shard each time it is read."""
 
@@ -277,7 +286,10 @@ class TrainingConfig(JsonConfig):
         ):  # fmt: skip
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("nout", "grow_to_sequence_length", "validations", "max_epochs", "max_characters", "max_minutes"):
+        for name in (
+            "nout", "grow_to_sequence_length", "patience_characters", "stop_characters", "validations", "max_epochs",
+            "max_characters", "max_minutes",
+        ):  # fmt: skip
             if getattr(self, name) is not None and getattr(self, name) <= 0:
                 raise ConfigError(f"{name} must be greater than 0, got {getattr(self, name)}")
         for name in ("learning_rate", "clip", "checkpoint_minutes"):
@@ -286,6 +298,8 @@ class TrainingConfig(JsonConfig):
         _check_share("dropout", self.dropout)
         _check_share("warmup_share", self.warmup_share)
         _check_share("anneal_factor", self.anneal_factor, zero=False)
+        if self.old_share is not None:
+            _check_share("old_share", self.old_share, one=True)
         if self.max_epochs is None and self.max_characters is None and self.max_minutes is None:
             raise ConfigError("a training needs a budget: set max_epochs, max_characters or max_minutes")
         if self.schedule == "plateau" and self.validations is not None:

@@ -4,6 +4,7 @@ A variant is `dataclasses.replace(demo(), hidden_size=512)`. Budgets are in epoc
 a recipe gives the same model on every machine.
 """
 
+import dataclasses
 from collections.abc import Callable
 
 from charlm.config import TrainingConfig
@@ -13,6 +14,57 @@ from charlm.errors import ConfigError
 def demo() -> TrainingConfig:
     """A small model of a few megabytes of text, trained within minutes on one core."""
     return TrainingConfig(recipe="demo", hidden_size=256, mini_batch_size=16, max_characters=5_000_000)
+
+
+def cpu_small() -> TrainingConfig:
+    """A model for daily use from a few CPU cores and an hour: tens of megabytes of text."""
+    return TrainingConfig(
+        recipe="cpu_small",
+        hidden_size=512,
+        mini_batch_size=32,
+        learning_rate=5e-3,
+        max_epochs=10,
+        max_characters=100_000_000,
+        validations=20,
+    )
+
+
+def gpu_base() -> TrainingConfig:
+    """Hidden 1024 on one GPU: gigabytes of text."""
+    return TrainingConfig(
+        recipe="gpu_base",
+        hidden_size=1024,
+        dropout=0.05,
+        sequence_length=250,
+        mini_batch_size=100,
+        learning_rate=3e-3,
+        max_epochs=10,
+        max_characters=5_000_000_000,
+        validations=50,
+    )
+
+
+def gpu_large() -> TrainingConfig:
+    """Hidden 2048, the size of Flair's news models: a billion words and more."""
+    return dataclasses.replace(
+        gpu_base(),
+        recipe="gpu_large",
+        hidden_size=2048,
+        learning_rate=1.5e-3,
+        max_characters=20_000_000_000,
+        validations=100,
+    )
+
+
+def finetune() -> TrainingConfig:
+    """Continues an existing model on new text, within minutes; width and depth are the model's."""
+    return TrainingConfig(
+        recipe="finetune",
+        learning_rate=2e-3,
+        max_epochs=4,
+        max_characters=6_000_000,
+        old_share=0.2,
+    )
 
 
 def flair_classic() -> TrainingConfig:
@@ -34,7 +86,9 @@ def flair_classic() -> TrainingConfig:
     )
 
 
-RECIPES: dict[str, Callable[[], TrainingConfig]] = {recipe.__name__: recipe for recipe in (demo, flair_classic)}
+RECIPES: dict[str, Callable[[], TrainingConfig]] = {
+    recipe.__name__: recipe for recipe in (demo, cpu_small, gpu_base, gpu_large, finetune, flair_classic)
+}
 
 
 def find_recipe(name: str) -> TrainingConfig:

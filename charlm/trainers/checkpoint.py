@@ -56,6 +56,9 @@ class Progress:
     bad_validations: int = 0
     """Validations without improvement since the last improvement or annealing (`plateau`)."""
 
+    patient_since: int = 0
+    """`characters` at the last improvement or annealing (`plateau`)."""
+
     rate_factor: float = 1.0
     """What annealing and guards have left of the learning rate."""
 

@@ -176,11 +176,20 @@ class TrainingEngine:
         self._window_started = (progress.characters, progress.seconds, self._step_seconds)
         with ShardReader(self.corpus, batch, seed=self.config.seed) as reader:
             shards = reader.read_from(progress.epoch, progress.split)
-            while self._share_spent() < 1:
+            while (reason := self._reason_to_end()) is None:
                 self._read_shard(self._to_device(next(shards)))
-                if progress.rate_factor < MIN_RATE_FACTOR:
-                    return "the learning rate has annealed to nothing"
-        return "the budget is spent"
+        return reason
+
+    def _reason_to_end(self) -> str | None:
+        progress, config = self.progress, self.config
+        if self._share_spent() >= 1:
+            return "the budget is spent"
+        if progress.rate_factor < MIN_RATE_FACTOR:
+            return "the learning rate has annealed to nothing"
+        without_gain = progress.characters - progress.best_characters
+        if config.stop_characters is not None and without_gain >= config.stop_characters and progress.validations:
+            return f"validation has not improved for {without_gain:,} characters"
+        return None
 
     def _read_shard(self, streams: np.ndarray | Tensor) -> None:
         """Train on one shard from `progress.row` to its end, or to the end of the budget."""
@@ -188,9 +197,9 @@ class TrainingEngine:
         self.model.train()
         last_row = len(streams) - 1  # the last row is only ever a target
         while progress.row < last_row:
-            share = self._share_spent()
-            if share >= 1:
+            if self._reason_to_end() is not None:
                 return
+            share = self._share_spent()
             started = self._watch.seconds
             self._train_step(streams, last_row, share)
             progress.seconds = self._watch.seconds
@@ -221,7 +230,7 @@ class TrainingEngine:
         """Score the best model on both held-out texts."""
         if self.progress.validated_characters < self.progress.characters:
             self._validate()
-            self._save_checkpoint()
+        self._save_checkpoint()
         if not self.files.best_lm.is_file():
             raise RunError(f"no validation of {self.files.root} gave a finite loss; lower the learning rate")
         best = LanguageModel.load_language_model(self.files.best_lm).to(self.device)
@@ -384,9 +393,16 @@ class TrainingEngine:
         )
         if config.schedule == "plateau":
             progress.bad_validations = 0 if has_improved else progress.bad_validations + 1
-            if progress.bad_validations > config.patience:
-                progress.bad_validations = 0
+            progress.patient_since = progress.characters if has_improved else progress.patient_since
+            if self._is_stuck():
+                progress.bad_validations, progress.patient_since = 0, progress.characters
                 progress.rate_factor *= config.anneal_factor
+
+    def _is_stuck(self) -> bool:
+        """True when validation has been waiting for an improvement for longer than patience allows."""
+        if self.config.patience_characters is not None:
+            return self.progress.characters - self.progress.patient_since >= self.config.patience_characters
+        return self.progress.bad_validations > self.config.patience
 
     # ---- stopping and going on ---------------------------------------------------------------------------------
 

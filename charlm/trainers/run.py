@@ -25,6 +25,7 @@ from charlm.config import RunConfig
 from charlm.data.dictionary import Dictionary
 from charlm.errors import CharLMError, ConfigError, CorpusError, RunError, TrainingInterruptedError
 from charlm.models.language_model import LanguageModel, load_language_models
+from charlm.trainers.curves import TrainingCurve
 from charlm.trainers.engine import StopSignal, TrainingEngine, TrainingResult
 from charlm.trainers.manifest import RunManifest, create_run, mark
 from charlm.trainers.observer import Observer, RewindableFile, open_run_files
@@ -51,7 +52,7 @@ def run_training(
         mark(files, "running", libraries=_libraries())
         run_files = open_run_files(files)
         try:
-            engine = _build_engine(config, files, manifest, (*run_files, *observers), stop)
+            engine = _build_engine(config, files, manifest, (*run_files, TrainingCurve(files), *observers), stop)
             result = engine.train(resume=resume and files.checkpoint.is_file())
         except TrainingInterruptedError:
             mark(files, "interrupted")
