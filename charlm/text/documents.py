@@ -108,14 +108,14 @@ class DocumentReader:
         for lines in self._lines():
             if cutter is None:
                 cutter = self._make_cutter(lines)
-            yield cutter.cut(self._join_newlines(lines))
+            yield cutter.cut(lines)
         if cutter is not None:
             yield cutter.finish()
 
     def _make_cutter(self, sample: bytes) -> "_Cutter":
         mode = self.config.document
         if mode == "auto":
-            mode = choose_document_mode(self._join_newlines(sample))
+            mode = choose_document_mode(sample)
         ends = {"line": _LINE_END, "paragraph": _PARAGRAPH_END, "file": None}[mode]
         return _Cutter(ends, self.limits.max_document_bytes, self._refuse_long)
 
@@ -183,14 +183,14 @@ class DocumentReader:
             )
 
     def _check(self, lines: bytes, num_lines: int, num_bytes: int) -> bytes:
-        """`lines` when they are UTF-8; otherwise what the policy for bad bytes makes of them."""
+        r"""`lines` with `\r\n` as `\n` when they are UTF-8; what the policy for bad bytes makes of them otherwise."""
         try:
             lines.decode()
         except UnicodeDecodeError as error:
             line = num_lines + 1 + lines.count(b"\n", 0, error.start)
             bad = BadByte(line, num_bytes + error.start, f"0x{lines[error.start]:02x}")
-            return self._pass_bad(lines, bad, f"{self.source.address}, line {line}")
-        return lines
+            lines = self._pass_bad(lines, bad, f"{self.source.address}, line {line}")
+        return self._join_newlines(lines)
 
     def _pass_bad(self, text: bytes, bad: BadByte, where: str) -> bytes:
         """What the policy for bad bytes makes of `text`."""
