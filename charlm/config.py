@@ -370,3 +370,11 @@ def parse_directions(text: str) -> tuple[str, ...]:
     if text in DIRECTIONS:
         return (text,)
     raise ConfigError(f"direction is forward, backward or both; got {text!r}")
+
+
+def parse_bad_bytes(text: str) -> BadBytes:
+    """The policy of that name; raises ConfigError for another word."""
+    for policy in typing.get_args(BadBytes):
+        if text == policy:
+            return typing.cast(BadBytes, policy)
+    raise ConfigError(f"bad_bytes is one of {', '.join(typing.get_args(BadBytes))}; got {text!r}")

@@ -15,7 +15,15 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from charlm.config import DictionaryConfig, SplitConfig, TrainingConfig, parse_directions, parse_size, with_settings
+from charlm.config import (
+    DictionaryConfig,
+    SplitConfig,
+    TrainingConfig,
+    parse_bad_bytes,
+    parse_directions,
+    parse_size,
+    with_settings,
+)
 from charlm.errors import CharLMError, TrainingInterruptedError
 from charlm.recipes import find_recipe
 from flows import options
@@ -83,9 +91,9 @@ def run(
             split=split,
             dictionary=dictionary,
             recipes=recipes,
-            directions=directions,
+            directions=list(directions),
             domain=domain,
-            bad_bytes=bad_bytes,
+            bad_bytes=parse_bad_bytes(bad_bytes),
             resume=resume,
             register=not no_register,
         )
@@ -123,7 +131,7 @@ def prepare(
     )
     from tasks.corpus import prepare_corpus
 
-    prepared = prepare_corpus(space, raw, name, split, dictionary, domain=domain, bad_bytes=bad_bytes)
+    prepared = prepare_corpus(space, raw, name, split, dictionary, domain=domain, bad_bytes=parse_bad_bytes(bad_bytes))
     _show(prepared.to_json(), as_json)
 
 
@@ -210,9 +218,9 @@ def sync(
 ) -> None:
     """Bring a run's journal to MLflow, where the server was away during the training."""
     space = _open(workspace)
-    from tasks.tracking import sync_run_by_name
+    from tasks.tracking import sync_run
 
-    _show({"run": run, "mlflow_run": sync_run_by_name(space, run)}, as_json)
+    _show({"run": run, "mlflow_run": sync_run(space, run)}, as_json)
 
 
 @app.command(hidden=True)

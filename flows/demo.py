@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from charlm.config import SplitConfig
 from flows.pipeline import charlm_pipeline
 from tasks.demo_text import gather_documentation
 from tasks.display import print_result, score_table, terminal
@@ -11,10 +12,11 @@ from tasks.pairs import TrainedPair
 from tasks.services import Workspace, use_workspace
 
 NAME = "python-docs"
-_WORD = "set"
-_CONTEXTS = ("Return a new set with elements from both .", "This attribute must be set before the call .")
-_NUM_NEIGHBOURS = 6
-_SENTENCES = 400
+_SPLIT = SplitConfig(shard_size=500_000)  # several shards, so that there is something to see
+_WORD = "return"  # a verb in one sentence, a noun in the other
+_CONTEXTS = ("The method must return the value .", "The return value is an integer .")
+_NUM_NEIGHBOURS = 3
+_NUM_SENTENCES = 2_000
 
 
 def run_demo(workspace: Path) -> TrainedPair:
@@ -23,7 +25,7 @@ def run_demo(workspace: Path) -> TrainedPair:
     terminal.say("charlm demo: two character language models of Python's own documentation, in about five minutes")
     with terminal.step("gather the documentation that ships with Python") as bar:
         bar.finish(f"{gather_documentation(space.demo_text):,} documents")
-    result = charlm_pipeline([str(space.demo_text)], NAME, workspace, resume=True)
+    result = charlm_pipeline([str(space.demo_text)], NAME, workspace, split=_SPLIT, resume=True)
     show_result(space, result)
     return result
 
@@ -39,9 +41,13 @@ def show_result(workspace: Workspace, result: TrainedPair) -> None:
     print_result(score_table({direction: {"test": run.test} for direction, run in result.runs.items()}))
     print_result("[bold]The forward model continues “Return ”[/]")
     print_result(_indented(sample), markup=False)
-    print_result(f"\n[bold]“{_WORD}” in two contexts, and the words that the models find nearest to it[/]")
+    print_result(
+        f"\n[bold]The word “{_WORD}” in two contexts, and what the models find nearest in the held-out text[/]"
+    )
     for context, neighbours in _neighbours(workspace, champion):
-        print_result(f"  {context}\n      {neighbours}", markup=False)
+        print_result(
+            "\n".join([f"  … {context} …", *(f"      … {neighbour} …" for neighbour in neighbours)]), markup=False
+        )
     print_result(f"\n[bold]Registered[/] as {result.version.address}, which people use as {champion}")
     print_result("\n[bold]Try next[/]")
     folder = _shown_folder(workspace.root)
@@ -53,19 +59,22 @@ def show_result(workspace: Workspace, result: TrainedPair) -> None:
     )
 
 
-def _neighbours(workspace: Workspace, model: str) -> list[tuple[str, str]]:
-    """Each context with the nearest words of the held-out text, shown with the words around them."""
-    text = workspace.corpus(NAME).test.read_text(encoding="utf-8")
-    sentences = [line.split() for line in text.splitlines() if 4 <= len(line.split()) <= 20][:_SENTENCES]
-    queries = embed_words(workspace, model, [context.split() for context in _CONTEXTS])
-    candidates = [
-        word for word in embed_words(workspace, model, sentences) if word.word.isalpha() and word.word != _WORD
+def _neighbours(workspace: Workspace, model: str) -> list[tuple[str, list[str]]]:
+    """Each context of the word with the nearest words in their contexts."""
+    sentences = [
+        line.split()
+        for path in (workspace.corpus(NAME).valid, workspace.corpus(NAME).test)
+        for line in path.read_text(encoding="utf-8").splitlines()
     ]
-    shown = []
-    for query in (word for word in queries if word.word == _WORD):
-        nearest = nearest_words(query, candidates, num=_NUM_NEIGHBOURS)
-        shown.append((query.context, ", ".join(word.word for word in nearest)))
-    return shown
+    sentences = [words for words in sentences if 4 <= len(words) <= 20][:_NUM_SENTENCES]
+    candidates = [word for word in embed_words(workspace, model, sentences) if word.word.isalpha()]
+    queries = [
+        word for word in embed_words(workspace, model, [text.split() for text in _CONTEXTS]) if word.word == _WORD
+    ]
+    return [
+        (query.context, [word.context for word in nearest_words(query, candidates, num=_NUM_NEIGHBOURS)])
+        for query in queries
+    ]
 
 
 def _shown_folder(root: Path) -> str:
@@ -74,4 +83,4 @@ def _shown_folder(root: Path) -> str:
 
 
 def _indented(text: str) -> str:
-    return "\n".join(f"  │ {line}" for line in text.strip("\n").splitlines())
+    return "\n".join(f"  │ {line.rstrip()}" for line in text.strip("\n").splitlines())

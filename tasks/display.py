@@ -166,7 +166,7 @@ def shown_score(name: str, value: float) -> str:
 
 def print_result(result: RenderableType, *, markup: bool = True) -> None:
     """Print a table or a text, as a result, to standard output."""
-    Console(highlight=False).print(result, markup=markup)
+    Console(highlight=False, soft_wrap=True).print(result, markup=markup)
 
 
 def write_stdout(text: str) -> None:

@@ -48,7 +48,6 @@ def embed_text(workspace: Workspace, model: str, text: str, output: Path) -> Emb
         raise CorpusError(f"{path} is empty; give a text to embed")
     model_path = resolve_model(model, workspace)
     from charlm.embeddings.export import embed_file
-
     from charlm.models.language_model import load_language_models
 
     models = load_language_models(model_path)
@@ -76,13 +75,13 @@ def embed_words(workspace: Workspace, model: str, sentences: list[list[str]]) ->
 
 
 def nearest_words(query: EmbeddedWord, candidates: list[EmbeddedWord], *, num: int) -> list[EmbeddedWord]:
-    """The `num` candidates of greatest cosine to `query`, each word once, best first."""
+    """The `num` candidates of greatest cosine to `query`, each context once, best first."""
     vectors = np.stack([candidate.vector for candidate in candidates])
     cosines = vectors @ query.vector / (np.linalg.norm(vectors, axis=1) * np.linalg.norm(query.vector))
     best: dict[str, EmbeddedWord] = {}
     for index in np.argsort(-cosines):
         candidate = candidates[index]
-        best.setdefault(candidate.word.lower(), candidate)
+        best.setdefault(candidate.context, candidate)
         if len(best) == num:
             break
     return list(best.values())

@@ -20,7 +20,9 @@ class BundleModel(PythonModel):
         models = load_language_models(context.artifacts["bundle"])
         self._embeddings = StackedEmbeddings([FlairEmbeddings(model) for model in models.values()])
 
-    def predict(self, context: PythonModelContext, model_input: list[str]) -> list[dict[str, list[Any]]]:
+    def predict(  # type: ignore[override]  # the signature of the logged model comes from these types
+        self, context: PythonModelContext, model_input: list[str]
+    ) -> list[dict[str, list[Any]]]:
         """One entry per text: `{"tokens": [...], "embeddings": [[...], ...]}`, in the order of `model_input`."""
         from charlm.data import Sentence
 

@@ -21,7 +21,7 @@ from charlm.errors import ModelFileError, RegistryError
 from charlm.text.manifest import load_manifest
 from charlm.trainers.manifest import RunManifest
 from tasks.promotion import Decision, decide_promotion
-from tasks.tracking import log_scores, mlflow_client
+from tasks.tracking import first_line, log_scores, mlflow_client, mlflow_error
 from tasks.training import TrainedRun
 
 CHALLENGER, CHAMPION = "challenger", "champion"
@@ -260,10 +260,7 @@ def _quoted(name: str) -> str:
 @contextmanager
 def _clear_errors(what: str) -> Iterator[None]:
     """Turn what MLflow raises into one line."""
-    from mlflow.exceptions import MlflowException
-
     try:
         yield
-    except MlflowException as error:
-        line = str(error).strip().split("\n")[0][:200]
-        raise RegistryError(f"{what} at {os.environ['MLFLOW_TRACKING_URI']}: {line}") from error
+    except mlflow_error() as error:
+        raise RegistryError(f"{what} at {os.environ['MLFLOW_TRACKING_URI']}: {first_line(error)}") from error

@@ -13,6 +13,15 @@ from pathlib import Path
 from charlm.artifacts import Workspace
 from charlm.errors import ConfigError
 
+__all__ = [
+    "ARTIFACT_ROOT_TAG",
+    "Workspace",
+    "keep_libraries_quiet",
+    "make_prefect_home",
+    "use_workspace",
+    "uses_embedded_mlflow",
+]
+
 ARTIFACT_ROOT_TAG = "charlm.artifact_root"
 
 # Every column in which MLflow 3.17 stores an absolute artifact location.

@@ -15,10 +15,11 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from charlm.artifacts import CorpusFiles, RunFiles, Workspace, read_json, write_json
-from charlm.errors import ConfigError
+from charlm.errors import ConfigError, RegistryError, RunError
 from charlm.trainers.manifest import RunManifest
 from tasks.display import terminal
 from tasks.journal import Event, JournalReader
@@ -66,8 +67,8 @@ def group_run(
     """The id of an MLflow run that stands above others for the block; none when MLflow does not answer."""
     try:
         run_id = _create_run(find_experiment(workspace, experiment), name, parent=parent, tags=tags)
-    except _mlflow_error() as error:
-        terminal.say(f"! MLflow does not answer, the work goes on without it: {_first_line(error)}")
+    except mlflow_error() as error:
+        terminal.say(f"! MLflow does not answer, the work goes on without it: {first_line(error)}")
         yield None
         return
     status = "FAILED"
@@ -77,8 +78,8 @@ def group_run(
     finally:
         try:
             mlflow_client().set_terminated(run_id, status)
-        except _mlflow_error() as error:
-            terminal.say(f"! MLflow does not answer, the run {name!r} stays open there: {_first_line(error)}")
+        except mlflow_error() as error:
+            terminal.say(f"! MLflow does not answer, the run {name!r} stays open there: {first_line(error)}")
 
 
 def _create_run(experiment_id: str, name: str, *, parent: str | None, tags: Mapping[str, str]) -> str:
@@ -105,12 +106,20 @@ def log_scores(run_id: str, scores: Mapping[str, Mapping[str, Mapping[str, float
 # ---- one run -------------------------------------------------------------------------------------------------------
 
 
-def sync_run(workspace: Workspace, run: RunFiles) -> str | None:
-    """Send to MLflow what it lacks of a run; the id of its MLflow run, none if nothing has happened in it yet.
+def sync_run(workspace: Workspace, run: str) -> str | None:
+    """Send to MLflow what it lacks of a run, given by name or folder; the id of its MLflow run.
 
-    Raises RunError when the folder holds no run, and MLflow's own exception when the server does not answer.
+    None when nothing has happened in the run yet. Raises RunError when there is no such run, RegistryError when MLflow
+    does not answer.
     """
-    return _Sender(workspace, run, parent=None).send()
+    named = workspace.run(run)
+    files = named if named.manifest.is_file() else RunFiles(Path(run).expanduser().absolute())
+    if not files.manifest.is_file():
+        raise RunError(f"there is no run {run!r} in {workspace.runs_dir}, and no run folder of that name")
+    try:
+        return _Sender(workspace, files, parent=None).send()
+    except mlflow_error() as error:
+        raise RegistryError(f"MLflow at {os.environ['MLFLOW_TRACKING_URI']}: {first_line(error)}") from error
 
 
 @contextmanager
@@ -142,13 +151,13 @@ def _keep_sending(sender: "_Sender", stop: threading.Event) -> None:
         except Exception as error:  # no fault of a tracker may reach the training: the journal has everything
             seconds = _SECONDS_AFTER_FAILURE
             if not told:
-                terminal.say(f"! MLflow does not take the journal, training goes on: {_first_line(error)}")
+                terminal.say(f"! MLflow does not take the journal, training goes on: {first_line(error)}")
                 told = True
     sender.stop_system_metrics()
     try:
         sender.send()
     except Exception as error:
-        terminal.say(_behind(sender.run, _first_line(error)))
+        terminal.say(_behind(sender.run, first_line(error)))
 
 
 def _behind(run: RunFiles, reason: str) -> str:
@@ -324,11 +333,13 @@ def _send_samples(run_id: str, events: list[Event]) -> None:
             mlflow_client().log_text(run_id, event["sample"], f"samples/{event['event']}-{event['step']:08d}.txt")
 
 
-def _mlflow_error() -> type[Exception]:
+def mlflow_error() -> type[Exception]:
+    """What MLflow raises; a function, because MLflow takes seconds to load."""
     from mlflow.exceptions import MlflowException
 
     return MlflowException
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error of a library says first."""
     return str(error).strip().split("\n")[0][:200] or type(error).__name__

@@ -163,7 +163,7 @@ def _find_or_create(workspace: Workspace, request: TrainingRequest, title: str) 
                 if run.checkpoint.is_file():
                     terminal.say(f"= {title}: continuing {run.name}")
                     return run, False
-            terminal.say(f"= {title}: no unfinished run with a checkpoint, starting anew")
+            terminal.say(f"= {title}: nothing to resume, starting anew")
     return create_run(config, dictionary), False
 
 
