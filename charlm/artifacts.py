@@ -131,6 +131,11 @@ class RunFiles:
         return self.root / "best-lm.pt"
 
     @property
+    def initial_lm(self) -> Path:
+        """The model that a fine-tuning started from, with its dictionary extended where that was asked for."""
+        return self.root / "initial-lm.pt"
+
+    @property
     def checkpoint(self) -> Path:
         return self.root / "checkpoint.pt"
 

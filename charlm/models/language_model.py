@@ -122,6 +122,23 @@ class LanguageModel(nn.Module):
         output, hidden = self.rnn(embedded, hidden)
         return (output if self.proj is None else self.proj(output)), hidden
 
+    def with_dictionary(self, dictionary: Dictionary) -> Self:
+        """A copy that knows the items `dictionary` adds at the end of this model's; old ids stay.
+
+        A new item starts as the mean of the old ones, in the embedding and in the decoder.
+        """
+        size = len(self.dictionary)
+        if dictionary.unit != self.unit or dictionary.idx2item[:size] != self.dictionary.idx2item:
+            raise ModelFileError("a dictionary is extended at its end: the first items must be the model's own")
+        state = self.language_model_state()
+        tensors = dict(state.tensors)
+        for name in ("encoder.weight", "decoder.weight", "decoder.bias"):
+            if name in tensors:
+                rows = tensors[name]  # (V, …)
+                new = rows.mean(dim=0, keepdim=True).expand(len(dictionary) - size, *rows.shape[1:])
+                tensors[name] = torch.cat([rows, new])
+        return self.from_state(LanguageModelState(state.config, dictionary, tensors))
+
     # ---- text --------------------------------------------------------------------------------------------------
 
     def encode_text(self, text: str) -> Tensor:

@@ -25,11 +25,12 @@ from charlm.config import RunConfig
 from charlm.data.dictionary import Dictionary
 from charlm.errors import CharLMError, ConfigError, CorpusError, RunError, TrainingInterruptedError
 from charlm.models.language_model import LanguageModel, load_language_models
+from charlm.text.manifest import load_manifest
 from charlm.trainers.curves import TrainingCurve
 from charlm.trainers.engine import StopSignal, TrainingEngine, TrainingResult
 from charlm.trainers.manifest import RunManifest, create_run, mark
 from charlm.trainers.observer import Observer, RewindableFile, open_run_files
-from charlm.trainers.text_corpus import TextCorpus
+from charlm.trainers.text_corpus import TextCorpus, choose_shards
 
 PARENT_VARIABLE = "CHARLM_PARENT_PID"
 """Process id that the trainer ends with; its parent where the variable is not set."""
@@ -85,8 +86,16 @@ def _build_engine(
         model.is_forward_lm,
         random_case_flip=config.training.random_case_flip,
         shuffle=config.training.shuffle_lines,
+        shard_names=_shard_names(config),
     )
     return TrainingEngine(model.to(device), corpus, config.training, files, observers=observers, stop=stop)
+
+
+def _shard_names(config: RunConfig) -> list[str] | None:
+    corpus = CorpusFiles(Path(config.corpus_dir))
+    if config.training.old_share is None or not corpus.manifest.is_file():
+        return None
+    return choose_shards(load_manifest(corpus), old_share=config.training.old_share, seed=config.training.seed)
 
 
 def _build_model(config: RunConfig) -> LanguageModel:

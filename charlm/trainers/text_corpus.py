@@ -7,7 +7,7 @@ use and the next one are ever in memory, as the small integers they are stored i
 # B = mini-batch size = number of streams, R = rows of a shard = units of each stream
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -19,10 +19,13 @@ from charlm.artifacts import CorpusFiles
 from charlm.data.dictionary import Dictionary
 from charlm.errors import ConfigError, CorpusError
 from charlm.text.encoding import EncodedInfo, encoded_info, ensure_encoded, training_ids
+from charlm.text.manifest import CorpusManifest
 
 
 class TextCorpus:
     """A folder with `train/`, `valid.txt` and `test.txt`, read in one direction through one dictionary.
+
+    `shard_names` are the train split files to read; all of them by default.
 
     Raises CorpusError when a part of the folder is missing, or holds no text.
     """
@@ -35,6 +38,7 @@ class TextCorpus:
         character_level: bool = True,
         random_case_flip: bool = True,
         shuffle: bool = True,
+        shard_names: Sequence[str] | None = None,
     ) -> None:
         if not character_level:
             raise ConfigError("character_level=False (words) is not supported: the units are characters and bytes")
@@ -46,7 +50,8 @@ class TextCorpus:
         encoded = ensure_encoded(self.files, dictionary)
         self.valid = encoded["valid"]
         self.test = encoded["test"]
-        self.shards = [encoded[name] for name in encoded if name not in ("valid", "test")]
+        train = [name for name in encoded if name not in ("valid", "test")]
+        self.shards = [encoded[name] for name in (train if shard_names is None else shard_names)]
         self._infos = [encoded_info(path) for path in self.shards]
         if not any(info.units for info in self._infos):
             raise CorpusError(f"{self.files.train_dir} holds no text")
@@ -96,6 +101,20 @@ class TextCorpus:
         )
         rows = len(ids) // mini_batch_size
         return ids[: rows * mini_batch_size].reshape(mini_batch_size, rows).T  # a view: shards can be large
+
+
+def choose_shards(manifest: CorpusManifest, *, old_share: float, seed: int) -> list[str]:
+    """The shards of the newest revision, and shards of earlier ones that make up `old_share` of their characters."""
+    *earlier, newest = manifest.revisions
+    names = [Path(file.name).name for file in newest.train_files]
+    old = [file for revision in earlier for file in revision.train_files]
+    wanted = old_share * sum(file.characters for file in old)
+    for position in np.random.default_rng(seed).permutation(len(old)):
+        if wanted <= 0:
+            break
+        names.append(Path(old[position].name).name)
+        wanted -= old[position].characters
+    return sorted(names)
 
 
 class ShardReader:

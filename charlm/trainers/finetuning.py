@@ -1,0 +1,85 @@
+"""Continue an existing language model on other text.
+
+Direction and dictionary are the model's, as its ids would mean nothing under another one. Characters of the new text
+that it does not know stay `<unk>`, or get ids of their own behind the old ones.
+"""
+
+import dataclasses
+import tempfile
+from pathlib import Path
+
+from charlm.artifacts import CorpusFiles
+from charlm.config import DictionaryConfig, TrainingConfig
+from charlm.data.dictionary import Dictionary
+from charlm.errors import ConfigError
+from charlm.metrics import LMScore, score_file
+from charlm.models.language_model import LanguageModel
+from charlm.text.counting import choose_units, read_counts
+from charlm.text.manifest import FileRecord, load_manifest
+
+_BLOCK = 1 << 20
+
+
+def initial_model(model: LanguageModel, corpus: CorpusFiles, *, extend_dictionary: bool) -> LanguageModel:
+    """What a fine-tuning of `model` on `corpus` starts from.
+
+    Raises ConfigError when the model cannot predict, or its unit is not the corpus's.
+    """
+    unit = load_manifest(corpus).split.unit
+    if model.unit != unit:
+        raise ConfigError(f"the model's unit is {model.unit}, that of the corpus {corpus.name!r} is {unit}")
+    if model.decoder is None:
+        raise ConfigError("the model was saved without its decoder; a model that cannot predict cannot be fine-tuned")
+    return model.with_dictionary(extended(model.dictionary, corpus)) if extend_dictionary else model
+
+
+def extended(dictionary: Dictionary, corpus: CorpusFiles) -> Dictionary:
+    """`dictionary` with the units at its end that the corpus's own cut-off keeps and it does not know yet."""
+    record = load_manifest(corpus).dictionary
+    config = record.config if record is not None else DictionaryConfig()
+    counts = read_counts(corpus.total_counts)
+    result = Dictionary.from_json(dictionary.to_json())
+    for unit in choose_units(counts, config, dictionary.unit):
+        result.add_item(unit)
+    return result
+
+
+def adapted(config: TrainingConfig, model: LanguageModel) -> TrainingConfig:
+    """`config` with the architecture of `model`, which fine-tuning cannot change."""
+    return dataclasses.replace(
+        config,
+        hidden_size=model.hidden_size,
+        nlayers=model.nlayers,
+        nout=model.nout,
+        embedding_size=model.embedding_size,
+        dropout=model.dropout,
+    )
+
+
+def write_domains(corpus: CorpusFiles, split: str, folder: Path) -> dict[str, Path]:
+    """Write the `valid` or `test` text of each domain to a file of its own in `folder`."""
+    held_out = {"valid": corpus.valid, "test": corpus.test}[split]
+    parts: dict[str, list[FileRecord]] = {}
+    for revision in load_manifest(corpus).revisions:
+        records = [file for file in revision.files if file.name == held_out.name and file.bytes]
+        parts.setdefault(revision.domain, []).extend(records)
+    paths = {}
+    with held_out.open("rb") as source:
+        for number, (domain, records) in enumerate(parts.items()):
+            if not records:
+                continue
+            paths[domain] = folder / f"{split}-{number}.txt"
+            with paths[domain].open("wb") as target:
+                for record in records:
+                    source.seek(record.start)
+                    remaining = record.bytes
+                    while block := source.read(min(remaining, _BLOCK)):
+                        target.write(block)
+                        remaining -= len(block)
+    return paths
+
+
+def score_domains(model: LanguageModel, corpus: CorpusFiles, split: str = "test") -> dict[str, LMScore]:
+    """The score of `model` on the held-out text of each domain of a corpus."""
+    with tempfile.TemporaryDirectory(prefix="charlm-domains-") as folder:
+        return {domain: score_file(model, path) for domain, path in write_domains(corpus, split, Path(folder)).items()}

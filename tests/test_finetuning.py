@@ -1,0 +1,118 @@
+"""Continuing a model on other text: its dictionary grows at the end, and every domain has a score of its own."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from charlm.artifacts import CorpusFiles
+from charlm.config import DictionaryConfig, SplitConfig, TrainingConfig
+from charlm.data.dictionary import Dictionary
+from charlm.errors import ConfigError, ModelFileError
+from charlm.metrics import score_file
+from charlm.models.language_model import LanguageModel
+from charlm.text.counting import build_dictionary, count_shard
+from charlm.text.manifest import load_manifest
+from charlm.text.splitting import split_corpus
+from charlm.trainers.finetuning import adapted, extended, initial_model, score_domains, write_domains
+from charlm.trainers.text_corpus import TextCorpus, choose_shards
+
+ENGLISH = [f"line {number} of a plain English text\n" for number in range(400)]
+GERMAN = [f"Zeile {number} über größere Häuser\n" for number in range(400)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+def prepare(corpus: CorpusFiles, source: Path, lines: list[str], domain: str) -> None:
+    source.write_text("".join(lines), encoding="utf-8")
+    config = SplitConfig(document="line", valid_share=0.1, test_share=0.1, shard_size=1_500, open_shards=1)
+    split_corpus([str(source)], corpus, config, domain=domain)
+    for shard in corpus.shards():
+        count_shard(shard, corpus.counts(shard.name), "char")
+    build_dictionary(corpus, DictionaryConfig(), "char")
+
+
+@pytest.fixture
+def corpus(tmp_path) -> CorpusFiles:
+    """English first, German second."""
+    corpus = CorpusFiles(tmp_path / "corpora" / "mixed")
+    prepare(corpus, tmp_path / "english.txt", ENGLISH, "english")
+    prepare(corpus, tmp_path / "german.txt", GERMAN, "german")
+    return corpus
+
+
+def model_of(dictionary: Dictionary) -> LanguageModel:
+    torch.manual_seed(5)
+    return LanguageModel(dictionary, True, hidden_size=8, nlayers=1, embedding_size=4, dropout=0.0)
+
+
+def test_extended_dictionary_keeps_old_ids_and_adds_new_characters(corpus):
+    old = Dictionary.from_items(["\n", " ", "a", "b"])
+    new = extended(old, corpus)
+    assert new.idx2item[: len(old)] == old.idx2item
+    assert {"ü", "ß", "ä", "Z", "H"} <= set(new.get_items())
+    assert len(old) == 5  # the old one is left alone
+
+
+def test_new_characters_start_as_the_mean_and_old_ones_stay():
+    old = Dictionary.from_items(["\n", " ", "a"])
+    model = model_of(old)
+    larger = model.with_dictionary(Dictionary.from_items(["\n", " ", "a", "ß", "ü"]))
+    assert torch.equal(larger.encoder.weight[:4], model.encoder.weight)
+    assert torch.allclose(larger.encoder.weight[4], model.encoder.weight.mean(0))
+    assert torch.allclose(larger.decoder.bias[5], model.decoder.bias.mean())
+    assert larger.calculate_perplexity("a a\n") > model.calculate_perplexity("a a\n")  # two more to choose from
+
+
+def test_a_dictionary_that_moves_ids_is_refused():
+    model = model_of(Dictionary.from_items(["\n", " ", "a"]))
+    with pytest.raises(ModelFileError, match="end"):
+        model.with_dictionary(Dictionary.from_items(["\n", "a", " ", "b"]))
+
+
+def test_unit_of_model_and_corpus_must_agree(corpus):
+    model = model_of(Dictionary.from_items([bytes([code]) for code in range(256)], unit="byte"))
+    with pytest.raises(ConfigError, match="byte"):
+        initial_model(model, corpus, extend_dictionary=False)
+
+
+def test_recipe_takes_the_architecture_of_the_model(corpus):
+    model = model_of(Dictionary.from_items(["a"]))
+    config = adapted(TrainingConfig(max_epochs=1), model)
+    assert (config.hidden_size, config.embedding_size, config.nlayers, config.dropout) == (8, 4, 1, 0.0)
+    assert config == dataclasses.replace(
+        TrainingConfig(max_epochs=1), hidden_size=8, embedding_size=4, nlayers=1, dropout=0.0
+    )
+
+
+def test_every_domain_has_its_own_held_out_text_and_score(corpus, tmp_path):
+    paths = write_domains(corpus, "test", tmp_path)
+    texts = {domain: path.read_text(encoding="utf-8") for domain, path in paths.items()}
+    assert set(texts) == {"english", "german"}
+    assert all(line.startswith("line ") for line in texts["english"].splitlines())
+    assert all(line.startswith("Zeile ") for line in texts["german"].splitlines())
+    assert "".join(texts.values()) == corpus.test.read_text(encoding="utf-8")
+
+    model = model_of(Dictionary.load_from_file(corpus.dictionary))
+    scores = score_domains(model, corpus)
+    assert scores["german"].unk_rate > 0 == scores["english"].unk_rate  # the dictionary was frozen on English
+    assert scores["english"] == score_file(model, paths["english"])
+
+
+def test_newest_shards_are_read_with_a_share_of_the_old(corpus):
+    manifest = load_manifest(corpus)
+    old = {Path(file.name).name: file.characters for file in manifest.revisions[0].train_files}
+    new = {Path(file.name).name for file in manifest.revisions[1].train_files}
+    assert set(choose_shards(manifest, old_share=0.0, seed=1)) == new
+    assert set(choose_shards(manifest, old_share=1.0, seed=1)) == new | set(old)
+    chosen = set(choose_shards(manifest, old_share=0.3, seed=1)) - new
+    share = sum(old[name] for name in chosen) / sum(old.values())
+    assert 0.3 <= share < 0.3 + max(old.values()) / sum(old.values())
+
+    dictionary = Dictionary.load_from_file(corpus.dictionary)
+    text = TextCorpus(corpus.root, dictionary, True, shard_names=sorted(new))
+    assert len(text.shards) == len(new)
