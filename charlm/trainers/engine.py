@@ -11,6 +11,7 @@ a run that was killed and resumed ends with the weights of an undisturbed one (e
 
 import errno
 import math
+import resource
 import sys
 import time
 from collections.abc import Iterable
@@ -245,9 +246,13 @@ class TrainingEngine:
             "test", valid=result.valid.to_json(), test=result.test.to_json(), sample=_sample(best, self.config.seed)
         )
         self._emit(
-            "end", state="finished", reason=reason, seconds=result.seconds,
+            "end",
+            state="finished",
+            reason=reason,
+            seconds=result.seconds,
             characters_per_second=result.characters_per_second,
-        )  # fmt: skip
+            peak_memory_bytes=1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+        )
         return result
 
     # ---- one step ----------------------------------------------------------------------------------------------
