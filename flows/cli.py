@@ -242,7 +242,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         code = app(args=arguments, prog_name="charlm", standalone_mode=False)
     except TrainingInterruptedError:
-        again = shlex.join(["charlm", *(word for word in arguments if word != "--resume"), "--resume"])
+        resume = [] if {"demo", "--resume"} & set(arguments) else ["--resume"]  # the demo always resumes
+        again = shlex.join(["charlm", *arguments, *resume])
         code = _fail(f"interrupted; continue with: {again}", as_json, _INTERRUPTED)
     except CharLMError as error:
         code = _fail(_one_line(error), as_json)
@@ -278,11 +279,11 @@ def _start_prefect(raw: list[str]) -> None:
     """Get ready for a flow; text that is missing is an error before the wait for Prefect."""
     from tasks.corpus import check_sources
     from tasks.display import terminal
-    from tasks.services import make_prefect_home
+    from tasks.services import start_prefect
 
     check_sources(raw)
-    make_prefect_home()
-    terminal.say("starting Prefect …")
+    with terminal.step("start Prefect"):
+        start_prefect()
 
 
 def _corpus_settings(

@@ -7,6 +7,7 @@ Writes mlflow.db                              (artifact locations, when the work
 
 import logging
 import os
+import signal
 import sqlite3
 from pathlib import Path
 
@@ -17,7 +18,7 @@ __all__ = [
     "ARTIFACT_ROOT_TAG",
     "Workspace",
     "keep_libraries_quiet",
-    "make_prefect_home",
+    "start_prefect",
     "use_workspace",
     "uses_embedded_mlflow",
 ]
@@ -59,10 +60,24 @@ def use_workspace(root: Path | str) -> Workspace:
     return workspace
 
 
-def make_prefect_home() -> None:
-    """Make the folder that Prefect keeps its database in; Prefect itself makes no parents. Call before importing it."""
-    if "PREFECT_HOME" in os.environ:
-        Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)
+def start_prefect() -> None:
+    """Start Prefect's temporary server, unless PREFECT_API_URL names one that runs; call before importing Prefect.
+
+    The server is started with SIGINT blocked, which it inherits: a Ctrl-C that ends a training with a checkpoint would
+    otherwise end the server at once, and the run could no longer be told what became of it.
+    """
+    if "PREFECT_API_URL" in os.environ:
+        return
+    Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)  # Prefect makes no parents
+    from prefect.client.orchestration import get_client
+
+    old_mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        get_client(sync_client=True)
+    except RuntimeError as error:
+        raise ConfigError(f"Prefect's temporary server did not start: {str(error).splitlines()[0]}") from error
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, old_mask)
 
 
 def keep_libraries_quiet() -> None:
