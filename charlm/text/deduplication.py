@@ -84,7 +84,7 @@ def _is_in(keys: np.ndarray, run: np.ndarray) -> np.ndarray:
 
 def _merge(left: np.ndarray, right: np.ndarray) -> Iterator[np.ndarray]:
     """The keys of two sorted runs in order, in parts: hashes spread evenly, so equal ranges are about equal parts."""
-    bounds = np.linspace(0, 2**64, _MERGE_PARTS, endpoint=False)[1:].astype(np.uint64)
+    bounds = np.arange(1, _MERGE_PARTS, dtype=np.uint64) * np.uint64(2**64 // _MERGE_PARTS)
     cuts = [[0, *np.searchsorted(run, bounds).tolist(), len(run)] for run in (left, right)]
     for index in range(_MERGE_PARTS):
         parts = [run[cut[index] : cut[index + 1]] for run, cut in zip((left, right), cuts, strict=True)]
