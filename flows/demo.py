@@ -5,7 +5,7 @@ from pathlib import Path
 from charlm.config import SplitConfig
 from flows.pipeline import charlm_pipeline
 from tasks.demo_text import gather_documentation
-from tasks.display import print_result, score_table, terminal
+from tasks.display import counted, print_result, score_table, terminal
 from tasks.embedding import embed_words, nearest_words
 from tasks.generation import generate_text
 from tasks.pairs import TrainedPair
@@ -23,8 +23,9 @@ def run_demo(workspace: Path) -> TrainedPair:
     """Run the pipeline on the interpreter's documentation and show what came out."""
     space = use_workspace(workspace)
     terminal.say("charlm demo: two character language models of Python's own documentation, in about five minutes")
-    with terminal.step("gather the documentation that ships with Python") as bar:
-        bar.finish(f"{gather_documentation(space.demo_text):,} documents")
+    if not space.demo_text.is_file():
+        with terminal.step("gather the documentation that ships with Python") as bar:
+            bar.finish(counted(gather_documentation(space.demo_text), "document"))
     result = charlm_pipeline([str(space.demo_text)], NAME, workspace, split=_SPLIT, resume=True)
     show_result(space, result)
     return result

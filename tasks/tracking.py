@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from charlm.artifacts import CorpusFiles, RunFiles, Workspace, read_json, write_json
-from charlm.errors import ConfigError, RegistryError, RunError
+from charlm.errors import ConfigError, RegistryError, RunError, TrainingInterruptedError
 from charlm.trainers.manifest import RunManifest
 from tasks.display import terminal
 from tasks.journal import Event, JournalReader
@@ -75,6 +75,9 @@ def group_run(
     try:
         yield run_id
         status = "FINISHED"
+    except (TrainingInterruptedError, KeyboardInterrupt):
+        status = "KILLED"
+        raise
     finally:
         try:
             mlflow_client().set_terminated(run_id, status)
@@ -170,6 +173,9 @@ class _Sent:
 
     tracking_server: str
     run_id: str
+    parent: str | None = None
+    """The MLflow run above it."""
+
     described: bool = False
     """True when it has the parameters and inputs."""
 
@@ -219,6 +225,10 @@ class _Sender:
             if not self._waiting:
                 return None
             sent = self._start(manifest)
+        if self._parent is not None and self._parent != sent.parent:  # a resumed run moves below the newer one
+            mlflow_client().set_tag(sent.run_id, "mlflow.parentRunId", self._parent)
+            sent.parent = self._parent
+            sent.save(self.run)
         if not sent.described:
             self._describe(sent.run_id, manifest)
             sent.described = True
@@ -253,7 +263,8 @@ class _Sender:
         }
         experiment_id = find_experiment(self._workspace, manifest.corpus["name"])
         name = f"{config.training.recipe} {config.direction}"
-        sent = _Sent(_server_name(), _create_run(experiment_id, name, parent=self._parent, tags=tags))
+        run_id = _create_run(experiment_id, name, parent=self._parent, tags=tags)
+        sent = _Sent(_server_name(), run_id, parent=self._parent)
         sent.save(self.run)
         return sent
 
@@ -282,8 +293,9 @@ class _Sender:
                 for context, name, facts, path in inputs
             ],
         )
-        if corpus.characters_tsv.is_file():
-            client.log_artifact(run_id, str(corpus.characters_tsv), "dictionary")
+        for path in (corpus.characters_tsv, corpus.coverage_plot):
+            if path.is_file():
+                client.log_artifact(run_id, str(path), "dictionary")
 
     def _start_system_metrics(self, sent: _Sent) -> None:
         from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
