@@ -23,7 +23,7 @@ $(VENV)/installed: pyproject.toml $(CONSTRAINTS)
 	@touch $@
 
 demo: install ## the whole pipeline on real text that every machine has, to a registered model
-	@$(BIN)/python -m flows.demo
+	@$(BIN)/charlm demo
 
 test: install ## the whole test suite, without long fault tests
 	$(PYTEST) -m "not slow and not flair"

@@ -100,10 +100,15 @@ def train(corpus: Path, run_dir: Path, training: dict) -> list[dict]:
 
 
 def prepare_documentation(folder: Path) -> Path:
-    """The corpus of `make demo`, prepared in `folder`."""
-    command = [sys.executable, "-m", "flows.demo", "--workspace", str(folder), "--prepare-only"]
-    subprocess.run(command, check=True, capture_output=True)
-    return folder / "corpora" / "python-docs"
+    """The text of `make demo`, prepared in `folder`."""
+    from tasks.corpus import corpus_settings, prepare_corpus
+    from tasks.demo_text import gather_documentation
+    from tasks.services import use_workspace
+
+    space = use_workspace(folder)
+    gather_documentation(space.demo_text)
+    prepare_corpus(space, [str(space.demo_text)], "python-docs", *corpus_settings(space, "python-docs"))
+    return space.corpus("python-docs").root
 
 
 def render(rows: list[Row], options: argparse.Namespace) -> str:

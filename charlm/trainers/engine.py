@@ -42,8 +42,10 @@ from charlm.trainers.optimization import (
 )
 from charlm.trainers.text_corpus import ShardReader, TextCorpus
 
-MAX_TRAIN_EVENTS = 200
-"""`train` events of a run with a short budget; a long one has one every 100 steps."""
+SHORT_RUN_EVENTS = 200
+"""`train` events of a run with a short budget."""
+TRAIN_EVENT_CHARACTERS = 250_000
+"""Characters from one `train` event to the next in a long run."""
 MAX_SETBACKS = 2
 """Returns to an earlier checkpoint before a training whose loss explodes gives up."""
 _SAMPLE_CHARACTERS = 200
@@ -124,8 +126,9 @@ class TrainingEngine:
             (), dtype=torch.float64, device=self.device
         )  # stays there: reading it waits for a GPU
         self._last_checkpoint = time.monotonic()
-        steps = self.budget.characters / (config.mini_batch_size * config.sequence_length)
-        self._train_event_steps = max(1, min(int(steps) // MAX_TRAIN_EVENTS, 100))
+        characters = min(self.budget.characters // SHORT_RUN_EVENTS, TRAIN_EVENT_CHARACTERS)
+        self._train_event_steps = max(1, characters // (config.mini_batch_size * config.sequence_length))
+        self._reported_share = 0.0
         self._window_started = (0, 0.0, 0.0)  # characters, seconds, seconds in steps at the last `train` event
 
     # ---- the run -----------------------------------------------------------------------------------------------
@@ -205,7 +208,7 @@ class TrainingEngine:
             self._train_step(streams, last_row, share)
             progress.seconds = self._watch.seconds
             self._step_seconds += progress.seconds - started
-            if progress.step % self._train_event_steps == 0:
+            if self._is_report_due():
                 self._report_window()
             if config.validations is not None and self._share_spent() * config.validations >= progress.validations + 1:
                 self._validate()
@@ -341,6 +344,13 @@ class TrainingEngine:
             "libraries": {"python": sys.version.split()[0], "torch": torch.__version__, "numpy": np.__version__},
         }
 
+    def _is_report_due(self) -> bool:
+        if self.progress.step % self._train_event_steps == 0:
+            return True
+        # A budget in time can be short whatever it reads; its steps are not the same on any two machines anyway.
+        has_time_budget = self.budget.seconds < math.inf
+        return has_time_budget and self._share_spent() - self._reported_share >= 1 / SHORT_RUN_EVENTS
+
     def _report_window(self) -> None:
         """Emit `train` with the mean loss since the last one, after checking that it has not exploded."""
         progress = self.progress
@@ -353,7 +363,7 @@ class TrainingEngine:
         characters, seconds, step_seconds = self._window_started
         self._window_started = (progress.characters, progress.seconds, self._step_seconds)
         elapsed = max(progress.seconds - seconds, 1e-9)
-        share = self._share_spent()
+        self._reported_share = share = self._share_spent()
         self._emit(
             "train",
             progress=share,
