@@ -107,8 +107,8 @@ def _facts(facts: Mapping[str, Any]) -> str:
 
 
 def _table(header: list[str], rows: list[list[Any]]) -> str:
-    lines = [header, ["---"] * len(header), *([_cell(value) for value in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    cells = [[_cell(value).replace("|", "\\|").replace("\n", " ") for value in row] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in [header, ["---"] * len(header), *cells])
 
 
 def _cell(value: Any) -> str:
@@ -122,7 +122,7 @@ def _cell(value: Any) -> str:
         value = ", ".join(f"{key}: {_cell(entry)}" for key, entry in value.items())
     if isinstance(value, list | tuple):
         value = ", ".join(map(_cell, value))
-    return str(value).replace("|", "\\|").replace("\n", " ")
+    return str(value)
 
 
 def _mapping(value: Any) -> dict[str, Any]:

@@ -89,7 +89,7 @@ class LanguageModelConfig(JsonConfig):
             raise ModelFileError(f"document_delimiter is text, not {_shown(self.document_delimiter)}")
         if not isinstance(self.dropout, int | float) or not 0 <= self.dropout <= 1:
             raise ModelFileError(f"dropout is a share in [0, 1], not {_shown(self.dropout)}")
-        if self.recurrent_type not in _GATES:
+        if self.recurrent_type not in tuple(_GATES):  # not a look-up: what a file says may not be hashable
             raise ModelFileError(f"recurrent_type is LSTM or GRU, not {_shown(self.recurrent_type)}")
 
     @property
