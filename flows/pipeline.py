@@ -20,7 +20,7 @@ from tasks.tracking import group_run
 _SENTENCES = [["I", "love", "Berlin", "."], ["The", "grass", "is", "green", "."]]
 
 
-@flow(name="charlm-pipeline", flow_run_name="{name}", log_prints=False)
+@flow(name="charlm-pipeline", flow_run_name="language models of {name}", log_prints=False)
 def charlm_pipeline(
     raw: list[str],
     name: str,

@@ -74,11 +74,16 @@ def training_requests(
 
 
 def register_pair(
-    workspace: Workspace, name: str, runs: Mapping[str, TrainedRun], run_id: str | None
+    workspace: Workspace,
+    name: str,
+    runs: Mapping[str, TrainedRun],
+    run_id: str | None,
+    *,
+    parent_version: str | None = None,
 ) -> RegisteredVersion:
     """Register `runs` as challenger of `name`, and say so; an identical bundle keeps its version."""
     with terminal.step("register") as bar:
-        version = register_runs(workspace, name, runs, run_id=run_id)
+        version = register_runs(workspace, name, runs, run_id=run_id, parent_version=parent_version)
         bar.finish(version.address if version.is_new else f"{version.address} already holds this very model")
     return version
 

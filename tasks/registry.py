@@ -104,7 +104,12 @@ def find_version(address: str) -> RegisteredVersion:
 
 
 def register_runs(
-    workspace: Workspace, name: str, runs: Mapping[str, TrainedRun], *, run_id: str | None
+    workspace: Workspace,
+    name: str,
+    runs: Mapping[str, TrainedRun],
+    *,
+    run_id: str | None,
+    parent_version: str | None = None,
 ) -> RegisteredVersion:
     """Register the bundle of `runs` (by direction) as version and challenger of the model `name`.
 
@@ -112,7 +117,7 @@ def register_runs(
     """
     with tempfile.TemporaryDirectory(prefix="charlm-bundle-") as folder:
         bundle = Path(folder) / "bundle"
-        fingerprint = build_bundle(workspace, name, runs, bundle)
+        fingerprint = build_bundle(workspace, name, runs, bundle, parent_version=parent_version)
         known = _find_fingerprint(name, fingerprint)
         if known is not None:
             return known
@@ -125,7 +130,14 @@ def register_runs(
             return _register(bundle, name, runs, run_id, fingerprint)
 
 
-def build_bundle(workspace: Workspace, name: str, runs: Mapping[str, TrainedRun], folder: Path) -> str:
+def build_bundle(
+    workspace: Workspace,
+    name: str,
+    runs: Mapping[str, TrainedRun],
+    folder: Path,
+    *,
+    parent_version: str | None = None,
+) -> str:
     """Write the bundle of the best models of `runs` to `folder`; its fingerprint."""
     from charlm.serialization import read_flair_file, write_bundle
 
@@ -134,10 +146,10 @@ def build_bundle(workspace: Workspace, name: str, runs: Mapping[str, TrainedRun]
     info = {
         "corpus": {**first.corpus, **_corpus_facts(corpus)},
         "recipe": first.config.training.recipe,
-        "training": first.config.training.to_json(),
+        "training": {field: value for field, value in first.config.training.to_json().items() if value is not None},
         "scores": _scores(runs),
         "runs": {direction: run.files.name for direction, run in runs.items()},
-        "parent_version": None,
+        "parent_version": parent_version,
         "library_versions": first.libraries,
     }
     states = {direction: read_flair_file(run.files.best_lm) for direction, run in runs.items()}

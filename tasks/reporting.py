@@ -55,7 +55,7 @@ def _links(name: str, version: RegisteredVersion | None) -> list[str]:
         server = "http://127.0.0.1:5000"
     experiment = mlflow_client().get_experiment_by_name(name)
     if experiment is not None:
-        lines.append(f"* [MLflow runs of {name}]({server}/#/experiments/{experiment.experiment_id})")
+        lines.append(f"* [MLflow runs of {name}]({server}/#/experiments/{experiment.experiment_id}/runs)")
     if version is not None:
         lines.append(f"* [Model version {version.version}]({server}/#/models/{name}/versions/{version.version})")
     return lines

@@ -7,9 +7,11 @@ Writes runs/RUN/tracking.json    (the MLflow run, and the last step of each kind
 name, step and time once, so a process that dies between sending and noting does no harm.
 """
 
+import getpass
 import json
 import logging
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -54,10 +56,14 @@ def find_experiment(workspace: Workspace, name: str) -> str:
                 f"the MLflow experiment {name!r} is deleted; restore it there or take another corpus name"
             )
         return str(experiment.experiment_id)
+    tags = {
+        "mlflow.experimentKind": "custom_model_development",  # else the UI opens with pages about chat traces
+        "mlflow.note.content": f"Character language models of the corpus {name}.",
+    }
     if not uses_embedded_mlflow(workspace):  # a server knows itself where its artifacts go
-        return str(client.create_experiment(name))
+        return str(client.create_experiment(name, tags=tags))
     root = str(workspace.mlflow_artifacts_dir)
-    return str(client.create_experiment(name, artifact_location=root, tags={ARTIFACT_ROOT_TAG: root}))
+    return str(client.create_experiment(name, artifact_location=root, tags={**tags, ARTIFACT_ROOT_TAG: root}))
 
 
 @contextmanager
@@ -86,7 +92,7 @@ def group_run(
 
 
 def _create_run(experiment_id: str, name: str, *, parent: str | None, tags: Mapping[str, str]) -> str:
-    all_tags = {**tags, "mlflow.source.name": "charlm", "mlflow.source.type": "LOCAL"}
+    all_tags = {**tags, "mlflow.source.name": "charlm", "mlflow.source.type": "LOCAL", "mlflow.user": getpass.getuser()}
     if parent is not None:
         all_tags["mlflow.parentRunId"] = parent
     return str(mlflow_client().create_run(experiment_id, tags=all_tags, run_name=name).info.run_id)
@@ -104,6 +110,26 @@ def log_scores(run_id: str, scores: Mapping[str, Mapping[str, Mapping[str, float
         for name in SCORE_NAMES
     ]
     mlflow_client().log_batch(run_id, metrics=metrics)
+
+
+def log_domain_scores(run_id: str, scores: Mapping[str, Mapping[str, Mapping[str, Mapping[str, float]]]]) -> None:
+    """Log test scores by direction, domain, and `before` or `after` a fine-tuning."""
+    from mlflow.entities import Metric
+
+    milliseconds = int(time.time() * 1000)
+    metrics = [
+        Metric(f"{direction}.domain.{_metric_name(domain)}.{moment}.{name}", values[name], milliseconds, 0)
+        for direction, domains in scores.items()
+        for domain, moments in domains.items()
+        for moment, values in moments.items()
+        for name in SCORE_NAMES
+    ]
+    mlflow_client().log_batch(run_id, metrics=metrics)
+
+
+def _metric_name(text: str) -> str:
+    """`text` with the characters that MLflow takes in a metric's name."""
+    return re.sub(r"[^A-Za-z0-9_./ -]", "-", text)
 
 
 # ---- one run -------------------------------------------------------------------------------------------------------
@@ -246,7 +272,10 @@ class _Sender:
         status = _STATUS.get(manifest.state, "RUNNING")
         if status != sent.status:
             self._send_files(sent.run_id)
-            mlflow_client().update_run(sent.run_id, status=status)
+            if status == "RUNNING":
+                mlflow_client().update_run(sent.run_id, status=status)
+            else:
+                mlflow_client().set_terminated(sent.run_id, status)
             sent.status = status
             sent.save(self.run)
         return sent.run_id
@@ -263,6 +292,10 @@ class _Sender:
         }
         experiment_id = find_experiment(self._workspace, manifest.corpus["name"])
         name = f"{config.training.recipe} {config.direction}"
+        tags["mlflow.note.content"] = (
+            f"The {config.direction} language model of {manifest.corpus['name']}, recipe `{config.training.recipe}`."
+            f" Its folder is `runs/{self.run.name}` of the workspace."
+        )
         run_id = _create_run(experiment_id, name, parent=self._parent, tags=tags)
         sent = _Sent(_server_name(), run_id, parent=self._parent)
         sent.save(self.run)

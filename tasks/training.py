@@ -7,6 +7,7 @@ Training runs in a child so that ending it really frees its memory, and so that 
 """
 
 import contextlib
+import dataclasses
 import os
 import shutil
 import signal
@@ -46,7 +47,9 @@ class TrainingRequest:
     corpus: str
     direction: str
     training: TrainingConfig
-    initial_model: str | None = None
+    initial_model: Path | None = None
+    """Model file to continue from; the run keeps a copy of it."""
+
     reuse: bool = False
     """Take a finished run of the same text, dictionary and settings instead of training again."""
 
@@ -143,14 +146,15 @@ def train_direction(
 def _find_or_create(workspace: Workspace, request: TrainingRequest, title: str) -> tuple[RunFiles, bool]:
     """The run folder to train in, and whether it needs no training at all."""
     corpus = workspace.prepared_corpus(request.corpus)
-    dictionary = Dictionary.load_from_file(corpus.dictionary)
+    initial = request.initial_model
+    dictionary = Dictionary.load_from_file(corpus.dictionary) if initial is None else _dictionary_of(initial)
     name = new_run_name(request.corpus, request.direction, request.training.recipe)
     config = RunConfig(
         run_dir=str(workspace.run(name).root),
         corpus_dir=str(corpus.root),
         direction=request.direction,  # type: ignore[arg-type]  # RunConfig checks it
         training=request.training,
-        initial_model=request.initial_model,
+        initial_model=None if initial is None else str(initial.absolute()),
         num_threads=request.num_threads,
     )
     if request.reuse or request.resume:
@@ -164,7 +168,18 @@ def _find_or_create(workspace: Workspace, request: TrainingRequest, title: str) 
                     terminal.say(f"= {title}: continuing {run.name}")
                     return run, False
             terminal.say(f"= {title}: nothing to resume, starting anew")
+    if initial is not None:  # the run must be able to go on when the original is gone
+        kept = workspace.run(name).initial_lm
+        kept.parent.mkdir(parents=True)
+        shutil.copyfile(initial, kept)
+        config = dataclasses.replace(config, initial_model=str(kept))
     return create_run(config, dictionary), False
+
+
+def _dictionary_of(model: Path) -> Dictionary:
+    from charlm.serialization import read_flair_file
+
+    return read_flair_file(model).dictionary
 
 
 # ---- the child -----------------------------------------------------------------------------------------------------

@@ -1,0 +1,26 @@
+"""What a training would need here, for every direction at once."""
+
+from typing import Any
+
+from charlm.artifacts import Workspace
+from charlm.config import TrainingConfig
+from tasks.display import terminal
+from tasks.training import threads_for
+
+
+def plan_pair(workspace: Workspace, name: str, num_directions: int, training: TrainingConfig) -> dict[str, Any]:
+    """The plan of `charlm train`: directions run beside each other on the CPU, one after the other on a GPU."""
+    from charlm.trainers.planning import plan_training
+
+    corpus = workspace.prepared_corpus(name)
+    with terminal.step("calibrate") as bar:
+        plan = plan_training(corpus, training, num_threads=threads_for(num_directions))
+        bar.finish(f"{plan.characters_per_second:,.0f} characters/s in {plan.precision} on {plan.device}")
+    in_turn = 1 if plan.device == "cpu" else num_directions
+    at_once = num_directions if plan.device == "cpu" else 1
+    return {
+        "minutes": plan.minutes * in_turn,
+        "memory_bytes": plan.memory_bytes * at_once,
+        "disk_bytes": plan.disk_bytes * num_directions,
+        "per_direction": plan.to_json(),
+    }
