@@ -27,7 +27,7 @@ from charlm.config import (
 from charlm.errors import CharLMError, TrainingInterruptedError
 from charlm.recipes import find_recipe
 from flows import options
-from tasks.display import print_result, score_table, write_stdout
+from tasks.display import domain_table, print_result, score_table, write_stdout
 
 _DEFAULT_WORKSPACE = Path("workspace")
 _USER_MISTAKE = 2
@@ -157,6 +157,70 @@ def train(
     with stopping_gently():
         result = train_pair(space, name, directions, training, resume=resume, register=not no_register)
     _show_training(result.to_json(), as_json)
+
+
+@app.command(epilog="Example: `charlm finetune laws --from models:/books@champion --extend-dictionary`")
+def finetune(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a prepared corpus.")],
+    model: Annotated[str, typer.Option("--from", metavar="MODEL", help="The model to continue.")],
+    direction: Annotated[str | None, typer.Option(help="forward, backward or both; by default all it has.")] = None,
+    extend_dictionary: Annotated[bool, typer.Option("--extend-dictionary", help="Give new characters ids.")] = False,
+    recipe: options.Recipe = "finetune",
+    settings: options.Settings = None,
+    max_minutes: options.MaxMinutes = None,
+    resume: options.Resume = False,
+    no_register: options.NoRegister = False,
+    workspace: options.WorkspaceDir = _DEFAULT_WORKSPACE,
+    as_json: options.AsJson = False,
+) -> None:
+    """Continue a model on a prepared corpus; direction, dictionary and architecture are the model's."""
+    training = _training_config(recipe, settings, max_minutes)
+    directions = parse_directions(direction) if direction else ()
+    space = _open(workspace)
+    from tasks.finetuning import finetune_pair
+    from tasks.training import stopping_gently
+
+    with stopping_gently():
+        result = finetune_pair(
+            space,
+            name,
+            model,
+            directions,
+            training,
+            extend_dictionary=extend_dictionary,
+            resume=resume,
+            register=not no_register,
+        )
+    _show_training(result.to_json(), as_json)
+    if not as_json:
+        print_result(domain_table(result.domains))
+
+
+@app.command(epilog="Example: `charlm plan books --recipe gpu_base`")
+def plan(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a prepared corpus.")],
+    direction: options.DirectionOption = "both",
+    recipe: options.Recipe = "demo",
+    settings: options.Settings = None,
+    max_minutes: options.MaxMinutes = None,
+    workspace: options.WorkspaceDir = _DEFAULT_WORKSPACE,
+    as_json: options.AsJson = False,
+) -> None:
+    """Say what time, memory and disk a training will need, after a calibration of under a minute."""
+    training = _training_config(recipe, settings, max_minutes)
+    directions = parse_directions(direction)
+    space = _open(workspace)
+    from tasks.planning import plan_pair
+
+    planned = plan_pair(space, name, len(directions), training)
+    if as_json:
+        _show(planned, as_json)
+        return
+    one = planned["per_direction"]
+    write_stdout(f"time    {planned['minutes']:,.1f} minutes for {direction} ({one['characters']:,} characters each,")
+    write_stdout(f"        {one['characters_per_second']:,.0f} a second in {one['precision']} on {one['device']})")
+    write_stdout(f"memory  {planned['memory_bytes'] / 1e9:,.1f} GB")
+    write_stdout(f"disk    {planned['disk_bytes'] / 1e6:,.0f} MB in runs/")
 
 
 @app.command(epilog="Example: `charlm evaluate models:/books@champion other-book.txt`")
@@ -302,8 +366,11 @@ def _corpus_settings(
 
 
 def _training_config(recipe: str, settings: list[str] | None, max_minutes: float | None) -> TrainingConfig:
-    budget = [] if max_minutes is None else [f"max_minutes={max_minutes}"]
-    return with_settings(find_recipe(recipe), [*(settings or []), *budget])
+    """The recipe with the user's changes; a budget in minutes takes the place of the recipe's own."""
+    config = find_recipe(recipe)
+    if max_minutes is not None:
+        config = replace(config, max_minutes=max_minutes, max_epochs=None, max_characters=None)
+    return with_settings(config, settings or [])
 
 
 def _show(result: dict[str, Any], as_json: bool) -> None:

@@ -159,6 +159,22 @@ def score_table(scores: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Tabl
     return table
 
 
+def domain_table(scores: Mapping[str, Mapping[str, Mapping[str, Mapping[str, float]]]]) -> Table:
+    """A table of test scores by direction and domain, before and after a fine-tuning."""
+    table = Table("direction", "domain", box=SIMPLE_HEAD)
+    for heading in ("bits/byte before", "after", "<unk> before", "after"):
+        table.add_column(heading, justify="right")
+    for direction, domains in scores.items():
+        for domain, moments in domains.items():
+            cells = [
+                shown_score(name, moments[moment][name])
+                for name in ("bits_per_byte", "unk_rate")
+                for moment in ("before", "after")
+            ]
+            table.add_row(direction, domain, *cells)
+    return table
+
+
 def shown_score(name: str, value: float) -> str:
     """A score for eyes: a share as per cent, others with three decimals."""
     return f"{value:.3%}" if name == "unk_rate" else f"{value:.3f}"
