@@ -81,6 +81,13 @@ def flair_python() -> Path:
     return python
 
 
+def run_flair(python: Path, *arguments: object) -> str:
+    """Run a script of tests/flair on one thread: two that wait for each other are far slower on small models."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [str(python), *map(str, arguments)]
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
+
+
 @pytest.mark.flair
 def test_flair_opens_our_models_and_gives_our_vectors(flair_python, tmp_path):
     paths = [tmp_path / f"{name}.pt" for name in MODELS]
@@ -89,7 +96,7 @@ def test_flair_opens_our_models_and_gives_our_vectors(flair_python, tmp_path):
         torch.manual_seed(100 + seed)
         LanguageModel(dictionary, **{"hidden_size": 24, "nlayers": 1, "embedding_size": 7} | arguments).save(path)
     output = tmp_path / "vectors.npz"
-    subprocess.run([flair_python, flair_script.__file__, "vectors", output, *paths], check=True, capture_output=True)
+    run_flair(flair_python, flair_script.__file__, "vectors", output, *paths)
     assert_equal(embed_all(paths), dict(np.load(output)))
 
 
@@ -97,7 +104,7 @@ def test_flair_opens_our_models_and_gives_our_vectors(flair_python, tmp_path):
 def test_golden_vectors_are_what_flair_computes_today(flair_python, golden, tmp_path):
     output = tmp_path / "vectors.npz"
     paths = [GOLDEN / f"{name}.pt" for name in MODELS]
-    subprocess.run([flair_python, flair_script.__file__, "vectors", output, *paths], check=True, capture_output=True)
+    run_flair(flair_python, flair_script.__file__, "vectors", output, *paths)
     assert_equal(dict(np.load(output)), golden)
 
 
@@ -106,9 +113,8 @@ def test_flairs_own_tagger_trains_on_our_pair(flair_python, tmp_path):
     dictionary = Dictionary.from_items("\n abcdefghijklmnopqrstuvwxyzBHILPW.")
     for direction in ("forward", "backward"):
         LanguageModel(dictionary, direction == "forward", 16, 1).save(tmp_path / f"{direction}.pt")
-    command = [flair_python, train_tagger.__file__, tmp_path / "forward.pt", tmp_path / "backward.pt", tmp_path / "run"]
-    result = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert "score" in result.stdout
+    paths = [tmp_path / "forward.pt", tmp_path / "backward.pt"]
+    assert "score" in run_flair(flair_python, train_tagger.__file__, *paths, tmp_path / "run")
 
 
 # ---- how the work is done changes no number ------------------------------------------------------------------------

@@ -11,6 +11,7 @@ Memory does not grow with the file: sentences are gathered until their vectors f
 # N = tokens of a sentence, D = width of a row's vector
 
 import itertools
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ Progress = Callable[[int, int], None]
 
 _PART_BYTES = 64 * 2**20
 _PART_SENTENCES = 16_384
+_CONLLU_NUMBER = re.compile(r"\d+([-.]\d+)?")
 _FORMATS: dict[str, Format] = {".conll": "conll", ".conllu": "conll", ".parquet": "parquet"}
 
 
@@ -108,17 +110,21 @@ def embed_file(
         remove_temporaries(files.parts_dir)
         parts = _finished_parts(files, work)
         sentences = itertools.islice(_read(path, format), sum(part.sentences for part in parts), None)
-        for window in _windows(sentences, embeddings.embedding_length):
-            embeddings.embed([source.sentence for source in window])
-            first = sum(part.sentences for part in parts)
-            table = _table(window, first, pooling, np.dtype(dtype))
-            part = _Part(files.part(len(parts)), len(window), sum(len(source.sentence) for source in window))
-            _write_part(part, table, work)
-            parts.append(part)
-            if on_progress is not None:
-                on_progress(window[-1].position, total)
-        if not parts:
-            raise SourceError(f"{path} holds no sentence to embed")
+        try:
+            for window in _windows(sentences, embeddings.embedding_length):
+                embeddings.embed([source.sentence for source in window])
+                first = sum(part.sentences for part in parts)
+                table = _table(window, first, pooling, np.dtype(dtype))
+                part = _Part(files.part(len(parts)), len(window), sum(len(source.sentence) for source in window))
+                _write_part(part, table, work)
+                parts.append(part)
+                if on_progress is not None:
+                    on_progress(window[-1].position, total)
+            if not parts:
+                raise SourceError(f"{path} holds no sentence to embed")
+        except SourceError:  # the file has to change, and with it all parts
+            shutil.rmtree(files.parts_dir)
+            raise
         _join(parts, files.output)
         shutil.rmtree(files.parts_dir)
     dimensions = embeddings.embedding_length * (2 if pooling == "first_last" else 1)
@@ -157,7 +163,7 @@ def _read_conll(path: Path) -> Iterator[_Source]:
     words: list[str] = []
     position = 0
     for line, position in _read_lines(path):
-        columns = line.split("\t") if "\t" in line else line.split()
+        columns = line.split()
         if not line.strip():
             if words:
                 yield _Source(Sentence(words), " ".join(words), position)
@@ -165,10 +171,11 @@ def _read_conll(path: Path) -> Iterator[_Source]:
         elif path.suffix != ".conllu":
             words.append(columns[0])
         elif not line.startswith("#"):
-            if len(columns) < 2:
-                raise SourceError(f"{path} is not CoNLL-U: a line holds {line[:40]!r} instead of columns")
-            if columns[0].isdigit():  # `3-4` are words written as one, `3.1` are not in the text
-                words.append(columns[1])
+            number, _, rest = line.partition("\t")
+            if not _CONLLU_NUMBER.fullmatch(number) or not rest:
+                raise SourceError(f"{path} is not CoNLL-U: {line[:40]!r} does not begin with a number and a tab")
+            if number.isdigit():  # `3-4` are words written as one, `3.1` is not in the text
+                words.append(rest.partition("\t")[0])
     if words:
         yield _Source(Sentence(words), " ".join(words), position)
 
