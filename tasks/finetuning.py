@@ -101,7 +101,7 @@ def _score_before_and_after(
             for scored in corpora:
                 before, after = score_domains(models[direction], scored), score_domains(tuned, scored)
                 for domain in before:
-                    label = domain if scored is corpus else f"{scored.name}:{domain}"
+                    label = domain if scored is corpus or domain == scored.name else f"{scored.name}:{domain}"
                     scores.setdefault(direction, {})[label] = {
                         "before": before[domain].to_json(),
                         "after": after[domain].to_json(),
