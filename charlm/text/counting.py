@@ -9,13 +9,11 @@ A unit is a character, or a byte written as the character of that code.
 """
 
 import dataclasses
-import hashlib
 import importlib.util
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,11 +23,13 @@ from charlm.artifacts import CorpusFiles, atomic_folder, atomic_write, sha256_of
 from charlm.config import DictionaryConfig, Unit
 from charlm.data.dictionary import Dictionary
 from charlm.errors import CorpusError, DictionaryError
+from charlm.text.arrow import numbers, strings, to_numpy
 from charlm.text.manifest import CorpusManifest, DictionaryRecord, load_manifest, save_manifest
 from charlm.text.reading import read_chunks
 
 _ASCII = bytes(range(128))
 _NUM_CODE_POINTS = 0x110000
+_NO_COUNTS = np.empty(0, dtype=np.int64)
 _ALWAYS_KEPT = (ord("\n"), ord(" "))
 _SOURCE, _UNIT = b"charlm.source", b"charlm.unit"
 
@@ -91,10 +91,10 @@ class UnitCounter:
         return Counts(found, self._table[found])
 
 
-def count_text(path: Path, unit: Unit, digest: Any = None) -> Counts:
+def count_text(path: Path, unit: Unit) -> Counts:
     """How often each unit occurs in a text file, newlines as Flair reads them."""
     counter = UnitCounter(unit)
-    for chunk in read_chunks(path, digest):
+    for chunk in read_chunks(path):
         try:
             counter.add(chunk)
         except UnicodeDecodeError as error:
@@ -115,26 +115,27 @@ def _count_bytes(chunk: bytes) -> np.ndarray:
 def count_shard(shard: Path, counts: Path, unit: Unit, *, sha256: str | None = None) -> bool:
     """Write the counts of a shard; False when they were there already.
 
-    `sha256` is the digest of the shard where it is known, so that it need not be read to find its counts up to date.
+    `sha256` is the digest of the shard where the manifest has it; it is computed otherwise.
     """
-    if counts.is_file() and _metadata(counts) == {_SOURCE: sha256 or sha256_of(shard), _UNIT: unit}:
+    sha256 = sha256 or sha256_of(shard)
+    if counts.is_file() and _metadata(counts) == {_SOURCE: sha256, _UNIT: unit}:
         return False
-    digest = hashlib.sha256()
-    found = count_text(shard, unit, digest)
-    write_counts(counts, found, unit, source=digest.hexdigest())
+    write_counts(counts, count_text(shard, unit), unit, source=sha256)
     return True
 
 
 def write_counts(path: Path, counts: Counts, unit: Unit, *, source: str) -> None:
-    _write_table(path, {"character": _characters(counts), "count": pa.array(counts.counts)}, unit, source)
+    _write_table(path, {"character": _characters(counts), "count": numbers(counts.counts)}, unit, source)
 
 
 def read_counts(path: Path) -> Counts:
     """The counts in a Parquet file; raises CorpusError when it is missing or damaged."""
     try:
-        table = pq.read_table(path, columns=["character", "count"])
-        code_points = np.array([ord(character) for character in table["character"].to_pylist()], dtype=np.int64)
-        return Counts(code_points, table["count"].to_numpy())
+        with pq.ParquetFile(path) as file:
+            batches = list(file.iter_batches(columns=["character", "count"]))
+        characters = [character for batch in batches for character in batch.column(0).to_pylist()]
+        counts = [to_numpy(batch.column(1)) for batch in batches]
+        return Counts(np.array(list(map(ord, characters)), dtype=np.int64), np.concatenate([*counts, _NO_COUNTS]))
     except (OSError, pa.ArrowException, TypeError) as error:
         raise CorpusError(f"{path} is missing or damaged; delete it and prepare the corpus again") from error
 
@@ -148,16 +149,16 @@ def merge_counts(parts: Sequence[Path], total: Path, unit: Unit) -> Counts:
     counts = Counts(found, table[found]).ranked()
     columns = {
         "character": _characters(counts),
-        "count": pa.array(counts.counts),
-        "rank": pa.array(np.arange(1, len(found) + 1)),
-        "cumulative_share": pa.array(counts.cumulative_shares()),
+        "count": numbers(counts.counts),
+        "rank": numbers(np.arange(1, len(found) + 1)),
+        "cumulative_share": numbers(counts.cumulative_shares()),
     }
     _write_table(total, columns, unit, source="")
     return counts
 
 
 def _characters(counts: Counts) -> pa.Array:
-    return pa.array([chr(code_point) for code_point in counts.code_points.tolist()], type=pa.string())
+    return strings([chr(code_point) for code_point in counts.code_points.tolist()])
 
 
 def _write_table(path: Path, columns: dict[str, pa.Array], unit: Unit, source: str) -> None:

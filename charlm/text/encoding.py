@@ -9,7 +9,6 @@ the truth.
 """
 
 import dataclasses
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ import pyarrow.compute as pc
 from charlm.artifacts import CorpusFiles, atomic_write, sha256_of
 from charlm.data.dictionary import Dictionary
 from charlm.errors import CorpusError, DictionaryError
+from charlm.text.arrow import numbers, to_numpy
 from charlm.text.manifest import load_manifest, save_manifest
 from charlm.text.reading import read_chunks
 
@@ -70,22 +70,20 @@ class EncodedInfo:
 def encode_file(text: Path, encoded: Path, dictionary: Dictionary, *, sha256: str | None = None) -> EncodedInfo:
     """Encode a text file, unless `encoded` already holds this text under this dictionary.
 
-    `sha256` is the digest of the text where it is known, so that it need not be read to find the file up to date.
+    `sha256` is the digest of the text where the manifest has it; it is computed otherwise.
     """
     if not dictionary.add_unk:
         raise DictionaryError("text is encoded with a dictionary whose first item is <unk>, this one has none")
-    fingerprint = dictionary.fingerprint
+    info = EncodedInfo(dictionary.fingerprint, sha256 or sha256_of(text))
     if encoded.is_file():
-        info = _try_info(encoded)
-        if info is not None and info.dictionary == fingerprint and info.source == (sha256 or sha256_of(text)):
-            return dataclasses.replace(info, reused=True)
-    digest = hashlib.sha256()
-    info = EncodedInfo(fingerprint, digest.hexdigest())
+        found = _try_info(encoded)
+        if found is not None and (found.dictionary, found.source) == (info.dictionary, info.source):
+            return dataclasses.replace(found, reused=True)
     with atomic_write(encoded) as file:
         schema = pa.schema({"ids": pa.large_list(pa.from_numpy_dtype(dictionary.id_type))})
         with pa.ipc.new_stream(file, _with_info(schema, info)) as stream:
-            for lengths, ids, num_characters, num_bytes in _encode_chunks(text, dictionary, digest):
-                stream.write_batch(_record_batch(schema, lengths, ids, _with_info(schema, info).metadata))
+            for lengths, ids, num_characters, num_bytes in _encode_chunks(text, dictionary):
+                stream.write_batch(_record_batch(lengths, ids))
                 info = dataclasses.replace(
                     info,
                     lines=info.lines + len(lengths),
@@ -94,20 +92,17 @@ def encode_file(text: Path, encoded: Path, dictionary: Dictionary, *, sha256: st
                     bytes=info.bytes + num_bytes,
                     unknown=info.unknown + int(np.count_nonzero(ids == 0)),
                 )
-        info = dataclasses.replace(info, source=digest.hexdigest())
         _rewrite_schema(file, _with_info(schema, info))
     return info
 
 
-def _encode_chunks(
-    path: Path, dictionary: Dictionary, digest: Any
-) -> Iterator[tuple[np.ndarray, np.ndarray, int, int]]:
+def _encode_chunks(path: Path, dictionary: Dictionary) -> Iterator[tuple[np.ndarray, np.ndarray, int, int]]:
     """Row lengths, ids, and the characters and bytes of their text, about `_UNITS_PER_BATCH` ids at a time."""
     encode = _make_encoder(dictionary)
     lengths: list[np.ndarray] = []
     parts: list[np.ndarray] = []
     num_units = num_characters = num_bytes = 0
-    for chunk in read_chunks(path, digest):
+    for chunk in read_chunks(path):
         if not (lines := _drop_empty_lines(chunk)):
             continue
         try:
@@ -161,10 +156,10 @@ def _make_encoder(dictionary: Dictionary) -> Any:
     return encode
 
 
-def _record_batch(schema: pa.Schema, lengths: np.ndarray, ids: np.ndarray, metadata: Any) -> pa.RecordBatch:
+def _record_batch(lengths: np.ndarray, ids: np.ndarray) -> pa.RecordBatch:
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    rows = pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(ids))
-    return pa.record_batch([rows], schema=schema.with_metadata(metadata))
+    rows = pa.LargeListArray.from_arrays(numbers(offsets), numbers(ids))
+    return pa.RecordBatch.from_arrays([rows], names=["ids"])
 
 
 def _with_info(schema: pa.Schema, info: EncodedInfo) -> pa.Schema:
@@ -222,7 +217,7 @@ def _open_rows(path: Path) -> list[pa.LargeListArray]:
 
 def read_ids(path: Path) -> np.ndarray:
     """All ids of an encoded file in order, one-dimensional, in the stored type; a view of the file where it can be."""
-    parts = [rows.values.to_numpy() for rows in _open_rows(path)]
+    parts = [to_numpy(rows.values) for rows in _open_rows(path)]
     if len(parts) == 1:
         ids: np.ndarray = parts[0]
         return ids
@@ -252,9 +247,9 @@ def _read_lines(path: Path) -> tuple[np.ndarray, np.ndarray]:
     batches = _open_rows(path)
     if not batches:
         return np.empty(0, dtype=np.uint8), np.empty(0, dtype=np.int64)
-    ids = [rows.values.to_numpy() for rows in batches]
+    ids = [to_numpy(rows.values) for rows in batches]
     starts = np.cumsum([0, *map(len, ids[:-1])])
-    ends = [rows.offsets.to_numpy()[1:] + start for rows, start in zip(batches, starts, strict=True)]
+    ends = [to_numpy(rows.offsets)[1:] + start for rows, start in zip(batches, starts, strict=True)]
     return (ids[0], ends[0]) if len(batches) == 1 else (np.concatenate(ids), np.concatenate(ends))
 
 
@@ -263,7 +258,7 @@ def _shuffle(ids: np.ndarray, ends: np.ndarray, generator: np.random.Generator) 
     offsets = np.concatenate([[0], ends]).astype(np.int64) * ids.itemsize
     buffers = [None, pa.py_buffer(offsets), pa.py_buffer(ids)]
     lines = pa.Array.from_buffers(pa.large_binary(), len(ends), buffers)
-    shuffled = pc.take(lines, pa.array(generator.permutation(len(ends))), boundscheck=False)
+    shuffled = pc.take(lines, numbers(generator.permutation(len(ends))), boundscheck=False)
     _, offset_buffer, value_buffer = shuffled.buffers()
     new_ends = np.frombuffer(offset_buffer, dtype=np.int64)[1 : len(ends) + 1] // ids.itemsize
     return np.frombuffer(value_buffer, dtype=ids.dtype)[: len(ids)], new_ends

@@ -4,25 +4,20 @@ Small chunks keep the arrays that are made of them in the processor's cache; tha
 on a whole shard.
 """
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 CHUNK_BYTES = 1 << 18
 
 
-def read_chunks(path: Path, digest: Any = None) -> Iterator[bytes]:
+def read_chunks(path: Path) -> Iterator[bytes]:
     r"""The text of `path` in chunks that end at a newline (the last one may not), with `\r\n` and `\r` as `\n`.
 
-    A chunk is longer than `CHUNK_BYTES` only where a line is. `digest` (of hashlib) is updated with the bytes as they
-    stand in the file.
+    A chunk is longer than `CHUNK_BYTES` only where a line is.
     """
-    digest = digest or hashlib.sha256()
     pending: list[bytes] = []
     with path.open("rb", buffering=0) as file:
         while block := file.read(CHUNK_BYTES):
-            digest.update(block)
             cut = max(block.rfind(b"\n"), block.rfind(b"\r", 0, -1)) + 1  # a last \r may be half of a \r\n
             if cut:
                 yield _universal(b"".join([*pending, block[:cut]]))
