@@ -152,13 +152,24 @@ def test_a_stream_keeps_order_and_vectors(lm, monkeypatch):
     np.testing.assert_allclose(vectors(streamed), vectors(FlairEmbeddings(lm).embed(sentences())), atol=1e-6)
 
 
-def test_bf16_is_close_and_gives_float32(lm):
-    exact = vectors(FlairEmbeddings(lm).embed(sentences()))
-    close = vectors(FlairEmbeddings(lm, precision="bf16").embed(sentences()))
+@pytest.mark.parametrize("shape", [{}, {"nlayers": 2, "nout": 5}])
+@pytest.mark.parametrize("chars_per_chunk", [512, 50])
+def test_bf16_is_close_and_gives_float32(shape, chars_per_chunk):
+    torch.manual_seed(5)
+    lm = LanguageModel(Dictionary.from_items(flair_script.LETTERS), True, **{"hidden_size": 32, "nlayers": 1} | shape)
+    for parameter in lm.parameters():
+        parameter.data *= 2  # states as large as those of a trained model
+    exact = vectors(FlairEmbeddings(lm.eval()).embed(sentences()))
+    close = vectors(FlairEmbeddings(lm, precision="bf16", chars_per_chunk=chars_per_chunk).embed(sentences()))
     cosine = (exact * close).sum(1) / np.linalg.norm(exact, axis=1) / np.linalg.norm(close, axis=1)
     assert close.dtype == np.float32
     assert not np.array_equal(close, exact)
     assert cosine.min() > 0.9999
+
+
+def test_a_gru_stays_exact_with_bf16():
+    exact, low = (FlairEmbeddings(GOLDEN / "gru.pt", precision=precision) for precision in ("fp32", "bf16"))
+    np.testing.assert_array_equal(vectors(low.embed(sentences())), vectors(exact.embed(sentences())))
 
 
 # ---- bytes ---------------------------------------------------------------------------------------------------------
