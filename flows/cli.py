@@ -256,7 +256,10 @@ def generate(
     from tasks.generation import generate_text
 
     texts = generate_text(space, model, prefix=prefix, num_characters=characters, temperature=temperature, seed=seed)
-    _show(texts, as_json)
+    if as_json:
+        _show(texts, as_json)
+    else:
+        write_stdout("\n\n".join(f"--- {direction}\n{text}" for direction, text in texts.items()))
 
 
 @app.command(epilog="Example: `charlm embed models:/books@champion sentences.txt --output vectors.parquet`")

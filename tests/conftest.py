@@ -1,0 +1,92 @@
+"""What several tests of the upper floors share: the command line, and one small workspace that holds everything."""
+
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+# A training of about a second, and the corpus that is large enough for it.
+QUICK = ("--set", "max_characters=60000", "--set", "hidden_size=16", "--set", "sequence_length=50")
+_WORDS = re.findall(
+    r"\w+", "the a of in set call return value object function list string file read write open close name"
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command did."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def json(self) -> Any:
+        """The one object on stdout."""
+        (line,) = self.stdout.splitlines()
+        return json.loads(line)
+
+
+def environment() -> dict[str, str]:
+    """The environment without anything that names a workspace or a server."""
+    mine = ("CHARLM_", "MLFLOW_", "PREFECT_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(mine)} | {"OMP_NUM_THREADS": "1"}
+
+
+def run_charlm(*arguments: object, **variables: str) -> Outcome:
+    """Run the command line in a process of its own."""
+    result = subprocess.run(
+        [sys.executable, "-c", "from flows.cli import main; main()", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=environment() | variables,
+    )
+    return Outcome(result.returncode, result.stdout, result.stderr)
+
+
+Charlm = Callable[..., Outcome]
+
+
+@pytest.fixture
+def charlm() -> Charlm:
+    return run_charlm
+
+
+def write_sentences(path: Path, *, seed: int = 1, num_lines: int = 3_000) -> Path:
+    """English-like lines, the same for the same seed."""
+    choose = random.Random(seed)
+    path.write_text("".join(" ".join(choose.choices(_WORDS, k=9)) + ".\n" for _ in range(num_lines)))
+    return path
+
+
+@dataclass(frozen=True)
+class TrainedWorkspace:
+    """A workspace with the corpus `tiny` and a registered pair of models of it."""
+
+    root: Path
+    text: Path
+    prepared: Any
+    trained: Any
+
+
+@pytest.fixture(scope="session")
+def trained_workspace(tmp_path_factory: pytest.TempPathFactory) -> TrainedWorkspace:
+    """Made once, through the real command line; tests that change a workspace copy it."""
+    folder = tmp_path_factory.mktemp("trained")
+    text, root = write_sentences(folder / "text.txt"), folder / "workspace"
+    prepared = run_charlm("prepare", text, "--name", "tiny", "--workspace", root, "--json")
+    assert prepared.code == 0, prepared.stderr
+    trained = run_charlm("train", "tiny", *QUICK, "--workspace", root, "--json")
+    assert trained.code == 0, trained.stderr
+    return TrainedWorkspace(root, text, prepared.json, trained.json)
