@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from charlm.config import SplitConfig
 from charlm.errors import SourceError
-from charlm.text.documents import BadByte, DocumentReader, choose_document_mode, parse_hub_address
+from charlm.text.cutting import choose_document_mode
+from charlm.text.documents import BadByte, DocumentReader, parse_hub_address
 from charlm.text.raw import ReadLimits, find_sources
 
 # Anything that UTF-8 can hold, unassigned code points and NUL too; newlines and blanks often.

@@ -18,8 +18,9 @@ import numpy as np
 from charlm.config import DictionaryConfig, SplitConfig
 from charlm.errors import SourceError
 from charlm.text.counting import Counts, UnitCounter, choose_units, show_character
+from charlm.text.cutting import choose_document_mode
 from charlm.text.deduplication import SeenKeys
-from charlm.text.documents import BadByte, DocumentReader, choose_document_mode
+from charlm.text.documents import BadByte, DocumentReader
 from charlm.text.raw import ReadLimits, Source, find_sources
 from charlm.text.splitting import Progress, document_keys
 

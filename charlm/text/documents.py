@@ -1,22 +1,20 @@
-"""Cut raw text into documents.
+r"""Read the documents of a source.
 
 Reads  the blocks of one source (raw.py)
 Writes nothing: gives lists of documents, each as UTF-8 bytes that end with a newline
 
-A document is a line, a paragraph, a file or a record. Blank lines belong to the document before them, those at the top
-of a source to the first one. Joined, the documents of a file are the file (with `\\r\\n` as `\\n` unless switched off,
-and a newline at its end if that is missing).
+A document is a line, a paragraph, a file or a record (cutting.py). Joined, the documents of a file are the file, with
+`\r\n` as `\n` unless switched off, and a newline at its end if that is missing.
 """
 
 import hashlib
 import importlib.util
 import json
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,23 +22,11 @@ import pyarrow.parquet as pq
 
 from charlm.config import BadBytes, SplitConfig
 from charlm.errors import SourceError
+from charlm.text.cutting import Cutter, choose_document_mode
 from charlm.text.raw import BLOCK_BYTES, RawStream, ReadLimits, Source, open_stored, sha256_of_source
 
-# A blank line holds white space at most. Documents end where one of these matches.
-_LINE_END = re.compile(rb"\n(?:[ \t\r\f\v]*\n)*")
-_PARAGRAPH_END = re.compile(rb"\n(?:[ \t\r\f\v]*\n)+")
-# Text has paragraphs when blank lines are a habit in it, not when a lone one follows the title.
-_MOST_LINES_PER_PARAGRAPH = 100
 _RECORDS_PER_BATCH = 1000
 _DEFAULT_COLUMN = "text"
-
-
-def choose_document_mode(sample: bytes) -> Literal["line", "paragraph"]:
-    """What `auto` means for a file that begins with `sample`."""
-    text = sample.strip()
-    num_breaks = len(_PARAGRAPH_END.findall(text))
-    num_lines = text.count(b"\n") + 1
-    return "paragraph" if num_breaks and num_lines <= _MOST_LINES_PER_PARAGRAPH * num_breaks else "line"
 
 
 @dataclass(frozen=True)
@@ -104,7 +90,7 @@ class DocumentReader:
     # ---- plain text --------------------------------------------------------------------------------------------
 
     def _read_text(self) -> Iterator[list[bytes]]:
-        cutter: _Cutter | None = None
+        cutter: Cutter | None = None
         for lines in self._lines():
             if cutter is None:
                 cutter = self._make_cutter(lines)
@@ -112,12 +98,11 @@ class DocumentReader:
         if cutter is not None:
             yield cutter.finish()
 
-    def _make_cutter(self, sample: bytes) -> "_Cutter":
+    def _make_cutter(self, sample: bytes) -> Cutter:
         mode = self.config.document
         if mode == "auto":
             mode = choose_document_mode(sample)
-        ends = {"line": _LINE_END, "paragraph": _PARAGRAPH_END, "file": None}[mode]
-        return _Cutter(ends, self.limits.max_document_bytes, self._refuse_long)
+        return Cutter(mode, self.limits.max_document_bytes, self._refuse_long)
 
     def _join_newlines(self, text: bytes) -> bytes:
         return text.replace(b"\r\n", b"\n") if self.config.normalize_newlines and b"\r" in text else text
@@ -297,7 +282,7 @@ class DocumentReader:
 
     def _cut_records(self, records: Iterator[tuple[bytes, int]]) -> Iterator[list[bytes]]:
         """Records as documents; only an explicit `line` or `paragraph` cuts inside them."""
-        ends = {"line": _LINE_END, "paragraph": _PARAGRAPH_END}.get(self.config.document)
+        mode = self.config.document if self.config.document in ("line", "paragraph") else "file"
         batch: list[bytes] = []
         num_bytes = 0
         for record, number in records:
@@ -305,7 +290,7 @@ class DocumentReader:
                 self.skipped["empty_records"] += 1
                 continue
             text = self._check_record(record, number)
-            cutter = _Cutter(ends, self.limits.max_document_bytes, self._refuse_long)
+            cutter = Cutter(mode, self.limits.max_document_bytes, self._refuse_long)
             batch += cutter.cut(text if text.endswith(b"\n") else text + b"\n")
             batch += cutter.finish()
             num_bytes += len(text)
@@ -339,40 +324,6 @@ class DocumentReader:
         if form == "none" or unicodedata.is_normalized(form, text):
             return documents
         return [unicodedata.normalize(form, document.decode()).encode() for document in documents]
-
-
-class _Cutter:
-    """Cuts text that comes in pieces of whole lines; the last document waits until its end is certain."""
-
-    def __init__(self, ends: re.Pattern[bytes] | None, max_bytes: int, refuse: Callable[[str], None]) -> None:
-        self.ends = ends
-        self.max_bytes = max_bytes
-        self.refuse = refuse
-        self._open = b""
-        self._num_cut = 0
-        self._is_dropping = False
-
-    def cut(self, lines: bytes) -> list[bytes]:
-        text = self._open + lines if self._open else lines
-        first = len(text) - len(text.lstrip())  # blank lines at the top belong to the first document
-        cuts = [match.end() for match in self.ends.finditer(text, first)] if self.ends else []
-        if cuts and cuts[-1] == len(text):
-            cuts.pop()  # more blank lines may follow
-        documents = [text[start:end] for start, end in zip([0, *cuts], cuts, strict=False)]
-        self._open = text[cuts[-1] :] if cuts else text
-        if self._is_dropping and documents:
-            del documents[0]
-            self._is_dropping = False
-        self._num_cut += cuts[-1] if cuts else 0
-        if len(self._open) > self.max_bytes:
-            if not self._is_dropping:
-                self.refuse(f"byte {self._num_cut}")
-            self._is_dropping = True
-            self._open = b"-\n"  # stands for the document that is dropped
-        return documents
-
-    def finish(self) -> list[bytes]:
-        return [self._open] if self._open.strip() and not self._is_dropping else []
 
 
 def parse_hub_address(address: str) -> tuple[str, str, str | None]:

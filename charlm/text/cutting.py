@@ -1,0 +1,84 @@
+"""Where documents begin: at a line, at a paragraph, or only at the top of a file.
+
+Blank lines (white space at most) belong to the document before them, those at the top to the first document. Joined,
+the documents are the text.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+
+DocumentStart = Literal["line", "paragraph", "file"]
+
+_NEWLINE = ord("\n")
+_BLANKS = np.zeros(256, dtype=bool)
+_BLANKS[list(b" \t\r\f\v")] = True
+# Text has paragraphs when blank lines are a habit in it, not when a lone one follows the title.
+_MOST_LINES_PER_PARAGRAPH = 100
+
+
+def choose_document_mode(sample: bytes) -> Literal["line", "paragraph"]:
+    """What `--document auto` means for a file that begins with `sample`."""
+    text = sample.strip() + b"\n"
+    num_paragraphs = len(find_starts(text, "paragraph")) + 1
+    num_lines = text.count(b"\n")
+    is_habit = num_lines <= _MOST_LINES_PER_PARAGRAPH * (num_paragraphs - 1)
+    return "paragraph" if num_paragraphs > 1 and is_habit else "line"
+
+
+def find_starts(text: bytes, mode: DocumentStart) -> list[int]:
+    """The byte at which each document but the first begins; `text` ends with a newline."""
+    if mode == "file":
+        return []
+    characters = np.frombuffer(text, dtype=np.uint8)
+    ends = np.flatnonzero(characters == _NEWLINE)
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    is_blank = starts == ends
+    for line in np.flatnonzero(_BLANKS[characters[starts]]).tolist():  # the others hold more than white space
+        is_blank[line] = text[starts[line] : ends[line]].isspace()
+    is_start = ~is_blank
+    if mode == "paragraph":
+        is_start[1:] &= is_blank[:-1]
+    found: list[int] = starts[is_start].tolist()
+    return found[1:]  # the first document begins at the top, with the blank lines that may stand there
+
+
+class Cutter:
+    """Cuts text that comes in pieces of whole lines; the last document waits until its end is certain.
+
+    `refuse` is called with the place of a document that grows beyond `max_bytes`. If it returns, the document is left
+    out.
+    """
+
+    def __init__(self, mode: DocumentStart, max_bytes: int, refuse: Callable[[str], None]) -> None:
+        self.mode = mode
+        self.max_bytes = max_bytes
+        self.refuse = refuse
+        self._open = b""
+        self._num_cut = 0
+        self._is_dropping = False
+
+    def cut(self, lines: bytes) -> list[bytes]:
+        """The documents that end within `lines`."""
+        text = self._open + lines if self._open else lines
+        starts = find_starts(text, self.mode)
+        documents = [text[start:end] for start, end in zip([0, *starts], starts, strict=False)]
+        if starts:
+            self._open = text[starts[-1] :]
+            self._num_cut += starts[-1]
+        else:
+            self._open = text
+        if self._is_dropping and documents:
+            del documents[0]
+            self._is_dropping = False
+        if len(self._open) > self.max_bytes:
+            if not self._is_dropping:
+                self.refuse(f"byte {self._num_cut}")
+            self._is_dropping = True
+            self._open = b"-\n"  # stands for the document that is left out
+        return documents
+
+    def finish(self) -> list[bytes]:
+        """The last document, when there is one."""
+        return [self._open] if self._open.strip() and not self._is_dropping else []
