@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from charlm.artifacts import (
@@ -30,10 +29,10 @@ from charlm.artifacts import (
 )
 from charlm.config import JsonConfig
 from charlm.data.dictionary import UNK, Dictionary
-from charlm.errors import CharLMError, ModelFileError
+from charlm.errors import ModelFileError
 from charlm.model_card import model_card
 from charlm.plain_pickle import Name, PickledObject
-from charlm.torch_archive import StoredTensor, TorchFile, read_torch_file, write_torch_file
+from charlm.torch_archive import StoredTensor, TorchFile, errors_name, read_torch_file, write_torch_file
 
 # V = dictionary size, E = embedding size, H = hidden size, G = gates of a cell, O = width of the output (nout, or H)
 _GATES = {"LSTM": 4, "GRU": 3}
@@ -150,13 +149,8 @@ def read_flair_file(path: Path | str) -> LanguageModelState:
     that names the file, when it is damaged, does not fit together, or would need anything executed to be read.
     """
     path = Path(path)
-    file = read_torch_file(path, classes=frozenset({_FLAIR_DICTIONARY, _OUR_DICTIONARY}))
-    try:
-        return _state_from(file)
-    except CharLMError as error:
-        raise ModelFileError(f"{path} is not a language model: {error}") from error
-    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ModelFileError(f"{path} is damaged or not a language model ({error!r:.200})") from error
+    with errors_name(path):
+        return _state_from(read_torch_file(path, classes=frozenset({_FLAIR_DICTIONARY, _OUR_DICTIONARY})))
 
 
 def _state_from(file: TorchFile) -> LanguageModelState:
@@ -259,13 +253,11 @@ def read_safetensors(folder: Path | str, dictionary: Dictionary | None = None) -
     settings = _read_settings(config_path, _CONFIG_FORMAT)
     if settings.pop("dictionary", None) != dictionary.fingerprint:
         raise ModelFileError(f"{config_path} was written with another dictionary than {files.dictionary}")
-    try:
+    with errors_name(config_path):
+        config = LanguageModelConfig.from_json(settings)
+    with errors_name(model_path):
         tensors = {name: tensor.float() for name, tensor in load_file(model_path).items()}
-        return LanguageModelState(LanguageModelConfig.from_json(settings), dictionary, tensors)
-    except CharLMError as error:
-        raise ModelFileError(f"{Path(folder)} is not a language model: {error}") from error
-    except (SafetensorError, OSError, ValueError, TypeError) as error:
-        raise ModelFileError(f"{model_path} is damaged or missing ({' '.join(str(error).split()):.200})") from error
+        return LanguageModelState(config, dictionary, tensors)
 
 
 def _read_settings(path: Path, expected_format: str) -> dict[str, Any]:
@@ -347,7 +339,10 @@ def read_bundle(folder: Path | str) -> Bundle:
     states = {}
     for direction in sorted(models, key=DIRECTIONS.index):
         states[direction] = read_safetensors(files.direction_dir(direction), dictionary)
-        if sha256_of(files.model(direction)) != models[direction].get("sha256", {}).get(files.model(direction).name):
+        model = models[direction]
+        digests = model.get("sha256") if isinstance(model, dict) else None
+        name = files.model(direction).name
+        if not isinstance(digests, dict) or sha256_of(files.model(direction)) != digests.get(name):
             raise ModelFileError(f"{files.model(direction)} is not the file that {files.manifest} was written with")
     return Bundle({"format": _BUNDLE_FORMAT, **manifest}, states)
 

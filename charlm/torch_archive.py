@@ -13,7 +13,8 @@ import math
 import os
 import struct
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -21,7 +22,7 @@ from typing import IO, Any
 import torch
 
 from charlm.artifacts import atomic_write
-from charlm.errors import ModelFileError
+from charlm.errors import CharLMError, ModelFileError
 from charlm.plain_pickle import Call, External, Name, read_pickle, write_pickle
 
 _TYPES = {
@@ -74,23 +75,30 @@ class TorchFile:
         return flat.as_strided(shape, stride, stored.offset).contiguous()
 
 
-def read_torch_file(path: Path, *, classes: frozenset[Name]) -> TorchFile:
-    """The content of a torch file in either format, where objects may only be of `classes`.
-
-    Raises ModelFileError (one line) when it names anything else, is damaged, or is no torch file at all.
-    """
+@contextmanager
+def errors_name(path: Path) -> Iterator[None]:
+    """Turns whatever reading `path` raises into a ModelFileError of one line that names the file."""
     try:
-        with path.open("rb") as file:
-            if file.read(2) == b"PK":
-                return _read_zip(path, classes)
-            file.seek(0)
-            return _read_old(path, file, classes)
-    except ModelFileError as error:
+        yield
+    except CharLMError as error:
         raise ModelFileError(f"{path} is not a model file we trust: {error}") from error
     except OSError as error:
         raise ModelFileError(f"cannot read the model file {path}: {error.strerror or error}") from error
     except Exception as error:  # a damaged file raises almost anything
-        raise ModelFileError(f"{path} is damaged or not a model file ({_one_line(error)})") from error
+        reason = " ".join((str(error) or type(error).__name__).split())
+        raise ModelFileError(f"{path} is damaged or not a model file ({reason:.200})") from error
+
+
+def read_torch_file(path: Path, *, classes: frozenset[Name]) -> TorchFile:
+    """The content of a torch file in either format, where objects may only be of `classes`.
+
+    Raises ModelFileError when it names anything else, and almost anything when it is damaged: see `errors_name`.
+    """
+    with path.open("rb") as file:
+        if file.read(2) == b"PK":
+            return _read_zip(path, classes)
+        file.seek(0)
+        return _read_old(path, file, classes)
 
 
 def _read_zip(path: Path, classes: frozenset[Name]) -> TorchFile:
@@ -222,7 +230,3 @@ def _with_stored_tensors(value: Any, tensors: list[torch.Tensor]) -> Any:
     tensors.append(tensor)
     hooks = Call(Name("collections", "OrderedDict"))
     return Call(_REBUILD_TENSOR, (storage, 0, tuple(tensor.shape), tuple(tensor.stride()), False, hooks))
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join((str(error) or type(error).__name__).split())

@@ -1,8 +1,10 @@
 """Model files: what goes in comes out, Flair's are read, damaged and hostile ones get one line and run nothing."""
 
+import contextlib
 import json
 import os
 import pickle
+import random
 import shutil
 import struct
 import zipfile
@@ -253,6 +255,19 @@ def test_a_file_that_does_not_say_what_it_holds_is_refused(tmp_path, nothing):
     assert f"does not say its {nothing}" in read_error(tmp_path / "model.pt")
 
 
+@pytest.mark.parametrize("name", ["forward.pt", "old.pt"])
+def test_flipped_bytes_are_read_or_refused(tmp_path, name):
+    draw = random.Random(3)
+    path = tmp_path / "flipped.pt"
+    for _ in range(400):
+        content = bytearray((GOLDEN / name).read_bytes())
+        for _ in range(draw.choice((1, 2, 10))):
+            content[draw.randrange(len(content))] = draw.randrange(256)
+        path.write_bytes(content)
+        with contextlib.suppress(ModelFileError):  # and nothing else
+            read_flair_file(path)
+
+
 # ---- hostile files -------------------------------------------------------------------------------------------------
 
 
@@ -332,9 +347,11 @@ def test_a_header_of_ten_gigabytes_is_refused_in_safetensors(tmp_path):
         ("bundle.json", b"{", "is damaged"),
         ("bundle.json", b"[" * 100_000, "is damaged"),
         ("bundle.json", b'{"format": "charlm.bundle/9"}', "has no format"),
+        ("bundle.json", b'{"format": "charlm.bundle/1", "models": {"forward": []}}', "is not the file that"),
         ("bundle.json", b'{"format": "charlm.bundle/1", "models": {"sideways": {}}}', "no models of known directions"),
         ("dictionary.json", b"{}", "not a dictionary"),
         ("forward/config.json", b"{}", "has no format"),
+        ("forward/config.json", b'{"format": "charlm.language_model/1", "hidden": 1}', "another dictionary"),
         ("forward/model.safetensors", b"", "is damaged"),
     ],
 )
