@@ -1,0 +1,104 @@
+"""Fine-tuning and planning from the command line."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from charlm.artifacts import BundleFiles, RunFiles
+from charlm.models.language_model import LanguageModel
+from charlm.trainers.manifest import RunManifest
+from tasks.registry import download_bundle
+from tasks.services import use_workspace
+from tests.conftest import Charlm, Outcome, TrainedWorkspace
+
+pytestmark = pytest.mark.service  # each command starts MLflow
+
+QUICK = ("--set", "max_characters=30000", "--set", "sequence_length=50")
+GERMAN = ["Zeile {} über größere Häuser in Österreich.\n", "Der {}. Satz heißt nicht viel.\n"]
+
+
+@pytest.fixture
+def workspace(trained_workspace: TrainedWorkspace, tmp_path: Path, charlm: Charlm) -> Path:
+    """A copy of the trained workspace with a German corpus beside the English one."""
+    root = tmp_path / "workspace"
+    shutil.copytree(trained_workspace.root, root)
+    text = tmp_path / "german.txt"
+    text.write_text("".join(GERMAN[number % 2].format(number) for number in range(4_000)), encoding="utf-8")
+    outcome = charlm("prepare", text, "--name", "german", "--workspace", root)
+    assert outcome.code == 0, outcome.stderr
+    return root
+
+
+def finetune(charlm: Charlm, workspace: Path, *arguments: object) -> Outcome:
+    return charlm("finetune", "german", *arguments, *QUICK, "--workspace", workspace, "--json")
+
+
+def test_finetuning_a_registered_model_reports_every_domain_before_and_after(charlm: Charlm, workspace: Path) -> None:
+    outcome = finetune(charlm, workspace, "--from", "models:/tiny@challenger", "--extend-dictionary")
+    assert outcome.code == 0, outcome.stderr
+    result = outcome.json
+    assert set(result["runs"]) == {"forward", "backward"}
+    assert result["model"] == "models:/german/1"
+    for domains in result["domains"].values():
+        german, english = domains["german"], domains["tiny"]
+        assert german["after"]["bits_per_byte"] < german["before"]["bits_per_byte"]
+        assert german["before"]["unk_rate"] > 0.01 > german["after"]["unk_rate"]  # ö, ü, ß … have ids now
+        assert english["before"]["unk_rate"] == english["after"]["unk_rate"]
+    run = RunFiles(Path(result["runs"]["forward"]["run_dir"]))
+    assert RunManifest.load(run).config.initial_model == run.initial_lm.name
+    evaluated = charlm(
+        "evaluate", "models:/german/1", workspace / "corpora/german/test.txt", "--workspace", workspace, "--json"
+    )
+    assert evaluated.json["forward"]["loss"] == pytest.approx(result["runs"]["forward"]["test"]["loss"])
+
+
+def test_the_version_names_its_parent(charlm: Charlm, workspace: Path) -> None:
+    assert finetune(charlm, workspace, "--from", "models:/tiny/1").code == 0
+    bundle = download_bundle("models:/german/1", use_workspace(workspace))
+    assert json.loads(BundleFiles(bundle).manifest.read_text())["parent_version"] == "1"
+
+
+def test_without_extension_the_dictionary_is_the_models(charlm: Charlm, workspace: Path) -> None:
+    outcome = finetune(charlm, workspace, "--from", "models:/tiny/1", "--no-register")
+    tuned = LanguageModel.load_language_model(outcome.json["runs"]["forward"]["best_lm"])
+    original = LanguageModel.load_language_model(next(workspace.glob("runs/tiny-forward-*")))
+    assert tuned.dictionary == original.dictionary
+    assert outcome.json["model"] is None
+
+
+def test_one_direction_of_a_run_is_continued_and_the_other_refused(charlm: Charlm, workspace: Path) -> None:
+    run = next(workspace.glob("runs/tiny-forward-*"))
+    refused = finetune(charlm, workspace, "--from", run, "--direction", "both")
+    assert refused.code == 2
+    assert "has no backward direction to continue, only forward" in refused.json["error"]
+    outcome = finetune(charlm, workspace, "--from", run)
+    assert set(outcome.json["runs"]) == {"forward"}
+
+
+def test_a_finished_finetuning_is_taken_up_by_resume(charlm: Charlm, workspace: Path) -> None:
+    first = finetune(charlm, workspace, "--from", "models:/tiny/1").json
+    again = finetune(charlm, workspace, "--from", "models:/tiny/1", "--resume")
+    assert again.json["runs"] == first["runs"]
+    assert again.json["model"] == first["model"]
+
+
+def test_hostile_model_is_refused_and_nothing_is_left(charlm: Charlm, workspace: Path, tmp_path: Path) -> None:
+    before = sorted(workspace.glob("runs/*"))
+    (tmp_path / "evil.pt").write_bytes(b"cos\nsystem\n(S'touch executed'\ntR.")
+    outcome = finetune(charlm, workspace, "--from", tmp_path / "evil.pt")
+    assert outcome.code == 2
+    assert "evil.pt" in outcome.json["error"]
+    assert sorted(workspace.glob("runs/*")) == before
+    assert not list(Path().glob("executed"))
+
+
+def test_plan_says_what_a_training_needs(charlm: Charlm, workspace: Path) -> None:
+    outcome = charlm("plan", "german", *QUICK, "--set", "hidden_size=16", "--workspace", workspace, "--json")
+    assert outcome.code == 0, outcome.stderr
+    plan = outcome.json
+    assert plan["per_direction"]["characters"] == 30_000
+    assert plan["minutes"] > 0
+    assert plan["memory_bytes"] == 2 * plan["per_direction"]["memory_bytes"]  # both directions at once on the CPU
+    assert not list(workspace.glob("runs/*calibration*"))
