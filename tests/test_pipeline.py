@@ -78,17 +78,9 @@ def test_a_second_run_reuses_every_step_and_registers_nothing_new(workspace: Pat
 def test_ctrl_c_leaves_runs_that_resume_finishes(charlm: Charlm, tmp_path: Path) -> None:
     workspace = tmp_path / "workspace"
     text = write_sentences(tmp_path / "text.txt", num_lines=20_000)
-    settings = (
-        "--name",
-        "tiny",
-        "--set",
-        "max_characters=40000000",
-        "--set",
-        "hidden_size=16",
-        "--workspace",
-        workspace,
-    )
-    command = [sys.executable, "-c", "from flows.cli import main; main()", "run", str(text), *map(str, settings)]
+    settings = ["--set", "max_characters=3000000", "--set", "hidden_size=16", "--workspace", str(workspace)]
+    start = [sys.executable, "-c", "from flows.cli import main; main()"]
+    command = [*start, "run", str(text), "--name", "tiny", *settings]
     process = subprocess.Popen(command, cwd=ROOT, env=environment(), stderr=subprocess.PIPE, text=True)
     wait_until_both_train(workspace)
     process.send_signal(signal.SIGINT)
