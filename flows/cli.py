@@ -135,6 +135,24 @@ def prepare(
     _show(prepared.to_json(), as_json)
 
 
+@app.command(epilog="Example: `charlm doctor books/*.txt`")
+def doctor(
+    raw: options.Raw,
+    text_column: options.TextColumn = None,
+    workspace: options.WorkspaceDir = _DEFAULT_WORKSPACE,
+    as_json: options.AsJson = False,
+) -> None:
+    """Say what is in a text, what is wrong with it, and which settings suit it."""
+    _open(workspace)
+    from tasks.examination import examine_text
+
+    report, lines = examine_text(raw, text_column=text_column)
+    if as_json:
+        _show(report, as_json)
+    else:
+        write_stdout("\n".join(lines))
+
+
 @app.command(epilog="Example: `charlm train books --direction both --recipe demo --set hidden_size=512`")
 def train(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a prepared corpus.")],
@@ -275,6 +293,26 @@ def embed(
     from tasks.embedding import embed_text
 
     _show(embed_text(space, model, text, output).to_json(), as_json)
+
+
+@app.command(epilog="Example: `charlm export models:/books@champion --format flair --output shared/books`")
+def export(
+    model: options.Model,
+    output: Annotated[Path, typer.Option(help="Folder to write; it must not hold anything yet.")],
+    model_format: Annotated[str, typer.Option("--format", help="flair or safetensors.")] = "flair",
+    card: Annotated[bool, typer.Option("--card", help="Write the model card too.")] = False,
+    workspace: options.WorkspaceDir = _DEFAULT_WORKSPACE,
+    as_json: options.AsJson = False,
+) -> None:
+    """Write a model for others: files that Flair opens, or safetensors with JSON."""
+    space = _open(workspace)
+    from tasks.export import export_model
+
+    files = export_model(space, model, output, model_format=model_format, with_card=card)
+    if as_json:
+        _show({"files": [str(file) for file in files]}, as_json)
+    else:
+        write_stdout("\n".join(map(str, files)))
 
 
 @app.command(epilog="Example: `charlm sync books-forward-demo-20260131-235959-1f2e`")

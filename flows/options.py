@@ -32,6 +32,10 @@ BadBytesOption = Annotated[
     str, typer.Option("--bad-bytes", help="What to do about bytes that are not UTF-8: strict, replace or skip.")
 ]
 
+TextColumn = Annotated[
+    str | None, typer.Option(help="Field of JSON lines, or column of a table, that holds the text; text by default.")
+]
+
 DirectionOption = Annotated[str, typer.Option("--direction", help="forward, backward or both.")]
 Recipe = Annotated[str, typer.Option("--recipe", help="Named settings of the training.")]
 Recipes = Annotated[list[str], typer.Option("--recipe", help="Named settings; repeat it and the best is registered.")]

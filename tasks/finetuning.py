@@ -79,7 +79,7 @@ def finetune_pair(
                 log_domain_scores(run_id, domains)
             version = None
             if register:
-                parent = _parent_version(model)
+                parent = _parent_version(model, name)
                 version = register_pair(workspace, name, runs, run_id, parent_version=parent)
     return FinetunedPair(pair=TrainedPair(runs=runs, mlflow_run=run_id, version=version), domains=domains)
 
@@ -119,5 +119,9 @@ def _corpus_of(path: Path) -> str | None:
     return str(RunManifest.load(folder).corpus["name"]) if folder.manifest.is_file() else None
 
 
-def _parent_version(model: str) -> str | None:
-    return str(find_version(model).version) if model.startswith("models:") else None
+def _parent_version(model: str, name: str) -> str | None:
+    """The version that is continued: `3`, or `general/3` where it is another registered model's."""
+    if not model.startswith("models:"):
+        return None
+    parent = find_version(model)
+    return str(parent.version) if parent.name == name else f"{parent.name}/{parent.version}"

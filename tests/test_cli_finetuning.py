@@ -57,7 +57,7 @@ def test_finetuning_a_registered_model_reports_every_domain_before_and_after(cha
 def test_the_version_names_its_parent(charlm: Charlm, workspace: Path) -> None:
     assert finetune(charlm, workspace, "--from", "models:/tiny/1").code == 0
     bundle = download_bundle("models:/german/1", use_workspace(workspace))
-    assert json.loads(BundleFiles(bundle).manifest.read_text())["parent_version"] == "1"
+    assert json.loads(BundleFiles(bundle).manifest.read_text())["parent_version"] == "tiny/1"
 
 
 def test_without_extension_the_dictionary_is_the_models(charlm: Charlm, workspace: Path) -> None:
