@@ -66,6 +66,7 @@ def test_an_fsspec_address_is_found_and_read() -> None:
     sources = find_sources(["memory://charlm-raw"])
     assert names(sources) == ["deep/two.txt.gz", "one.txt"]
     assert names(find_sources(["memory://charlm-raw/*.txt"])) == ["one.txt"]
+    assert names(find_sources(["memory://charlm-raw/d??p/[a-z]*"])) == ["deep/two.txt.gz"]
     with RawStream(sources[0], ReadLimits()) as stream:
         assert b"".join(stream.blocks()) == b"two\n"
 

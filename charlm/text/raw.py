@@ -14,7 +14,7 @@ import lzma
 import os
 import stat
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -113,7 +113,7 @@ def _expand(item: str) -> list[Source]:
         return [_local_source(path, path.name)]
     if glob.has_magic(item):
         # What a pattern leaves out is the part of the path that its matches share in the manifest.
-        base = Path(*path.parts[: _first_magic(path)])
+        base = Path(*path.parts[: _first_magic(path.parts)])
         # Path.glob knows no absolute patterns.
         matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207
         files = [_local_source(match, match.relative_to(base).as_posix()) for match in matches if not match.is_dir()]
@@ -125,8 +125,8 @@ def _expand(item: str) -> list[Source]:
     raise SourceError(f"there is no file or folder {item!r}; check the path")
 
 
-def _first_magic(path: Path) -> int:
-    return next(index for index, part in enumerate(path.parts) if glob.has_magic(part))
+def _first_magic(parts: Sequence[str]) -> int:
+    return next(index for index, part in enumerate(parts) if glob.has_magic(part))
 
 
 def _expand_folder(folder: Path) -> list[Source]:
@@ -167,7 +167,8 @@ def _expand_remote(item: str) -> list[Source]:
     try:
         filesystem, path = fsspec.core.url_to_fs(item)
         if glob.has_magic(path):
-            base, paths = path[: path.index("*")].rpartition("/")[0] if "*" in path else "", filesystem.glob(path)
+            parts = PurePosixPath(path).parts
+            base, paths = "/".join(parts[: _first_magic(parts)]).replace("//", "/"), filesystem.glob(path)
         else:
             base, paths = path, filesystem.find(path)
         files = [(found, filesystem.info(found)) for found in sorted(paths)]

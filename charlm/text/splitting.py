@@ -382,9 +382,10 @@ class _Split:
             if sum(record.end for record in records if record.name == name) == 0:
                 num_documents = sum(record.documents for record in records)
                 num_characters = sum(record.characters for record in records)
+                smaller = "" if self.config.document == "line" else ", choose smaller documents (--document line)"
                 raise CorpusError(
                     f"{name} would be empty: {share} of {num_documents} documents with {num_characters} characters; "
-                    f"raise {option}, choose smaller documents (--document line), or give more text"
+                    f"raise {option}{smaller}, or give more text"
                 )
 
 
