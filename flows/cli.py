@@ -283,16 +283,25 @@ def generate(
 @app.command(epilog="Example: `charlm embed models:/books@champion sentences.txt --output vectors.parquet`")
 def embed(
     model: options.Model,
-    text: Annotated[str, typer.Argument(metavar="TEXT", help="Text file, one sentence a line.")],
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="One sentence a line, CoNLL columns, or Parquet.")],
     output: Annotated[Path, typer.Option(help="Parquet file to write.")],
+    text_format: Annotated[
+        str | None, typer.Option("--format", help="text, conll or parquet; by the name of the file by default.")
+    ] = None,
+    pooling: Annotated[str, typer.Option(help="token: a row a token; mean or first_last: a row a sentence.")] = "token",
+    dtype: Annotated[str, typer.Option(help="float32, or float16 for half the space.")] = "float32",
+    precision: Annotated[str, typer.Option(help="fp32, or bf16: faster, cosine above 0.9999.")] = "fp32",
     workspace: options.WorkspaceDir = _DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
 ) -> None:
-    """Write the embeddings of every token of a text to a Parquet file."""
+    """Write the embeddings of every token of a text to a Parquet file; one that was cut short is continued."""
     space = _open(workspace)
     from tasks.embedding import embed_text
 
-    _show(embed_text(space, model, text, output).to_json(), as_json)
+    embedded = embed_text(
+        space, model, text, output, text_format=text_format, pooling=pooling, dtype=dtype, precision=precision
+    )
+    _show(embedded.to_json(), as_json)
 
 
 @app.command(epilog="Example: `charlm export models:/books@champion --format flair --output shared/books`")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from charlm.artifacts import Workspace
-from charlm.errors import CorpusError, SourceError
+from charlm.errors import ConfigError, CorpusError, SourceError
 from tasks.display import terminal
 from tasks.registry import resolve_model
 
@@ -39,8 +39,26 @@ class EmbeddedText:
         return {"output": str(self.output), "tokens": self.num_tokens, "dimensions": self.num_dimensions}
 
 
-def embed_text(workspace: Workspace, model: str, text: str, output: Path) -> EmbeddedText:
-    """Write the embeddings of every token of the text file `text` to the Parquet file `output`."""
+def embed_text(
+    workspace: Workspace,
+    model: str,
+    text: str,
+    output: Path,
+    *,
+    text_format: str | None = None,
+    pooling: str = "token",
+    dtype: str = "float32",
+    precision: str = "fp32",
+) -> EmbeddedText:
+    """Write the embeddings of every token (or sentence) of the file `text` to the Parquet file `output`."""
+    for name, value, known in (
+        ("format", text_format, (None, "text", "conll", "parquet")),
+        ("pooling", pooling, ("token", "mean", "first_last")),
+        ("dtype", dtype, ("float32", "float16")),
+        ("precision", precision, ("fp32", "bf16")),
+    ):
+        if value not in known:
+            raise ConfigError(f"{name} is one of {', '.join(word for word in known if word)}; got {value!r}")
     path, output = Path(text).expanduser(), output.expanduser().absolute()
     if not path.is_file():
         raise SourceError(f"there is no text file {text!r} to embed")
@@ -52,7 +70,16 @@ def embed_text(workspace: Workspace, model: str, text: str, output: Path) -> Emb
 
     models = load_language_models(model_path)
     with terminal.step(f"embed {path.name}") as bar:
-        result = embed_file(models, path, output, on_progress=lambda done, total: bar.update(done / max(total, 1)))
+        result = embed_file(
+            models,
+            path,
+            output,
+            format=text_format,  # type: ignore[arg-type]  # checked above
+            pooling=pooling,  # type: ignore[arg-type]
+            dtype=dtype,  # type: ignore[arg-type]
+            precision=precision,  # type: ignore[arg-type]
+            on_progress=lambda done, total: bar.update(done / max(total, 1)),
+        )
         bar.finish(f"{result.tokens:,} tokens, {result.dimensions} dimensions")
     return EmbeddedText(output, result.tokens, result.dimensions)
 
