@@ -27,7 +27,7 @@ from pathlib import Path
 from charlm.artifacts import CorpusFiles
 from charlm.config import DictionaryConfig, SplitConfig, parse_size
 from charlm.text.counting import build_dictionary, count_shard, load_dictionary
-from charlm.text.encoding import encode_file, ensure_encoded, record_unk_rate, training_ids
+from charlm.text.encoding import encode_file, ensure_encoded, known_digests, record_unk_rate, training_ids
 from charlm.text.splitting import split_corpus
 
 HERE = Path(__file__).parent
@@ -162,24 +162,27 @@ def read(path: Path) -> None:
 
 def prepare(corpus: CorpusFiles, raw: Path) -> None:
     split_corpus([str(raw)], corpus, SplitConfig(document="paragraph"))
+    digests = known_digests(corpus)
     for shard in corpus.shards():
-        count_shard(shard, corpus.counts(shard.name), "char")
+        count_shard(shard, corpus.counts(shard.name), "char", sha256=digests[shard.name])
     dictionary = build_dictionary(corpus, DictionaryConfig(), "char")
     ensure_encoded(corpus, dictionary)
     record_unk_rate(corpus, dictionary)
 
 
-def count_one(counts: Path, shard: Path) -> None:
-    count_shard(shard, counts / f"{shard.name}.again", "char")
+def count_one(corpus: CorpusFiles, shard: Path) -> None:
+    counts = corpus.counts_dir / f"{shard.name}.again"
+    count_shard(shard, counts, "char", sha256=known_digests(corpus)[shard.name])
 
 
 def encode_one(corpus: CorpusFiles, shard: Path) -> None:
-    encode_file(shard, corpus.encoded_root / "again" / shard.name, load_dictionary(corpus))
+    encoded = corpus.encoded_root / "again" / shard.name
+    encode_file(shard, encoded, load_dictionary(corpus), sha256=known_digests(corpus)[shard.name])
 
 
 def count_all(corpus: CorpusFiles) -> None:
     for shard in corpus.shards():
-        count_one(corpus.counts_dir, shard)
+        count_one(corpus, shard)
     remove_again(corpus)
 
 
@@ -191,7 +194,7 @@ def encode_all(corpus: CorpusFiles) -> None:
 
 def count_and_encode(corpus: CorpusFiles, num_processes: int) -> None:
     with ProcessPoolExecutor(num_processes) as pool:
-        list(pool.map(partial(count_one, corpus.counts_dir), corpus.shards()))
+        list(pool.map(partial(count_one, corpus), corpus.shards()))
         list(pool.map(partial(encode_one, corpus), corpus.shards()))
     remove_again(corpus)
 

@@ -97,7 +97,7 @@ class CorpusFiles:
 
     @property
     def coverage_plot(self) -> Path:
-        return self.dictionary_dir / "coverage.png"
+        return self.dictionary_dir / "coverage.svg"
 
     @property
     def encoded_root(self) -> Path:

@@ -5,6 +5,7 @@ import pickle
 import unicodedata
 from collections import Counter
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -16,10 +17,9 @@ from charlm.artifacts import CorpusFiles
 from charlm.config import DictionaryConfig, SplitConfig, Unit
 from charlm.data.dictionary import Dictionary
 from charlm.errors import CorpusError, DictionaryError
+from charlm.text.characters import Counts, characters_table
 from charlm.text.counting import (
-    Counts,
     build_dictionary,
-    characters_table,
     choose_units,
     count_shard,
     count_text,
@@ -150,7 +150,10 @@ def test_the_dictionary_folder_has_a_file_for_us_one_for_flair_and_one_for_eyes(
     space = next(row for row in rows if row[3] == "SPACE")
     assert (space[2], space[6], dictionary.idx2item[int(space[0])]) == ("U+0020", "yes", b" ")
     assert {row[6] for row in rows[1:]} == {"yes", "no"}
-    assert corpus.coverage_plot.read_bytes().startswith(b"\x89PNG")
+    plot = ElementTree.parse(corpus.coverage_plot).getroot()
+    shown = [element.text for element in plot if element.tag.endswith("text")]
+    assert f"dictionary: {len(dictionary) - 1}" in shown
+    assert "coverage 0.99" in shown
 
 
 def test_the_table_for_eyes_is_one_line_a_character_whatever_it_is() -> None:

@@ -1,7 +1,7 @@
 """Arrow arrays from NumPy arrays and back, without a copy.
 
-pyarrow's own `pa.array` and `to_numpy` import pandas wherever it is installed, which takes longer than preparing a
-megabyte of text.
+pyarrow's own `pa.array`, `to_numpy` and `to_pandas_dtype` import pandas wherever it is installed, which takes longer
+than preparing a megabyte of text.
 """
 
 from collections.abc import Sequence
@@ -27,6 +27,6 @@ def strings(values: Sequence[str]) -> pa.Array:
 
 
 def to_numpy(array: Any) -> np.ndarray:
-    """The numbers of an Arrow array without nulls, as a view of its memory."""
-    values: np.ndarray = np.frombuffer(array.buffers()[-1], dtype=array.type.to_pandas_dtype())
+    """The integers of an Arrow array without nulls, as a view of its memory."""
+    values: np.ndarray = np.frombuffer(array.buffers()[-1], dtype=str(array.type))
     return values[array.offset : array.offset + len(array)]

@@ -3,16 +3,13 @@
 Reads  train/train_split_*
 Writes counts/train_split_*.parquet   character: string, count: int64; by code point
 Writes counts/total.parquet           also rank: int64, cumulative_share: double; by rank
-Writes dictionary/*                   char_mappings, dictionary.json, characters.tsv, coverage.png
+Writes dictionary/*                   char_mappings, dictionary.json, characters.tsv, coverage.svg
 
 A unit is a character, or a byte written as the character of that code.
 """
 
 import dataclasses
-import importlib.util
-import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +21,7 @@ from charlm.config import DictionaryConfig, Unit
 from charlm.data.dictionary import Dictionary
 from charlm.errors import CorpusError, DictionaryError
 from charlm.text.arrow import numbers, strings, to_numpy
+from charlm.text.characters import Counts, characters_table, coverage_plot, item_of
 from charlm.text.manifest import CorpusManifest, DictionaryRecord, load_manifest, save_manifest
 from charlm.text.reading import read_chunks
 
@@ -32,33 +30,6 @@ _NUM_CODE_POINTS = 0x110000
 _NO_COUNTS = np.empty(0, dtype=np.int64)
 _ALWAYS_KEPT = (ord("\n"), ord(" "))
 _SOURCE, _UNIT = b"charlm.source", b"charlm.unit"
-
-
-@dataclass(frozen=True)
-class Counts:
-    """How often each unit occurs.
-
-    Attributes:
-        code_points: code point (or byte) of each unit that occurs, int64.
-        counts: its number of occurrences, int64.
-    """
-
-    code_points: np.ndarray
-    counts: np.ndarray
-
-    @property
-    def total(self) -> int:
-        return int(self.counts.sum())
-
-    def ranked(self) -> "Counts":
-        """The same, most frequent first; equal counts by code point."""
-        order = np.lexsort((self.code_points, -self.counts))
-        return Counts(self.code_points[order], self.counts[order])
-
-    def cumulative_shares(self) -> np.ndarray:
-        """Share of all units that the units up to and with each one make up."""
-        shares: np.ndarray = np.cumsum(self.counts) / max(self.total, 1)
-        return shares
 
 
 # ---- counting ------------------------------------------------------------------------------------------------------
@@ -198,11 +169,7 @@ def choose_units(counts: Counts, config: DictionaryConfig, unit: Unit) -> list[b
     """The items of a dictionary without `<unk>`: the kept units by rank, then newline and space if they never occur."""
     chosen = counts.code_points[count_kept(counts, config)].tolist()
     chosen += [code_point for code_point in _ALWAYS_KEPT if code_point not in chosen]
-    return [_item(code_point, unit) for code_point in chosen]
-
-
-def _item(code_point: int, unit: Unit) -> bytes:
-    return bytes([code_point]) if unit == "byte" else chr(code_point).encode()
+    return [item_of(code_point, unit) for code_point in chosen]
 
 
 def build_dictionary(corpus: CorpusFiles, config: DictionaryConfig, unit: Unit) -> Dictionary:
@@ -272,56 +239,6 @@ def _write_dictionary(
         dictionary.save(folder / corpus.dictionary.name)
         dictionary.save(folder / corpus.char_mappings.name)
         write_text(folder / corpus.characters_tsv.name, characters_table(counts, dictionary))
-        _plot_coverage(folder / corpus.coverage_plot.name, counts, dictionary, config.coverage)
+        write_text(folder / corpus.coverage_plot.name, coverage_plot(counts, dictionary, config.coverage))
     record = DictionaryRecord(config=config, fingerprint=dictionary.fingerprint, size=len(dictionary))
     save_manifest(corpus, dataclasses.replace(manifest, dictionary=record))
-
-
-# ---- for eyes ------------------------------------------------------------------------------------------------------
-
-
-def characters_table(counts: Counts, dictionary: Dictionary) -> str:
-    """All units by rank as tab-separated text: id, character, code point, Unicode name, count, share so far, kept."""
-    rows = ["id\tcharacter\tcode_point\tname\tcount\tcumulative_share\tkept"]
-    for code_point, count, share in zip(
-        counts.code_points.tolist(), counts.counts.tolist(), counts.cumulative_shares().tolist(), strict=True
-    ):
-        item = _item(code_point, dictionary.unit)
-        is_kept = item in dictionary.item2idx
-        cells = [
-            str(dictionary.item2idx[item]) if is_kept else "",
-            show_character(code_point),
-            f"0x{code_point:02x}" if dictionary.unit == "byte" else f"U+{code_point:04X}",
-            "" if dictionary.unit == "byte" else unicodedata.name(chr(code_point), ""),
-            str(count),
-            f"{share:.6f}",
-            "yes" if is_kept else "no",
-        ]
-        rows.append("\t".join(cells))
-    return "\n".join(rows) + "\n"
-
-
-def show_character(code_point: int) -> str:
-    """The character itself where it shows, an escape like `\\n` or `\\u200b` where it does not."""
-    character = chr(code_point)
-    return character if character.isprintable() and character != " " else ascii(character)[1:-1].replace(" ", "' '")
-
-
-def _plot_coverage(path: Path, counts: Counts, dictionary: Dictionary, coverage: float) -> None:
-    """Draw the share of the text outside the dictionary against its size; nothing where matplotlib is missing."""
-    if importlib.util.find_spec("matplotlib") is None:
-        return
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.subplots()
-    missing = 1 - counts.cumulative_shares()
-    axes.step(np.arange(1, len(missing) + 1), np.maximum(missing, 1e-9), where="post", color="#4269d0")
-    axes.axvline(len(dictionary) - 1, color="#ff725c", label=f"kept: {len(dictionary) - 1} of {len(missing)}")
-    axes.axhline(1 - coverage, color="#6cc5b0", linestyle="--", label=f"coverage {coverage:g}")
-    axes.set(
-        xscale="log", yscale="log", xlabel="units kept, most frequent first", ylabel="share of the text not covered"
-    )
-    axes.legend(frameon=False)
-    with atomic_write(path) as file:
-        figure.savefig(file, format="png", dpi=120, metadata={"Software": None})

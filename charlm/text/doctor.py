@@ -17,7 +17,8 @@ import numpy as np
 
 from charlm.config import DictionaryConfig, SplitConfig
 from charlm.errors import SourceError
-from charlm.text.counting import Counts, UnitCounter, choose_units, show_character
+from charlm.text.characters import Counts, show_character
+from charlm.text.counting import UnitCounter, choose_units
 from charlm.text.cutting import choose_document_mode
 from charlm.text.deduplication import SeenKeys
 from charlm.text.documents import BadByte, DocumentReader

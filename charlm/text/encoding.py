@@ -28,6 +28,7 @@ from charlm.text.reading import read_chunks
 _UNITS_PER_BATCH = 4_000_000
 _NEWLINE = ord("\n")
 _LOWER, _UPPER, _FLIP_SIDES = 0, 1, 100  # of a die with 100 sides, these two flip a line
+_LINES_PER_TAKE = 1 << 15
 _DIGITS = 20  # of a number in the schema metadata
 
 
@@ -238,7 +239,8 @@ def training_ids(
     if shuffle:
         ids, ends = _shuffle(ids, ends, generator)
     if random_case_flip:
-        ids = _flip_case(ids, ends, dictionary, generator)
+        ids = ids if ids.flags.writeable else ids.copy()
+        _flip_case(ids, ends, dictionary, generator)
     return ids if is_forward_lm else np.ascontiguousarray(ids[::-1])
 
 
@@ -254,25 +256,31 @@ def _read_lines(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _shuffle(ids: np.ndarray, ends: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """The lines in another order: their ids, and the end of each line."""
     # As binary values the lines are moved by memcpy, ten times faster than as lists of numbers.
     offsets = np.concatenate([[0], ends]).astype(np.int64) * ids.itemsize
-    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(ids)]
-    lines = pa.Array.from_buffers(pa.large_binary(), len(ends), buffers)
-    shuffled = pc.take(lines, numbers(generator.permutation(len(ends))), boundscheck=False)
-    _, offset_buffer, value_buffer = shuffled.buffers()
-    new_ends = np.frombuffer(offset_buffer, dtype=np.int64)[1 : len(ends) + 1] // ids.itemsize
-    return np.frombuffer(value_buffer, dtype=ids.dtype)[: len(ids)], new_ends
+    lines = pa.Array.from_buffers(pa.large_binary(), len(ends), [None, pa.py_buffer(offsets), pa.py_buffer(ids)])
+    order = generator.permutation(len(ends))
+    shuffled = np.empty_like(ids)
+    filled = 0
+    for start in range(0, len(order), _LINES_PER_TAKE):  # in parts, so that Arrow uses the same memory again
+        taken = pc.take(lines, numbers(order[start : start + _LINES_PER_TAKE]), boundscheck=False)
+        values = np.frombuffer(taken.buffers()[2], dtype=ids.dtype)
+        size = np.frombuffer(taken.buffers()[1], dtype=np.int64)[len(taken)] // ids.itemsize
+        shuffled[filled : filled + size] = values[:size]
+        filled += size
+    return shuffled, np.cumsum(np.diff(ends, prepend=0)[order])
 
 
-def _flip_case(ids: np.ndarray, ends: np.ndarray, dictionary: Dictionary, generator: np.random.Generator) -> np.ndarray:
+def _flip_case(ids: np.ndarray, ends: np.ndarray, dictionary: Dictionary, generator: np.random.Generator) -> None:
+    """Lower-case one line in a hundred and upper-case another one, in place."""
     die = generator.integers(_FLIP_SIDES, size=len(ends))
-    flipped = np.array(ids)
     for side, change in ((_LOWER, str.lower), (_UPPER, str.upper)):
         places = _places_of_lines(np.flatnonzero(die == side), ends)
-        flipped[places] = _case_table(dictionary, change)[ids[places]]
+        before = ids[places]
+        ids[places] = _case_table(dictionary, change)[before]
         if side == _LOWER:
-            _write_final_sigmas(flipped, places, ids, dictionary)
-    return flipped
+            _write_final_sigmas(ids, places, before, dictionary)
 
 
 def _places_of_lines(lines: np.ndarray, ends: np.ndarray) -> np.ndarray:
@@ -295,14 +303,17 @@ def _case_table(dictionary: Dictionary, change: Any) -> np.ndarray:
     return table
 
 
-def _write_final_sigmas(flipped: np.ndarray, places: np.ndarray, ids: np.ndarray, dictionary: Dictionary) -> None:
-    """Lower-casing is a matter of single characters but for one: a sigma that ends a word."""
+def _write_final_sigmas(ids: np.ndarray, places: np.ndarray, before: np.ndarray, dictionary: Dictionary) -> None:
+    """Lower-casing is a matter of single characters but for one: a sigma that ends a word.
+
+    `before` are the ids that stood at `places` in upper and lower case.
+    """
     capital = dictionary.item2idx.get("Σ".encode(), 0)
-    if dictionary.unit == "byte" or not capital or not np.any(ids[places] == capital):
+    if dictionary.unit == "byte" or not capital or not np.any(before == capital):
         return
-    text = dictionary.decode(ids[places].tolist()).replace("İ", "I")  # the one character that would grow
-    final = np.array([character == "ς" for character in text.lower()], dtype=bool)
-    flipped[places[final & (ids[places] == capital)]] = dictionary.get_idx_for_item("ς")
+    text = dictionary.decode(before.tolist()).replace("İ", "I")  # the one character that would grow
+    is_final = np.array([character == "ς" for character in text.lower()], dtype=bool)
+    ids[places[is_final & (before == capital)]] = dictionary.get_idx_for_item("ς")
 
 
 # ---- a whole corpus ------------------------------------------------------------------------------------------------

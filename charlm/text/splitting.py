@@ -105,7 +105,9 @@ def split_corpus(
         except Exception as error:
             _leave_as_before(corpus)
             if isinstance(error, OSError):
-                raise CorpusError(f"cannot write {corpus.root}: {error.strerror}; mend that and run again") from error
+                raise CorpusError(
+                    f"cannot write {corpus.root}: {error.strerror or error}; mend that and run again"
+                ) from error
             raise
     return SplitResult(
         manifest=load_manifest(corpus),
@@ -189,9 +191,20 @@ class _Split:
                 self.staging.append(name, b"")
                 if manifest.revision:
                     self.staging.append_file(name, path)
-        self.known = {source.sha256: source for revision in manifest.revisions for source in revision.sources}
-        self.known |= {source["sha256"]: SourceRecord(**source) for source in self.state.sources}
+        self.known_digests: set[str] = set()
+        self.known_sizes: set[int] = set()
+        self.known_names: set[str] = set()
+        for revision in manifest.revisions:
+            for record in revision.sources:
+                self._remember_source(record)
+        for values in self.state.sources:
+            self._remember_source(SourceRecord(**values))
         self.seen = self._remember_documents() if config.deduplicate else None
+
+    def _remember_source(self, record: SourceRecord) -> None:
+        self.known_digests.add(record.sha256)
+        self.known_sizes.add(record.bytes)
+        self.known_names.add(record.name)
 
     def _remember_documents(self) -> SeenKeys:
         """The documents of the earlier revisions and of this one up to the checkpoint."""
@@ -234,15 +247,15 @@ class _Split:
     def _is_known(self, source: Source, open_reader: OpenReader) -> bool:
         """True when the corpus holds this content. A digest is taken beforehand only where one could match."""
         if source.kind == "hub":
-            if all(source.name != known.name for known in self.known.values()):
+            if source.name not in self.known_names:
                 return False
             reader = open_reader(source)
             for _ in reader.batches():
                 pass
-            return reader.sha256 in self.known
-        if source.size is not None and all(source.size != known.bytes for known in self.known.values()):
+            return reader.sha256 in self.known_digests
+        if source.size is not None and source.size not in self.known_sizes:
             return False
-        return sha256_of_source(source) in self.known
+        return sha256_of_source(source) in self.known_digests
 
     def _finish_source(self, source: Source, reader: DocumentReader) -> None:
         record = SourceRecord(
@@ -251,7 +264,7 @@ class _Split:
             bytes=reader.num_stored,
             documents=self.state.num_source_documents,
         )
-        self.known[record.sha256] = record
+        self._remember_source(record)
         self.state.sources.append(dataclasses.asdict(record))
         self._skip(reader.skipped)
         self.state.next_source += 1
