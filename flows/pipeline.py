@@ -15,7 +15,8 @@ from tasks.corpus import encoded_names, say_done
 from tasks.pairs import TrainedPair, pair_tags, training_requests
 from tasks.reporting import publish_report
 from tasks.services import Workspace, use_workspace
-from tasks.tracking import group_run
+from tasks.tracking import group_run, log_scores
+from tasks.training import scores_of
 
 _SENTENCES = [["I", "love", "Berlin", "."], ["The", "grass", "is", "green", "."]]
 
@@ -80,5 +81,6 @@ def _train_recipe(
     with group_run(workspace, name, recipe.recipe, parent=parent, tags=tags) as run_id:
         requests = training_requests(name, directions, recipe, reuse=True, resume=resume)
         trainings = [steps.train_direction.submit(workspace, request, run_id) for request in requests]
-        runs = [training.result() for training in trainings]
-    return TrainedPair(runs={run.direction: run for run in runs}, mlflow_run=run_id)
+        runs = {run.direction: run for run in (training.result() for training in trainings)}
+        log_scores(run_id, scores_of(runs))
+    return TrainedPair(runs=runs, mlflow_run=run_id)

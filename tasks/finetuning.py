@@ -13,8 +13,8 @@ from charlm.trainers.manifest import RunManifest
 from tasks.display import terminal
 from tasks.pairs import TrainedPair, pair_tags, register_pair
 from tasks.registry import find_version, resolve_model
-from tasks.tracking import group_run, log_domain_scores
-from tasks.training import TrainedRun, TrainingRequest, threads_for, train_directions
+from tasks.tracking import group_run, log_domain_scores, log_scores
+from tasks.training import TrainedRun, TrainingRequest, scores_of, threads_for, train_directions
 
 DomainScores = dict[str, dict[str, dict[str, dict[str, float]]]]
 """Scores by direction, domain, and `before` or `after`."""
@@ -74,9 +74,9 @@ def finetune_pair(
             )
         with group_run(workspace, name, training.recipe, tags=pair_tags(workspace, name, training)) as run_id:
             runs = train_directions(workspace, requests, parent=run_id)
+            log_scores(run_id, scores_of(runs))
             domains = _score_before_and_after(workspace, corpus, path, models, runs)
-            if run_id is not None:
-                log_domain_scores(run_id, domains)
+            log_domain_scores(run_id, domains)
             version = None
             if register:
                 parent = _parent_version(model, name)

@@ -9,8 +9,8 @@ from charlm.config import TrainingConfig
 from charlm.text.manifest import load_manifest
 from tasks.display import terminal
 from tasks.registry import RegisteredVersion, register_runs
-from tasks.tracking import group_run
-from tasks.training import TrainedRun, TrainingRequest, threads_for, train_directions
+from tasks.tracking import group_run, log_scores
+from tasks.training import TrainedRun, TrainingRequest, scores_of, threads_for, train_directions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +52,7 @@ def train_pair(
     requests = training_requests(name, directions, training, reuse=False, resume=resume)
     with group_run(workspace, name, training.recipe, tags=pair_tags(workspace, name, training)) as run_id:
         runs = train_directions(workspace, requests, parent=run_id)
+        log_scores(run_id, scores_of(runs))
         version = register_pair(workspace, name, runs, run_id) if register else None
     return TrainedPair(runs=runs, mlflow_run=run_id, version=version)
 

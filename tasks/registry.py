@@ -21,8 +21,8 @@ from charlm.errors import ModelFileError, RegistryError
 from charlm.text.manifest import load_manifest
 from charlm.trainers.manifest import RunManifest
 from tasks.promotion import Decision, decide_promotion
-from tasks.tracking import first_line, log_scores, mlflow_client, mlflow_error
-from tasks.training import TrainedRun
+from tasks.tracking import create_mlflow_run, find_experiment, first_line, mlflow_client, mlflow_error
+from tasks.training import TrainedRun, scores_of
 
 CHALLENGER, CHAMPION = "challenger", "champion"
 _ADDRESS = re.compile(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))")
@@ -113,21 +113,19 @@ def register_runs(
 ) -> RegisteredVersion:
     """Register the bundle of `runs` (by direction) as version and challenger of the model `name`.
 
-    `run_id` is the MLflow run that the model is logged to. An identical bundle keeps the version that it has.
+    `run_id` is the MLflow run that the model is logged to; by default one of its own. An identical bundle keeps the
+    version that it has.
     """
     with tempfile.TemporaryDirectory(prefix="charlm-bundle-") as folder:
         bundle = Path(folder) / "bundle"
         fingerprint = build_bundle(workspace, name, runs, bundle, parent_version=parent_version)
-        known = _find_fingerprint(name, fingerprint)
-        if known is not None:
-            return known
-        if run_id is None:
-            raise RegistryError(
-                f"the MLflow server {os.environ['MLFLOW_TRACKING_URI']} does not answer, so {name} is not registered;"
-                f" the runs are in {workspace.runs_dir}, and the same command with --resume registers them"
-            )
-        with _clear_errors(f"cannot register {name}"):
-            return _register(bundle, name, runs, run_id, fingerprint)
+        with _clear_errors(f"{name} is trained but not registered (the command with --resume does that); MLflow"):
+            known = _find_fingerprint(name, fingerprint)
+            if known is not None:
+                return known
+            if run_id is None:  # MLflow was away when the training began
+                run_id = create_mlflow_run(find_experiment(workspace, name), "registration", parent=None, tags={})
+            return _register(bundle, name, run_id, fingerprint)
 
 
 def build_bundle(
@@ -147,7 +145,7 @@ def build_bundle(
         "corpus": {**first.corpus, **_corpus_facts(corpus)},
         "recipe": first.config.training.recipe,
         "training": {field: value for field, value in first.config.training.to_json().items() if value is not None},
-        "scores": _scores(runs),
+        "scores": scores_of(runs),
         "runs": {direction: run.files.name for direction, run in runs.items()},
         "parent_version": parent_version,
         "library_versions": first.libraries,
@@ -162,25 +160,17 @@ def _corpus_facts(corpus: CorpusFiles) -> dict[str, Any]:
     return {"documents": manifest.documents, "characters": manifest.characters, "domains": domains}
 
 
-def _scores(runs: Mapping[str, TrainedRun]) -> dict[str, dict[str, dict[str, float]]]:
-    return {direction: {"valid": run.valid, "test": run.test} for direction, run in runs.items()}
-
-
 def _find_fingerprint(name: str, fingerprint: str) -> RegisteredVersion | None:
     """The version of `name` whose bundle has this fingerprint."""
-    with _clear_errors(f"cannot look up {name}"):
-        found = mlflow_client().search_model_versions(
-            f"name = '{_quoted(name)}' and tags.`{_FINGERPRINT_TAG}` = '{fingerprint}'"
-        )
+    found = mlflow_client().search_model_versions(
+        f"name = '{_quoted(name)}' and tags.`{_FINGERPRINT_TAG}` = '{fingerprint}'"
+    )
     return RegisteredVersion(name, min(int(version.version) for version in found)) if found else None
 
 
-def _register(
-    bundle: Path, name: str, runs: Mapping[str, TrainedRun], run_id: str, fingerprint: str
-) -> RegisteredVersion:
+def _register(bundle: Path, name: str, run_id: str, fingerprint: str) -> RegisteredVersion:
     manifest = read_json(BundleFiles(bundle).manifest)
     client = mlflow_client()
-    log_scores(run_id, _scores(runs))
     model = _log_model(bundle, run_id)
     if not client.search_registered_models(filter_string=f"name = '{_quoted(name)}'"):
         client.create_registered_model(name, description=_model_description(name))
@@ -205,9 +195,14 @@ def _log_model(bundle: Path, run_id: str) -> Any:
             name="model",
             python_model=str(Path(__file__).with_name("pyfunc_model.py")),
             artifacts={"bundle": str(bundle)},
-            pip_requirements=[f"{library}=={installed_version(library)}" for library in _PREDICT_LIBRARIES],
+            pip_requirements=[f"{library}=={_public_version(library)}" for library in _PREDICT_LIBRARIES],
             input_example=["I love Berlin"],  # the signature comes from the types of `predict`
         )
+
+
+def _public_version(library: str) -> str:
+    """`"2.13.0+cpu" -> "2.13.0"`: a model trained on one kind of machine is served on another."""
+    return installed_version(library).partition("+")[0]
 
 
 def _version_tags(manifest: Mapping[str, Any], fingerprint: str) -> dict[str, str]:

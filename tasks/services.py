@@ -61,21 +61,23 @@ def use_workspace(root: Path | str) -> Workspace:
 
 
 def start_prefect() -> None:
-    """Start Prefect's temporary server, unless PREFECT_API_URL names one that runs; call before importing Prefect.
+    """Start Prefect's temporary server, or make sure that the one of PREFECT_API_URL answers.
 
-    The server is started with SIGINT blocked, which it inherits: a Ctrl-C that ends a training with a checkpoint would
-    otherwise end the server at once, and the run could no longer be told what became of it.
+    Call it before importing Prefect. The temporary server is started with SIGINT blocked, which it inherits: a Ctrl-C
+    that ends a training with a checkpoint would otherwise end the server at once, and the run could no longer be told
+    what became of it. Raises ConfigError when there is no server in the end.
     """
-    if "PREFECT_API_URL" in os.environ:
-        return
-    Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)  # Prefect makes no parents
+    if "PREFECT_API_URL" not in os.environ:
+        Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)  # Prefect makes no parents
     from prefect.client.orchestration import get_client
 
     old_mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        get_client(sync_client=True)
+        with get_client(sync_client=True) as client:
+            client.raise_for_api_version_mismatch()
     except RuntimeError as error:
-        raise ConfigError(f"Prefect's temporary server did not start: {str(error).splitlines()[0]}") from error
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"Prefect: {reason}; start its server or unset PREFECT_API_URL") from error
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, old_mask)
 

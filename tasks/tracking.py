@@ -72,7 +72,7 @@ def group_run(
 ) -> Iterator[str | None]:
     """The id of an MLflow run that stands above others for the block; none when MLflow does not answer."""
     try:
-        run_id = _create_run(find_experiment(workspace, experiment), name, parent=parent, tags=tags)
+        run_id = create_mlflow_run(find_experiment(workspace, experiment), name, parent=parent, tags=tags)
     except mlflow_error() as error:
         terminal.say(f"! MLflow does not answer, the work goes on without it: {first_line(error)}")
         yield None
@@ -91,40 +91,54 @@ def group_run(
             terminal.say(f"! MLflow does not answer, the run {name!r} stays open there: {first_line(error)}")
 
 
-def _create_run(experiment_id: str, name: str, *, parent: str | None, tags: Mapping[str, str]) -> str:
+def create_mlflow_run(experiment_id: str, name: str, *, parent: str | None, tags: Mapping[str, str]) -> str:
+    """A new running MLflow run, below `parent`; its id."""
     all_tags = {**tags, "mlflow.source.name": "charlm", "mlflow.source.type": "LOCAL", "mlflow.user": getpass.getuser()}
     if parent is not None:
         all_tags["mlflow.parentRunId"] = parent
     return str(mlflow_client().create_run(experiment_id, tags=all_tags, run_name=name).info.run_id)
 
 
-def log_scores(run_id: str, scores: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
+def log_scores(run_id: str | None, scores: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
     """Log `{direction: {split: {score: value}}}` as the metrics `forward.test.bits_per_byte` and so on."""
-    from mlflow.entities import Metric
+    _log_metrics(
+        run_id,
+        {
+            f"{direction}.{split}.{name}": values[name]
+            for direction, splits in scores.items()
+            for split, values in splits.items()
+            for name in SCORE_NAMES
+        },
+    )
 
-    milliseconds = int(time.time() * 1000)
-    metrics = [
-        Metric(f"{direction}.{split}.{name}", values[name], milliseconds, 0)
-        for direction, splits in scores.items()
-        for split, values in splits.items()
-        for name in SCORE_NAMES
-    ]
-    mlflow_client().log_batch(run_id, metrics=metrics)
 
-
-def log_domain_scores(run_id: str, scores: Mapping[str, Mapping[str, Mapping[str, Mapping[str, float]]]]) -> None:
+def log_domain_scores(
+    run_id: str | None, scores: Mapping[str, Mapping[str, Mapping[str, Mapping[str, float]]]]
+) -> None:
     """Log test scores by direction, domain, and `before` or `after` a fine-tuning."""
+    _log_metrics(
+        run_id,
+        {
+            f"{direction}.domain.{_metric_name(domain)}.{moment}.{name}": values[name]
+            for direction, domains in scores.items()
+            for domain, moments in domains.items()
+            for moment, values in moments.items()
+            for name in SCORE_NAMES
+        },
+    )
+
+
+def _log_metrics(run_id: str | None, values: Mapping[str, float]) -> None:
+    """Log single values to a run, if there is one; the work that they come from does not depend on MLflow."""
+    if run_id is None:
+        return
     from mlflow.entities import Metric
 
     milliseconds = int(time.time() * 1000)
-    metrics = [
-        Metric(f"{direction}.domain.{_metric_name(domain)}.{moment}.{name}", values[name], milliseconds, 0)
-        for direction, domains in scores.items()
-        for domain, moments in domains.items()
-        for moment, values in moments.items()
-        for name in SCORE_NAMES
-    ]
-    mlflow_client().log_batch(run_id, metrics=metrics)
+    try:
+        mlflow_client().log_batch(run_id, [Metric(name, value, milliseconds, 0) for name, value in values.items()])
+    except mlflow_error() as error:
+        terminal.say(f"! MLflow does not take the scores: {first_line(error)}")
 
 
 def _metric_name(text: str) -> str:
@@ -251,7 +265,8 @@ class _Sender:
             if not self._waiting:
                 return None
             sent = self._start(manifest)
-        if self._parent is not None and self._parent != sent.parent:  # a resumed run moves below the newer one
+        # A run that was not finished when its older parent ended moves below the newer one.
+        if self._parent not in (None, sent.parent) and sent.status != "FINISHED":
             mlflow_client().set_tag(sent.run_id, "mlflow.parentRunId", self._parent)
             sent.parent = self._parent
             sent.save(self.run)
@@ -296,7 +311,7 @@ class _Sender:
             f"The {config.direction} language model of {manifest.corpus['name']}, recipe `{config.training.recipe}`."
             f" Its folder is `runs/{self.run.name}` of the workspace."
         )
-        run_id = _create_run(experiment_id, name, parent=self._parent, tags=tags)
+        run_id = create_mlflow_run(experiment_id, name, parent=self._parent, tags=tags)
         sent = _Sent(_server_name(), run_id, parent=self._parent)
         sent.save(self.run)
         return sent
@@ -386,5 +401,7 @@ def mlflow_error() -> type[Exception]:
 
 
 def first_line(error: Exception) -> str:
-    """What an error of a library says first."""
+    """What an error of a library says first, short."""
+    if "Max retries exceeded" in str(error):
+        return "no answer"
     return str(error).strip().split("\n")[0][:200] or type(error).__name__

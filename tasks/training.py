@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,6 +109,11 @@ def train_directions(
     return {future.result().direction: future.result() for future in futures}
 
 
+def scores_of(runs: Mapping[str, TrainedRun]) -> dict[str, dict[str, dict[str, float]]]:
+    """The scores of runs by direction and split."""
+    return {direction: {"valid": run.valid, "test": run.test} for direction, run in runs.items()}
+
+
 def threads_for(num_directions: int) -> int:
     """CPU threads of each of the trainings that run at the same time."""
     return max(1, len(os.sched_getaffinity(0)) // num_directions)
@@ -130,6 +135,8 @@ def train_direction(
     run, reusable = _find_or_create(workspace, request, title)
     if reusable:
         terminal.say(f"= {title}: reused {run.name}, which is finished")
+        with live_tracking(workspace, run, parent=parent):  # sends what an earlier outage has left behind
+            pass
         return TrainedRun.load(run, reused=True)
     try:
         with _gpu_turn(), live_tracking(workspace, run, parent=parent), terminal.step(title) as bar:
