@@ -42,7 +42,7 @@ def main() -> None:
         rows += compare(arguments.flair_python, sentences, hidden_size, tokens, arguments.rounds)
     header = ["hidden", "setting", "Flair tokens/s", "ours tokens/s", "ratio", "greatest difference", "lowest cosine"]
     report += [__doc__.split("\n\n", 2)[2].strip(), "", *table(header, rows)]
-    report += ["", "Memory while a stream of sentences (hidden 256, forward) is embedded and dropped:", ""]
+    report += ["", "Memory while a stream of sentences (hidden 64, forward) is embedded and dropped:", ""]
     report += table(["sentences", "tokens/s", "peak MB"], memory_rows(sentences, arguments.memory_sentences))
     text = "\n".join(report) + "\n"
     print(text)
@@ -136,7 +136,7 @@ def memory_rows(sentences: list[list[str]], longest: int) -> list[list[str]]:
     """Speed and peak memory of ever longer streams, each in a process of its own."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        path = write_models(Path(folder), 256, sentences)[0]
+        path = write_models(Path(folder), 64, sentences)[0]
         (Path(folder) / "sentences.json").write_text(json.dumps(sentences[:1000]))
         for count in (longest // 100, longest // 10, longest):
             command = [sys.executable, __file__, "--stream", folder, path, str(count)]

@@ -140,9 +140,9 @@ def test_reading_in_short_chunks_changes_nothing(lm, chars_per_chunk):
 
 def test_a_batch_is_cut_only_where_padding_would_cost_more_than_a_call():
     assert _cuts(np.array([100, 60, 50]), 512) == [0, 100]  # 40 + 50 steps of padding
-    assert _cuts(np.array([100, 50, 49]), 512) == [0, 50, 100]  # 50 + 51 would be too many, 1 is not
-    assert _cuts(np.array([100, *[30] * 64]), 512) == [0, 30, 100]
-    assert _cuts(np.array([1000]), 400) == [0, 400, 800, 1000]
+    assert _cuts(np.array([100, 48, 47]), 512) == [0, 48, 100]  # 52 + 53 would be too many, 1 is not
+    assert _cuts(np.array([100, *[30] * 64]), 512) == [0, 32, 100]  # in multiples of 4
+    assert _cuts(np.array([998]), 400) == [0, 400, 800, 1000]
 
 
 def test_a_stream_keeps_order_and_vectors(lm, monkeypatch):
