@@ -24,10 +24,10 @@ CHARLM_FOR_FLOWS = {"charlm.config", "charlm.errors", "charlm.recipes"}
 
 # Each room may import from its own line and the lines above it in this list.
 ROOMS = (
-    ("errors", "config", "artifacts", "recipes"),
+    ("errors", "config", "artifacts", "recipes", "plain_pickle"),
     ("data",),
     ("text",),
-    ("nn", "metrics", "serialization", "model_card", "plain_pickle", "torch_archive"),
+    ("nn", "metrics", "serialization", "model_card", "torch_archive"),
     ("models.language_model",),
     ("embeddings",),
     ("models.sequence_tagger", "models.text_classifier"),

@@ -19,7 +19,8 @@ import numpy as np
 
 from charlm.artifacts import atomic_write, fingerprint, write_json
 from charlm.config import Unit
-from charlm.errors import DictionaryError
+from charlm.errors import CharLMError, DictionaryError
+from charlm.plain_pickle import read_pickle
 
 UNK = b"<unk>"
 _FORMAT = "charlm.dictionary/1"
@@ -175,9 +176,8 @@ class Dictionary:
         try:
             if content.lstrip()[:1] == b"{":
                 return cls.from_json(json.loads(content))
-            mappings = PlainUnpickler(io.BytesIO(content)).load()
-            return cls._from_mappings(mappings)
-        except DictionaryError as error:
+            return cls._from_mappings(read_pickle(io.BytesIO(content), functions={}, classes=frozenset()))
+        except CharLMError as error:
             raise DictionaryError(f"{path} is not a dictionary we trust: {error}") from error
         except Exception as error:  # damaged pickles raise almost anything
             raise DictionaryError(f"{path} is not a dictionary: {error or type(error).__name__}") from error
@@ -209,24 +209,6 @@ class Dictionary:
         raise DictionaryError(
             f'no dictionary {name!r}: load "chars", give a path, or put the file in {cache} (CHARLM_CACHE)'
         )
-
-
-class PlainUnpickler(pickle.Unpickler):
-    """Reads pickles of plain containers, text and numbers; refuses every name that would be imported."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ("_codecs", "encode"):  # how protocol 2 writes bytes
-            return _encode_latin1
-        raise DictionaryError(f"it asks to import {module}.{name}, which is refused")
-
-    def persistent_load(self, pid: Any) -> Any:
-        raise DictionaryError("it points outside itself, which is refused")
-
-
-def _encode_latin1(text: str, encoding: str) -> bytes:
-    if encoding != "latin1" or not isinstance(text, str):
-        raise DictionaryError(f"it encodes text as {encoding!r}, which is refused")
-    return text.encode("latin-1")
 
 
 def _default_characters() -> list[str]:
