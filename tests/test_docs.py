@@ -1,0 +1,162 @@
+"""Every command and program that README and docs show is run, on small text and with small settings."""
+
+import json
+import os
+import re
+import shlex
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, environment, write_sentences
+
+pytestmark = [pytest.mark.service, pytest.mark.xdist_group("docs")]
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+SMALL = ["--set", "max_characters=20000", "--set", "hidden_size=16", "--set", "sequence_length=50"]
+TRAINING = {"run", "train", "finetune", "plan"}
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def shown_commands() -> list[str]:
+    """Every `charlm ...` in backticks or in a fenced block, once."""
+    commands = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for language, block in FENCE.findall(text):
+            if language in ("", "console", "sh"):
+                commands += [line for line in block.splitlines() if line.startswith("charlm ")]
+        commands += re.findall(r"`(charlm \w+ [^`]+)`", FENCE.sub("", text))
+    return list(dict.fromkeys(command for command in commands if "--help" not in command))
+
+
+def shown_programs() -> list[str]:
+    return [block for page in PAGES for language, block in FENCE.findall(page.read_text()) if language == "python"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the texts that the docs speak of, a champion of `books`, and a prepared corpus `laws`."""
+    folder = tmp_path_factory.mktemp("docs")
+    (folder / "books").mkdir()
+    for number in range(2):
+        write_sentences(folder / "books" / f"book-{number}.txt", seed=number, num_lines=1_500)
+    write_sentences(folder / "laws.txt", seed=5)
+    write_sentences(folder / "other.txt", seed=6, num_lines=50)
+    write_sentences(folder / "sentences.txt", seed=7, num_lines=20)
+    (folder / "README.md").write_text("# Any text\n")
+    for command in (
+        "charlm run books/*.txt --name books",
+        "charlm prepare laws.txt --name laws",
+        "charlm export models:/books@champion --format flair --output shared",
+    ):
+        outcome = run(command, folder)
+        assert outcome.returncode == 0, outcome.stderr
+    return folder
+
+
+def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command as a shell would, with small settings where it trains."""
+    words = shlex.split(command)
+    arguments = [str(path) for word in words[1:] for path in (sorted(folder.glob(word)) if "*" in word else [word])]
+    if words[1] in TRAINING:
+        arguments = [word for word in arguments if word != "--resume"] + SMALL
+        arguments += ["--resume"] * ("--resume" in words)
+    return subprocess.run(
+        [sys.executable, "-c", "from flows.cli import main; main()", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env=environment() | {"PYTHONPATH": str(ROOT)},
+    )
+
+
+@pytest.mark.parametrize("command", shown_commands())
+def test_a_shown_command_works(command: str, place: Path) -> None:
+    if "export" in command and (place / "shared").exists():
+        command = command.replace("shared", f"shared-{time.monotonic_ns()}")  # it is not written over
+    outcome = run(re.sub(r"--max-minutes \S+", "--max-minutes 0.05", command), place)
+    assert outcome.returncode == 0, outcome.stderr
+    assert "Traceback" not in outcome.stderr
+
+
+@pytest.mark.parametrize("number", range(len(shown_programs())))
+def test_a_shown_program_works(number: int, place: Path) -> None:
+    program = shown_programs()[number]
+    outcome = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        cwd=place,
+        env={**environment(), "PYTHONPATH": str(ROOT)},
+    )
+    assert outcome.returncode == 0, outcome.stderr
+
+
+def test_the_shown_run_configuration_trains(place: Path) -> None:
+    (block,) = [
+        block for language, block in FENCE.findall((ROOT / "docs" / "recipes.md").read_text()) if language == "json"
+    ]
+    config = json.loads(block)
+    config["num_threads"] = 1
+    config["training"] |= {"hidden_size": 16, "max_epochs": 1, "sequence_length": 20, "mini_batch_size": 10}
+    (place / "workspace" / "config.json").write_text(json.dumps(config))
+    command = [sys.executable, "-m", "charlm.trainers.run", "config.json"]
+    outcome = subprocess.run(
+        command, capture_output=True, text=True, cwd=place / "workspace", env=environment() | {"PYTHONPATH": str(ROOT)}
+    )
+    assert outcome.returncode == 0, outcome.stderr
+    assert (place / "workspace" / "run" / "best-lm.pt").is_file()
+
+
+@pytest.mark.parametrize(
+    ("command", "path"),
+    [
+        ("mlflow ui --backend-store-uri sqlite:///workspace/mlflow.db", "/health"),
+        ("PREFECT_HOME=workspace/.prefect prefect server start", "/api/health"),
+    ],
+)
+def test_the_shown_servers_start(command: str, path: str, place: Path) -> None:
+    assert any(command in page.read_text() for page in PAGES)
+    variables = dict(word.split("=", 1) for word in shlex.split(command) if re.match(r"[A-Z_]+=", word))
+    words = [word for word in shlex.split(command) if not re.match(r"[A-Z_]+=", word)]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = subprocess.Popen(
+        [Path(sys.executable).with_name(words[0]), *words[1:], "--port", str(port)],
+        cwd=place,
+        env=environment()
+        | variables
+        | {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "MLFLOW_DISABLE_TELEMETRY": "true"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        assert answers(f"http://127.0.0.1:{port}{path}", seconds=90)
+    finally:
+        os.killpg(server.pid, 15)
+        server.wait()
+
+
+def answers(url: str, *, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(url, timeout=5) as response:
+                return bool(response.status == 200)
+        except OSError:
+            time.sleep(0.5)
+    return False
+
+
+def test_every_page_that_is_linked_exists() -> None:
+    for page in [*PAGES, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*/*.md"))]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
