@@ -293,6 +293,18 @@ def test_too_little_held_out_text_is_refused_with_the_option_to_change(corpus: C
     assert not corpus.root.exists()
 
 
+def test_text_that_leaves_nothing_to_train_on_is_refused(corpus: CorpusFiles, tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="none is left to train on; give more text"):
+        split(corpus, write(tmp_path / "a.txt", lines(0, 4)), valid_share=0.49, test_share=0.5)
+    assert not corpus.root.exists()
+
+
+def test_a_file_name_that_is_not_utf8_is_no_obstacle(corpus: CorpusFiles, tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"caf\xe9.txt")
+    path.write_text("".join(lines(0, 1000)))
+    assert split(corpus, str(path)).manifest.revisions[0].sources[0].name == "caf�.txt"
+
+
 def test_a_mistake_in_a_later_revision_leaves_the_corpus_as_it_was(corpus: CorpusFiles, tmp_path: Path) -> None:
     split(corpus, write(tmp_path / "a.txt", lines(0, 1000)))
     before = content(corpus)

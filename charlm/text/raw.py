@@ -159,6 +159,7 @@ def _local_source(path: Path, name: str) -> Source:
         raise SourceError(f"cannot read {path}: {error.strerror}; mend it or leave it out") from error
     if not stat.S_ISREG(status.st_mode):
         raise SourceError(f"{path} is not a regular file; leave it out")
+    name = os.fsencode(name).decode(errors="replace")  # the manifest is UTF-8, a file name need not be
     return Source(name=name, address=str(path), size=status.st_size, stamp=status.st_mtime_ns)
 
 

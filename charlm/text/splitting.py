@@ -344,7 +344,7 @@ class _Split:
         for name in (_VALID, _TEST):
             moves[name] = name
             records.append(self._record(name, name, self.state.num_documents.get(name, 0)))
-        self._refuse_too_little_held_out(records)
+        self._refuse_too_little_text(records)
         revision = Revision(
             number=self.manifest.revision + 1,
             domain=domain,
@@ -387,7 +387,10 @@ class _Split:
             documents=num_documents,
         )
 
-    def _refuse_too_little_held_out(self, records: list[FileRecord]) -> None:
+    def _refuse_too_little_text(self, records: list[FileRecord]) -> None:
+        """Raise CorpusError when a side of the corpus would be empty."""
+        if not self.manifest.revision and not any(record.name.startswith("train/") for record in records):
+            raise CorpusError("all documents fell on the held-out sides, none is left to train on; give more text")
         for name, option, share in (
             (_VALID, "--valid-share", self.config.valid_share),
             (_TEST, "--test-share", self.config.test_share),
