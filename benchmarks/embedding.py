@@ -2,11 +2,12 @@
 
     python benchmarks/embedding.py --flair-python PATH [--text FILE] [--markdown docs/benchmarks/embedding.md]
 
-Flair runs in its own environment as a child process. Rounds are interleaved, so that a change of the machine's speed
-meets both sides; each number is the best of its rounds, on one thread. Models have random weights: neither speed nor
-differences depend on training. The text is split into lines, and words at white space; by default it is Python's own
-documentation. Flair embeds 32 sentences at a time, its usual mini-batch; ours does that too (`same batches`), and then
-all sentences as one stream (`stream`), which sorts them by length.
+Flair runs in its own environment as a child process. Rounds are interleaved and CPU seconds counted, on one thread, so
+that other work on the machine meets both sides little and alike; each number is the best of its rounds. Models have
+random weights, on which speed does not depend; how far bf16 is off does, so a trained pair can be measured too. The
+text is split into lines, and words at white space; by default it is Python's own documentation. Flair embeds 32
+sentences at a time, its usual mini-batch; ours does that too (`same batches`), and then all sentences as one stream
+(`stream`), which sorts them by length.
 """
 
 import argparse
@@ -28,7 +29,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--flair-python", required=True, help="interpreter of an environment with flair 0.15.1")
     parser.add_argument("--text", type=Path, help="UTF-8 text, a sentence a line")
-    parser.add_argument("--hidden-sizes", type=int, nargs="+", default=[256, 1024])
+    parser.add_argument("--hidden-sizes", type=int, nargs="*", default=[256, 1024])
+    parser.add_argument("--models", nargs=2, help="a trained pair to measure too: two best-lm.pt")
     parser.add_argument("--tokens", type=int, default=12_000, help="tokens embedded a round at hidden size 256")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--memory-sentences", type=int, default=20_000, help="longest stream of the memory test")
@@ -39,7 +41,12 @@ def main() -> None:
     rows = []
     for hidden_size in arguments.hidden_sizes:
         tokens = max(arguments.tokens * 256 // hidden_size, 1000)
-        rows += compare(arguments.flair_python, sentences, hidden_size, tokens, arguments.rounds)
+        with tempfile.TemporaryDirectory() as folder:
+            paths = write_models(Path(folder), hidden_size, sentences)
+            rows += compare(arguments.flair_python, until(sentences, tokens), paths, str(hidden_size), arguments.rounds)
+    if arguments.models:
+        chosen = until(sentences, arguments.tokens)
+        rows += compare(arguments.flair_python, chosen, arguments.models, "trained", arguments.rounds)
     header = ["hidden", "setting", "Flair tokens/s", "ours tokens/s", "ratio", "greatest difference", "lowest cosine"]
     report += [__doc__.split("\n\n", 2)[2].strip(), "", *table(header, rows)]
     report += ["", "Memory while a stream of sentences (hidden 64, forward) is embedded and dropped:", ""]
@@ -66,9 +73,7 @@ def read_sentences(path: Path | None) -> list[list[str]]:
     return sentences
 
 
-def compare(
-    flair_python: str, sentences: list[list[str]], hidden_size: int, tokens: int, rounds: int
-) -> list[list[str]]:
+def compare(flair_python: str, chosen: list[list[str]], paths: list[str], label: str, rounds: int) -> list[list[str]]:
     import numpy as np
     import torch
 
@@ -76,10 +81,8 @@ def compare(
     from charlm.embeddings import FlairEmbeddings
 
     torch.set_num_threads(1)
-    chosen = until(sentences, tokens)
     num_tokens = sum(map(len, chosen))
     with tempfile.TemporaryDirectory() as folder:
-        paths = write_models(Path(folder), hidden_size, chosen)
         (Path(folder) / "sentences.json").write_text(json.dumps(chosen))
         ours: dict[str, tuple[Any, bool]] = {
             "fp32, same batches": ([FlairEmbeddings(path) for path in paths], False),
@@ -94,11 +97,11 @@ def compare(
                 best["flair"] = min(best["flair"], flair.embed())
                 for setting, (embeddings, stream) in ours.items():
                     batch = [Sentence(words) for words in chosen]
-                    start = time.perf_counter()
+                    start = time.process_time()
                     for part in [batch] if stream else batches(batch):
                         for embedding in embeddings:
                             embedding.embed(part)
-                    best[setting] = min(best[setting], time.perf_counter() - start)
+                    best[setting] = min(best[setting], time.process_time() - start)
                     vectors[setting] = torch.cat([s.get_token_embeddings() for s in batch]).numpy()
         theirs = np.load(Path(folder) / "vectors.npy")
     rows = []
@@ -107,7 +110,7 @@ def compare(
         cosine = (matrix * theirs).sum(1) / np.linalg.norm(matrix, axis=1) / np.linalg.norm(theirs, axis=1)
         speeds = [num_tokens / best["flair"], num_tokens / best[setting]]
         rows.append(
-            [str(hidden_size), setting, *(f"{speed:,.0f}" for speed in speeds), f"{speeds[1] / speeds[0]:.2f}x",
+            [label, setting, *(f"{speed:,.0f}" for speed in speeds), f"{speeds[1] / speeds[0]:.2f}x",
              f"{difference:.1e}", f"{cosine.min():.6f}"]
         )  # fmt: skip
         print(*rows[-1], sep=" | ", file=sys.stderr)
@@ -158,9 +161,9 @@ def stream(folder: str, path: str, count: int) -> None:
     sentences = json.loads((Path(folder) / "sentences.json").read_text())
     embeddings = FlairEmbeddings(path)
     endless = (Sentence(words) for words in itertools.islice(itertools.cycle(sentences), count))
-    start = time.perf_counter()
+    start = time.process_time()
     tokens = sum(len(sentence) for sentence in embeddings.embed_stream(endless))
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     # Not getrusage: its peak counts the parent's memory, which a child has until it starts a program of its own.
     peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     assert peak is not None
@@ -206,11 +209,11 @@ def work_for_flair(folder: str, paths: list[str]) -> None:
     embeddings = [FlairEmbeddings(path) for path in paths]
     for _ in sys.stdin:
         sentences = [Sentence(words) for words in chosen]
-        start = time.perf_counter()
+        start = time.process_time()
         for batch in batches(sentences):
             for embedding in embeddings:
                 embedding.embed(batch)
-        print(time.perf_counter() - start, flush=True)
+        print(time.process_time() - start, flush=True)
         np.save(Path(folder) / "vectors.npy", torch.stack([t.embedding for s in sentences for t in s]).numpy())
 
 

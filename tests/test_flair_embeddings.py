@@ -143,6 +143,7 @@ def test_a_batch_is_cut_only_where_padding_would_cost_more_than_a_call():
     assert _cuts(np.array([100, 48, 47]), 512) == [0, 48, 100]  # 52 + 53 would be too many, 1 is not
     assert _cuts(np.array([100, *[30] * 64]), 512) == [0, 32, 100]  # in multiples of 4
     assert _cuts(np.array([998]), 400) == [0, 400, 800, 1000]
+    assert _cuts(np.array([998]), 333) == [0, 333, 666, 1000]  # nothing is left to read at 999
 
 
 def test_a_stream_keeps_order_and_vectors(lm, monkeypatch):

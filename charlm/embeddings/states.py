@@ -71,12 +71,8 @@ class StateReader:
             counts = readings.counts[rows]
             within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
             places = readings.places[np.repeat(first_places[rows], counts) + within]
-            yield (
-                rows,
-                self._read_batch(
-                    readings.ids, starts[rows], readings.lengths[rows], places, np.repeat(np.arange(len(rows)), counts)
-                ),
-            )
+            batch_rows = np.repeat(np.arange(len(rows)), counts)
+            yield rows, self._read_batch(readings.ids, starts[rows], readings.lengths[rows], places, batch_rows)
             begin += len(rows)
 
     def _rows_at_once(self, length: int) -> int:
@@ -168,7 +164,7 @@ def _cuts(lengths: np.ndarray, longest: int) -> list[int]:
         previous = length
     end = _on_grid(previous)
     chunks = [range(*chunk, longest) for chunk in itertools.pairwise(sorted({*cuts, end}))]
-    return [*itertools.chain(*chunks), end]
+    return [*(cut for cut in itertools.chain(*chunks) if cut < previous), end]
 
 
 def _on_grid(steps: int) -> int:
