@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import transformers
 
 from charlm.data import Dictionary, Sentence
 from charlm.embeddings import (
@@ -185,7 +186,6 @@ def test_a_stack_says_what_it_is_made_of():
 @pytest.fixture
 def transformer(tmp_path) -> Path:
     """A model of one layer with random weights."""
-    transformers = pytest.importorskip("transformers", reason="the package transformers is not installed")
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "hello", "world"]
     (tmp_path / "vocab.txt").write_text("\n".join(words))
     transformers.BertTokenizerFast(str(tmp_path / "vocab.txt")).save_pretrained(tmp_path / "tiny")

@@ -36,7 +36,7 @@ class TransformerDocumentEmbeddings(DocumentEmbeddings):
         try:
             from transformers import AutoModel, AutoTokenizer
         except ImportError as error:
-            raise ConfigError("TransformerDocumentEmbeddings needs the package transformers: install it") from error
+            raise ConfigError("transformer embeddings need a package: pip install 'charlm[transformers]'") from error
         path = find_model(model, [], "transformer")
         try:  # safetensors and no remote code: nothing in the folder is executed
             self.tokenizer: Any = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
