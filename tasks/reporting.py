@@ -9,7 +9,6 @@ from prefect.artifacts import create_markdown_artifact
 from tasks.display import SHOWN_SCORES, shown_score
 from tasks.pairs import TrainedPair
 from tasks.promotion import Decision
-from tasks.registry import RegisteredVersion
 from tasks.tracking import mlflow_client
 
 
@@ -44,18 +43,26 @@ def pipeline_report(name: str, pairs: Sequence[TrainedPair], best: TrainedPair, 
             scores = " | ".join(shown_score(score, run.test[score]) for score in SHOWN_SCORES)
             origin = "reused" if run.reused else "trained"
             lines.append(f"| {run.recipe} | {direction} | {scores} | {origin}: `{run.run_dir.name}` |")
-    return "\n".join([*lines, "", "## Where to look", "", *_links(name, best.version)]) + "\n"
+    return "\n".join([*lines, "", "## Where to look", "", *_links(name, best)]) + "\n"
 
 
-def _links(name: str, version: RegisteredVersion | None) -> list[str]:
+def _links(name: str, best: TrainedPair) -> list[str]:
+    """Where to look in MLflow; its own page of a run shows the training curve, samples and metrics."""
     server = os.environ["MLFLOW_TRACKING_URI"].rstrip("/")
     lines = []
     if not server.startswith("http"):
         lines.append(f"* Open MLflow with `mlflow ui --backend-store-uri {server}`; the links below lead there.")
         server = "http://127.0.0.1:5000"
-    experiment = mlflow_client().get_experiment_by_name(name)
-    if experiment is not None:
-        lines.append(f"* [MLflow runs of {name}]({server}/#/experiments/{experiment.experiment_id}/runs)")
-    if version is not None:
-        lines.append(f"* [Model version {version.version}]({server}/#/models/{name}/versions/{version.version})")
+    # Without its last part MLflow 3.17 shows its pages about chat traces.
+    page = "{server}/#/experiments/{experiment}/runs{run}?workflowType=machine_learning"
+    if best.mlflow_run is not None:
+        experiment = mlflow_client().get_run(best.mlflow_run).info.experiment_id
+        lines.append(f"* [All runs of {name}]({page.format(server=server, experiment=experiment, run='')})")
+        run = f"/{best.mlflow_run}"
+        lines.append(
+            f"* [Run of the recipe {best.recipe}]({page.format(server=server, experiment=experiment, run=run)})"
+        )
+    if best.version is not None:
+        number = best.version.version
+        lines.append(f"* [Model version {number}]({server}/#/models/{name}/versions/{number})")
     return lines

@@ -56,10 +56,7 @@ def find_experiment(workspace: Workspace, name: str) -> str:
                 f"the MLflow experiment {name!r} is deleted; restore it there or take another corpus name"
             )
         return str(experiment.experiment_id)
-    tags = {
-        "mlflow.experimentKind": "custom_model_development",  # else the UI opens with pages about chat traces
-        "mlflow.note.content": f"Character language models of the corpus {name}.",
-    }
+    tags = {"mlflow.note.content": f"Character language models of the corpus {name}."}
     if not uses_embedded_mlflow(workspace):  # a server knows itself where its artifacts go
         return str(client.create_experiment(name, tags=tags))
     root = str(workspace.mlflow_artifacts_dir)
