@@ -200,7 +200,7 @@ class PooledFlairEmbeddings(TokenEmbeddings):
         for sentence, matrix in zip(sentences, contextual, strict=True):
             for word, vector in zip(sentence.words, matrix.cpu(), strict=True):
                 if word[0].isupper() or not self.only_capitalized:
-                    self._remember(word, vector)
+                    self._remember(word, vector.detach())
         for sentence, matrix in zip(sentences, contextual, strict=True):
             rows = [self._recall(word, vector) for word, vector in zip(sentence.words, matrix, strict=True)]
             sentence.set_token_embeddings(self.name, torch.stack(rows).to(matrix.device) if rows else matrix)
