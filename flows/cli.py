@@ -356,8 +356,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         code = app(args=arguments, prog_name="charlm", standalone_mode=False)
     except TrainingInterruptedError:
-        resume = [] if {"demo", "--resume"} & set(arguments) else ["--resume"]  # the demo always resumes
-        again = shlex.join(["charlm", *arguments, *resume])
+        resumes = arguments[0] == "demo" or "--resume" in arguments  # the demo always does
+        again = shlex.join(["charlm", *arguments, *([] if resumes else ["--resume"])])
         code = _fail(f"interrupted; continue with: {again}", as_json, _INTERRUPTED)
     except CharLMError as error:
         code = _fail(_one_line(error), as_json)
