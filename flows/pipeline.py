@@ -21,7 +21,7 @@ from tasks.training import scores_of
 _SENTENCES = [["I", "love", "Berlin", "."], ["The", "grass", "is", "green", "."]]
 
 
-@flow(name="charlm-pipeline", flow_run_name="language models of {name}", log_prints=False)
+@flow(name="charlm-pipeline", flow_run_name="language models of {name}")
 def charlm_pipeline(
     raw: list[str],
     name: str,
