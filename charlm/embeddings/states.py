@@ -114,9 +114,9 @@ class StateReader:
 class _LowPrecisionLstm:
     """An LSTM whose weights and outputs are bf16, but whose cell stays float32, on oneDNN.
 
-    `nn.LSTM` rounds the cell at every step, which for long texts costs more precision than all other rounding: the
-    lowest cosine to float32 over 20,000 tokens falls from 0.99995 to 0.9998 (hidden 256). Only the function below it
-    takes a cell of another type.
+    `nn.LSTM` rounds the cell at every step, which in long texts costs more precision than all other rounding: without
+    it the lowest cosine to float32 over 14,000 tokens is 0.99995 instead of 0.99987 (hidden 256). Only the function
+    below it takes a cell of another type.
     """
 
     def __init__(self, rnn: nn.LSTM) -> None:
