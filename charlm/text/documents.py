@@ -14,15 +14,16 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from charlm.config import BadBytes, SplitConfig
 from charlm.errors import SourceError
 from charlm.text.cutting import Cutter, choose_document_mode
+from charlm.text.lines import Lines, whole_lines
 from charlm.text.raw import BLOCK_BYTES, RawStream, ReadLimits, Source, open_stored, sha256_of_source
 
 _RECORDS_PER_BATCH = 1000
@@ -92,9 +93,10 @@ class DocumentReader:
     def _read_text(self) -> Iterator[list[bytes]]:
         cutter: Cutter | None = None
         for lines in self._lines():
+            text = _with_last_newline(self._check(lines))
             if cutter is None:
-                cutter = self._make_cutter(lines)
-            yield cutter.cut(lines)
+                cutter = self._make_cutter(text)
+            yield cutter.cut(text)
         if cutter is not None:
             yield cutter.finish()
 
@@ -107,41 +109,18 @@ class DocumentReader:
     def _join_newlines(self, text: bytes) -> bytes:
         return text.replace(b"\r\n", b"\n") if self.config.normalize_newlines and b"\r" in text else text
 
-    def _lines(self, *, checked: bool = True) -> Iterator[bytes]:
-        """The text in pieces that end at a newline, which is added at the end where it is missing."""
-        check = self._check if checked else lambda lines, num_lines, num_bytes: lines
-        parts: list[bytes] = []  # of a line that has not ended yet
-        num_pending = num_lines = num_bytes = 0
-        is_dropping = False
+    def _lines(self) -> Iterator[Lines]:
+        """The source as it stands, in pieces of whole lines; nothing of a file that is to be skipped."""
         with RawStream(self.source, self.limits) as stream:
-            for block in stream.blocks():
+            blocks = stream.blocks()
+            first = next(blocks, b"")
+            if self._is_foreign(first):
+                self.num_stored, self.sha256 = self.source.size or 0, sha256_of_source(self.source)
+                return
+            for lines in whole_lines(chain([first], blocks), self.limits.max_document_bytes, self._refuse_long):
                 self.num_stored = stream.num_stored
-                if not num_bytes and not parts and self._is_foreign(block):
-                    return
-                cut = block.rfind(b"\n") + 1
-                if not cut:
-                    parts.append(block)
-                    num_pending += len(block)
-                    if num_pending > self.limits.max_document_bytes and not is_dropping:
-                        self._refuse_long(f"line {num_lines + 1} (byte {num_bytes})")
-                        is_dropping = True
-                    if is_dropping:
-                        parts.clear()
-                    continue
-                if is_dropping:  # the rest of the long line goes too
-                    skip = block.index(b"\n") + 1
-                    num_bytes += num_pending + skip
-                    num_lines += 1
-                    parts, num_pending, is_dropping, block, cut = [], 0, False, block[skip:], cut - skip
-                lines = b"".join([*parts, block[:cut]])
-                parts, num_pending = ([block[cut:]], len(block) - cut) if cut < len(block) else ([], 0)
-                if lines:
-                    yield check(lines, num_lines, num_bytes)
-                num_bytes += len(lines)
-                num_lines += _count_newlines(lines)
+                yield lines
             self.num_stored, self.sha256 = stream.num_stored, stream.sha256
-        if parts:
-            yield check(b"".join(parts), num_lines, num_bytes) + b"\n"
 
     def _is_foreign(self, block: bytes) -> bool:
         """True for a file that is to be skipped, because it is no UTF-8 text at all."""
@@ -155,7 +134,6 @@ class DocumentReader:
         if self.bad_bytes != "skip":
             raise SourceError(f"{self.source.address} is {found}")
         self.skipped["binary_files"] += 1
-        self.num_stored, self.sha256 = self.source.size or 0, sha256_of_source(self.source)
         return True
 
     def _refuse_long(self, where: str) -> None:
@@ -167,15 +145,16 @@ class DocumentReader:
                 f"with --bad-bytes skip"
             )
 
-    def _check(self, lines: bytes, num_lines: int, num_bytes: int) -> bytes:
-        r"""`lines` with `\r\n` as `\n` when they are UTF-8; what the policy for bad bytes makes of them otherwise."""
+    def _check(self, lines: Lines) -> bytes:
+        r"""Text with `\r\n` as `\n` when it is UTF-8; what the policy for bad bytes makes of it otherwise."""
+        text = lines.text
         try:
-            lines.decode()
+            text.decode()
         except UnicodeDecodeError as error:
-            line = num_lines + 1 + lines.count(b"\n", 0, error.start)
-            bad = BadByte(line, num_bytes + error.start, f"0x{lines[error.start]:02x}")
-            lines = self._pass_bad(lines, bad, f"{self.source.address}, line {line}")
-        return self._join_newlines(lines)
+            line, byte = lines.place(error.start)
+            bad = BadByte(line, byte, f"0x{text[error.start]:02x}")
+            text = self._pass_bad(text, bad, f"{self.source.address}, line {line}")
+        return self._join_newlines(text)
 
     def _pass_bad(self, text: bytes, bad: BadByte, where: str) -> bytes:
         """What the policy for bad bytes makes of `text`."""
@@ -197,10 +176,8 @@ class DocumentReader:
 
     def _read_jsonl(self) -> Iterator[tuple[bytes, int]]:
         loads = _json_loads()
-        number = 0
-        for lines in self._lines(checked=False):
-            for line in lines.split(b"\n")[:-1]:
-                number += 1
+        for lines in self._lines():
+            for number, line in enumerate(lines.text.split(b"\n"), start=lines.line):
                 if not line.strip():
                     continue
                 where = self._where(number)
@@ -291,7 +268,7 @@ class DocumentReader:
                 continue
             text = self._check_record(record, number)
             cutter = Cutter(mode, self.limits.max_document_bytes, self._refuse_long)
-            batch += cutter.cut(text if text.endswith(b"\n") else text + b"\n")
+            batch += cutter.cut(_with_last_newline(text))
             batch += cutter.finish()
             num_bytes += len(text)
             if num_bytes >= BLOCK_BYTES:
@@ -355,8 +332,8 @@ def _json_loads() -> Callable[[bytes], Any]:
     return json.loads
 
 
-def _count_newlines(text: bytes) -> int:
-    return int(np.count_nonzero(np.frombuffer(text, dtype=np.uint8) == 10))
+def _with_last_newline(text: bytes) -> bytes:
+    return text if text.endswith(b"\n") else text + b"\n"
 
 
 def _is_utf8(text: bytes) -> bool:
