@@ -48,7 +48,7 @@ def main() -> None:
         chosen = until(sentences, arguments.tokens)
         rows += compare(arguments.flair_python, chosen, arguments.models, "trained", arguments.rounds)
     header = ["hidden", "setting", "Flair tokens/s", "ours tokens/s", "ratio", "greatest difference", "lowest cosine"]
-    report += [__doc__.split("\n\n", 2)[2].strip(), "", *table(header, rows)]
+    report += [__doc__.split("\n\n", 2)[2].strip(), "", conditions(arguments.text), "", *table(header, rows)]
     report += ["", "Memory while a stream of sentences (hidden 64, forward) is embedded and dropped:", ""]
     report += table(["sentences", "tokens/s", "peak MB"], memory_rows(sentences, arguments.memory_sentences))
     text = "\n".join(report) + "\n"
@@ -71,6 +71,14 @@ def read_sentences(path: Path | None) -> list[list[str]]:
     sentences = [words for line in text.splitlines() if (words := line.split())]
     random.Random(SEED).shuffle(sentences)
     return sentences
+
+
+def conditions(text: Path | None) -> str:
+    import torch
+
+    processor = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    name = "Python's documentation" if text is None else text.name
+    return f"Text: {name}. Torch {torch.__version__} on {processor[1] if processor else 'an unknown processor'}."
 
 
 def compare(flair_python: str, chosen: list[list[str]], paths: list[str], label: str, rounds: int) -> list[list[str]]:
