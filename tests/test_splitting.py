@@ -170,7 +170,7 @@ def test_little_text_makes_one_shard(corpus: CorpusFiles, tmp_path: Path) -> Non
     shard_size=st.integers(1, 300),
     deduplicate=st.booleans(),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_whatever_the_text_the_outputs_are_the_documents_that_went_in(
     files: list[str], mode: str, shard_size: int, deduplicate: bool, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
