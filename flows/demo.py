@@ -17,6 +17,8 @@ _WORD = "return"  # a verb in one sentence, a noun in the other
 _CONTEXTS = ("The method must return the value .", "The return value is an integer .")
 _NUM_NEIGHBOURS = 3
 _NUM_SENTENCES = 2_000
+_SAMPLE_LENGTH = 1_000
+_SAMPLE_LINES = 8
 
 
 def run_demo(workspace: Path) -> TrainedPair:
@@ -35,12 +37,10 @@ def show_result(workspace: Workspace, result: TrainedPair) -> None:
     """The closing screen: scores, a sample, where the model is, what it knows of a word, and what to try next."""
     assert result.version is not None
     champion = f"models:/{NAME}@champion"
-    sample = generate_text(workspace, champion, prefix="Return ", num_characters=240, temperature=0.6, seed=7)[
-        "forward"
-    ]
+    sample = generate_text(workspace, champion, prefix="Return ", num_characters=_SAMPLE_LENGTH, seed=7)["forward"]
     print_result("\n[bold]Scores on test text that the models have not seen[/]")
     print_result(score_table({direction: {"test": run.test} for direction, run in result.runs.items()}))
-    print_result("[bold]The forward model continues “Return ”[/]")
+    print_result("[bold]The forward model continues “Return ”[/] (white space shortened)")
     print_result(_indented(sample), markup=False)
     print_result(
         f"\n[bold]The word “{_WORD}” in two contexts, and what the models find nearest in the held-out text[/]"
@@ -84,4 +84,6 @@ def _shown_folder(root: Path) -> str:
 
 
 def _indented(text: str) -> str:
-    return "\n".join(f"  │ {line.rstrip()}" for line in text.strip("\n").splitlines())
+    """The first lines of `text` that hold words: the help topics taught the models long runs of spaces."""
+    lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
+    return "\n".join(f"  │ {line}" for line in lines[:_SAMPLE_LINES])
