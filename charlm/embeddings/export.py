@@ -39,6 +39,7 @@ Progress = Callable[[int, int], None]
 
 _PART_BYTES = 64 * 2**20
 _PART_SENTENCES = 16_384
+_PARQUET: dict[str, Any] = {"compression": "none", "use_dictionary": ["token"]}  # vectors do not compress
 _CONLLU_NUMBER = re.compile(r"\d+([-.]\d+)?")
 _FORMATS: dict[str, Format] = {".conll": "conll", ".conllu": "conll", ".parquet": "parquet"}
 
@@ -279,7 +280,7 @@ class _Part:
 def _write_part(part: _Part, table: pa.Table, work: str) -> None:
     facts = {"work": work, "sentences": str(part.sentences), "tokens": str(part.tokens)}
     with atomic_write(part.path) as file:
-        pq.write_table(table.replace_schema_metadata(facts), file, compression="none", use_dictionary=["token"])
+        pq.write_table(table.replace_schema_metadata(facts), file, **_PARQUET)
 
 
 def _finished_parts(files: EmbeddingFiles, work: str) -> list[_Part]:
@@ -300,7 +301,7 @@ def _join(parts: list[_Part], output: Path) -> None:
     schema = pq.read_schema(parts[0].path).remove_metadata()
     with (
         atomic_write(output) as file,
-        pq.ParquetWriter(file, schema, compression="none", use_dictionary=["token"]) as writer,
+        pq.ParquetWriter(file, schema, **_PARQUET) as writer,
     ):
         for part in parts:
             writer.write_table(pq.read_table(part.path).replace_schema_metadata(None))

@@ -5,7 +5,9 @@ Sequence Labeling"; pooled: Akbik et al. 2019). A forward model has read the sen
 down to it.
 """
 
+import itertools
 import os
+from collections.abc import Callable
 from typing import Literal, Self
 
 import numpy as np
@@ -117,7 +119,7 @@ class FlairEmbeddings(TokenEmbeddings):
             texts = [sentence.to_plain_string() for sentence in sentences]
             gaps = np.array([min(gap, 1) for sentence in sentences for gap in sentence.whitespaces_after])
         units = self._units
-        steps = np.fromiter((units(word) for sentence_words in words for word in sentence_words), np.int64) + gaps
+        steps = np.fromiter(map(units, itertools.chain.from_iterable(words)), np.int64) + gaps
         counts = np.fromiter(map(len, words), np.int64)
         ends = np.cumsum(steps)
         ends -= np.repeat(ends[np.cumsum(counts) - 1] - np.add.reduceat(steps, np.cumsum(counts) - counts), counts)
@@ -127,11 +129,14 @@ class FlairEmbeddings(TokenEmbeddings):
         ids, lengths = self._encode(delimiter, [text.lower() for text in texts] if self.is_lower else texts)
         return Readings(ids, lengths, places, counts)
 
-    def _units(self, text: str) -> int:
-        """How many ids the model has for `text`."""
+    @property
+    def _units(self) -> Callable[[str], int]:
+        """How many ids the model has for a text."""
         if self.lm.unit == "char":
-            return len(text)
-        return len((text.lower() if self.is_lower else text).encode())  # bytes have no numbers of Flair's to keep
+            return len
+        if self.is_lower:
+            return lambda text: len(text.lower().encode())  # bytes have no numbers of Flair's to keep
+        return lambda text: len(text.encode())
 
     def _encode(self, delimiter: str, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
         """The ids of everything the model reads, and how many of them each text has. One table look-up for all."""
