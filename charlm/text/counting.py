@@ -149,7 +149,7 @@ def _metadata(path: Path) -> dict[bytes, str]:
 # ---- the dictionary ------------------------------------------------------------------------------------------------
 
 
-def count_kept(counts: Counts, config: DictionaryConfig) -> np.ndarray:
+def is_kept(counts: Counts, config: DictionaryConfig) -> np.ndarray:
     """True for each of the ranked `counts` that gets an id.
 
     Kept are the most frequent ones until their cumulative share first reaches `coverage` (the crossing one too), those
@@ -167,7 +167,7 @@ def count_kept(counts: Counts, config: DictionaryConfig) -> np.ndarray:
 
 def choose_units(counts: Counts, config: DictionaryConfig, unit: Unit) -> list[bytes]:
     """The items of a dictionary without `<unk>`: the kept units by rank, then newline and space if they never occur."""
-    chosen = counts.code_points[count_kept(counts, config)].tolist()
+    chosen = counts.code_points[is_kept(counts, config)].tolist()
     chosen += [code_point for code_point in _ALWAYS_KEPT if code_point not in chosen]
     return [item_of(code_point, unit) for code_point in chosen]
 
