@@ -261,6 +261,9 @@ class TrainingConfig(JsonConfig):
     validations: int | None = 10
     """Validations spread evenly over the budget; none: one after each split."""
 
+    validation_characters: int | None = 200_000
+    """Most characters that a validation reads, spread over the text; the final scores read all. None: no limit."""
+
     max_epochs: float | None = None
     """Budget in passes over the train shards."""
 
@@ -287,8 +290,8 @@ class TrainingConfig(JsonConfig):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in (
-            "nout", "grow_to_sequence_length", "patience_characters", "stop_characters", "validations", "max_epochs",
-            "max_characters", "max_minutes",
+            "nout", "grow_to_sequence_length", "patience_characters", "stop_characters", "validations",
+            "validation_characters", "max_epochs", "max_characters", "max_minutes",
         ):  # fmt: skip
             if getattr(self, name) is not None and getattr(self, name) <= 0:
                 raise ConfigError(f"{name} must be greater than 0, got {getattr(self, name)}")

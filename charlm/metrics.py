@@ -128,19 +128,29 @@ def score_text(model: "LanguageModel", text: str) -> LMScore:
         return score_file(model, path)
 
 
-def score_encoded(model: "LanguageModel", encoded: Path, info: EncodedInfo) -> LMScore:
-    """The score of `model` on an encoded file, which `info` describes."""
-    nats = 0.0
-    for _, chunk in _chunk_nats(model, read_ids(encoded)):
+def score_encoded(model: "LanguageModel", encoded: Path, info: EncodedInfo, *, max_units: int | None = None) -> LMScore:
+    """The score of `model` on an encoded file, which `info` describes.
+
+    With `max_units` only the beginning of each stream is read, so that about as many units are scored; their characters
+    and bytes are then those of as many average units.
+    """
+    ids = read_ids(encoded)
+    streams, length = stream_shape(len(ids))
+    limit = length if max_units is None else min(length, math.ceil(max_units / streams))
+    nats, units, unknown = 0.0, 0, 0
+    for start, chunk, targets in _chunk_nats(model, ids, limit=limit):
         nats += float(chunk.sum(dtype=np.float64))
-    byte = model.unit == "byte"
+        is_text = np.arange(start, start + chunk.shape[1]) < _stream_lengths(len(ids))[:, None]
+        units += int(is_text.sum())
+        unknown += int(((targets == 0) & is_text).sum())
+    share = units / info.units
     return LMScore(
         nats=nats,
-        units=info.units,
-        characters=info.characters,
-        bytes=info.bytes,
-        unknown=info.unknown,
-        unknown_bits=BYTE_BITS if byte else CODE_POINT_BITS,
+        units=units,
+        characters=round(info.characters * share),
+        bytes=round(info.bytes * share),
+        unknown=unknown,
+        unknown_bits=BYTE_BITS if model.unit == "byte" else CODE_POINT_BITS,
     )
 
 
@@ -148,7 +158,7 @@ def unit_nats(model: "LanguageModel", ids: np.ndarray) -> np.ndarray:
     """Cross entropy of every unit of a text in text order, (len(ids),) float32, nats."""
     streams, length = stream_shape(len(ids))
     nats = np.zeros((streams, length), dtype=np.float32)
-    for start, chunk in _chunk_nats(model, ids):
+    for start, chunk, _ in _chunk_nats(model, ids, limit=length):
         nats[:, start : start + chunk.shape[1]] = chunk
     ordered = nats.reshape(-1)[: len(ids)]
     return ordered if model.is_forward_lm else ordered[::-1]
@@ -160,8 +170,17 @@ def stream_shape(num_units: int) -> tuple[int, int]:
     return streams, math.ceil(num_units / streams)
 
 
-def _chunk_nats(model: "LanguageModel", ids: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Start and nats (S, T) of one chunk of all streams after the other; zero behind the end of the text."""
+def _stream_lengths(num_units: int) -> np.ndarray:
+    """Units in each stream, (S,)."""
+    streams, length = stream_shape(num_units)
+    return np.clip(num_units - length * np.arange(streams), 0, length)
+
+
+def _chunk_nats(model: "LanguageModel", ids: np.ndarray, *, limit: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Start, nats (S, T) and targets (S, T) of one chunk of all streams after the other, up to `limit` units of each.
+
+    Nats are zero behind the end of the text.
+    """
     streams, length = stream_shape(len(ids))
     in_order = ids if model.is_forward_lm else ids[::-1]
     newline = model.dictionary.get_idx_for_item("\n")
@@ -170,18 +189,18 @@ def _chunk_nats(model: "LanguageModel", ids: np.ndarray) -> Iterator[tuple[int, 
     inputs = np.empty_like(targets)
     inputs[0], inputs[1:] = newline, targets[:-1]
     inputs, targets = inputs.reshape(streams, length), targets.reshape(streams, length)
-    is_text = np.arange(streams * length).reshape(streams, length) < len(ids)
+    is_text = np.arange(length) < _stream_lengths(len(ids))[:, None]
 
     with inference(model):
         hidden = model.init_hidden(streams)
-        for start in range(0, length, _CHUNK):
-            part = slice(start, start + _CHUNK)
+        for start in range(0, limit, _CHUNK):
+            part = slice(start, min(start + _CHUNK, limit))
             x = torch.from_numpy(inputs[:, part].T.astype(np.int64)).to(model.device)  # (T, S)
             y = torch.from_numpy(targets[:, part].T.astype(np.int64)).to(model.device)  # (T, S)
             logits, _, hidden = model(x, hidden)  # (T, S, V)
             nats = F.cross_entropy(logits.flatten(0, 1).float(), y.flatten(), reduction="none")
             chunk = nats.view_as(y).T.cpu().numpy() * is_text[:, part]  # (S, T)
-            yield start, chunk
+            yield start, chunk, targets[:, part]
 
 
 @contextmanager

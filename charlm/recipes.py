@@ -81,6 +81,7 @@ def flair_classic() -> TrainingConfig:
         clip=0.25,
         schedule="plateau",
         validations=None,
+        validation_characters=None,
         max_epochs=1000,
         precision="fp32",
     )

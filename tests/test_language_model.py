@@ -10,8 +10,9 @@ from charlm import metrics
 from charlm.config import TrainingConfig
 from charlm.data.dictionary import Dictionary
 from charlm.errors import ConfigError, CorpusError, ModelFileError, SourceError
-from charlm.metrics import LMScore, score_file, score_text, stream_shape, unit_nats
+from charlm.metrics import LMScore, score_encoded, score_file, score_text, stream_shape, unit_nats
 from charlm.models.language_model import LanguageModel, load_language_models
+from charlm.text.encoding import encode_file
 
 LETTERS = "\n abcde"
 BYTES = Dictionary.from_items([bytes([code]) for code in range(256)], unit="byte")
@@ -152,7 +153,9 @@ def test_score_is_that_of_each_stream_read_alone_whatever_is_computed_at_once(fo
     nats = 0.0
     for start in range(0, len(ids), length):
         logits, _, _ = model(inputs[start : start + length, None])
-        nats += float(torch.nn.functional.cross_entropy(logits[:, 0], ids[start : start + length], reduction="sum"))
+        nats += float(
+            torch.nn.functional.cross_entropy(logits[:, 0], ids[start : start + length], reduction="sum").detach()
+        )
     for chunk in (7, 512):
         monkeypatch.setattr(metrics, "_CHUNK", chunk)
         assert score_text(model, text).nats == pytest.approx(nats, rel=1e-6)
@@ -161,6 +164,21 @@ def test_score_is_that_of_each_stream_read_alone_whatever_is_computed_at_once(fo
     first = float(by_position[0]) if forward else float(by_position[-1])
     logits, _, _ = model(newline[:, None])
     assert first == pytest.approx(float(torch.nn.functional.cross_entropy(logits[0], ids[:1])), rel=1e-4)
+
+
+def test_a_sample_of_a_score_reads_the_beginning_of_each_stream(tmp_path):
+    model = model_of()
+    draw = np.random.default_rng(2)
+    text = "".join("".join(draw.choice(list("abcdeé "), 60)) + "\n" for _ in range(100))  # 6,100 characters, 6 streams
+    (tmp_path / "text").write_text(text, encoding="utf-8")
+    info = encode_file(tmp_path / "text", tmp_path / "encoded", model.dictionary)
+    score = score_encoded(model, tmp_path / "encoded", info, max_units=600)
+    nats = unit_nats(model, model.dictionary.encode(text))
+    starts = [stream * 1_017 for stream in range(6)]
+    assert score.units == 600
+    assert score.nats == pytest.approx(sum(nats[start : start + 100].sum() for start in starts), rel=1e-5)
+    assert score.unknown == sum(text[start : start + 100].count("é") for start in starts)
+    assert score_encoded(model, tmp_path / "encoded", info, max_units=6_100) == score_file(model, tmp_path / "text")
 
 
 def test_empty_lines_and_line_ends_do_not_change_a_score(tmp_path):

@@ -388,7 +388,12 @@ class TrainingEngine:
 
     def _score_validation(self) -> None:
         progress, config = self.progress, self.config
-        score = score_encoded(self.model, self.corpus.valid, encoded_info(self.corpus.valid))
+        score = score_encoded(
+            self.model,
+            self.corpus.valid,
+            encoded_info(self.corpus.valid),
+            max_units=config.validation_characters,
+        )
         progress.validations += 1
         progress.validated_characters = progress.characters
         is_best = score.loss < progress.best_loss

@@ -86,16 +86,17 @@ def plan_training(
         events = _calibrate(run, corpus, short, num_threads=num_threads, device=device)
         checkpoint_bytes, model_bytes = run.checkpoint.stat().st_size, run.best_lm.stat().st_size
     speed = events["end"]["characters_per_second"]
-    valid, test = events["validation"]["held_out_characters"], events["test"]["test"]["characters"]
+    sample = events["validation"]["held_out_characters"]
+    held_out = events["test"]["valid"]["characters"] + events["test"]["test"]["characters"]
     # After the last step come one validation, and the best model's scores on both held-out texts.
-    scoring_speed = (2 * valid + test) / max(events["test"]["time"] - events["train"]["time"], 1e-3)
+    scoring_speed = (sample + held_out) / max(events["test"]["time"] - events["train"]["time"], 1e-3)
     validations = config.validations or max(1, round(budget.characters / text.num_units * len(text.shards)))
     training_seconds = min(budget.characters / speed, budget.seconds)
     return TrainingPlan(
         characters=min(budget.characters, round(training_seconds * speed)),
         characters_per_second=speed,
         training_minutes=training_seconds / 60,
-        scoring_minutes=((validations + 1) * valid + test) / scoring_speed / 60,
+        scoring_minutes=(validations * sample + held_out) / scoring_speed / 60,
         memory_bytes=events["end"]["peak_memory_bytes"],
         disk_bytes=2 * checkpoint_bytes + 2 * model_bytes,
         precision=events["start"]["precision"],
