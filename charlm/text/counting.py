@@ -26,6 +26,7 @@ from charlm.text.manifest import CorpusManifest, DictionaryRecord, load_manifest
 from charlm.text.reading import read_chunks
 
 _ASCII = bytes(range(128))
+_SAMPLE_BYTES = 4096
 _NUM_CODE_POINTS = 0x110000
 _NO_COUNTS = np.empty(0, dtype=np.int64)
 _ALWAYS_KEPT = (ord("\n"), ord(" "))
@@ -47,11 +48,11 @@ class UnitCounter:
         if self.unit == "byte":
             self._table += _count_bytes(chunk)
             return
-        beyond_ascii = chunk.translate(None, _ASCII)  # still valid UTF-8: its parts are never ASCII
-        if len(beyond_ascii) * 4 < len(chunk):
+        beginning = chunk[:_SAMPLE_BYTES]
+        if len(beginning.translate(None, _ASCII)) * 4 < len(beginning):
             # Mostly ASCII: counting bytes is twice as fast as counting code points.
             self._table[:128] += _count_bytes(chunk)[:128]
-            chunk = beyond_ascii
+            chunk = chunk.translate(None, _ASCII)  # still valid UTF-8: the parts of a character are never ASCII
         if chunk:
             counted = np.bincount(np.frombuffer(chunk.decode().encode("utf-32-le"), dtype=np.int32))
             self._table[: len(counted)] += counted
