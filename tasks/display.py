@@ -8,7 +8,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -16,6 +16,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 _PLAIN_SECONDS = 20.0  # between two plain lines of one unfinished step
 SHOWN_SCORES = {
@@ -33,6 +34,9 @@ class Bar(Protocol):
 
     def update(self, share: float | None = None, note: str = "") -> None:
         """Show that `share` of the step (0 to 1; unknown if none) is done, and a short note."""
+
+    def quote(self, text: str) -> None:
+        """Show a piece of text below the bars, until the next one."""
 
     def finish(self, note: str) -> None:
         """Set the note that stays beside the step when its block ends."""
@@ -77,7 +81,7 @@ class Terminal:
         """The display that all open bars share; it is up while at least one of them is."""
         with self._lock:
             if self._progress is None:
-                self._progress = Progress(
+                self._progress = _QuotingProgress(
                     TextColumn("  {task.description}", markup=False),
                     BarColumn(bar_width=28),
                     TextColumn("{task.fields[percentage]:>5}", markup=False),
@@ -100,6 +104,17 @@ class Terminal:
                     self._progress = None
 
 
+class _QuotingProgress(Progress):
+    """Bars, and below them what each of them quotes."""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield from super().get_renderables()
+        for task in self.tasks:
+            if task.fields.get("quote"):
+                quote = " ".join(task.fields["quote"].split())
+                yield Text(f"  {task.description}: “{quote}”", style="dim", no_wrap=True, overflow="ellipsis")
+
+
 class _LiveBar:
     def __init__(self, progress: Progress, title: str) -> None:
         self.note = ""
@@ -111,6 +126,9 @@ class _LiveBar:
             self._progress.update(self.task, note=note)
         else:
             self._progress.update(self.task, total=1.0, completed=share, note=note, percentage=f"{share:.0%}")
+
+    def quote(self, text: str) -> None:
+        self._progress.update(self.task, quote=text)
 
     def finish(self, note: str) -> None:
         self.note = note
@@ -129,6 +147,9 @@ class _PlainBar:
             self._last_line = now
             shown = [f"{share:.0%}"] if share is not None else []
             self._terminal.say(f"  {self._title}: {', '.join([*shown, note] if note else shown) or 'at work'}")
+
+    def quote(self, text: str) -> None:
+        """Nothing: sparse lines have no room for it, and the journal has it."""
 
     def finish(self, note: str) -> None:
         self.note = note

@@ -254,7 +254,7 @@ def _run_child(run: RunFiles, bar: Bar, on_progress: Callable[[float], None]) ->
 
 def _follow(run: RunFiles, child: subprocess.Popen[bytes], bar: Bar, on_progress: Callable[[float], None]) -> None:
     journal = JournalReader(run.journal)
-    validation = ""
+    best = ""
     ended = False
     while not ended:
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -262,9 +262,11 @@ def _follow(run: RunFiles, child: subprocess.Popen[bytes], bar: Bar, on_progress
             ended = True
         for event in journal.new_events():
             if event["event"] == "validation":
-                validation = f", valid {event['bits_per_character']:.3f}"
+                if event["best"]:
+                    best = f", best valid {event['bits_per_character']:.3f}"
+                bar.quote(event["sample"])
             elif event["event"] == "train":
-                bar.update(event["progress"], _train_note(event) + validation)
+                bar.update(event["progress"], _train_note(event) + best)
                 on_progress(event["progress"])
             elif event["event"] == "guard":
                 terminal.say(f"! {run.name}: {event['reason']}")
@@ -272,7 +274,8 @@ def _follow(run: RunFiles, child: subprocess.Popen[bytes], bar: Bar, on_progress
 
 def _train_note(event: Event) -> str:
     left = event["seconds_left"]
-    return f"{event['bits_per_character']:.3f} bits/char, {event['characters_per_second'] / 1000:,.0f}k char/s" + (
+    speed = f"{event['characters_per_second'] / 1000:,.0f}k char/s"
+    return f"{event['bits_per_character']:.3f} bits/char, {speed}, rate {event['learning_rate']:.1e}" + (
         f", {left / 60:.1f} min left" if left is not None else ""
     )
 
