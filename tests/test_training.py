@@ -413,6 +413,26 @@ def test_full_disk_is_one_clear_line_and_keeps_the_last_checkpoint(corpus_dir, t
     assert not list(tmp_path.glob(".tmp-*"))
 
 
+@pytest.mark.parametrize("where", ["model", "batch"])
+def test_full_memory_is_one_clear_line(corpus_dir, tmp_path, where):
+    large = {"model": {"hidden_size": 20_000, "nlayers": 2}, "batch": {"sequence_length": 1_000, "mini_batch_size": 20}}
+    config = dataclasses.replace(TINY, **large[where])
+    if where == "batch":
+        config = dataclasses.replace(config, hidden_size=4_000, embedding_size=4_000)
+    files = start_run(corpus_dir, tmp_path / "run", config)
+    code = (
+        "import resource, sys; import charlm.trainers.run as run; "
+        "used = int(open('/proc/self/statm').read().split()[0]) * 4096; "
+        "resource.setrlimit(resource.RLIMIT_AS, (used + 1_000_000_000,) * 2); "
+        f"sys.exit(run.main([{str(files.manifest)!r}]))"
+    )
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert process.returncode == 2, process.stderr
+    assert len(process.stderr.strip().splitlines()) == 1
+    assert "memory is full; lower hidden_size" in process.stderr
+    assert RunManifest.load(files).state == "failed"
+
+
 # ---- mistakes ------------------------------------------------------------------------------------------------------
 
 

@@ -9,7 +9,6 @@ a run that was killed and resumed ends with the weights of an undisturbed one (e
 
 # T = sequence length in units, B = mini-batch size, R = rows of a shard, V = dictionary size
 
-import errno
 import math
 import resource
 import sys
@@ -31,6 +30,7 @@ from charlm.metrics import LMScore, score_encoded
 from charlm.models.language_model import Hidden, LanguageModel
 from charlm.text.encoding import encoded_info
 from charlm.trainers.checkpoint import Checkpoint, Progress, progress_values, random_state, set_random_state
+from charlm.trainers.guards import clear_resource_errors
 from charlm.trainers.observer import Event, Observer, RewindableFile
 from charlm.trainers.optimization import (
     MIN_RATE_FACTOR,
@@ -143,7 +143,7 @@ class TrainingEngine:
         for split, path in (("valid", self.corpus.valid), ("test", self.corpus.test)):
             if encoded_info(path).units == 0:
                 raise CorpusError(f"{self.corpus.files.root} has no {split} text; give that split a larger share")
-        try:
+        with clear_resource_errors(self.files.root, str(self.device)):
             if resume:
                 self._restore(Checkpoint.load(self.files.checkpoint))
                 self._emit("resume", reason=f"goes on after {self.progress.characters:,} characters")
@@ -152,19 +152,7 @@ class TrainingEngine:
                     observer.rewind(0)
                 self._emit("start", **self._start_facts())
                 self._save_checkpoint()
-            reason = self._run()
-            return self._finish(reason)
-        except torch.OutOfMemoryError as error:
-            raise RunError(f"the memory of {self.device} is full; lower mini_batch_size or sequence_length") from error
-        except MemoryError as error:
-            raise RunError("memory is full; lower mini_batch_size, sequence_length or the shard size") from error
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise RunError(
-                    f"the disk of {self.files.root} is full after {self.progress.characters:,} characters; "
-                    "free some space, then resume"
-                ) from error
-            raise
+            return self._finish(self._run())
 
     def _run(self) -> str:
         """Read shard after shard; the reason why it ended."""

@@ -28,6 +28,7 @@ from charlm.models.language_model import LanguageModel, load_language_models
 from charlm.text.manifest import load_manifest
 from charlm.trainers.curves import TrainingCurve
 from charlm.trainers.engine import StopSignal, TrainingEngine, TrainingResult
+from charlm.trainers.guards import clear_resource_errors
 from charlm.trainers.manifest import RunManifest, create_run, mark
 from charlm.trainers.observer import Observer, RewindableFile, open_run_files
 from charlm.trainers.text_corpus import TextCorpus, choose_shards
@@ -53,7 +54,8 @@ def run_training(
         mark(files, "running", libraries=_libraries())
         run_files = open_run_files(files)
         try:
-            engine = _build_engine(config, files, manifest, (*run_files, TrainingCurve(files), *observers), stop)
+            with clear_resource_errors(files.root, config.device):
+                engine = _build_engine(config, files, manifest, (*run_files, TrainingCurve(files), *observers), stop)
             result = engine.train(resume=resume and files.checkpoint.is_file())
         except TrainingInterruptedError:
             mark(files, "interrupted")
