@@ -1,5 +1,9 @@
 """Files are embedded row by row, in bounded memory, and go on where they were cut short."""
 
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +120,33 @@ def test_a_call_that_was_cut_short_is_continued(models, tmp_path, small_parts, m
     assert [done for done, _ in progress] == [42, 48]  # of seven lines of 7 bytes, two parts of two were there
     assert pq.read_table(output).equals(whole)
     assert pq.ParquetFile(output).num_row_groups == 4
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.parquet", "text.txt", "whole.parquet"]
+
+
+@pytest.mark.slow
+def test_a_process_that_was_killed_is_continued_to_the_same_file(models, tmp_path):
+    text, output = tmp_path / "text.txt", tmp_path / "out.parquet"
+    text.write_text("\n".join(f"line {number} is one of many" for number in range(3000)))
+    program = f"""
+from charlm.embeddings import export
+from charlm.models import LanguageModel
+export._PART_SENTENCES = 20
+models = {{name: LanguageModel.load_language_model(f"{GOLDEN}/{{name}}.pt") for name in ("forward", "backward")}}
+export.embed_file(models, {str(text)!r}, {str(output)!r})
+"""
+    kills = 0
+    while not output.exists():
+        before = len(EmbeddingFiles(output).parts())
+        process = subprocess.Popen([sys.executable, "-c", program])
+        while process.poll() is None and not before + 10 < len(EmbeddingFiles(output).parts()):
+            time.sleep(0.01)
+        process.kill()
+        kills += process.wait() == -signal.SIGKILL
+    assert kills >= 3
+    table = pq.read_table(output)
+    whole = pq.read_table(embed_file(models, text, tmp_path / "whole.parquet").output)
+    assert table.drop_columns("embedding").equals(whole.drop_columns("embedding"))
+    np.testing.assert_allclose(matrix(table), matrix(whole), atol=1e-6)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.parquet", "text.txt", "whole.parquet"]
 
 
