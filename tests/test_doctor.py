@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from charlm.artifacts import CorpusFiles
+from charlm.config import SplitConfig
 from charlm.errors import SourceError
 from charlm.text.doctor import DoctorReport, examine, suggest_shard_size
 from charlm.text.documents import BadByte
+from charlm.text.splitting import split_corpus
 
 PROSE = "".join(f"Paragraph {number} begins here.\nIt has a second line.\n\n" for number in range(25_000))
 
@@ -94,6 +97,16 @@ def test_duplicates_and_leaks_across_splits_are_counted(tmp_path: Path) -> None:
     assert report.duplicates == 1003
     assert report.settings["deduplicate"] is True
     assert "2 documents of the valid file also stand in the train file" in "\n".join(report.advice)
+
+
+def test_of_a_prepared_corpus_only_the_text_is_looked_at_and_nothing_leaks(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(PROSE + PROSE.replace("Paragraph", "Section"))
+    corpus = CorpusFiles(tmp_path / "corpora" / "prose")
+    split_corpus([str(tmp_path / "a.txt")], corpus, SplitConfig(shard_size=500_000))
+    report = examine([str(corpus.root)])
+    assert [source.name for source in report.sources][-2:] == ["valid.txt", "test.txt"]
+    assert all(source.problem is None for source in report.sources)
+    assert report.leaks == {"valid": 0, "test": 0}
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from charlm.artifacts import CorpusFiles
 from charlm.config import DictionaryConfig, SplitConfig
 from charlm.errors import SourceError
 from charlm.text.characters import Counts, show_character
@@ -114,11 +115,13 @@ def examine(
 ) -> DoctorReport:
     """Read all of `raw` once and report on it; a source that cannot be read is a finding, not an error.
 
+    Of a corpus folder (Flair's, or a prepared one) the text is read.
+
     Raises SourceError when `raw` leads to nothing, or none of it can be read.
     """
     with tempfile.TemporaryDirectory(prefix="charlm-doctor-") as folder:
         examination = _Examination(Path(folder), text_column, limits)
-        sources = find_sources(raw)
+        sources = find_sources([part for item in raw for part in _text_of_corpus(item)])
         num_total, num_done = sum(source.size or 0 for source in sources), 0
         for source in sorted(sources, key=lambda source: _role(source) != "train"):  # leaks show once train is known
             examination.read(source)
@@ -126,6 +129,14 @@ def examine(
             if on_progress is not None:
                 on_progress(num_done, num_total)
         return examination.report()
+
+
+def _text_of_corpus(item: str) -> list[str]:
+    """The text files of a corpus folder, without the counts and ids beside them; anything else as it is."""
+    corpus = CorpusFiles(Path(item))
+    if corpus.train_dir.is_dir() and corpus.valid.is_file() and corpus.test.is_file():
+        return [str(corpus.train_dir), str(corpus.valid), str(corpus.test)]
+    return [item]
 
 
 def _role(source: Source) -> str:
