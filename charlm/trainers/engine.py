@@ -122,9 +122,8 @@ class TrainingEngine:
         self._hidden: Hidden | None = None
         self._watch = Stopwatch()
         self._step_seconds = 0.0
-        self._window = torch.zeros(
-            (), dtype=torch.float64, device=self.device
-        )  # stays there: reading it waits for a GPU
+        # Cross entropy since the last look at it; it stays on the device, as reading it would wait for a GPU.
+        self._window = torch.zeros((), dtype=torch.float64, device=self.device)
         self._last_checkpoint = time.monotonic()
         characters = min(self.budget.characters // SHORT_RUN_EVENTS, TRAIN_EVENT_CHARACTERS)
         self._train_event_steps = max(1, characters // (config.mini_batch_size * config.sequence_length))
@@ -223,6 +222,8 @@ class TrainingEngine:
         if self.progress.validated_characters < self.progress.characters:
             self._validate()
         self._save_checkpoint()
+        if self.stop.reason is not None:  # the scores can take long; resuming goes on with them
+            self._interrupt(self.stop.reason)
         if not self.files.best_lm.is_file():
             raise RunError(f"no validation of {self.files.root} gave a finite loss; lower the learning rate")
         best = LanguageModel.load_language_model(self.files.best_lm).to(self.device)
