@@ -4,6 +4,7 @@
 """
 
 import dataclasses
+import math
 import os
 import re
 import types
@@ -360,6 +361,53 @@ class RunConfig(JsonConfig):
             corpus_dir=os.path.relpath(self.corpus_dir, folder),
             initial_model=None if self.initial_model is None else os.path.relpath(self.initial_model, folder),
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateConfig(JsonConfig):
+    """What the promotion gate asks of a challenger. Differences are in bits per byte, lower scores are better."""
+
+    margin: float = 0.002
+    """Least improvement on the target domain."""
+
+    tolerance: float = 0.02
+    """Most that any other domain may get worse."""
+
+    confidence: float = 0.95
+    """Level of the bootstrap intervals, in (0, 1); the one of the target domain must exclude zero."""
+
+    min_documents: int = 10
+    """Least held-out documents of the target domain: an interval over fewer means nothing."""
+
+    max_direction_ratio: float = 1.25
+    """Most that the perplexity of one direction may be of the other's."""
+
+    max_unk_rate: float = 0.01
+    """Largest share of `<unk>` in the held-out text of any domain."""
+
+    probe_tolerance: float = 0.01
+    """Most that the score of a downstream probe may fall, where one is given."""
+
+    bootstrap_rounds: int = 2_000
+    """Samples of documents that an interval is made of."""
+
+    seed: int = 1
+    """Seed of those samples."""
+
+    def __post_init__(self) -> None:
+        for name in ("margin", "tolerance", "probe_tolerance"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigError(f"{name} must be 0 or more, got {getattr(self, name)}")
+        if not 0 < self.confidence < 1:
+            raise ConfigError(f"confidence must be in (0, 1), got {self.confidence}")
+        if not 1 <= self.max_direction_ratio < math.inf:
+            raise ConfigError(f"max_direction_ratio must be at least 1, got {self.max_direction_ratio}")
+        if not 0 <= self.max_unk_rate <= 1:
+            raise ConfigError(f"max_unk_rate must be in [0, 1], got {self.max_unk_rate}")
+        if self.min_documents < 1:
+            raise ConfigError(f"min_documents must be at least 1, got {self.min_documents}")
+        if self.bootstrap_rounds < 100:
+            raise ConfigError(f"bootstrap_rounds must be at least 100, got {self.bootstrap_rounds}")
 
 
 def _absolute(path: str, folder: Path) -> str:

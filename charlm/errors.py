@@ -39,3 +39,7 @@ class TrainingInterruptedError(RunError):
 
 class RegistryError(CharLMError):
     """The model registry has no such model, version or alias."""
+
+
+class GateError(CharLMError):
+    """The scores of challenger and champion cannot be compared."""

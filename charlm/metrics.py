@@ -21,7 +21,9 @@ from torch.nn import functional as F
 
 from charlm.artifacts import write_text
 from charlm.errors import CorpusError, SourceError
+from charlm.promotion import DocumentScores
 from charlm.text.encoding import EncodedInfo, encode_file, read_ids
+from charlm.text.held_out import HeldOutDocuments
 
 if TYPE_CHECKING:
     from charlm.models.language_model import LanguageModel
@@ -110,6 +112,13 @@ def score_file(model: "LanguageModel", path: Path | str) -> LMScore:
 
     Raises SourceError when the file is missing, CorpusError when it is not UTF-8 or holds no text.
     """
+    with _encoded_file(model, path) as (encoded, info):
+        return score_encoded(model, encoded, info)
+
+
+@contextmanager
+def _encoded_file(model: "LanguageModel", path: Path | str) -> Iterator[tuple[Path, EncodedInfo]]:
+    """The encoded form of a text file, while the block lasts."""
     if not Path(path).is_file():
         raise SourceError(f"no text file at {path}")
     with tempfile.TemporaryDirectory(prefix="charlm-score-") as folder:
@@ -117,7 +126,7 @@ def score_file(model: "LanguageModel", path: Path | str) -> LMScore:
         info = encode_file(Path(path), encoded, model.dictionary)
         if info.units == 0:
             raise CorpusError(f"{path} holds no text to score: it is empty, or has empty lines only")
-        return score_encoded(model, encoded, info)
+        yield encoded, info
 
 
 def score_text(model: "LanguageModel", text: str) -> LMScore:
@@ -150,7 +159,7 @@ def score_encoded(model: "LanguageModel", encoded: Path, info: EncodedInfo, *, m
         characters=round(info.characters * share),
         bytes=round(info.bytes * share),
         unknown=unknown,
-        unknown_bits=BYTE_BITS if model.unit == "byte" else CODE_POINT_BITS,
+        unknown_bits=unknown_bits(model),
     )
 
 
@@ -162,6 +171,43 @@ def unit_nats(model: "LanguageModel", ids: np.ndarray) -> np.ndarray:
         nats[:, start : start + chunk.shape[1]] = chunk
     ordered = nats.reshape(-1)[: len(ids)]
     return ordered if model.is_forward_lm else ordered[::-1]
+
+
+def score_documents(model: "LanguageModel", path: Path | str, documents: HeldOutDocuments) -> DocumentScores:
+    """What `model` spends on each of the documents that the text file holds, one after the other.
+
+    The file is scored as a whole, so that a document is read with what stands before it, as in training. Raises
+    SourceError when the file is missing, CorpusError when it does not hold these documents.
+    """
+    units = documents.characters if model.unit == "char" else documents.bytes
+    ends = np.cumsum(units)
+    nats, unknown = np.zeros(len(documents)), np.zeros(len(documents), dtype=np.int64)
+    with _encoded_file(model, path) as (encoded, info):
+        if info.units != units.sum():
+            raise CorpusError(f"{path} holds {info.units} {model.unit} units, its documents {units.sum()}; restore it")
+        ids = read_ids(encoded)
+        length = stream_shape(len(ids))[1]
+        stream_starts = length * np.arange(NUM_STREAMS)
+        for start, chunk, targets in _chunk_nats(model, ids, limit=length):
+            places = stream_starts[: len(chunk), None] + np.arange(start, start + chunk.shape[1])  # (S, T)
+            is_text = places < len(ids)
+            places = places[is_text] if model.is_forward_lm else len(ids) - 1 - places[is_text]
+            indices = np.searchsorted(ends, places, side="right")
+            np.add.at(nats, indices, chunk[is_text].astype(np.float64))
+            np.add.at(unknown, indices, targets[is_text] == 0)
+    return DocumentScores(
+        keys=documents.keys,
+        nats=nats,
+        bits=nats / math.log(2) + unknown * unknown_bits(model),
+        bytes=documents.bytes,
+        units=units,
+        unknown=unknown,
+    )
+
+
+def unknown_bits(model: "LanguageModel") -> float:
+    """What naming one unknown unit costs in bits_per_byte."""
+    return BYTE_BITS if model.unit == "byte" else CODE_POINT_BITS
 
 
 def stream_shape(num_units: int) -> tuple[int, int]:

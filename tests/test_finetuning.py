@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,12 +11,19 @@ from charlm.artifacts import CorpusFiles
 from charlm.config import DictionaryConfig, SplitConfig, TrainingConfig
 from charlm.data.dictionary import Dictionary
 from charlm.errors import ConfigError, ModelFileError
-from charlm.metrics import score_file
+from charlm.metrics import score_file, unit_nats
 from charlm.models.language_model import LanguageModel
 from charlm.text.counting import build_dictionary, count_shard
 from charlm.text.manifest import load_manifest
 from charlm.text.splitting import split_corpus
-from charlm.trainers.finetuning import adapted, extended, initial_model, score_domains, write_domains
+from charlm.trainers.finetuning import (
+    adapted,
+    extended,
+    initial_model,
+    score_documents_by_domain,
+    score_domains,
+    write_domains,
+)
 from charlm.trainers.text_corpus import TextCorpus, choose_shards
 
 ENGLISH = [f"line {number} of a plain English text\n" for number in range(400)]
@@ -116,3 +124,34 @@ def test_newest_shards_are_read_with_a_share_of_the_old(corpus):
     dictionary = Dictionary.load_from_file(corpus.dictionary)
     text = TextCorpus(corpus.root, dictionary, True, shard_names=sorted(new))
     assert len(text.shards) == len(new)
+
+
+@pytest.mark.parametrize("is_forward_lm", [True, False])
+def test_the_scores_of_documents_add_up_to_those_of_their_domain(corpus, is_forward_lm):
+    # German has characters that this dictionary lacks.
+    torch.manual_seed(5)
+    dictionary = Dictionary.from_items(["\n", " ", *"abcdefghijklmnopqrstuvwxyz0123456789"])
+    model = LanguageModel(dictionary, is_forward_lm, hidden_size=8, nlayers=1, embedding_size=4, dropout=0.0)
+    whole, by_document = score_domains(model, corpus), score_documents_by_domain(model, corpus)
+    assert by_document.keys() == whole.keys() == {"english", "german"}
+    for domain, score in whole.items():
+        documents = by_document[domain]
+        assert documents.nats.sum() == pytest.approx(score.nats)
+        assert documents.bits_per_byte == pytest.approx(score.bits_per_byte)
+        assert documents.unk_rate == pytest.approx(score.unk_rate)
+        assert documents.unk_rate > 0
+
+
+@pytest.mark.parametrize("is_forward_lm", [True, False])
+def test_each_document_pays_for_its_own_characters(corpus, tmp_path, is_forward_lm):
+    torch.manual_seed(5)
+    dictionary = Dictionary.from_items(["\n", " ", *"abcdefghijklmnopqrstuvwxyz"])
+    model = LanguageModel(dictionary, is_forward_lm, hidden_size=8, nlayers=1, embedding_size=4, dropout=0.0)
+    text = write_domains(corpus, "test", tmp_path)["german"].read_text()
+    lines = text.splitlines(keepends=True)
+    nats = unit_nats(model, np.array([dictionary.get_idx_for_item(character) for character in text]))
+    ends = np.cumsum([len(line) for line in lines])
+    documents = score_documents_by_domain(model, corpus)["german"]
+    assert documents.nats == pytest.approx([part.sum() for part in np.split(nats, ends[:-1])], rel=1e-5)
+    assert documents.bytes.tolist() == [len(line.encode()) for line in lines]
+    assert documents.unknown.tolist() == [sum(c not in "\n abcdefghijklmnopqrstuvwxyz" for c in line) for line in lines]

@@ -27,7 +27,7 @@ ROOMS = (
     ("errors", "config", "artifacts", "recipes", "plain_pickle"),
     ("data",),
     ("text",),
-    ("nn", "metrics", "serialization", "model_card", "torch_archive"),
+    ("nn", "metrics", "promotion", "serialization", "model_card", "torch_archive"),
     ("models.language_model",),
     ("embeddings",),
     ("models.sequence_tagger", "models.text_classifier"),
@@ -118,7 +118,9 @@ def loaded_by(statement: str) -> set[str]:
     return {name.split(".")[0] for name in result.stdout.split()}
 
 
-@pytest.mark.parametrize("module", ["charlm", "charlm.data", "charlm.text.splitting", "charlm.trainers.manifest"])
+@pytest.mark.parametrize(
+    "module", ["charlm", "charlm.data", "charlm.text.splitting", "charlm.promotion", "charlm.trainers.manifest"]
+)
 def test_light_modules_load_no_heavy_library(module: str) -> None:
     assert not loaded_by(f"import {module}") & {*HEAVY, "torch"}
 

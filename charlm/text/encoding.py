@@ -104,7 +104,7 @@ def _encode_chunks(path: Path, dictionary: Dictionary) -> Iterator[tuple[np.ndar
     parts: list[np.ndarray] = []
     num_units = num_characters = num_bytes = 0
     for chunk in read_chunks(path):
-        if not (lines := _drop_empty_lines(chunk)):
+        if not (lines := drop_empty_lines(chunk)):
             continue
         try:
             ids, ends = encode(lines)
@@ -127,7 +127,7 @@ def _count_characters(text: bytes) -> int:
     return int(np.count_nonzero(np.frombuffer(text, dtype=np.uint8) & 0xC0 != 0x80))
 
 
-def _drop_empty_lines(chunk: bytes) -> bytes:
+def drop_empty_lines(chunk: bytes) -> bytes:
     """The non-empty lines of a chunk that starts at a line's beginning, each with its newline."""
     if b"\n\n" in chunk:
         chunk = b"\n".join(filter(None, chunk.split(b"\n"))) + b"\n"

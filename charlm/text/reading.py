@@ -20,12 +20,13 @@ def read_chunks(path: Path) -> Iterator[bytes]:
         while block := file.read(CHUNK_BYTES):
             cut = max(block.rfind(b"\n"), block.rfind(b"\r", 0, -1)) + 1  # a last \r may be half of a \r\n
             if cut:
-                yield _universal(b"".join([*pending, block[:cut]]))
+                yield with_universal_newlines(b"".join([*pending, block[:cut]]))
                 pending = []
             pending.append(block[cut:])
     if rest := b"".join(pending):
-        yield _universal(rest)
+        yield with_universal_newlines(rest)
 
 
-def _universal(text: bytes) -> bytes:
+def with_universal_newlines(text: bytes) -> bytes:
+    r"""`text` with `\r\n` and `\r` as `\n`."""
     return text.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in text else text

@@ -12,9 +12,11 @@ from charlm.artifacts import CorpusFiles
 from charlm.config import DictionaryConfig, TrainingConfig
 from charlm.data.dictionary import Dictionary
 from charlm.errors import ConfigError
-from charlm.metrics import LMScore, score_file
+from charlm.metrics import LMScore, score_documents, score_file
 from charlm.models.language_model import LanguageModel
+from charlm.promotion import DocumentScores
 from charlm.text.counting import choose_units, read_counts
+from charlm.text.held_out import held_out_documents
 from charlm.text.manifest import FileRecord, load_manifest
 
 _BLOCK = 1 << 20
@@ -83,3 +85,15 @@ def score_domains(model: LanguageModel, corpus: CorpusFiles, split: str = "test"
     """The score of `model` on the held-out text of each domain of a corpus."""
     with tempfile.TemporaryDirectory(prefix="charlm-domains-") as folder:
         return {domain: score_file(model, path) for domain, path in write_domains(corpus, split, Path(folder)).items()}
+
+
+def score_documents_by_domain(
+    model: LanguageModel, corpus: CorpusFiles, split: str = "test"
+) -> dict[str, DocumentScores]:
+    """The score of `model` on each held-out document of a corpus, by domain and in the order of the text."""
+    documents = held_out_documents(corpus, split)
+    with tempfile.TemporaryDirectory(prefix="charlm-domains-") as folder:
+        return {
+            domain: score_documents(model, path, documents[domain])
+            for domain, path in write_domains(corpus, split, Path(folder)).items()
+        }
