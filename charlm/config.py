@@ -178,6 +178,30 @@ class DictionaryConfig(JsonConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReadConfig(JsonConfig):
+    """How raw text is read; every revision may have its own."""
+
+    bad_bytes: BadBytes = "strict"
+    """What to do about bytes that are not UTF-8."""
+
+    text_column: str | None = None
+    """Field of JSON lines, or column of a table, that holds the text; `text` by default."""
+
+    max_document_bytes: int = 32_000_000
+    """Most bytes of a document or line, which is held in memory whole."""
+
+    max_ratio: float = 200.0
+    """Most bytes of text per compressed byte; more is taken for a decompression bomb."""
+
+    def __post_init__(self) -> None:
+        _check_words(self, "bad_bytes")
+        if self.max_document_bytes < 1:
+            raise ConfigError(f"max_document_bytes must be at least 1, got {self.max_document_bytes}")
+        if not self.max_ratio > 1:
+            raise ConfigError(f"max_ratio must be greater than 1, got {self.max_ratio}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainingConfig(JsonConfig):
     """Everything that shapes the weights: architecture, optimisation and budget."""
 
@@ -421,11 +445,3 @@ def parse_directions(text: str) -> tuple[str, ...]:
     if text in DIRECTIONS:
         return (text,)
     raise ConfigError(f"direction is forward, backward or both; got {text!r}")
-
-
-def parse_bad_bytes(text: str) -> BadBytes:
-    """The policy of that name; raises ConfigError for another word."""
-    for policy in typing.get_args(BadBytes):
-        if text == policy:
-            return typing.cast(BadBytes, policy)
-    raise ConfigError(f"bad_bytes is one of {', '.join(typing.get_args(BadBytes))}; got {text!r}")

@@ -8,18 +8,17 @@ import json
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from typer.exceptions import TyperException
 
 from charlm.config import (
-    DictionaryConfig,
-    SplitConfig,
+    JsonConfig,
+    ReadConfig,
     TrainingConfig,
-    parse_bad_bytes,
     parse_directions,
     parse_size,
     with_settings,
@@ -27,11 +26,13 @@ from charlm.config import (
 from charlm.errors import CharLMError, TrainingInterruptedError
 from charlm.recipes import find_recipe
 from flows import options
+from flows.task_runners import check_task_runner
 from tasks.display import domain_table, print_result, score_table, write_stdout
 
 _DEFAULT_WORKSPACE = Path("workspace")
 _USER_MISTAKE = 2
 _INTERRUPTED = 130
+_C = TypeVar("_C", bound=JsonConfig)
 
 app = typer.Typer(
     help="Train character language models on any text, and use them as word embeddings.",
@@ -43,42 +44,27 @@ app = typer.Typer(
 
 
 @app.command(epilog="Example: `charlm run books/*.txt --name books --recipe demo`")
+@options.with_corpus_options
 def run(
     raw: options.Raw,
     name: options.CorpusName,
+    corpus: options.CorpusOptions,
     recipe: options.Recipes = ["demo"],  # noqa: B006  # typer reads it once
     direction: options.DirectionOption = "both",
     settings: options.Settings = None,
     max_minutes: options.MaxMinutes = None,
-    document: options.Document = None,
-    unit: options.UnitOption = None,
-    shard_size: options.ShardSize = None,
-    valid_share: options.ValidShare = None,
-    test_share: options.TestShare = None,
-    coverage: options.Coverage = None,
-    domain: options.Domain = None,
-    deduplicate: options.Deduplicate = False,
-    bad_bytes: options.BadBytesOption = "strict",
     resume: options.Resume = False,
     no_register: options.NoRegister = False,
+    task_runner: options.TaskRunner = None,
     workspace: options.WorkspaceDir = _DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
 ) -> None:
     """Do it all: raw text in, a registered pair of language models out."""
     recipes = [_training_config(one, settings, max_minutes) for one in recipe]
     directions = parse_directions(direction)
+    runner = check_task_runner(task_runner or "threads")
     space = _open(workspace)
-    split, dictionary = _corpus_settings(
-        space,
-        name,
-        document=document,
-        unit=unit,
-        shard_size=shard_size,
-        valid_share=valid_share,
-        test_share=test_share,
-        deduplicate=deduplicate or None,
-        coverage=coverage,
-    )
+    preparation = _preparation(space, name, corpus)
     _start_prefect(raw)
     from flows.pipeline import charlm_pipeline
     from tasks.training import stopping_gently
@@ -88,12 +74,10 @@ def run(
             raw=raw,
             name=name,
             workspace=workspace.absolute(),
-            split=split,
-            dictionary=dictionary,
+            **preparation,
             recipes=recipes,
             directions=list(directions),
-            domain=domain,
-            bad_bytes=parse_bad_bytes(bad_bytes),
+            task_runner=runner,
             resume=resume,
             register=not no_register,
         )
@@ -101,37 +85,28 @@ def run(
 
 
 @app.command(epilog="Example: `charlm prepare books/*.txt --name books --shard-size 20MB`")
+@options.with_corpus_options
 def prepare(
     raw: options.Raw,
     name: options.CorpusName,
-    document: options.Document = None,
-    unit: options.UnitOption = None,
-    shard_size: options.ShardSize = None,
-    valid_share: options.ValidShare = None,
-    test_share: options.TestShare = None,
-    coverage: options.Coverage = None,
-    domain: options.Domain = None,
-    deduplicate: options.Deduplicate = False,
-    bad_bytes: options.BadBytesOption = "strict",
+    corpus: options.CorpusOptions,
+    task_runner: options.TaskRunner = None,
     workspace: options.WorkspaceDir = _DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
 ) -> None:
     """Split raw text into train shards and held-out text, and make the dictionary."""
+    runner = check_task_runner(task_runner) if task_runner is not None else None
     space = _open(workspace)
-    split, dictionary = _corpus_settings(
-        space,
-        name,
-        document=document,
-        unit=unit,
-        shard_size=shard_size,
-        valid_share=valid_share,
-        test_share=test_share,
-        deduplicate=deduplicate or None,
-        coverage=coverage,
-    )
-    from tasks.corpus import prepare_corpus
+    preparation = _preparation(space, name, corpus)
+    if runner is None:  # without the wait for Prefect
+        from tasks.corpus import prepare_corpus
 
-    prepared = prepare_corpus(space, raw, name, split, dictionary, domain=domain, bad_bytes=parse_bad_bytes(bad_bytes))
+        prepared = prepare_corpus(space, raw, name, **preparation)
+    else:
+        _start_prefect(raw)
+        from flows.prepare import prepare_corpus as prepare_flow
+
+        prepared = prepare_flow(raw, name, workspace.absolute(), **preparation, task_runner=runner)
     _show(prepared.to_json(), as_json)
 
 
@@ -400,19 +375,27 @@ def _start_prefect(raw: list[str]) -> None:
         start_prefect()
 
 
-def _corpus_settings(
-    space: Any, name: str, *, shard_size: str | None, coverage: float | None, **given: Any
-) -> tuple[SplitConfig, DictionaryConfig]:
-    """The given settings; for the others those that the corpus has, or the defaults of a new one."""
+def _preparation(space: Any, name: str, corpus: options.CorpusOptions) -> dict[str, Any]:
+    """How to prepare: what was given; for the rest what the corpus has, or the defaults of a new one."""
     from tasks.corpus import corpus_settings
 
+    given = corpus.given()
+    for size in ("shard_size", "max_document_bytes"):
+        if size in given:
+            given[size] = parse_size(given[size])
     split, dictionary = corpus_settings(space, name)
-    changes = {field: value for field, value in given.items() if value is not None}
-    if shard_size is not None:
-        changes["shard_size"] = parse_size(shard_size)
-    if coverage is not None:
-        dictionary = replace(dictionary, coverage=coverage)
-    return replace(split, **changes), dictionary
+    return {
+        "split": _changed(split, given),
+        "dictionary": _changed(dictionary, given),
+        "reading": _changed(ReadConfig(), given),
+        "domain": corpus.domain,
+        "extend_dictionary": corpus.extend_dictionary,
+    }
+
+
+def _changed(config: _C, given: dict[str, Any]) -> _C:
+    """`config` with those of its fields that were given."""
+    return replace(config, **{field.name: given[field.name] for field in fields(config) if field.name in given})
 
 
 def _training_config(recipe: str, settings: list[str] | None, max_minutes: float | None) -> TrainingConfig:

@@ -1,7 +1,12 @@
 """The options that several commands share, each with its name and help in one place."""
 
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,21 +24,11 @@ WorkspaceDir = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON object to stdout, and nothing else.")]
 
-# None stands for: what the corpus was first prepared with, or the default of a new corpus.
-Document = Annotated[str | None, typer.Option(help="A document: line, paragraph, file or auto (the default).")]
-UnitOption = Annotated[str | None, typer.Option("--unit", help="What the model predicts: char (the default) or byte.")]
-ShardSize = Annotated[str | None, typer.Option(help="A train shard is closed at this size; 50MB by default.")]
-ValidShare = Annotated[float | None, typer.Option(help="Share of documents held out for validation; 0.02 by default.")]
-TestShare = Annotated[float | None, typer.Option(help="Share of documents held out for testing; 0.02 by default.")]
-Coverage = Annotated[float | None, typer.Option(help="Share of text that the dictionary covers; 0.9999 by default.")]
-Domain = Annotated[str | None, typer.Option(help="Domain of this text; the corpus name by default.")]
-Deduplicate = Annotated[bool, typer.Option("--deduplicate", help="Drop documents that the corpus already holds.")]
-BadBytesOption = Annotated[
-    str, typer.Option("--bad-bytes", help="What to do about bytes that are not UTF-8: strict, replace or skip.")
-]
-
 TextColumn = Annotated[
     str | None, typer.Option(help="Field of JSON lines, or column of a table, that holds the text; text by default.")
+]
+TaskRunner = Annotated[
+    str | None, typer.Option(help="Where shards are worked on, as a Prefect flow: threads, processes or dask.")
 ]
 
 DirectionOption = Annotated[str, typer.Option("--direction", help="forward, backward or both.")]
@@ -45,3 +40,72 @@ Settings = Annotated[
 MaxMinutes = Annotated[float | None, typer.Option(help="Budget in minutes of training, for each direction.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the newest unfinished run of these settings.")]
 NoRegister = Annotated[bool, typer.Option("--no-register", help="Log to MLflow, but register no model.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusOptions:
+    """The options of `prepare` and `run` about raw text and corpus, under the names of the settings they change.
+
+    None stands for what the corpus was first prepared with, or the default of a new one.
+    """
+
+    document: Annotated[str | None, typer.Option(help="A document: line, paragraph, file or auto (the default).")] = (
+        None
+    )
+    unit: Annotated[str | None, typer.Option(help="What the model predicts: char (the default) or byte.")] = None
+    normalization: Annotated[str | None, typer.Option(help="Unicode form: none (the default), NFC or NFKC.")] = None
+    shard_size: Annotated[str | None, typer.Option(help="A train shard is closed at this size; 50MB by default.")] = (
+        None
+    )
+    valid_share: Annotated[
+        float | None, typer.Option(help="Share of documents held out for validation; 0.02 by default.")
+    ] = None
+    test_share: Annotated[
+        float | None, typer.Option(help="Share of documents held out for testing; 0.02 by default.")
+    ] = None
+    coverage: Annotated[
+        float | None, typer.Option(help="Share of text that the dictionary covers; 0.9999 by default.")
+    ] = None
+    max_size: Annotated[int | None, typer.Option(help="Most ids of the dictionary; no limit by default.")] = None
+    min_count: Annotated[int | None, typer.Option(help="Fewest occurrences of a character that gets an id.")] = None
+    extend_dictionary: Annotated[
+        bool, typer.Option("--extend-dictionary", help="Give characters of new text ids behind the old ones.")
+    ] = False
+    domain: Annotated[str | None, typer.Option(help="Domain of this text; the corpus name by default.")] = None
+    deduplicate: Annotated[
+        bool, typer.Option("--deduplicate", help="Drop documents that the corpus already holds.")
+    ] = False
+    bad_bytes: Annotated[
+        str | None, typer.Option(help="Bytes that are not UTF-8: strict (an error, the default), replace or skip.")
+    ] = None
+    text_column: TextColumn = None
+    max_document_bytes: Annotated[
+        str | None,
+        typer.Option("--max-document-size", help="A longer document or line is an error; 32MB by default."),
+    ] = None
+    max_ratio: Annotated[
+        float | None, typer.Option(help="Most text per compressed byte, against bombs; 200 by default.")
+    ] = None
+
+    def given(self) -> dict[str, Any]:
+        """The options that were given."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if value not in (None, False)}
+
+
+def with_corpus_options(command: Callable[..., None]) -> Callable[..., None]:
+    """`command`, whose parameter `corpus: CorpusOptions` is an option for each of its fields on the command line."""
+
+    @functools.wraps(command)
+    def spread(**values: Any) -> None:
+        options = {field.name: values.pop(field.name) for field in dataclasses.fields(CorpusOptions)}
+        command(**values, corpus=CorpusOptions(**options))
+
+    signature = inspect.signature(command)
+    parameters: list[inspect.Parameter] = []
+    for parameter in signature.parameters.values():
+        if parameter.annotation is CorpusOptions:
+            parameters += inspect.signature(CorpusOptions).parameters.values()
+        else:
+            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+    spread.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # typer reads it
+    return spread

@@ -6,12 +6,13 @@ raw text -> shards -> counts -> dictionary -> encoded shards -> language models 
 from dataclasses import replace
 from pathlib import Path
 
-from prefect import flow, unmapped
+from prefect import flow
 
-from charlm.config import BadBytes, DictionaryConfig, SplitConfig, TrainingConfig
+from charlm.config import DictionaryConfig, ReadConfig, SplitConfig, TrainingConfig
 from charlm.recipes import demo
+from flows.prepare import prepare_corpus
+from flows.task_runners import TaskRunnerName
 from tasks import steps
-from tasks.corpus import encoded_names, say_done
 from tasks.pairs import TrainedPair, pair_tags, training_requests
 from tasks.reporting import publish_report
 from tasks.services import Workspace, use_workspace
@@ -30,8 +31,10 @@ def charlm_pipeline(
     dictionary: DictionaryConfig | None = None,
     recipes: list[TrainingConfig] = [demo()],  # noqa: B006, B008  # never changed; the form in the UI shows it
     directions: list[str] = ["forward", "backward"],  # noqa: B006
+    reading: ReadConfig = ReadConfig(),  # noqa: B008
     domain: str | None = None,
-    bad_bytes: BadBytes = "strict",
+    extend_dictionary: bool = False,
+    task_runner: TaskRunnerName = "threads",
     resume: bool = False,
     register: bool = True,
 ) -> TrainedPair:
@@ -47,19 +50,15 @@ def charlm_pipeline(
         dictionary: Which characters get an id; by default likewise.
         recipes: Training settings to try.
         directions: `forward`, `backward`, or both.
+        reading: How raw text is read.
         domain: Kind of text that this is; the corpus name by default.
-        bad_bytes: What to do about bytes that are not UTF-8.
+        extend_dictionary: Give characters of new text ids behind the old ones.
+        task_runner: What the work on shards is spread over.
         resume: Continue unfinished runs of the same text and settings.
         register: Register the best pair and let it pass the gate.
     """
     space = use_workspace(workspace)
-    corpus = steps.split_text(space, raw, name, split, domain, bad_bytes)
-    counted = steps.count_shard.map(unmapped(corpus), corpus.shards()).result()
-    say_done("count characters", counted)
-    steps.build_dictionary(corpus, dictionary)
-    encoded = steps.encode_split.map(unmapped(corpus), encoded_names(corpus)).result()
-    say_done("encode", encoded)
-    steps.finish_corpus(corpus)
+    prepare_corpus(raw, name, workspace, split, dictionary, reading, domain, extend_dictionary, task_runner)
     with group_run(space, name, f"pipeline {name}", tags={"charlm.flow": "charlm-pipeline"}) as run_id:
         pairs = [_train_recipe(space, name, directions, recipe, resume, run_id) for recipe in recipes]
     best = min(pairs, key=lambda pair: pair.valid_bits_per_byte)

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from charlm.artifacts import CorpusFiles, Workspace
-from charlm.config import BadBytes, DictionaryConfig, SplitConfig
+from charlm.config import DictionaryConfig, ReadConfig, SplitConfig
 from charlm.text.counting import build_dictionary as build
 from charlm.text.counting import count_shard as count
+from charlm.text.counting import extend_dictionary as extend
 from charlm.text.counting import load_dictionary
 from charlm.text.encoding import encode_file, known_digests, record_unk_rate, split_files
 from charlm.text.manifest import CorpusManifest, load_manifest
-from charlm.text.raw import find_sources
+from charlm.text.raw import ReadLimits, find_sources
 from charlm.text.splitting import split_corpus
 from tasks.display import counted, terminal
 
@@ -65,14 +66,15 @@ def prepare_corpus(
     split: SplitConfig,
     dictionary: DictionaryConfig,
     *,
+    reading: ReadConfig,
     domain: str | None = None,
-    bad_bytes: BadBytes = "strict",
+    extend_dictionary: bool = False,
 ) -> PreparedCorpus:
     """Bring raw text into the corpus `name`, from split to encoded shards; what is done already is not done again."""
-    corpus = split_text(workspace, raw, name, split, domain=domain, bad_bytes=bad_bytes)
+    corpus = split_text(workspace, raw, name, split, reading, domain=domain)
     with _pool(corpus) as pool:
         _for_each(pool, count_shard, corpus, corpus.shards(), title="count characters")
-        build_dictionary(corpus, dictionary)
+        build_dictionary(corpus, dictionary, with_new_units=extend_dictionary)
         _for_each(pool, encode_split, corpus, encoded_names(corpus), title="encode")
     return finish_corpus(corpus)
 
@@ -91,9 +93,9 @@ def split_text(
     raw: Sequence[str],
     name: str,
     config: SplitConfig | None,
+    reading: ReadConfig,
     *,
     domain: str | None = None,
-    bad_bytes: BadBytes = "strict",
 ) -> CorpusFiles:
     """Cut raw text into train shards and held-out text; without `config` as the corpus was first cut."""
     corpus = workspace.corpus(name)
@@ -103,7 +105,9 @@ def split_text(
             corpus,
             config or corpus_settings(workspace, name)[0],
             domain=domain,
-            bad_bytes=bad_bytes,
+            bad_bytes=reading.bad_bytes,
+            text_column=reading.text_column,
+            limits=ReadLimits(max_document_bytes=reading.max_document_bytes, max_ratio=reading.max_ratio),
             on_progress=lambda done, total: bar.update(done / max(total, 1)),
         )
         manifest = result.manifest
@@ -120,13 +124,20 @@ def count_shard(corpus: CorpusFiles, shard: Path) -> bool:
     return count(shard, corpus.counts(shard.name), unit, sha256=known_digests(corpus).get(shard.name))
 
 
-def build_dictionary(corpus: CorpusFiles, config: DictionaryConfig | None) -> int:
-    """Merge the counts and choose the units that get an id, at revision 1; later on read it. The number of ids."""
+def build_dictionary(corpus: CorpusFiles, config: DictionaryConfig | None, *, with_new_units: bool = False) -> int:
+    """Merge the counts and choose the units that get an id, at revision 1; later on read it. The number of ids.
+
+    `with_new_units` adds what the same rule keeps in the text that has come since, behind the old units.
+    """
     manifest = load_manifest(corpus)
     with terminal.step("build dictionary") as bar:
         known = manifest.dictionary
         dictionary = build(corpus, config or (known.config if known else DictionaryConfig()), manifest.split.unit)
-        bar.finish(f"{'reused' if known else 'made'}, {len(dictionary)} ids")
+        num_ids = len(dictionary)
+        if with_new_units:
+            dictionary = extend(corpus)
+        added = f", {len(dictionary) - num_ids} added at its end" if with_new_units else ""
+        bar.finish(f"{'reused' if known else 'made'}{added}, {len(dictionary)} ids")
     return len(dictionary)
 
 
@@ -147,9 +158,14 @@ def finish_corpus(corpus: CorpusFiles) -> PreparedCorpus:
     """The prepared corpus, with the share of held-out units that its dictionary lacks noted and said."""
     dictionary = load_dictionary(corpus)
     unk_rate = record_unk_rate(corpus, dictionary)
-    warning = "; a larger --coverage under a new name would keep more" if unk_rate > _HIGH_UNK_RATE else ""
-    terminal.say(f"{'!' if warning else ' '} <unk> makes up {unk_rate:.3%} of the held-out text{warning}")
-    return PreparedCorpus(corpus, load_manifest(corpus), len(dictionary), unk_rate)
+    manifest = load_manifest(corpus)
+    too_high = unk_rate > _HIGH_UNK_RATE
+    remedy = "--extend-dictionary" if manifest.revision > 1 else "a larger --coverage under a new name"
+    terminal.say(
+        f"{'!' if too_high else ' '} <unk> makes up {unk_rate:.3%} of the held-out text"
+        f"{f'; {remedy} would keep more' if too_high else ''}"
+    )
+    return PreparedCorpus(corpus, manifest, len(dictionary), unk_rate)
 
 
 # ---- many shards ---------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 
 from charlm.artifacts import CorpusFiles, Workspace
-from charlm.config import BadBytes, DictionaryConfig, SplitConfig
+from charlm.config import DictionaryConfig, ReadConfig, SplitConfig
 from tasks import corpus as corpora
 from tasks import pairs, registry, training
 from tasks.corpus import PreparedCorpus
@@ -27,10 +27,10 @@ _PROGRESS_SECONDS = 5.0
 
 @task(task_run_name="split {name}", cache_policy=NO_CACHE)
 def split_text(
-    workspace: Workspace, raw: list[str], name: str, config: SplitConfig | None, domain: str | None, bad_bytes: BadBytes
+    workspace: Workspace, raw: list[str], name: str, config: SplitConfig | None, reading: ReadConfig, domain: str | None
 ) -> CorpusFiles:
     """Cut raw text into train shards and held-out text."""
-    return corpora.split_text(workspace, raw, name, config, domain=domain, bad_bytes=bad_bytes)
+    return corpora.split_text(workspace, raw, name, config, reading, domain=domain)
 
 
 @task(task_run_name="count {shard.name}", cache_policy=NO_CACHE)
@@ -40,9 +40,9 @@ def count_shard(corpus: CorpusFiles, shard: Path) -> bool:
 
 
 @task(task_run_name="build dictionary", cache_policy=NO_CACHE)
-def build_dictionary(corpus: CorpusFiles, config: DictionaryConfig | None) -> int:
+def build_dictionary(corpus: CorpusFiles, config: DictionaryConfig | None, with_new_units: bool) -> int:
     """Merge the counts and choose the characters that get an id; the number of ids."""
-    return corpora.build_dictionary(corpus, config)
+    return corpora.build_dictionary(corpus, config, with_new_units=with_new_units)
 
 
 @task(task_run_name="encode {split_name}", cache_policy=NO_CACHE)

@@ -1,0 +1,62 @@
+"""Where the mapped tasks of a flow run: threads, processes, or a Dask cluster.
+
+Prefect and Dask load only when a runner is opened, so that a mistake is told before the wait for them.
+"""
+
+import os
+import typing
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Literal
+
+from charlm.errors import ConfigError
+
+if TYPE_CHECKING:
+    from prefect.task_runners import TaskRunner
+
+TaskRunnerName = Literal["threads", "processes", "dask"]
+DASK_ADDRESS_VARIABLE = "DASK_SCHEDULER_ADDRESS"  # Dask's own name for it
+
+
+def check_task_runner(name: str) -> TaskRunnerName:
+    """`name`; raises ConfigError for one that does not exist or is not installed."""
+    names = typing.get_args(TaskRunnerName)
+    if name not in names:
+        raise ConfigError(f"task_runner is one of {', '.join(names)}; got {name!r}")
+    if name == "dask" and find_spec("prefect_dask") is None:
+        raise ConfigError("the task runner dask needs the package prefect-dask; install charlm[dask]")
+    return typing.cast(TaskRunnerName, name)
+
+
+@contextmanager
+def open_task_runner(name: TaskRunnerName) -> "Iterator[TaskRunner[Any]]":
+    """A task runner with a worker per core; `dask` uses the cluster at DASK_SCHEDULER_ADDRESS where that is set.
+
+    Workers in other processes report to the server that this process uses: without its address each of them would
+    start a temporary server of its own on the same database.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    with get_client(sync_client=True) as client:
+        server = str(client.api_url).rstrip("/")
+    settings = {} if name == "threads" else {PREFECT_API_URL: server}
+    with temporary_settings(settings), _new_task_runner(check_task_runner(name)) as runner:
+        yield runner
+
+
+def _new_task_runner(name: TaskRunnerName) -> "TaskRunner[Any]":
+    num_workers = len(os.sched_getaffinity(0))
+    if name == "dask":
+        from prefect_dask.task_runners import DaskTaskRunner
+
+        if address := os.environ.get(DASK_ADDRESS_VARIABLE):
+            return DaskTaskRunner(address=address)
+        local = {"n_workers": num_workers, "threads_per_worker": 1, "dashboard_address": None}
+        return DaskTaskRunner(cluster_kwargs=local)
+    from prefect.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
+
+    if name == "processes":
+        return ProcessPoolTaskRunner(max_workers=num_workers)
+    return ThreadPoolTaskRunner(max_workers=num_workers)
