@@ -89,7 +89,9 @@ class CorpusOptions:
 
     def given(self) -> dict[str, Any]:
         """The options that were given."""
-        return {name: value for name, value in dataclasses.asdict(self).items() if value not in (None, False)}
+        return {
+            name: value for name, value in dataclasses.asdict(self).items() if value is not None and value is not False
+        }
 
 
 def with_corpus_options(command: Callable[..., None]) -> Callable[..., None]:
