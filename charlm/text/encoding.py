@@ -26,6 +26,7 @@ from charlm.text.manifest import load_manifest, save_manifest
 from charlm.text.reading import read_chunks
 
 _UNITS_PER_BATCH = 8_000_000
+_NUM_CODE_POINTS = 0x110000
 _NEWLINE = ord("\n")
 _LOWER, _UPPER, _FLIP_SIDES = 0, 1, 100  # of a die with 100 sides, these two flip a line
 _LINES_PER_TAKE = 1 << 15
@@ -91,7 +92,7 @@ def encode_file(text: Path, encoded: Path, dictionary: Dictionary, *, sha256: st
                     units=info.units + len(ids),
                     characters=info.characters + num_characters,
                     bytes=info.bytes + num_bytes,
-                    unknown=info.unknown + int(np.count_nonzero(ids == 0)),
+                    unknown=info.unknown + len(ids) - int(np.count_nonzero(ids)),
                 )
         _rewrite_schema(file, _with_info(schema, info))
     return info
@@ -104,21 +105,26 @@ def _encode_chunks(path: Path, dictionary: Dictionary) -> Iterator[tuple[np.ndar
     parts: list[np.ndarray] = []
     num_units = num_characters = num_bytes = 0
     for chunk in read_chunks(path):
-        if not (lines := drop_empty_lines(chunk)):
-            continue
+        lines = chunk if chunk.endswith(b"\n") else chunk + b"\n"
         try:
             ids, ends = encode(lines)
         except UnicodeDecodeError as error:
             raise CorpusError(f"{path} is not UTF-8 ({error.reason}); prepare it first") from error
-        lengths.append(np.diff(ends, prepend=0))
+        line_lengths = ends.copy()
+        line_lengths[1:] -= ends[:-1]
+        is_text = line_lengths > 1  # more than a newline
+        if num_empty := len(ends) - int(np.count_nonzero(is_text)):
+            ids = _take_lines(_as_binary(ids, ends), np.flatnonzero(is_text), ids.dtype)
+            line_lengths = line_lengths[is_text]
+        lengths.append(line_lengths)
         parts.append(ids)
         num_units += len(ids)
-        num_characters += len(ids) if dictionary.unit == "char" else _count_characters(lines)
-        num_bytes += len(lines)
+        num_characters += len(ids) if dictionary.unit == "char" else _count_characters(lines) - num_empty
+        num_bytes += len(lines) - num_empty
         if num_units >= _UNITS_PER_BATCH:
             yield np.concatenate(lengths), np.concatenate(parts), num_characters, num_bytes
             lengths, parts, num_units, num_characters, num_bytes = [], [], 0, 0, 0
-    if parts:
+    if num_units:
         yield np.concatenate(lengths), np.concatenate(parts), num_characters, num_bytes
 
 
@@ -127,32 +133,21 @@ def _count_characters(text: bytes) -> int:
     return int(np.count_nonzero(np.frombuffer(text, dtype=np.uint8) & 0xC0 != 0x80))
 
 
-def drop_empty_lines(chunk: bytes) -> bytes:
-    """The non-empty lines of a chunk that starts at a line's beginning, each with its newline."""
-    if b"\n\n" in chunk:
-        chunk = b"\n".join(filter(None, chunk.split(b"\n"))) + b"\n"
-    chunk = chunk.removeprefix(b"\n")
-    return chunk if chunk.endswith(b"\n") or not chunk else chunk + b"\n"
-
-
 def _make_encoder(dictionary: Dictionary) -> Any:
     """A function from whole lines, as UTF-8, to their ids and the end of each line in ids."""
-    table = dictionary.id_table()
-    # bytes.translate is the fastest way where a unit is a byte and an id fits into one.
-    byte_table = np.zeros(256, dtype=np.uint8)
-    if dictionary.id_type == np.uint8:
-        byte_table[: len(table) - 1] = table[:-1][:256]
-    translation = byte_table.tobytes()
+    known = dictionary.id_table()[:-1]
+    table = np.zeros(256 if dictionary.unit == "byte" else _NUM_CODE_POINTS, dtype=known.dtype)
+    table[: len(known)] = known
+    ids_of_units = numbers(table)
 
     def encode(lines: bytes) -> tuple[np.ndarray, np.ndarray]:
         if dictionary.unit == "byte" or lines.isascii():
             units: np.ndarray = np.frombuffer(lines, dtype=np.uint8)
-            if dictionary.id_type == np.uint8:
-                ids = np.frombuffer(lines.translate(translation), dtype=np.uint8)
-                return ids, np.flatnonzero(units == _NEWLINE) + 1
         else:
             units = np.frombuffer(lines.decode().encode("utf-32-le"), dtype=np.uint32)
-        return np.take(table, units, mode="clip"), np.flatnonzero(units == _NEWLINE) + 1
+        # Arrow takes by any unsigned integer, where NumPy first makes each one 64 bits wide; the table has every unit.
+        ids = to_numpy(pc.take(ids_of_units, numbers(units), boundscheck=False))
+        return ids, np.flatnonzero(units == _NEWLINE) + 1
 
     return encode
 
@@ -257,19 +252,29 @@ def _read_lines(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def _shuffle(ids: np.ndarray, ends: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """The lines in another order: their ids, and the end of each line."""
-    # As binary values the lines are moved by memcpy, ten times faster than as lists of numbers.
-    offsets = np.concatenate([[0], ends]).astype(np.int64) * ids.itemsize
-    lines = pa.Array.from_buffers(pa.large_binary(), len(ends), [None, pa.py_buffer(offsets), pa.py_buffer(ids)])
+    lines = _as_binary(ids, ends)
     order = generator.permutation(len(ends))
     shuffled = np.empty_like(ids)
     filled = 0
     for start in range(0, len(order), _LINES_PER_TAKE):  # in parts, so that Arrow uses the same memory again
-        taken = pc.take(lines, numbers(order[start : start + _LINES_PER_TAKE]), boundscheck=False)
-        values = np.frombuffer(taken.buffers()[2], dtype=ids.dtype)
-        size = np.frombuffer(taken.buffers()[1], dtype=np.int64)[len(taken)] // ids.itemsize
-        shuffled[filled : filled + size] = values[:size]
-        filled += size
+        taken = _take_lines(lines, order[start : start + _LINES_PER_TAKE], ids.dtype)
+        shuffled[filled : filled + len(taken)] = taken
+        filled += len(taken)
     return shuffled, np.cumsum(np.diff(ends, prepend=0)[order])
+
+
+def _as_binary(ids: np.ndarray, ends: np.ndarray) -> pa.LargeBinaryArray:
+    """The lines as binary values, which Arrow moves by memcpy, ten times faster than lists of numbers."""
+    offsets = np.concatenate([[0], ends]).astype(np.int64) * ids.itemsize
+    return pa.Array.from_buffers(pa.large_binary(), len(ends), [None, pa.py_buffer(offsets), pa.py_buffer(ids)])
+
+
+def _take_lines(lines: pa.LargeBinaryArray, which: np.ndarray, id_type: np.dtype[Any]) -> np.ndarray:
+    """The ids of the lines numbered `which`, one line after the other."""
+    taken = pc.take(lines, numbers(which), boundscheck=False)
+    _, offsets, values = taken.buffers()
+    num_bytes = np.frombuffer(offsets, dtype=np.int64)[len(taken)]
+    return np.frombuffer(values, dtype=np.uint8)[:num_bytes].view(id_type)
 
 
 def _flip_case(ids: np.ndarray, ends: np.ndarray, dictionary: Dictionary, generator: np.random.Generator) -> None:

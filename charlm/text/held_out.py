@@ -16,7 +16,6 @@ from xxhash import xxh3_64
 from charlm.artifacts import CorpusFiles
 from charlm.config import SplitConfig
 from charlm.errors import CorpusError
-from charlm.text.encoding import drop_empty_lines
 from charlm.text.manifest import FileRecord, load_manifest
 from charlm.text.reading import with_universal_newlines
 from charlm.text.splitting import TEST_PLACE, VALID_PLACE, choose_places
@@ -82,7 +81,7 @@ def _find(corpus: CorpusFiles, record: FileRecord, keys: np.ndarray) -> HeldOutD
         index = matcher.take(line)
         if index is None:
             break
-        text = drop_empty_lines(with_universal_newlines(line))
+        text = _without_empty_lines(with_universal_newlines(line))
         sizes[0, index] += len(text.decode())
         sizes[1, index] += len(text)
     if not matcher.is_complete:
@@ -99,6 +98,10 @@ def _lines(corpus: CorpusFiles, record: FileRecord) -> Iterator[bytes]:
         while remaining > 0 and (line := file.readline(remaining)):
             remaining -= len(line)
             yield line
+
+
+def _without_empty_lines(text: bytes) -> bytes:
+    return b"".join([line + b"\n" for line in text.split(b"\n") if line])
 
 
 class _Matcher:
