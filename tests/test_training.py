@@ -212,7 +212,7 @@ def trainer_process(files: RunFiles, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
-def wait_for_event(files: RunFiles, kind: str, count: int = 1, seconds: float = 60) -> None:
+def wait_for_event(files: RunFiles, kind: str, count: int = 1, seconds: float = 240) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if files.journal.exists() and files.journal.read_text().count(f'"event": "{kind}"') >= count:
@@ -310,7 +310,7 @@ def test_trainer_ends_when_its_parent_is_killed(corpus_dir, tmp_path):
     wait_for_event(files, "train")
     parent.kill()
     parent.wait()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while Path(f"/proc/{child}").exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not Path(f"/proc/{child}").exists()
