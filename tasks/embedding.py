@@ -4,6 +4,8 @@ Reads  a text file, or sentences that are given
 Writes the Parquet file of `charlm embed`
 """
 
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import numpy as np
 from charlm.artifacts import Workspace
 from charlm.errors import ConfigError, CorpusError, SourceError
 from tasks.display import terminal
-from tasks.registry import resolve_model
+from tasks.registry import find_version, resolve_model
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,32 @@ class EmbeddedText:
     output: Path
     num_tokens: int
     num_dimensions: int
+    seconds: float
 
     def to_json(self) -> dict[str, Any]:
         return {"output": str(self.output), "tokens": self.num_tokens, "dimensions": self.num_dimensions}
+
+
+def embedding_outputs(texts: Sequence[str], folder: Path) -> dict[str, Path]:
+    """The Parquet file of each text: its name in `folder`. Raises where a text is missing or two share a name."""
+    outputs: dict[str, Path] = {}
+    for text in texts:
+        if not Path(text).expanduser().is_file():
+            raise SourceError(f"there is no text file {text!r} to embed")
+        output = folder.expanduser().absolute() / f"{Path(text).name}.parquet"
+        if output in outputs.values():
+            raise ConfigError(
+                f"two texts are named {Path(text).name}, and both would be written to {output}; rename one"
+            )
+        outputs[text] = output
+    if not outputs:
+        raise ConfigError("no text was named; give at least one file to embed")
+    return outputs
+
+
+def pinned_model(model: str) -> str:
+    """`model` with its version in the place of an alias, which may come to name another one meanwhile."""
+    return find_version(model).address if model.startswith("models:") else model
 
 
 def embed_text(
@@ -59,6 +84,7 @@ def embed_text(
     ):
         if value not in known:
             raise ConfigError(f"{name} is one of {', '.join(word for word in known if word)}; got {value!r}")
+    started = time.monotonic()
     path, output = Path(text).expanduser(), output.expanduser().absolute()
     if not path.is_file():
         raise SourceError(f"there is no text file {text!r} to embed")
@@ -81,7 +107,7 @@ def embed_text(
             on_progress=lambda done, total: bar.update(done / max(total, 1)),
         )
         bar.finish(f"{result.tokens:,} tokens, {result.dimensions} dimensions")
-    return EmbeddedText(output, result.tokens, result.dimensions)
+    return EmbeddedText(output, result.tokens, result.dimensions, time.monotonic() - started)
 
 
 def embed_words(workspace: Workspace, model: str, sentences: list[list[str]]) -> list[EmbeddedWord]:

@@ -1,12 +1,14 @@
-"""What a flow run leaves in Prefect for people to read: one markdown artifact with scores and links."""
+"""What a flow run leaves in Prefect for people to read: one markdown artifact with numbers and links."""
 
 import os
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from prefect.artifacts import create_markdown_artifact
 
 from tasks.display import SHOWN_SCORES, shown_score
+from tasks.embedding import EmbeddedText
 from tasks.pairs import TrainedPair
 from tasks.promotion import Decision
 from tasks.tracking import mlflow_client
@@ -24,6 +26,25 @@ def publish_report(name: str, pairs: Sequence[TrainedPair], best: TrainedPair, d
         key=artifact_key("report", name),
         description=f"Scores of the language models of {name}",
     )
+
+
+def publish_embeddings(model: str, folder: Path, embedded: Sequence[EmbeddedText]) -> None:
+    """Publish what was embedded as the artifact `embeddings-FOLDER`."""
+    create_markdown_artifact(
+        embedding_report(model, folder, embedded),
+        key=artifact_key("embeddings", folder.name),
+        description=f"Embeddings with {model}",
+    )
+
+
+def embedding_report(model: str, folder: Path, embedded: Sequence[EmbeddedText]) -> str:
+    """A table of the files that were written, as markdown."""
+    lines = [f"# Embeddings with {model}", "", f"Written to `{folder}`:", ""]
+    lines += ["| file | tokens | dimensions | seconds | tokens/s |", "| --- | ---: | ---: | ---: | ---: |"]
+    for text in embedded:
+        numbers = f"{text.num_tokens:,} | {text.num_dimensions:,} | {text.seconds:,.1f}"
+        lines.append(f"| `{text.output.name}` | {numbers} | {text.num_tokens / text.seconds:,.0f} |")
+    return "\n".join(lines) + "\n"
 
 
 def pipeline_report(name: str, pairs: Sequence[TrainedPair], best: TrainedPair, decision: Decision | None) -> str:

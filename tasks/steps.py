@@ -14,9 +14,9 @@ from prefect.cache_policies import NO_CACHE
 from charlm.artifacts import CorpusFiles, Workspace
 from charlm.config import DictionaryConfig, ReadConfig, SplitConfig
 from tasks import corpus as corpora
-from tasks import pairs, registry, training
+from tasks import embedding, pairs, registry, training
 from tasks.corpus import PreparedCorpus
-from tasks.embedding import EmbeddedWord, embed_words
+from tasks.embedding import EmbeddedText, EmbeddedWord
 from tasks.promotion import Decision
 from tasks.registry import RegisteredVersion
 from tasks.reporting import artifact_key
@@ -95,4 +95,21 @@ def pass_gate(version: RegisteredVersion) -> Decision:
 @task(task_run_name="embed sentences with {address}", cache_policy=NO_CACHE)
 def embed_sentences(workspace: Workspace, address: str, sentences: list[list[str]]) -> list[EmbeddedWord]:
     """Embed a few sentences with the models as downloaded from the registry."""
-    return embed_words(workspace, address, sentences)
+    return embedding.embed_words(workspace, address, sentences)
+
+
+@task(task_run_name="embed {text}", cache_policy=NO_CACHE)
+def embed_text(
+    workspace: Workspace,
+    model: str,
+    text: str,
+    output: Path,
+    text_format: str | None,
+    pooling: str,
+    dtype: str,
+    precision: str,
+) -> EmbeddedText:
+    """Write the embeddings of one text to a Parquet file."""
+    return embedding.embed_text(
+        workspace, model, text, output, text_format=text_format, pooling=pooling, dtype=dtype, precision=precision
+    )
