@@ -246,6 +246,10 @@ class Workspace:
     def run(self, name: str) -> RunFiles:
         return RunFiles(self.runs_dir / name)
 
+    def gate_lock(self, name: str) -> Path:
+        """Held while the champion of the model `name` is decided on."""
+        return self.root / ".locks" / f"{check_name(name)}.gate"
+
     @property
     def demo_text(self) -> Path:
         """The interpreter's documentation, which the demo trains on."""
@@ -350,15 +354,17 @@ def read_json(path: Path) -> Any:
 
 
 @contextmanager
-def exclusive_lock(path: Path, *, busy: str) -> Iterator[None]:
+def exclusive_lock(path: Path, *, busy: str | None) -> Iterator[None]:
     """Hold `path` alone for the block; raises RunError with the text `busy` when another process holds it.
+
+    Without such a text it waits for its turn.
 
     The kernel frees the lock when the process ends, however it ends.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX if busy is None else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise RunError(busy) from None
         yield

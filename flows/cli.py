@@ -234,6 +234,43 @@ def evaluate(
         print_result(score_table({direction: {"text": values} for direction, values in scores.items()}))
 
 
+@app.command(epilog="Example: `charlm promote books`")
+def promote(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a registered model.")],
+    workspace: options.WorkspaceDir = _DEFAULT_WORKSPACE,
+    as_json: options.AsJson = False,
+) -> None:
+    """Let the newest version pass the promotion gate: it becomes champion if it is better on held-out text."""
+    space = _open(workspace)
+    from tasks.gate import promote_challenger
+    from tasks.gate_report import gate_table
+
+    version, report = promote_challenger(space, name)
+    if as_json:
+        _show({"model": version.address, "promoted": report.promoted, **report.to_json()}, as_json)
+        return
+    if report.domains:
+        print_result(gate_table(report))
+    write_stdout(f"{version.address} {report.reason}")
+
+
+@app.command(epilog="Example: `charlm rollback books`")
+def rollback(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a registered model.")],
+    workspace: options.WorkspaceDir = _DEFAULT_WORKSPACE,
+    as_json: options.AsJson = False,
+) -> None:
+    """Make the version champion again that the present champion has replaced."""
+    space = _open(workspace)
+    from tasks.gate import roll_back
+
+    done = roll_back(space, name)
+    if as_json:
+        _show(done.to_json(), as_json)
+    else:
+        write_stdout(f"{done.champion.address} is champion again, in the place of {done.replaced.address}")
+
+
 @app.command(epilog="Example: `charlm generate models:/books@champion --prefix 'It was '`")
 def generate(
     model: options.Model,

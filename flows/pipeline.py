@@ -66,7 +66,7 @@ def charlm_pipeline(
     if register:
         version = steps.register_pair(space, name, best.runs, best.mlflow_run)
         best = replace(best, version=version)
-        decision = steps.pass_gate(version)
+        decision = steps.pass_gate(space, version)
         steps.embed_sentences(space, version.address, _SENTENCES)
     publish_report(name, pairs, best, decision)
     return best

@@ -20,7 +20,6 @@ from charlm.artifacts import BundleFiles, CorpusFiles, Workspace, read_json
 from charlm.errors import ModelFileError, RegistryError
 from charlm.text.manifest import load_manifest
 from charlm.trainers.manifest import RunManifest
-from tasks.promotion import Decision, decide_promotion
 from tasks.tracking import create_mlflow_run, find_experiment, first_line, mlflow_client, mlflow_error
 from tasks.training import TrainedRun, scores_of
 
@@ -68,7 +67,7 @@ def download_bundle(address: str, workspace: Workspace) -> Path:
 
     found = find_version(address)
     client = mlflow_client()
-    with _clear_errors(f"cannot download {found.address}"):
+    with clear_errors(f"cannot download {found.address}"):
         location = client.get_model_version_download_uri(found.name, str(found.version))
         bundle = Path(mlflow.artifacts.download_artifacts(artifact_uri=location)) / "artifacts" / "bundle"
     if not BundleFiles(bundle).manifest.is_file():
@@ -83,12 +82,12 @@ def find_version(address: str) -> RegisteredVersion:
         raise RegistryError(f"{address!r} is no address of a model; write models:/NAME@champion or models:/NAME/3")
     name, alias, number = match.groups()
     client = mlflow_client()
-    with _clear_errors(f"cannot look up {address}"):
+    with clear_errors(f"cannot look up {address}"):
         models = client.search_registered_models(filter_string=f"name = '{_quoted(name)}'")
     if not models:
         raise RegistryError(f"there is no registered model {name!r} in {os.environ['MLFLOW_TRACKING_URI']}")
     if alias is None:
-        with _clear_errors(f"cannot look up {address}"):
+        with clear_errors(f"cannot look up {address}"):
             versions = client.search_model_versions(f"name = '{_quoted(name)}'")
         numbers = sorted(int(version.version) for version in versions)
         if int(number) not in numbers:
@@ -119,7 +118,7 @@ def register_runs(
     with tempfile.TemporaryDirectory(prefix="charlm-bundle-") as folder:
         bundle = Path(folder) / "bundle"
         fingerprint = build_bundle(workspace, name, runs, bundle, parent_version=parent_version)
-        with _clear_errors(f"{name} is trained but not registered (the command with --resume does that); MLflow"):
+        with clear_errors(f"{name} is trained but not registered (the command with --resume does that); MLflow"):
             known = _find_fingerprint(name, fingerprint)
             if known is not None:
                 return known
@@ -228,44 +227,12 @@ def _model_description(name: str) -> str:
     )
 
 
-# ---- the gate ------------------------------------------------------------------------------------------------------
-
-
-def pass_gate(version: RegisteredVersion) -> Decision:
-    """Make `version` the champion if it is better; the decision is kept in its tags."""
-    client = mlflow_client()
-    with _clear_errors(f"cannot promote {version.address}"):
-        aliases = client.get_registered_model(version.name).aliases
-        champion = aliases.get(CHAMPION)
-        if champion is not None and int(champion) == version.version:
-            return Decision(True, "promoted: it is the champion already")
-        scores = _bits_per_byte(client, version.name, version.version)
-        decision = decide_promotion(
-            scores, None if champion is None else _bits_per_byte(client, version.name, int(champion))
-        )
-        number = str(version.version)
-        client.set_model_version_tag(
-            version.name, number, "gate.decision", "promoted" if decision.promoted else "refused"
-        )
-        client.set_model_version_tag(version.name, number, "gate.reason", decision.reason)
-        if decision.promoted:
-            client.set_registered_model_alias(version.name, CHAMPION, number)
-    return decision
-
-
-def _bits_per_byte(client: Any, name: str, version: int) -> dict[str, float]:
-    """The test scores of a version by direction, from its tags."""
-    tags = client.get_model_version(name, str(version)).tags
-    suffix = ".bits_per_byte"
-    return {tag.removesuffix(suffix): float(value) for tag, value in tags.items() if tag.endswith(suffix)}
-
-
 def _quoted(name: str) -> str:
     return name.replace("'", "")
 
 
 @contextmanager
-def _clear_errors(what: str) -> Iterator[None]:
+def clear_errors(what: str) -> Iterator[None]:
     """Turn what MLflow raises into one line."""
     try:
         yield

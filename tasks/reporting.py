@@ -1,4 +1,4 @@
-"""What a flow run leaves in Prefect for people to read: one markdown artifact with numbers and links."""
+"""What a flow run leaves in Prefect for people to read: markdown artifacts with numbers, decisions and links."""
 
 import os
 import re
@@ -7,10 +7,12 @@ from pathlib import Path
 
 from prefect.artifacts import create_markdown_artifact
 
+from charlm.promotion import GateReport
 from tasks.display import SHOWN_SCORES, shown_score
 from tasks.embedding import EmbeddedText
+from tasks.gate_report import gate_markdown
 from tasks.pairs import TrainedPair
-from tasks.promotion import Decision
+from tasks.registry import RegisteredVersion
 from tasks.tracking import mlflow_client
 
 
@@ -19,7 +21,7 @@ def artifact_key(*words: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", "-".join(words).lower()).strip("-")
 
 
-def publish_report(name: str, pairs: Sequence[TrainedPair], best: TrainedPair, decision: Decision | None) -> None:
+def publish_report(name: str, pairs: Sequence[TrainedPair], best: TrainedPair, decision: GateReport | None) -> None:
     """Publish the report of a pipeline run as the artifact `report-NAME`."""
     create_markdown_artifact(
         pipeline_report(name, pairs, best, decision),
@@ -47,7 +49,16 @@ def embedding_report(model: str, folder: Path, embedded: Sequence[EmbeddedText])
     return "\n".join(lines) + "\n"
 
 
-def pipeline_report(name: str, pairs: Sequence[TrainedPair], best: TrainedPair, decision: Decision | None) -> str:
+def publish_gate_report(version: RegisteredVersion, report: GateReport) -> None:
+    """Publish the decision about a version, with its numbers and intervals, as the artifact `gate-NAME`."""
+    create_markdown_artifact(
+        f"# {version.name} version {version.version} at the promotion gate\n\n{gate_markdown(report)}",
+        key=artifact_key("gate", version.name),
+        description=f"Whether the newest language models of {version.name} are promoted",
+    )
+
+
+def pipeline_report(name: str, pairs: Sequence[TrainedPair], best: TrainedPair, decision: GateReport | None) -> str:
     """The report as markdown: the outcome, the scores of every recipe, and where to look further."""
     lines = [f"# Language models of {name}", ""]
     if best.version is None:

@@ -13,13 +13,13 @@ from prefect.cache_policies import NO_CACHE
 
 from charlm.artifacts import CorpusFiles, Workspace
 from charlm.config import DictionaryConfig, ReadConfig, SplitConfig
+from charlm.promotion import GateReport
 from tasks import corpus as corpora
-from tasks import embedding, pairs, registry, training
+from tasks import embedding, gate, pairs, training
 from tasks.corpus import PreparedCorpus
 from tasks.embedding import EmbeddedText, EmbeddedWord
-from tasks.promotion import Decision
 from tasks.registry import RegisteredVersion
-from tasks.reporting import artifact_key
+from tasks.reporting import artifact_key, publish_gate_report
 from tasks.training import TrainedRun, TrainingRequest
 
 _PROGRESS_SECONDS = 5.0
@@ -87,9 +87,11 @@ def register_pair(
 
 
 @task(task_run_name="gate {version.name} version {version.version}", cache_policy=NO_CACHE)
-def pass_gate(version: RegisteredVersion) -> Decision:
-    """Make the version champion if it is better."""
-    return registry.pass_gate(version)
+def pass_gate(workspace: Workspace, version: RegisteredVersion) -> GateReport:
+    """Make the version champion if the gate says so, and publish its report."""
+    report = gate.pass_gate(workspace, version)
+    publish_gate_report(version, report)
+    return report
 
 
 @task(task_run_name="embed sentences with {address}", cache_policy=NO_CACHE)

@@ -4,15 +4,19 @@ import json
 import os
 import random
 import re
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
+
+from charlm.artifacts import Workspace
 
 # The same examples in every run, and as much time as a busy machine needs.
 settings.register_profile("suite", deadline=None, derandomize=True)
@@ -83,6 +87,22 @@ class TrainedWorkspace:
     text: Path
     prepared: Any
     trained: Any
+
+
+@contextmanager
+def own_workspace(trained: TrainedWorkspace, folder: Path) -> Iterator[Workspace]:
+    """A copy of the trained workspace in `folder`, elsewhere than where it was made; this process uses its MLflow."""
+    from tasks.services import use_workspace
+
+    shutil.copytree(trained.root, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(("MLFLOW_", "PREFECT_")):
+                patch.delenv(name)
+        saved = dict(os.environ)
+        yield use_workspace(folder)
+        os.environ.clear()
+        os.environ.update(saved)
 
 
 @pytest.fixture(scope="session")

@@ -41,7 +41,7 @@ def shown_programs() -> list[str]:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the texts that the docs speak of, a champion of `books`, and a prepared corpus `laws`."""
+    """A folder with the texts that the docs speak of, a second champion of `books`, and a prepared corpus `laws`."""
     folder = tmp_path_factory.mktemp("docs")
     (folder / "books").mkdir()
     for number in range(2):
@@ -52,6 +52,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "README.md").write_text("# Any text\n")
     for command in (
         "charlm run books/*.txt --name books",
+        "charlm finetune books --from models:/books@champion",
+        "charlm promote books",
         "charlm prepare laws.txt --name laws",
         "charlm export models:/books@champion --format flair --output shared",
     ):

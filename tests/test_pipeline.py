@@ -60,6 +60,8 @@ def test_prefect_shows_what_was_done(workspace: Path, first: Outcome) -> None:
     ((report,),) = prefect_rows(workspace, "SELECT data FROM artifact WHERE key = 'report-tiny' LIMIT 1")
     assert "models:/tiny/1" in report
     assert "| demo | forward |" in report
+    ((decision,),) = prefect_rows(workspace, "SELECT data FROM artifact WHERE key = 'gate-tiny' LIMIT 1")
+    assert "**Promoted**: the first" in decision
     assert prefect_rows(workspace, "SELECT DISTINCT data FROM artifact WHERE key = 'training-tiny-demo-forward'") == [
         (100,)
     ]

@@ -1,7 +1,5 @@
 """The registry against a real MLflow on SQLite: versions, addresses, aliases, the gate, and a workspace that moves."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,26 +8,19 @@ import pytest
 from charlm.artifacts import BundleFiles, Workspace
 from charlm.errors import CharLMError, RegistryError
 from charlm.serialization import read_bundle
+from tasks.gate import pass_gate
 from tasks.pairs import TrainedPair
-from tasks.registry import download_bundle, find_version, pass_gate, register_runs
-from tasks.services import use_workspace
+from tasks.registry import download_bundle, find_version, register_runs
 from tasks.tracking import group_run, mlflow_client
 from tasks.training import TrainedRun
-from tests.conftest import TrainedWorkspace
+from tests.conftest import TrainedWorkspace, own_workspace
 
 
 @pytest.fixture
 def workspace(trained_workspace: TrainedWorkspace, tmp_path: Path) -> Iterator[Workspace]:
     """A copy of the trained workspace, elsewhere than where it was made."""
-    shutil.copytree(trained_workspace.root, tmp_path / "copy")
-    with pytest.MonkeyPatch.context() as patch:
-        for name in list(os.environ):
-            if name.startswith(("MLFLOW_", "PREFECT_")):
-                patch.delenv(name)
-        saved = dict(os.environ)
-        yield use_workspace(tmp_path / "copy")
-        os.environ.clear()
-        os.environ.update(saved)
+    with own_workspace(trained_workspace, tmp_path / "copy") as workspace:
+        yield workspace
 
 
 def trained_runs(workspace: Workspace) -> dict[str, TrainedRun]:
@@ -66,11 +57,11 @@ def test_an_identical_bundle_keeps_its_version(workspace: Workspace) -> None:
 
 
 def test_the_newest_version_is_challenger_and_a_single_direction_never_champion(workspace: Workspace) -> None:
-    assert pass_gate(find_version("models:/tiny/1")).promoted
+    assert pass_gate(workspace, find_version("models:/tiny/1")).promoted
     version = register(workspace, "forward").version
     assert version is not None
     assert version.address == "models:/tiny/2"
-    decision = pass_gate(version)
+    decision = pass_gate(workspace, version)
     assert not decision.promoted
     assert find_version("models:/tiny@challenger").version == 2
     assert find_version("models:/tiny@champion").version == 1
@@ -81,9 +72,9 @@ def test_the_newest_version_is_challenger_and_a_single_direction_never_champion(
 
 def test_passing_the_gate_again_changes_nothing(workspace: Workspace) -> None:
     version = find_version("models:/tiny/1")
-    assert pass_gate(version).promoted
+    assert pass_gate(workspace, version).promoted
     tags = mlflow_client().get_model_version("tiny", "1").tags
-    assert pass_gate(version).promoted
+    assert pass_gate(workspace, version).promoted
     assert mlflow_client().get_model_version("tiny", "1").tags == tags
 
 

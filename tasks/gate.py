@@ -1,0 +1,171 @@
+"""Let a challenger pass the promotion gate, or take its promotion back.
+
+Reads  the bundles of challenger and champion, the test text of their corpus
+Writes the alias `champion`; tags `gate.*` and the description of the version that was decided on
+
+One decision at a time is made for a model in a workspace, and none twice: what was decided about a challenger and a
+champion stands in the challenger's tags.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from charlm.artifacts import Workspace, exclusive_lock
+from charlm.config import GateConfig
+from charlm.errors import RegistryError
+from charlm.promotion import DocumentScores, GateReport, PairScores, ProbeScores, decide_promotion
+from charlm.text.manifest import load_manifest
+from tasks.display import terminal
+from tasks.gate_report import gate_markdown
+from tasks.registry import CHALLENGER, CHAMPION, RegisteredVersion, clear_errors, download_bundle, find_version
+from tasks.tracking import mlflow_client
+
+_DECISION, _REASON, _REPORT = "gate.decision", "gate.reason", "gate.report"
+_OPPONENT = "gate.champion"
+"""Number of the version that it was compared with."""
+_REPLACED = "gate.replaced"
+"""Number of the champion that it has replaced: what a rollback returns to."""
+_ROLLED_BACK = "gate.rolled_back"
+_NONE = "none"
+_SECTION = "\n## Promotion gate\n"
+_LONGEST_DESCRIPTION = 5_000  # the width of the column in MLflow's database
+
+
+@dataclass(frozen=True)
+class Rollback:
+    """What a rollback did."""
+
+    champion: RegisteredVersion
+    replaced: RegisteredVersion
+
+    def to_json(self) -> dict[str, Any]:
+        return {"model": self.champion.address, "replaced": self.replaced.address}
+
+
+def promote_challenger(workspace: Workspace, name: str) -> tuple[RegisteredVersion, GateReport]:
+    """Let the challenger of the model `name` pass the gate; raises RegistryError when there is none."""
+    version = find_version(f"models:/{name}@{CHALLENGER}")
+    return version, pass_gate(workspace, version)
+
+
+def pass_gate(
+    workspace: Workspace,
+    version: RegisteredVersion,
+    *,
+    config: GateConfig | None = None,
+    probe: ProbeScores | None = None,
+) -> GateReport:
+    """Make `version` the champion if the gate says so; waits while another decision about this model is made.
+
+    Challenger and champion are scored on the test text of the corpus; the domain of its newest revision is the target.
+    Raises CorpusError or GateError when they cannot be compared, RegistryError when the registry does not answer.
+    """
+    corpus = workspace.prepared_corpus(version.name)
+    with (
+        exclusive_lock(workspace.gate_lock(version.name), busy=None),
+        clear_errors(f"cannot promote {version.address}"),
+    ):
+        client = mlflow_client()
+        champion = _champion_of(version.name)
+        known = client.get_model_version(version.name, str(version.version))
+        report = _known_report(known.tags, version, champion)
+        if report is None:
+            with terminal.step("gate") as bar:
+                report = decide_promotion(
+                    _score(workspace, version, bar),
+                    None if champion is None else _score(workspace, champion, bar),
+                    target=load_manifest(corpus).revisions[-1].domain,
+                    config=config or GateConfig(),
+                    probe=probe,
+                )
+                bar.finish(report.decision)
+            _record(version, report, champion, known.description)
+        if report.promoted:
+            client.set_registered_model_alias(version.name, CHAMPION, str(version.version))
+    return report
+
+
+def roll_back(workspace: Workspace, name: str) -> Rollback:
+    """Make the version champion again that the champion of `name` has replaced.
+
+    The version that is taken back cannot pass the gate again. Raises RegistryError when there is no champion, or it
+    replaced no other.
+    """
+    find_version(f"models:/{name}@{CHAMPION}")
+    with exclusive_lock(workspace.gate_lock(name), busy=None), clear_errors(f"cannot roll back {name}"):
+        client = mlflow_client()
+        champion = find_version(f"models:/{name}@{CHAMPION}")
+        tags = client.get_model_version(name, str(champion.version)).tags
+        old = tags.get(_REPLACED)
+        if old is None:
+            raise RegistryError(f"the champion {champion.address} replaced no other; there is nothing to roll back to")
+        restored = find_version(f"models:/{name}/{old}")
+        if _ROLLED_BACK in client.get_model_version(name, old).tags:
+            raise RegistryError(f"{champion.address} replaced {restored.address}, which was rolled back itself")
+        # In this order a rollback that is cut short can be repeated, and no gate undoes it.
+        client.set_model_version_tag(name, str(champion.version), _ROLLED_BACK, "true")
+        client.set_registered_model_alias(name, CHAMPION, old)
+    return Rollback(champion=restored, replaced=champion)
+
+
+def _champion_of(name: str) -> RegisteredVersion | None:
+    number = mlflow_client().get_registered_model(name).aliases.get(CHAMPION)
+    return None if number is None else RegisteredVersion(name, int(number))
+
+
+def _known_report(
+    tags: Mapping[str, str], version: RegisteredVersion, champion: RegisteredVersion | None
+) -> GateReport | None:
+    """What is known already about `version` against `champion`; None when it has to be decided."""
+    stored = GateReport.from_json(json.loads(tags[_REPORT])) if _REPORT in tags else None
+    if champion is not None and champion.version == version.version:
+        if stored is not None and stored.promoted:
+            return stored
+        return GateReport(decision="promoted", reason="promoted: it is the champion already", target="")
+    if _ROLLED_BACK in tags:
+        return GateReport(decision="refused", reason="refused: it was champion and was rolled back", target="")
+    return stored if tags.get(_OPPONENT) == _number(champion) else None
+
+
+def _score(workspace: Workspace, version: RegisteredVersion, bar: Any) -> PairScores:
+    """What each direction of a version spends on each test document of its corpus, by domain."""
+    import torch
+
+    from charlm.models.language_model import load_language_models
+    from charlm.trainers.finetuning import score_documents_by_domain
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    corpus = workspace.corpus(version.name)
+    scores: dict[str, dict[str, DocumentScores]] = {}
+    for direction, model in load_language_models(download_bundle(version.address, workspace)).items():
+        bar.update(note=f"score {version.address} {direction}")
+        scores[direction] = score_documents_by_domain(model.to(device), corpus)
+    return scores
+
+
+def _record(
+    version: RegisteredVersion, report: GateReport, champion: RegisteredVersion | None, description: str | None
+) -> None:
+    """Write the decision to the tags and the description of `version`; the report last: it says that all is there."""
+    client, number = mlflow_client(), str(version.version)
+    card = (description or "").partition(_SECTION)[0]
+    section = gate_markdown(report)
+    if len(card + _SECTION + section) > _LONGEST_DESCRIPTION:
+        section = report.reason
+    if len(card + _SECTION + section) <= _LONGEST_DESCRIPTION:
+        client.update_model_version(version.name, number, f"{card}{_SECTION}\n{section}")
+    tags = {_DECISION: report.decision, _REASON: report.reason, _OPPONENT: _number(champion)}
+    if report.promoted and champion is not None:
+        tags[_REPLACED] = str(champion.version)
+    target = report.domains.get(report.target)
+    if target is not None and target.improvement is not None and target.interval is not None:
+        tags["gate.improvement"] = f"{target.improvement:.6g}"
+        tags["gate.interval"] = f"{target.interval[0]:.6g} to {target.interval[1]:.6g}"
+    for tag, value in {**tags, _REPORT: json.dumps(report.to_json())}.items():
+        client.set_model_version_tag(version.name, number, tag, value)
+
+
+def _number(champion: RegisteredVersion | None) -> str:
+    return _NONE if champion is None else str(champion.version)
