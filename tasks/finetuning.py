@@ -8,7 +8,7 @@ from typing import Any
 
 from charlm.artifacts import BundleFiles, CorpusFiles, RunFiles, Workspace, read_json
 from charlm.config import TrainingConfig
-from charlm.errors import ConfigError
+from charlm.errors import ConfigError, ModelFileError
 from charlm.trainers.manifest import RunManifest
 from tasks.display import terminal
 from tasks.pairs import TrainedPair, pair_tags, register_pair
@@ -56,6 +56,7 @@ def finetune_pair(
     missing = [direction for direction in directions if direction not in models]
     if missing:
         raise ConfigError(f"{model} has no {missing[0]} direction to continue, only {' and '.join(models)}")
+    origin = _origin(workspace, path)
     chosen = [direction for direction in models if not directions or direction in directions]
     with tempfile.TemporaryDirectory(prefix="charlm-initial-") as folder:
         requests = []
@@ -75,7 +76,7 @@ def finetune_pair(
         with group_run(workspace, name, training.recipe, tags=pair_tags(workspace, name, training)) as run_id:
             runs = train_directions(workspace, requests, parent=run_id)
             log_scores(run_id, scores_of(runs))
-            domains = _score_before_and_after(workspace, corpus, path, models, runs)
+            domains = _score_before_and_after(corpus, origin, models, runs)
             log_domain_scores(run_id, domains)
             version = None
             if register:
@@ -85,15 +86,12 @@ def finetune_pair(
 
 
 def _score_before_and_after(
-    workspace: Workspace, corpus: CorpusFiles, path: Path, models: Mapping[str, Any], runs: Mapping[str, TrainedRun]
+    corpus: CorpusFiles, origin: CorpusFiles | None, models: Mapping[str, Any], runs: Mapping[str, TrainedRun]
 ) -> DomainScores:
     from charlm.models.language_model import LanguageModel
     from charlm.trainers.finetuning import score_domains
 
-    corpora = [corpus]
-    origin = _corpus_of(path)
-    if origin is not None and origin != corpus.name and workspace.corpus(origin).manifest.is_file():
-        corpora.append(workspace.corpus(origin))
+    corpora = [corpus] if origin is None or origin == corpus else [corpus, origin]
     scores: DomainScores = {}
     with terminal.step("score every domain before and after") as bar:
         for direction, run in runs.items():
@@ -110,13 +108,21 @@ def _score_before_and_after(
     return scores
 
 
-def _corpus_of(path: Path) -> str | None:
-    """Name of the corpus that a bundle or a run was trained on; none for a lone file."""
-    if BundleFiles(path).manifest.is_file():
-        name: str | None = read_json(BundleFiles(path).manifest).get("corpus", {}).get("name")
-        return name
-    folder = RunFiles(path if path.is_dir() else path.parent)
-    return str(RunManifest.load(folder).corpus["name"]) if folder.manifest.is_file() else None
+def _origin(workspace: Workspace, path: Path) -> CorpusFiles | None:
+    """The corpus that a bundle or a run was trained on; none for a lone file, or where this workspace lacks it."""
+    manifest = BundleFiles(path).manifest
+    if manifest.is_file():
+        corpus = read_json(manifest).get("corpus", {})
+    else:
+        run = RunFiles(path if path.is_dir() else path.parent)
+        manifest, corpus = run.manifest, RunManifest.load(run).corpus if run.manifest.is_file() else {}
+    if not corpus:
+        return None
+    try:
+        origin = workspace.corpus(corpus["name"])
+    except (KeyError, TypeError, ConfigError) as error:
+        raise ModelFileError(f"{manifest} does not say which corpus its models were trained on") from error
+    return origin if origin.manifest.is_file() else None
 
 
 def _parent_version(model: str, name: str) -> str | None:

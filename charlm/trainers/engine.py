@@ -25,7 +25,7 @@ from torch.nn import functional as F
 
 from charlm.artifacts import RunFiles
 from charlm.config import TrainingConfig
-from charlm.errors import CorpusError, RunError, TrainingInterruptedError
+from charlm.errors import CorpusError, ModelFileError, RunError, TrainingInterruptedError
 from charlm.metrics import LMScore, score_encoded
 from charlm.models.language_model import Hidden, LanguageModel
 from charlm.text.encoding import encoded_info
@@ -441,7 +441,16 @@ class TrainingEngine:
         self._last_checkpoint = time.monotonic()
 
     def _restore(self, checkpoint: Checkpoint) -> None:
-        """Put everything back to where `checkpoint` was taken."""
+        """Put everything back to where `checkpoint` was taken; raises ModelFileError when it is none of this run."""
+        try:
+            self._put_back(checkpoint)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            reason = " ".join(str(error).split())[:200]
+            raise ModelFileError(f"{self.files.checkpoint} does not fit this run ({reason}); start anew") from error
+
+    def _put_back(self, checkpoint: Checkpoint) -> None:
         free = {"recipe", "checkpoint_minutes"}
         if self.config.schedule == "plateau":  # no step of it depends on how long it will go on
             free |= {"max_epochs", "max_characters", "max_minutes"}

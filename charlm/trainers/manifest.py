@@ -44,14 +44,17 @@ class RunManifest:
 
     @classmethod
     def load(cls, files: RunFiles) -> Self:
-        """The manifest of a run; raises RunError when there is none."""
+        """The manifest of a run; raises RunError when there is none, or it is damaged."""
         if not files.manifest.is_file():
             raise RunError(f"{files.root} is no training run: it has no {files.manifest.name}")
         values = read_json(files.manifest)
         if not isinstance(values, dict) or values.pop("format", None) != _FORMAT:
             raise RunError(f"{files.manifest} is not the manifest of a run")
-        config = RunConfig.from_json(values.pop("config"))
-        return cls(config=config, **values)
+        try:
+            config = RunConfig.from_json(values.pop("config"))
+            return cls(config=config, **values)
+        except (KeyError, TypeError, AttributeError, ConfigError) as error:
+            raise RunError(f"{files.manifest} is not the manifest of a run: {error}") from error
 
     def save(self, files: RunFiles) -> None:
         values = {field_name: value for field_name, value in asdict(self).items() if field_name != "config"}
