@@ -422,16 +422,61 @@ class GateConfig(JsonConfig):
         for name in ("margin", "tolerance", "probe_tolerance"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ConfigError(f"{name} must be 0 or more, got {getattr(self, name)}")
-        if not 0 < self.confidence < 1:
-            raise ConfigError(f"confidence must be in (0, 1), got {self.confidence}")
         if not 1 <= self.max_direction_ratio < math.inf:
             raise ConfigError(f"max_direction_ratio must be at least 1, got {self.max_direction_ratio}")
         if not 0 <= self.max_unk_rate <= 1:
             raise ConfigError(f"max_unk_rate must be in [0, 1], got {self.max_unk_rate}")
-        if self.min_documents < 1:
-            raise ConfigError(f"min_documents must be at least 1, got {self.min_documents}")
-        if self.bootstrap_rounds < 100:
-            raise ConfigError(f"bootstrap_rounds must be at least 100, got {self.bootstrap_rounds}")
+        _check_bootstrap(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DriftConfig(JsonConfig):
+    """From when on new text asks for a new model."""
+
+    tolerance: float = 0.02
+    """Bits per byte that new text may cost more than the reference before the champion is fine-tuned."""
+
+    max_unk_rate: float = 0.001
+    """Share of `<unk>` in new text from which its characters get an id."""
+
+    foreign_bits: float = 2.0
+    """Bits per byte more than the reference from which nothing of the champion is worth keeping."""
+
+    foreign_unk_rate: float = 0.25
+    """Share of `<unk>` from which the same is true."""
+
+    min_documents: int = 10
+    """Least held-out documents of new text: an interval over fewer means nothing."""
+
+    confidence: float = 0.95
+    """Level of the bootstrap interval, in (0, 1)."""
+
+    bootstrap_rounds: int = 2_000
+    """Samples of documents that an interval is made of."""
+
+    seed: int = 1
+    """Seed of those samples."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.tolerance <= self.foreign_bits < math.inf:
+            raise ConfigError(
+                f"tolerance must be 0 or more and at most foreign_bits, got {self.tolerance} and {self.foreign_bits}"
+            )
+        if not 0 <= self.max_unk_rate <= self.foreign_unk_rate <= 1:
+            raise ConfigError(
+                f"max_unk_rate must be in [0, 1] and at most foreign_unk_rate, got {self.max_unk_rate} and"
+                f" {self.foreign_unk_rate}"
+            )
+        _check_bootstrap(self)
+
+
+def _check_bootstrap(config: GateConfig | DriftConfig) -> None:
+    if not 0 < config.confidence < 1:
+        raise ConfigError(f"confidence must be in (0, 1), got {config.confidence}")
+    if config.min_documents < 1:
+        raise ConfigError(f"min_documents must be at least 1, got {config.min_documents}")
+    if config.bootstrap_rounds < 100:
+        raise ConfigError(f"bootstrap_rounds must be at least 100, got {config.bootstrap_rounds}")
 
 
 def _absolute(path: str, folder: Path) -> str:

@@ -42,4 +42,4 @@ class RegistryError(CharLMError):
 
 
 class GateError(CharLMError):
-    """The scores of challenger and champion cannot be compared."""
+    """Scores that a decision rests on are missing, or cannot be compared."""

@@ -1,26 +1,24 @@
 """Whether a trained pair takes the place of the one that people use: a pure decision, with its reason and numbers.
 
 Challenger and champion are scored on the same held-out documents. The difference of their bits per byte is given an
-interval by a paired bootstrap over documents (Efron and Tibshirani, An Introduction to the Bootstrap, 1993; Koehn,
-Statistical Significance Tests for Machine Translation Evaluation, 2004): documents are drawn again with replacement,
-each together with what both models spend on it, so that easy and hard text cancels out.
+interval by a paired bootstrap over documents (Koehn, Statistical Significance Tests for Machine Translation Evaluation,
+2004): each document is drawn together with what both models spend on it, so that easy and hard text cancels out.
 """
 
 # D = documents of one domain
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import numpy as np
 
 from charlm.artifacts import DIRECTIONS
+from charlm.bootstrap import interval_of, resampled_ratios
 from charlm.config import GateConfig
 from charlm.errors import GateError
-
-_DRAWS_PER_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +42,20 @@ class DocumentScores:
 
     unknown: np.ndarray
     """Units outside the dictionary."""
+
+    def __getitem__(self, chosen: np.ndarray) -> Self:
+        """The scores of the documents that `chosen`, of shape (D,), is true for."""
+        return type(self)(**{field.name: getattr(self, field.name)[chosen] for field in dataclasses.fields(self)})
+
+    @classmethod
+    def join(cls, parts: Sequence[Self]) -> Self:
+        """The scores of all documents of `parts`, one after the other."""
+        return cls(
+            **{
+                field.name: np.concatenate([getattr(part, field.name) for part in parts])
+                for field in dataclasses.fields(cls)
+            }
+        )
 
     @property
     def bits_per_byte(self) -> float:
@@ -170,16 +182,8 @@ def paired_interval(saved_bits: np.ndarray, num_bytes: np.ndarray, config: GateC
         num_bytes: its length, (D,).
     """
     generator = np.random.default_rng(config.seed)
-    num_documents = len(saved_bits)
-    rounds_per_block = max(1, _DRAWS_PER_BLOCK // num_documents)
-    values = []
-    for start in range(0, config.bootstrap_rounds, rounds_per_block):
-        rounds = min(rounds_per_block, config.bootstrap_rounds - start)
-        drawn = generator.integers(num_documents, size=(rounds, num_documents))
-        values.append(saved_bits[drawn].sum(axis=1) / num_bytes[drawn].sum(axis=1))
-    tail = (1 - config.confidence) / 2
-    low, high = np.quantile(np.concatenate(values), [tail, 1 - tail])
-    return float(low), float(high)
+    values = resampled_ratios(saved_bits, num_bytes, rounds=config.bootstrap_rounds, generator=generator)
+    return interval_of(values, config.confidence)
 
 
 # ---- the scores ----------------------------------------------------------------------------------------------------

@@ -19,7 +19,15 @@ from charlm.promotion import DocumentScores, GateReport, PairScores, ProbeScores
 from charlm.text.manifest import load_manifest
 from tasks.display import terminal
 from tasks.gate_report import gate_markdown
-from tasks.registry import CHALLENGER, CHAMPION, RegisteredVersion, clear_errors, download_bundle, find_version
+from tasks.registry import (
+    CHALLENGER,
+    CHAMPION,
+    RegisteredVersion,
+    clear_errors,
+    find_champion,
+    find_version,
+    load_models,
+)
 from tasks.tracking import mlflow_client
 
 _DECISION, _REASON, _REPORT = "gate.decision", "gate.reason", "gate.report"
@@ -68,7 +76,7 @@ def pass_gate(
         clear_errors(f"cannot promote {version.address}"),
     ):
         client = mlflow_client()
-        champion = _champion_of(version.name)
+        champion = find_champion(version.name)
         known = client.get_model_version(version.name, str(version.version))
         report = _known_report(known.tags, version, champion)
         if report is None:
@@ -110,11 +118,6 @@ def roll_back(workspace: Workspace, name: str) -> Rollback:
     return Rollback(champion=restored, replaced=champion)
 
 
-def _champion_of(name: str) -> RegisteredVersion | None:
-    number = mlflow_client().get_registered_model(name).aliases.get(CHAMPION)
-    return None if number is None else RegisteredVersion(name, int(number))
-
-
 def _known_report(
     tags: Mapping[str, str], version: RegisteredVersion, champion: RegisteredVersion | None
 ) -> GateReport | None:
@@ -131,17 +134,13 @@ def _known_report(
 
 def _score(workspace: Workspace, version: RegisteredVersion, bar: Any) -> PairScores:
     """What each direction of a version spends on each test document of its corpus, by domain."""
-    import torch
-
-    from charlm.models.language_model import load_language_models
     from charlm.trainers.finetuning import score_documents_by_domain
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     corpus = workspace.corpus(version.name)
     scores: dict[str, dict[str, DocumentScores]] = {}
-    for direction, model in load_language_models(download_bundle(version.address, workspace)).items():
+    for direction, model in load_models(workspace, version).items():
         bar.update(note=f"score {version.address} {direction}")
-        scores[direction] = score_documents_by_domain(model.to(device), corpus)
+        scores[direction] = score_documents_by_domain(model, corpus)
     return scores
 
 

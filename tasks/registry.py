@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from charlm.artifacts import BundleFiles, CorpusFiles, Workspace, read_json
 from charlm.errors import ModelFileError, RegistryError
@@ -22,6 +22,9 @@ from charlm.text.manifest import load_manifest
 from charlm.trainers.manifest import RunManifest
 from tasks.tracking import create_mlflow_run, find_experiment, first_line, mlflow_client, mlflow_error
 from tasks.training import TrainedRun, scores_of
+
+if TYPE_CHECKING:
+    from charlm.models.language_model import LanguageModel
 
 CHALLENGER, CHAMPION = "challenger", "champion"
 _ADDRESS = re.compile(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))")
@@ -73,6 +76,25 @@ def download_bundle(address: str, workspace: Workspace) -> Path:
     if not BundleFiles(bundle).manifest.is_file():
         raise RegistryError(f"{found.address} is no charlm model: it holds no {BundleFiles(bundle).manifest.name}")
     return bundle
+
+
+def load_models(workspace: Workspace, version: RegisteredVersion) -> "dict[str, LanguageModel]":
+    """The language models of a version by direction, on a GPU where there is one."""
+    import torch
+
+    from charlm.models.language_model import load_language_models
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    models = load_language_models(download_bundle(version.address, workspace))
+    return {direction: model.to(device) for direction, model in models.items()}
+
+
+def find_champion(name: str) -> RegisteredVersion | None:
+    """The champion of the model `name`; none where there is no such model, or no champion yet."""
+    with clear_errors(f"cannot look up the champion of {name}"):
+        models = mlflow_client().search_registered_models(filter_string=f"name = '{_quoted(name)}'")
+    number = models[0].aliases.get(CHAMPION) if models else None
+    return None if number is None else RegisteredVersion(name, int(number))
 
 
 def find_version(address: str) -> RegisteredVersion:

@@ -22,6 +22,7 @@ from charlm.trainers.finetuning import (
     initial_model,
     score_documents_by_domain,
     score_domains,
+    score_since,
     write_domains,
 )
 from charlm.trainers.text_corpus import TextCorpus, choose_shards
@@ -155,3 +156,18 @@ def test_each_document_pays_for_its_own_characters(corpus, tmp_path, is_forward_
     assert documents.nats == pytest.approx([part.sum() for part in np.split(nats, ends[:-1])], rel=1e-5)
     assert documents.bytes.tolist() == [len(line.encode()) for line in lines]
     assert documents.unknown.tolist() == [sum(c not in "\n abcdefghijklmnopqrstuvwxyz" for c in line) for line in lines]
+
+
+def test_documents_are_told_apart_by_the_revision_that_brought_them(corpus, tmp_path):
+    prepare(corpus, tmp_path / "more.txt", [f"more {line}" for line in ENGLISH], "english")
+    model = model_of(Dictionary.from_items(["\n", " ", *"abcdefghijklmnopqrstuvwxyz"]))
+    by_domain = score_documents_by_domain(model, corpus)
+    new, reference = score_since(model, corpus, 2)
+    records = [
+        file for revision in load_manifest(corpus).revisions for file in revision.files if file.name == "test.txt"
+    ]
+    assert [len(reference.keys), len(new.keys)] == [records[0].documents + records[1].documents, records[2].documents]
+    assert new.nats.tolist() == by_domain["english"].nats[records[0].documents :].tolist()
+    assert reference.nats.sum() + new.nats.sum() == pytest.approx(sum(s.nats.sum() for s in by_domain.values()))
+    nothing, everything = score_since(model, corpus, 3)
+    assert (len(nothing.keys), len(everything.keys)) == (0, sum(record.documents for record in records))

@@ -1,6 +1,7 @@
 """The promotion gate against a real MLflow: real models are scored, and what was decided stays decided."""
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,11 +14,13 @@ from charlm.artifacts import Workspace
 from charlm.config import GateConfig
 from charlm.errors import CorpusError, RegistryError
 from charlm.models.language_model import LanguageModel
+from charlm.text.manifest import load_manifest
+from tasks.drift import measure_drift
 from tasks.gate import pass_gate, promote_challenger, roll_back
 from tasks.registry import RegisteredVersion, find_version, register_runs
 from tasks.tracking import group_run, mlflow_client
 from tasks.training import TrainedRun
-from tests.conftest import Charlm, TrainedWorkspace, own_workspace
+from tests.conftest import Charlm, TrainedWorkspace, own_workspace, write_sentences
 
 pytestmark = pytest.mark.service
 
@@ -151,6 +154,30 @@ def test_text_that_is_not_that_of_the_corpus_decides_nothing(workspace: Workspac
     with pytest.raises(CorpusError, match=r"test\.txt does not hold the documents"):
         promote_challenger(workspace, "tiny")
     assert tags_of(find_version("models:/tiny/1")) == {}
+
+
+def test_drift_says_what_new_text_asks_of_the_champion(charlm: Charlm, workspace: Workspace, tmp_path: Path) -> None:
+    assert measure_drift(workspace, "tiny").reason == "there is no champion yet"
+    promote_challenger(workspace, "tiny")
+    seen = measure_drift(workspace, "tiny")
+    assert (seen.action, seen.reason) == ("nothing", "models:/tiny/1 was trained on the newest revision, 1")
+    # Upper case has no id, and nothing else is new about these lines.
+    text = write_sentences(tmp_path / "loud.txt", seed=2)
+    text.write_text(re.sub(r"\bthe\b", "THE", text.read_text()))
+    added = charlm("prepare", text, "--name", "tiny", "--domain", "loud", "--workspace", workspace.root)
+    assert added.code == 0, added.stderr
+    report = measure_drift(workspace, "tiny")
+    assert report.action == "finetune-extended"
+    assert report.new is not None
+    assert report.reference is not None
+    test = workspace.corpus("tiny").test.read_text()
+    start = load_manifest(workspace.corpus("tiny")).revisions[0].files[-1].end
+    loud = test[start:]
+    assert report.new.unk_rate == pytest.approx(sum(map(str.isupper, loud)) / len(loud))
+    assert report.reference.unk_rate == 0
+    assert report.new.documents == loud.count("\n")
+    assert report.interval is not None
+    assert report.interval[0] > 0
 
 
 def test_promote_and_rollback_on_the_command_line(charlm: Charlm, workspace: Workspace) -> None:

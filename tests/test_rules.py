@@ -27,7 +27,7 @@ ROOMS = (
     ("errors", "config", "artifacts", "recipes", "plain_pickle"),
     ("data",),
     ("text",),
-    ("nn", "metrics", "promotion", "serialization", "model_card", "torch_archive"),
+    ("nn", "metrics", "bootstrap", "promotion", "drift", "serialization", "model_card", "torch_archive"),
     ("models.language_model",),
     ("embeddings",),
     ("models.sequence_tagger", "models.text_classifier"),
@@ -119,7 +119,7 @@ def loaded_by(statement: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "module", ["charlm", "charlm.data", "charlm.text.splitting", "charlm.promotion", "charlm.trainers.manifest"]
+    "module", ["charlm", "charlm.data", "charlm.text.splitting", "charlm.drift", "charlm.trainers.manifest"]
 )
 def test_light_modules_load_no_heavy_library(module: str) -> None:
     assert not loaded_by(f"import {module}") & {*HEAVY, "torch"}

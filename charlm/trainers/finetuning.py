@@ -8,6 +8,8 @@ import dataclasses
 import tempfile
 from pathlib import Path
 
+import numpy as np
+
 from charlm.artifacts import CorpusFiles
 from charlm.config import DictionaryConfig, TrainingConfig
 from charlm.data.dictionary import Dictionary
@@ -97,3 +99,19 @@ def score_documents_by_domain(
             domain: score_documents(model, path, documents[domain])
             for domain, path in write_domains(corpus, split, Path(folder)).items()
         }
+
+
+def score_since(
+    model: LanguageModel, corpus: CorpusFiles, revision: int, split: str = "test"
+) -> tuple[DocumentScores, DocumentScores]:
+    """The scores of `model` on the held-out documents that came after `revision`, and on those up to it."""
+    scores = score_documents_by_domain(model, corpus, split)
+    name = {"valid": corpus.valid, "test": corpus.test}[split].name
+    is_new: dict[str, list[np.ndarray]] = {domain: [] for domain in scores}
+    for found in load_manifest(corpus).revisions:
+        for file in found.files:
+            if file.name == name and file.documents:
+                is_new[found.domain].append(np.full(file.documents, found.number > revision))
+    chosen = {domain: np.concatenate(parts) for domain, parts in is_new.items()}
+    new = DocumentScores.join([scores[domain][chosen[domain]] for domain in scores])
+    return new, DocumentScores.join([scores[domain][~chosen[domain]] for domain in scores])

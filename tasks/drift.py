@@ -1,0 +1,40 @@
+"""Measure how new text of a corpus looks to its champion.
+
+Reads  the bundle of the champion, the test text of its corpus
+"""
+
+from charlm.artifacts import Workspace
+from charlm.config import DriftConfig
+from charlm.drift import DriftReport
+from charlm.drift import measure_drift as measure
+from charlm.promotion import DocumentScores
+from charlm.text.manifest import load_manifest
+from tasks.display import terminal
+from tasks.registry import find_champion, load_models
+from tasks.tracking import mlflow_client
+
+
+def measure_drift(workspace: Workspace, name: str, config: DriftConfig | None = None) -> DriftReport:
+    """What the revisions that the champion of `name` has not seen ask for.
+
+    Its reference is the held-out text up to the revision that it was trained on.
+    """
+    corpus = workspace.prepared_corpus(name)
+    newest = load_manifest(corpus).revision
+    champion = find_champion(name)
+    if champion is None:
+        return DriftReport(action="train-anew", reason="there is no champion yet")
+    revision = int(mlflow_client().get_model_version(name, str(champion.version)).tags["corpus.revision"])
+    if revision >= newest:
+        return DriftReport(action="nothing", reason=f"{champion.address} was trained on the newest revision, {newest}")
+    from charlm.trainers.finetuning import score_since
+
+    new: dict[str, DocumentScores] = {}
+    reference: dict[str, DocumentScores] = {}
+    with terminal.step("measure drift") as bar:
+        for direction, model in load_models(workspace, champion).items():
+            bar.update(note=f"score {champion.address} {direction}")
+            new[direction], reference[direction] = score_since(model, corpus, revision)
+        report = measure(new, reference, config or DriftConfig())
+        bar.finish(report.action)
+    return report
