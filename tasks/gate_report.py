@@ -13,12 +13,18 @@ _NUM_SHOWN = 5  # columns that fit on a terminal
 
 def gate_markdown(report: GateReport) -> str:
     """The reason, then challenger and champion domain by domain."""
-    lines = [_sentence(report.reason)]
+    lines = [as_sentence(report.reason)]
     if report.domains:
         lines += ["", f"| {' | '.join(_COLUMNS)} |".replace("<unk>", "&lt;unk&gt;"), "| --- |" + " ---: |" * 6]
         lines += [f"| {' | '.join(cells)} |" for cells in _rows(report)]
         lines += ["", _remarks(report)]
     return "\n".join(lines) + "\n"
+
+
+def as_sentence(reason: str) -> str:
+    """The reason as markdown: `"refused: <unk> is 2 %" -> "**Refused**: &lt;unk&gt; is 2 %."`."""
+    decision, _, why = reason.partition(":")
+    return f"**{decision.capitalize()}**:{why.replace('<unk>', '&lt;unk&gt;')}."
 
 
 def gate_table(report: GateReport) -> Table:
@@ -57,9 +63,3 @@ def _remarks(report: GateReport) -> str:
     if report.probe is not None:
         remarks.append(f"Probe: {report.probe.challenger:.4f}, the champion has {report.probe.champion:.4f}.")
     return " ".join(remarks)
-
-
-def _sentence(reason: str) -> str:
-    """`"promoted: it is better" -> "**Promoted**: it is better."`"""
-    decision, _, why = reason.partition(":")
-    return f"**{decision.capitalize()}**:{why.replace('<unk>', '&lt;unk&gt;')}."

@@ -10,7 +10,7 @@ from prefect.artifacts import create_markdown_artifact
 from charlm.promotion import GateReport
 from tasks.display import SHOWN_SCORES, shown_score
 from tasks.embedding import EmbeddedText
-from tasks.gate_report import gate_markdown
+from tasks.gate_report import as_sentence, gate_markdown
 from tasks.pairs import TrainedPair
 from tasks.registry import RegisteredVersion
 from tasks.tracking import mlflow_client
@@ -66,7 +66,7 @@ def pipeline_report(name: str, pairs: Sequence[TrainedPair], best: TrainedPair, 
     else:
         lines.append(f"Registered as **{best.version.address}** from the recipe `{best.recipe}`.")
     if decision is not None:
-        lines.append(f"Gate: {decision.reason}.")
+        lines.append(f"Gate: {as_sentence(decision.reason)}")
     names = " | ".join(SHOWN_SCORES.values()).replace("<unk>", "&lt;unk&gt;")
     lines += ["", "## Scores on test text", "", f"| recipe | direction | {names} | run |"]
     lines.append("| --- | --- |" + " ---: |" * len(SHOWN_SCORES) + " --- |")
