@@ -25,7 +25,7 @@ from charlm.text.arrow import numbers, to_numpy
 from charlm.text.manifest import load_manifest, save_manifest
 from charlm.text.reading import read_chunks
 
-_UNITS_PER_BATCH = 8_000_000
+_UNITS_PER_BATCH = 2_000_000
 _NUM_CODE_POINTS = 0x110000
 _NEWLINE = ord("\n")
 _LOWER, _UPPER, _FLIP_SIDES = 0, 1, 100  # of a die with 100 sides, these two flip a line
