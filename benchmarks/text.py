@@ -2,10 +2,12 @@
 
 Every measurement is a process of its own, so that its peak memory is its own; `memory` is what it took above the
 interpreter with the libraries loaded. Flair's side and ours take turns on the same shard, so a change of the machine's
-speed meets both; each number is the best of the rounds. `prepare` is everything from raw text to encoded shards, and
-its speed is the slope between the smallest and the next size, which leaves the fixed costs out; Flair's is its
-tutorial's count and one encoding. The texts are the interpreter's documentation as it stands (latin), with the letters
-of every second paragraph replaced by letters of other scripts (mixed), and with all of them replaced (non-latin).
+speed meets both; each number is the best of the rounds. Ratios are by seconds of the processor (CPU), which other
+programs on the machine change less than those on the clock (wall); only two processes are compared with one by the
+clock. `prepare` is everything from raw text to encoded shards, and its speed is the slope between the smallest and the
+next size, which leaves the fixed costs out; Flair's is its tutorial's count and one encoding. The texts are the
+interpreter's documentation as it stands (latin), with the letters of every second paragraph replaced by letters of
+other scripts (mixed), and with all of them replaced (non-latin).
 
 Usage: python benchmarks/text.py --flair-python .venv-flair/bin/python [--text NAME=FILE]
 Writes docs/benchmarks/text.md and docs/benchmarks/text.png
@@ -23,6 +25,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from charlm.artifacts import CorpusFiles
 from charlm.config import DictionaryConfig, SplitConfig, parse_size
@@ -112,24 +115,27 @@ def compare(folder: Path, text: str, size: int, smallest: int, options: argparse
             flair = run([options.flair_python, str(HERE / "flair_text.py"), str(corpus.root)])
             num_mb = corpus.shard(1).stat().st_size / MB
             for step in ("count", "encode", "visit"):
-                keep_best(rows, f"flair {step}", {"seconds": flair[step], "mb": num_mb, "memory": flair["memory"] / MB})
+                seconds, cpu = flair[step]
+                row = {"seconds": seconds, "cpu": cpu, "mb": num_mb, "memory": flair["memory"] / MB}
+                keep_best(rows, f"flair {step}", row)
     shutil.rmtree(corpus.root)
     return rows
 
 
-def run(command: list[str]) -> Row:
+def run(command: list[str]) -> Any:
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    row: Row = json.loads(output.splitlines()[-1])
-    return row
+    return json.loads(output.splitlines()[-1])
 
 
 def keep_best(rows: dict[str, Row], step: str, row: Row) -> None:
-    if step not in rows or row["seconds"] < rows[step]["seconds"]:
-        rows[step] = row
+    best = rows.setdefault(step, row)
+    for clock in ("seconds", "cpu"):
+        best[clock] = min(best[clock], row[clock])
 
 
 def measure(step: str, corpus: CorpusFiles, raw: Path) -> Row:
-    """Do one step in this process: its seconds, megabytes of text, and megabytes of memory above the start."""
+    """Do one step in this process: its seconds by the clock and of the processor, megabytes of text, and megabytes of
+    memory above the start."""
     num_bytes = raw.stat().st_size
     steps: dict[str, Callable[[], object]] = {
         "read": lambda: read(raw),
@@ -145,9 +151,14 @@ def measure(step: str, corpus: CorpusFiles, raw: Path) -> Row:
     else:
         num_bytes = sum(shard.stat().st_size for shard in corpus.shards())
     before = peak_memory()
-    start = time.perf_counter()
+    start, cpu_start = time.perf_counter(), time.process_time()
     steps[step]()
-    return {"seconds": time.perf_counter() - start, "mb": num_bytes / MB, "memory": (peak_memory() - before) / MB}
+    return {
+        "seconds": time.perf_counter() - start,
+        "cpu": time.process_time() - cpu_start,
+        "mb": num_bytes / MB,
+        "memory": (peak_memory() - before) / MB,
+    }
 
 
 def peak_memory() -> int:
@@ -215,44 +226,55 @@ def shuffle_all(corpus: CorpusFiles) -> None:
 # ---- showing -------------------------------------------------------------------------------------------------------
 
 
-def speed(row: Row) -> float:
-    return row["mb"] / row["seconds"]
+def speed(row: Row, clock: str) -> float:
+    return row["mb"] / row[clock]
 
 
-def slope(by_size: dict[int, dict[str, Row]], sizes: list[int]) -> float:
+def slope(by_size: dict[int, dict[str, Row]], sizes: list[int], clock: str) -> float:
     """Megabytes a second of `prepare` between the two smallest sizes."""
     if len(sizes) == 1:
-        return speed(by_size[sizes[0]]["prepare"])
+        return speed(by_size[sizes[0]]["prepare"], clock)
     small, large = (by_size[size]["prepare"] for size in sizes[:2])
-    return (large["mb"] - small["mb"]) / (large["seconds"] - small["seconds"])
+    return (large["mb"] - small["mb"]) / (large[clock] - small[clock])
+
+
+def speeds(by_size: dict[int, dict[str, Row]], sizes: list[int], clock: str) -> dict[str, tuple[float, float]]:
+    """Megabytes a second of Flair and of ours for each step."""
+    small, large = by_size[sizes[0]], by_size[sizes[min(1, len(sizes) - 1)]]
+    flair = {step: speed(small[f"flair {step}"], clock) for step in ("count", "encode", "visit")}
+    return {
+        "count": (flair["count"], speed(large["count"], clock)),
+        "encode": (flair["encode"], speed(large["encode"], clock)),
+        "prepare (slope)": (1 / (1 / flair["count"] + 1 / flair["encode"]), slope(by_size, sizes, clock)),
+        "visit of a shard: shuffle and flips": (flair["visit"], speed(large["shuffle"], clock)),
+    }
 
 
 def render(found: dict[str, dict[int, dict[str, Row]]], sizes: list[int]) -> str:
     lines = ["# Text: speed and memory beside Flair 0.15.1", "", " ".join((__doc__ or "").split("\n\n")[1].split()), ""]
     lines += ["One process, megabytes of UTF-8 a second:", ""]
-    lines += ["| text | step | Flair | ours | ratio |", "| --- | --- | ---: | ---: | ---: |"]
+    lines += ["| text | step | Flair, CPU | ours, CPU | ratio | Flair, wall | ours, wall |"]
+    lines += ["| --- | --- | ---: | ---: | ---: | ---: | ---: |"]
     for text, by_size in found.items():
-        small, large = by_size[sizes[0]], by_size[sizes[min(1, len(sizes) - 1)]]
-        pairs = [
-            ("count", speed(small["flair count"]), speed(large["count"])),
-            ("encode", speed(small["flair encode"]), speed(large["encode"])),
-            (
-                "prepare (slope)",
-                1 / (1 / speed(small["flair count"]) + 1 / speed(small["flair encode"])),
-                slope(by_size, sizes),
-            ),
-            ("visit of a shard: shuffle and flips", speed(small["flair visit"]), speed(large["shuffle"])),
-        ]
-        lines += [
-            f"| {text} | {step} | {flair:.1f} | {ours:.0f} | {ours / flair:.0f}x |" for step, flair, ours in pairs
-        ]
-        lines.append(f"| {text} | reading the bytes, the limit | | {speed(large['read']):.0f} | |")
-    lines += ["", "By size, seconds and memory above the interpreter:", ""]
+        by_clock = speeds(by_size, sizes, "seconds")
+        for step, (flair, ours) in speeds(by_size, sizes, "cpu").items():
+            flair_wall, ours_wall = by_clock[step]
+            lines.append(
+                f"| {text} | {step} | {flair:.1f} | {ours:.0f} | {ours / flair:.0f}x "
+                f"| {flair_wall:.1f} | {ours_wall:.0f} |"
+            )
+        read = by_size[sizes[min(1, len(sizes) - 1)]]["read"]
+        limit = f"{speed(read, 'cpu'):.0f} | | | {speed(read, 'seconds'):.0f}"
+        lines.append(f"| {text} | reading the bytes, the limit | | {limit} |")
+    lines += ["", "By size, CPU seconds, wall seconds, and memory above the interpreter:", ""]
     head = " | ".join(f"{size // MB} MB" for size in sizes)
     lines += [f"| text | step | {head} |", f"| --- | --- | {' | '.join('---:' for _ in sizes)} |"]
     for text, by_size in found.items():
         for step in STEPS:
-            cells = [f"{rows[step]['seconds']:.2f} s, {rows[step]['memory']:.0f} MB" for rows in by_size.values()]
+            cells = [
+                f"{rows[step]['cpu']:.2f} s, {rows[step]['seconds']:.2f} s, {rows[step]['memory']:.0f} MB"
+                for rows in by_size.values()
+            ]
             lines.append(f"| {text} | {step} | {' | '.join(cells)} |")
     lines += ["", "Count and encode in two processes against one:", ""]
     lines += ["| text | size | one | two | ratio |", "| --- | ---: | ---: | ---: | ---: |"]
@@ -274,13 +296,13 @@ def plot(path: Path, found: dict[str, dict[int, dict[str, Row]]]) -> None:
         figure.subplots(1, len(found), squeeze=False, sharey=True)[0], found.items(), strict=True
     ):
         for step in STEPS:
-            axes.plot(list(by_size), [rows[step]["seconds"] for rows in by_size.values()], marker="o", label=step)
+            axes.plot(list(by_size), [rows[step]["cpu"] for rows in by_size.values()], marker="o", label=step)
         flair = next(iter(by_size.values()))
         for step in ("count", "encode"):
             row = flair[f"flair {step}"]
-            axes.plot(row["mb"] * MB, row["seconds"], marker="x", linestyle="", label=f"Flair {step}")
+            axes.plot(row["mb"] * MB, row["cpu"], marker="x", linestyle="", label=f"Flair {step}")
         axes.set(xscale="log", yscale="log", title=text, xlabel="bytes of text")
-    figure.axes[0].set_ylabel("seconds")
+    figure.axes[0].set_ylabel("CPU seconds")
     figure.axes[0].legend(frameon=False)
     figure.savefig(path, dpi=120)
 
