@@ -121,6 +121,11 @@ def test_the_shown_run_configuration_trains(place: Path) -> None:
     [
         ("mlflow ui --backend-store-uri sqlite:///workspace/mlflow.db", "/health"),
         ("PREFECT_HOME=workspace/.prefect prefect server start", "/api/health"),
+        (
+            "MLFLOW_TRACKING_URI=sqlite:///workspace/mlflow.db "
+            "mlflow models serve -m models:/books@champion --env-manager local",
+            "/ping",
+        ),
     ],
 )
 def test_the_shown_servers_start(command: str, path: str, place: Path) -> None:
@@ -135,7 +140,8 @@ def test_the_shown_servers_start(command: str, path: str, place: Path) -> None:
         cwd=place,
         env=environment()
         | variables
-        | {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "MLFLOW_DISABLE_TELEMETRY": "true"},
+        | {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+        | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},  # mlflow starts uvicorn by its name
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
