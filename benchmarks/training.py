@@ -101,13 +101,15 @@ def train(corpus: Path, run_dir: Path, training: dict) -> list[dict]:
 
 def prepare_documentation(folder: Path) -> Path:
     """The text of `make demo`, prepared in `folder`."""
+    from charlm.config import ReadConfig
     from tasks.corpus import corpus_settings, prepare_corpus
     from tasks.demo_text import gather_documentation
     from tasks.services import use_workspace
 
     space = use_workspace(folder)
     gather_documentation(space.demo_text)
-    prepare_corpus(space, [str(space.demo_text)], "python-docs", *corpus_settings(space, "python-docs"))
+    split, dictionary = corpus_settings(space, "python-docs")
+    prepare_corpus(space, [str(space.demo_text)], "python-docs", split, dictionary, reading=ReadConfig())
     return space.corpus("python-docs").root
 
 
