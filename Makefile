@@ -60,6 +60,6 @@ bench: install $(FLAIR_VENV)/installed ## the benchmarks, beside Flair's
 		$(BIN)/python benchmarks/$$script.py --flair-python $(FLAIR_VENV)/bin/python || exit 1; \
 	done
 
-clean: ## remove environments, caches and the demo's workspace
-	rm -rf $(VENV) $(FLAIR_VENV) workspace .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+clean: ## remove environments and caches; the workspace with its models stays
+	rm -rf $(VENV) $(FLAIR_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -322,6 +322,7 @@ def export(
     output: Annotated[Path, typer.Option(help="Folder to write; it must not hold anything yet.")],
     model_format: Annotated[str, typer.Option("--format", help="flair or safetensors.")] = "flair",
     card: Annotated[bool, typer.Option("--card", help="Write the model card too.")] = False,
+    licence: Annotated[str | None, typer.Option(help="Licence of the models, for card and manifest.")] = None,
     workspace: options.WorkspaceDir = _DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
 ) -> None:
@@ -329,7 +330,7 @@ def export(
     space = _open(workspace)
     from tasks.export import export_model
 
-    files = export_model(space, model, output, model_format=model_format, with_card=card)
+    files = export_model(space, model, output, model_format=model_format, with_card=card, licence=licence)
     if as_json:
         _show({"files": [str(file) for file in files]}, as_json)
     else:

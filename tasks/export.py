@@ -15,12 +15,19 @@ _MADE_ANEW = ("format", "fingerprint", "dictionary", "models")  # of a manifest,
 
 
 def export_model(
-    workspace: Workspace, model: str, output: Path, *, model_format: str, with_card: bool = False
+    workspace: Workspace,
+    model: str,
+    output: Path,
+    *,
+    model_format: str,
+    with_card: bool = False,
+    licence: str | None = None,
 ) -> list[Path]:
     """Write every direction of `model` to the folder `output`; the files that stand there now.
 
     `flair` gives `forward/best-lm.pt` and so on, which Flair opens, and the model card if asked for; `safetensors`
-    gives a whole bundle. Raises ConfigError for another format, or when `output` already holds something.
+    gives a whole bundle. `licence` stands in card and manifest. Raises ConfigError for another format, or when `output`
+    already holds something.
     """
     if model_format not in FORMATS:
         raise ConfigError(f"--format is {' or '.join(FORMATS)}, got {model_format!r}")
@@ -37,7 +44,8 @@ def export_model(
     with tempfile.TemporaryDirectory(prefix="charlm-export-") as folder:
         bundle = BundleFiles(Path(folder) / "bundle")
         states = {direction: lm.language_model_state() for direction, lm in models.items()}
-        write_bundle(bundle.root, states, _known_about(path))
+        info = _known_about(path) | ({"licence": licence} if licence else {})
+        write_bundle(bundle.root, states, info)
         wanted = [bundle.best_lm(direction) for direction in models] + [bundle.card] * with_card
         if model_format == "safetensors":
             wanted = [file for file in bundle.root.rglob("*") if file.is_file()]

@@ -396,6 +396,15 @@ def test_an_exported_bundle_is_the_original(
     assert again.json == charlm("evaluate", "models:/tiny/1", trained_workspace.text, *place).json
 
 
+def test_the_card_names_the_licence_it_is_given(
+    charlm: Charlm, trained_workspace: TrainedWorkspace, tmp_path: Path
+) -> None:
+    arguments = ["--card", "--licence", "CC BY-SA 4.0", "--workspace", trained_workspace.root]
+    outcome = charlm("export", trained_workspace.trained["model"], "--output", tmp_path / "shared", *arguments)
+    assert outcome.code == 0, outcome.stderr
+    assert "Licence: CC BY-SA 4.0" in (tmp_path / "shared" / "README.md").read_text()
+
+
 def test_an_export_writes_over_nothing(charlm: Charlm, trained_workspace: TrainedWorkspace, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     outcome = charlm("export", "models:/tiny/1", "--output", tmp_path, "--workspace", trained_workspace.root, "--json")
