@@ -21,6 +21,10 @@ class CorpusError(CharLMError):
     """A prepared corpus is missing, too small, or prepared with other settings."""
 
 
+class DatasetError(CharLMError):
+    """Labelled sentences are missing, or their file is not in the form that was asked for."""
+
+
 class DictionaryError(CharLMError):
     """A dictionary file is missing, damaged, or not to be trusted."""
 
@@ -35,6 +39,10 @@ class RunError(CharLMError):
 
 class TrainingInterruptedError(RunError):
     """The user ended a training; what it had reached is on disk."""
+
+
+class PeerLostError(RunError):
+    """Another of the processes that train one model has ended; the last checkpoint is on disk."""
 
 
 class RegistryError(CharLMError):

@@ -428,6 +428,12 @@ class Sentence(DataPoint):
         labels = super().get_labels(typename) or self.get_labels(typename)
         return labels[0] if labels else Label(self, zero_tag_value)
 
+    @property
+    def label_types(self) -> list[str]:
+        """The layers of labels of the sentence, its tokens and its spans."""
+        parts: list[DataPoint] = [self, *(self._tokens or []), *(self._spans or {}).values()]
+        return list(dict.fromkeys(layer for part in parts for layer in part._labels or {}))
+
     def remove_labels(self, typename: str) -> None:
         """Remove a layer of labels from the sentence and all its parts."""
         super().remove_labels(typename)
