@@ -12,7 +12,7 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 from charlm.artifacts import DIRECTIONS
 from charlm.errors import ConfigError
@@ -38,6 +38,9 @@ def parse_size(text: str | int) -> int:
 @dataclass(frozen=True, kw_only=True)
 class JsonConfig:
     """A configuration that is plain JSON outside the program."""
+
+    __pydantic_config__: ClassVar[dict[str, bool]] = {"use_attribute_docstrings": True}
+    """Forms made from a configuration, as in the Prefect UI, show the line under each field."""
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -357,7 +360,10 @@ class RunConfig(JsonConfig):
     """Model file to continue from; none to start from random weights."""
 
     num_threads: int = 0
-    """CPU threads; 0 for all cores. The result of a run is exact only for an equal number."""
+    """CPU threads of all processes; 0 for all cores. The result of a run is exact only for an equal number."""
+
+    num_processes: int = 1
+    """Processes that share the streams of the mini-batch, one per GPU where there are GPUs."""
 
     device: str = "auto"
     """`auto`, `cpu` or `cuda:0` …"""
@@ -367,6 +373,13 @@ class RunConfig(JsonConfig):
             raise ConfigError(f"direction is forward or backward, got {self.direction!r}")
         if isinstance(self.training, Mapping):  # from JSON
             object.__setattr__(self, "training", TrainingConfig.from_json(self.training))
+        if self.num_processes < 1:
+            raise ConfigError(f"num_processes must be at least 1, got {self.num_processes}")
+        if self.training.mini_batch_size % self.num_processes:
+            raise ConfigError(
+                f"mini_batch_size={self.training.mini_batch_size} streams cannot be divided among "
+                f"num_processes={self.num_processes}; choose a multiple of it"
+            )
 
     def resolved(self, folder: Path) -> Self:
         """The same configuration with absolute paths, where `folder` holds the file it was read from."""

@@ -5,9 +5,9 @@ a recipe gives the same model on every machine.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from charlm.config import TrainingConfig
+from charlm.config import TrainingConfig, with_settings
 from charlm.errors import ConfigError
 
 
@@ -97,3 +97,11 @@ def find_recipe(name: str) -> TrainingConfig:
     if name not in RECIPES:
         raise ConfigError(f"no recipe named {name!r}; there are {', '.join(RECIPES)}")
     return RECIPES[name]()
+
+
+def changed_recipe(name: str, settings: Sequence[str], *, max_minutes: float | None = None) -> TrainingConfig:
+    """The recipe `name` with every `field=value` of `settings`; a budget in minutes takes the place of its own."""
+    config = find_recipe(name)
+    if max_minutes is not None:
+        config = dataclasses.replace(config, max_minutes=max_minutes, max_epochs=None, max_characters=None)
+    return with_settings(config, list(settings))

@@ -15,16 +15,9 @@ from typing import Annotated, Any, TypeVar
 import typer
 from typer.exceptions import TyperException
 
-from charlm.config import (
-    JsonConfig,
-    ReadConfig,
-    TrainingConfig,
-    parse_directions,
-    parse_size,
-    with_settings,
-)
+from charlm.config import JsonConfig, ReadConfig, parse_directions, parse_size
 from charlm.errors import CharLMError, TrainingInterruptedError
-from charlm.recipes import find_recipe
+from charlm.recipes import changed_recipe
 from flows import options
 from flows.task_runners import check_task_runner
 from tasks.display import domain_table, print_result, score_table, write_stdout
@@ -60,7 +53,7 @@ def run(
     as_json: options.AsJson = False,
 ) -> None:
     """Do it all: raw text in, a registered pair of language models out."""
-    recipes = [_training_config(one, settings, max_minutes) for one in recipe]
+    recipes = [changed_recipe(one, settings or [], max_minutes=max_minutes) for one in recipe]
     directions = parse_directions(direction)
     runner = check_task_runner(task_runner or "threads")
     space = _open(workspace)
@@ -141,7 +134,7 @@ def train(
     as_json: options.AsJson = False,
 ) -> None:
     """Train language models on a prepared corpus, log them to MLflow, and register them as challenger."""
-    training = _training_config(recipe, settings, max_minutes)
+    training = changed_recipe(recipe, settings or [], max_minutes=max_minutes)
     directions = parse_directions(direction)
     space = _open(workspace)
     from tasks.pairs import train_pair
@@ -167,7 +160,7 @@ def finetune(
     as_json: options.AsJson = False,
 ) -> None:
     """Continue a model on a prepared corpus; direction, dictionary and architecture are the model's."""
-    training = _training_config(recipe, settings, max_minutes)
+    training = changed_recipe(recipe, settings or [], max_minutes=max_minutes)
     directions = parse_directions(direction) if direction else ()
     space = _open(workspace)
     from tasks.finetuning import finetune_pair
@@ -200,7 +193,7 @@ def plan(
     as_json: options.AsJson = False,
 ) -> None:
     """Say what time, memory and disk a training will need, after a calibration of under a minute."""
-    training = _training_config(recipe, settings, max_minutes)
+    training = changed_recipe(recipe, settings or [], max_minutes=max_minutes)
     directions = parse_directions(direction)
     space = _open(workspace)
     from tasks.planning import plan_pair
@@ -434,14 +427,6 @@ def _preparation(space: Any, name: str, corpus: options.CorpusOptions) -> dict[s
 def _changed(config: _C, given: dict[str, Any]) -> _C:
     """`config` with those of its fields that were given."""
     return replace(config, **{field.name: given[field.name] for field in fields(config) if field.name in given})
-
-
-def _training_config(recipe: str, settings: list[str] | None, max_minutes: float | None) -> TrainingConfig:
-    """The recipe with the user's changes; a budget in minutes takes the place of the recipe's own."""
-    config = find_recipe(recipe)
-    if max_minutes is not None:
-        config = replace(config, max_minutes=max_minutes, max_epochs=None, max_characters=None)
-    return with_settings(config, settings or [])
 
 
 def _show(result: dict[str, Any], as_json: bool) -> None:
