@@ -27,7 +27,7 @@ ROOMS = (
     ("errors", "config", "artifacts", "recipes", "plain_pickle"),
     ("data",),
     ("text",),
-    ("nn", "metrics", "bootstrap", "promotion", "drift", "serialization", "model_card", "torch_archive"),
+    ("nn", "metrics", "bootstrap", "promotion", "drift", "serialization", "model_card", "torch_archive", "label_scores"),
     ("models.language_model",),
     ("embeddings",),
     ("models.sequence_tagger", "models.text_classifier"),
