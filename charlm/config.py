@@ -196,12 +196,17 @@ class ReadConfig(JsonConfig):
     max_ratio: float = 200.0
     """Most bytes of text per compressed byte; more is taken for a decompression bomb."""
 
+    max_unpacked_bytes: int = 10**13
+    """Most bytes of text that one compressed file may unpack to."""
+
     def __post_init__(self) -> None:
         _check_words(self, "bad_bytes")
         if self.max_document_bytes < 1:
             raise ConfigError(f"max_document_bytes must be at least 1, got {self.max_document_bytes}")
         if not self.max_ratio > 1:
             raise ConfigError(f"max_ratio must be greater than 1, got {self.max_ratio}")
+        if self.max_unpacked_bytes < 1:
+            raise ConfigError(f"max_unpacked_bytes must be at least 1, got {self.max_unpacked_bytes}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -458,6 +463,9 @@ class DriftConfig(JsonConfig):
     foreign_unk_rate: float = 0.25
     """Share of `<unk>` from which the same is true."""
 
+    growth: float = 2.0
+    """Multiple of the train text of the champion from which more of the same is worth a fine-tuning."""
+
     min_documents: int = 10
     """Least held-out documents of new text: an interval over fewer means nothing."""
 
@@ -480,6 +488,8 @@ class DriftConfig(JsonConfig):
                 f"max_unk_rate must be in [0, 1] and at most foreign_unk_rate, got {self.max_unk_rate} and"
                 f" {self.foreign_unk_rate}"
             )
+        if not self.growth > 1:
+            raise ConfigError(f"growth must be greater than 1, got {self.growth}")
         _check_bootstrap(self)
 
 

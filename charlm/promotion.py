@@ -293,7 +293,10 @@ def _faults_of_health(
 def _faults_of_target(comparison: DomainComparison | None, target: str, config: GateConfig) -> list[str]:
     num_documents = comparison.documents if comparison else 0
     if comparison is None or num_documents < config.min_documents:
-        return [f"the domain {target} has {num_documents} held-out documents, and {config.min_documents} are needed"]
+        return [
+            f"the domain {target} has {num_documents} held-out documents, and {config.min_documents} are needed"
+            " (add text of that domain: the corpus holds a share of its documents out)"
+        ]
     if comparison.improvement is None or comparison.interval is None:
         return [f"the scores on the domain {target} are not finite"]
     if comparison.improvement < config.margin:

@@ -19,22 +19,23 @@ def measure_drift(workspace: Workspace, name: str, config: DriftConfig | None = 
 
     Its reference is the held-out text up to the revision that it was trained on.
     """
-    corpus = workspace.prepared_corpus(name)
-    newest = load_manifest(corpus).revision
+    manifest = load_manifest(corpus := workspace.prepared_corpus(name))
     champion = find_champion(name)
     if champion is None:
         return DriftReport(action="train-anew", reason="there is no champion yet")
     revision = int(mlflow_client().get_model_version(name, str(champion.version)).tags["corpus.revision"])
-    if revision >= newest:
-        return DriftReport(action="nothing", reason=f"{champion.address} was trained on the newest revision, {newest}")
+    if revision >= manifest.revision:
+        return DriftReport(
+            action="nothing", reason=f"{champion.address} was trained on the newest revision, {manifest.revision}"
+        )
     from charlm.trainers.finetuning import score_since
 
-    new: dict[str, DocumentScores] = {}
+    new: dict[str, dict[str, DocumentScores]] = {}
     reference: dict[str, DocumentScores] = {}
     with terminal.step("measure drift") as bar:
         for direction, model in load_models(workspace, champion).items():
             bar.update(note=f"score {champion.address} {direction}")
             new[direction], reference[direction] = score_since(model, corpus, revision)
-        report = measure(new, reference, config or DriftConfig())
+        report = measure(new, reference, config or DriftConfig(), growth=manifest.growth_since(revision))
         bar.finish(report.action)
     return report

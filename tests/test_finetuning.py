@@ -166,8 +166,10 @@ def test_documents_are_told_apart_by_the_revision_that_brought_them(corpus, tmp_
     records = [
         file for revision in load_manifest(corpus).revisions for file in revision.files if file.name == "test.txt"
     ]
-    assert [len(reference.keys), len(new.keys)] == [records[0].documents + records[1].documents, records[2].documents]
-    assert new.nats.tolist() == by_domain["english"].nats[records[0].documents :].tolist()
-    assert reference.nats.sum() + new.nats.sum() == pytest.approx(sum(s.nats.sum() for s in by_domain.values()))
+    assert list(new) == ["english"]
+    more = new["english"]
+    assert [len(reference.keys), len(more.keys)] == [records[0].documents + records[1].documents, records[2].documents]
+    assert more.nats.tolist() == by_domain["english"].nats[records[0].documents :].tolist()
+    assert reference.nats.sum() + more.nats.sum() == pytest.approx(sum(s.nats.sum() for s in by_domain.values()))
     nothing, everything = score_since(model, corpus, 3)
-    assert (len(nothing.keys), len(everything.keys)) == (0, sum(record.documents for record in records))
+    assert (nothing, len(everything.keys)) == ({}, sum(record.documents for record in records))

@@ -167,17 +167,19 @@ def test_drift_says_what_new_text_asks_of_the_champion(charlm: Charlm, workspace
     added = charlm("prepare", text, "--name", "tiny", "--domain", "loud", "--workspace", workspace.root)
     assert added.code == 0, added.stderr
     report = measure_drift(workspace, "tiny")
-    assert report.action == "finetune-extended"
-    assert report.new is not None
+    assert (report.action, report.domain, list(report.domains)) == ("finetune-extended", "loud", ["loud"])
+    new = report.domains["loud"]
+    assert new.score is not None
     assert report.reference is not None
     test = workspace.corpus("tiny").test.read_text()
     start = load_manifest(workspace.corpus("tiny")).revisions[0].files[-1].end
     loud = test[start:]
-    assert report.new.unk_rate == pytest.approx(sum(map(str.isupper, loud)) / len(loud))
+    assert new.score.unk_rate == pytest.approx(sum(map(str.isupper, loud)) / len(loud))
     assert report.reference.unk_rate == 0
-    assert report.new.documents == loud.count("\n")
-    assert report.interval is not None
-    assert report.interval[0] > 0
+    assert new.documents == loud.count("\n")
+    assert new.interval is not None
+    assert new.interval[0] > 0
+    assert report.growth == pytest.approx(2, rel=0.1)  # as many lines again
 
 
 def test_promote_and_rollback_on_the_command_line(charlm: Charlm, workspace: Workspace) -> None:

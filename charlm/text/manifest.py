@@ -125,6 +125,11 @@ class CorpusManifest:
     def train_characters(self) -> int:
         return sum(file.characters for revision in self.revisions for file in revision.train_files)
 
+    def growth_since(self, revision: int) -> float:
+        """Train characters there are now, in multiples of those there were at `revision`."""
+        old = sum(file.characters for found in self.revisions[:revision] for file in found.train_files)
+        return self.train_characters / old
+
     @property
     def fingerprint(self) -> str:
         """16 digits that stand for the text and how it was split; independent of times, paths and names of sources."""

@@ -103,8 +103,8 @@ def score_documents_by_domain(
 
 def score_since(
     model: LanguageModel, corpus: CorpusFiles, revision: int, split: str = "test"
-) -> tuple[DocumentScores, DocumentScores]:
-    """The scores of `model` on the held-out documents that came after `revision`, and on those up to it."""
+) -> tuple[dict[str, DocumentScores], DocumentScores]:
+    """The scores of `model` on the held-out documents that came after `revision`, by domain, and on those up to it."""
     scores = score_documents_by_domain(model, corpus, split)
     name = {"valid": corpus.valid, "test": corpus.test}[split].name
     is_new: dict[str, list[np.ndarray]] = {domain: [] for domain in scores}
@@ -113,5 +113,5 @@ def score_since(
             if file.name == name and file.documents:
                 is_new[found.domain].append(np.full(file.documents, found.number > revision))
     chosen = {domain: np.concatenate(parts) for domain, parts in is_new.items()}
-    new = DocumentScores.join([scores[domain][chosen[domain]] for domain in scores])
+    new = {domain: scores[domain][chosen[domain]] for domain in scores if chosen[domain].any()}
     return new, DocumentScores.join([scores[domain][~chosen[domain]] for domain in scores])
