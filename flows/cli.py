@@ -411,7 +411,7 @@ def _preparation(space: Any, name: str, corpus: options.CorpusOptions) -> dict[s
     from tasks.corpus import corpus_settings
 
     given = corpus.given()
-    for size in ("shard_size", "max_document_bytes"):
+    for size in ("shard_size", "max_document_bytes", "max_unpacked_bytes"):
         if size in given:
             given[size] = parse_size(given[size])
     split, dictionary = corpus_settings(space, name)

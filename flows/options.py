@@ -86,6 +86,10 @@ class CorpusOptions:
     max_ratio: Annotated[
         float | None, typer.Option(help="Most text per compressed byte, against bombs; 200 by default.")
     ] = None
+    max_unpacked_bytes: Annotated[
+        str | None,
+        typer.Option("--max-unpacked-size", help="Most text of one compressed file; 10,000 GB by default."),
+    ] = None
 
     def given(self) -> dict[str, Any]:
         """The options that were given."""

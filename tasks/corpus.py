@@ -21,7 +21,7 @@ from charlm.text.counting import extend_dictionary as extend
 from charlm.text.counting import load_dictionary
 from charlm.text.encoding import encode_file, known_digests, record_unk_rate, split_files
 from charlm.text.manifest import CorpusManifest, load_manifest
-from charlm.text.raw import ReadLimits, find_sources
+from charlm.text.raw import find_sources
 from charlm.text.splitting import split_corpus
 from tasks.display import counted, terminal
 
@@ -104,10 +104,8 @@ def split_text(
             raw,
             corpus,
             config or corpus_settings(workspace, name)[0],
+            reading,
             domain=domain,
-            bad_bytes=reading.bad_bytes,
-            text_column=reading.text_column,
-            limits=ReadLimits(max_document_bytes=reading.max_document_bytes, max_ratio=reading.max_ratio),
             on_progress=lambda done, total: bar.update(done / max(total, 1)),
         )
         manifest = result.manifest

@@ -1,6 +1,7 @@
 """Text is cut into documents without losing, inventing or changing a byte."""
 
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -11,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charlm.config import SplitConfig
+from charlm.config import ReadConfig, SplitConfig
 from charlm.errors import SourceError
 from charlm.text.cutting import choose_document_mode
 from charlm.text.documents import BadByte, DocumentReader, parse_hub_address
-from charlm.text.raw import ReadLimits, find_sources
+from charlm.text.raw import find_sources
 
 # Anything that UTF-8 can hold, unassigned code points and NUL too; newlines and blanks often.
 ANY_TEXT = st.text(
@@ -23,9 +24,9 @@ ANY_TEXT = st.text(
 )
 
 
-def reader_of(path: Path, limits: ReadLimits | None = None, **settings: Any) -> DocumentReader:
-    options = {name: settings.pop(name) for name in ("bad_bytes", "text_column") if name in settings}
-    return DocumentReader(find_sources([str(path)])[0], SplitConfig(**settings), limits=limits, **options)
+def reader_of(path: Path, **settings: Any) -> DocumentReader:
+    reading = {field.name: settings.pop(field.name) for field in fields(ReadConfig) if field.name in settings}
+    return DocumentReader(find_sources([str(path)])[0], SplitConfig(**settings), ReadConfig(**reading))
 
 
 def documents_of(path: Path, **settings: Any) -> list[bytes]:
@@ -160,7 +161,7 @@ def test_a_document_that_would_not_fit_into_memory_is_refused_by_place(mode: str
     path = tmp_path / "long.txt"
     path.write_bytes(b"short\n\n" + b"x" * 3_000_000 + b"\n\nshort\n")
     with pytest.raises(SourceError, match=r"long\.txt: (line 3 \(byte 7\)|byte [07]) begins a document of more than"):
-        documents_of(path, limits=ReadLimits(max_document_bytes=1_500_000), document=mode)
+        documents_of(path, max_document_bytes=1_500_000, document=mode)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +171,7 @@ def test_a_long_document_is_left_out_where_bad_text_is_skipped(mode: str, kept: 
     path = tmp_path / "long.txt"
     long = b"x" * 5_000_000 + b"\n" if mode == "line" else b"many words\n" * 400_000
     path.write_bytes(b"first\n\n" + long + (b"" if mode == "line" else b"\n") + b"last\n")
-    reader = reader_of(path, ReadLimits(max_document_bytes=1_500_000), document=mode, bad_bytes="skip")
+    reader = reader_of(path, max_document_bytes=1_500_000, document=mode, bad_bytes="skip")
     assert [document for batch in reader.batches() for document in batch] == kept
     assert dict(reader.skipped) == {"long_documents": 1}
 

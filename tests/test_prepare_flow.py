@@ -12,9 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from charlm.config import ReadConfig
 from charlm.errors import ConfigError
-from charlm.text.raw import ReadLimits
 from flows.task_runners import DASK_ADDRESS_VARIABLE, check_task_runner
 from tests.conftest import ROOT, Charlm, Outcome, environment, run_charlm, write_sentences
 
@@ -172,8 +170,3 @@ def test_dask_that_is_not_installed_is_said_in_one_line(monkeypatch: pytest.Monk
     monkeypatch.setattr("flows.task_runners.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"needs the package prefect-dask; install charlm\[dask\]"):
         check_task_runner("dask")
-
-
-def test_the_settings_of_reading_are_the_limits_of_the_text_engine() -> None:
-    settings, limits = ReadConfig(), ReadLimits()
-    assert (settings.max_document_bytes, settings.max_ratio) == (limits.max_document_bytes, limits.max_ratio)

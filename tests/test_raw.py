@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import zstandard
 
+from charlm.config import ReadConfig
 from charlm.errors import SourceError
-from charlm.text.raw import RawStream, ReadLimits, Source, find_sources
+from charlm.text.raw import RawStream, Source, find_sources
 
 TEXT = "".join(f"line {number}: Grüße, мир, 世界\n" for number in range(20_000)).encode()
 
@@ -24,8 +25,8 @@ def zstd(data: bytes) -> bytes:
 PACKERS = {".gz": gzip.compress, ".xz": lzma.compress, ".zst": zstd}
 
 
-def read(path: Path, limits: ReadLimits | None = None) -> tuple[bytes, str]:
-    with RawStream(find_sources([str(path)])[0], limits or ReadLimits()) as stream:
+def read(path: Path, reading: ReadConfig | None = None) -> tuple[bytes, str]:
+    with RawStream(find_sources([str(path)])[0], reading or ReadConfig()) as stream:
         return b"".join(stream.blocks()), stream.sha256
 
 
@@ -67,7 +68,7 @@ def test_an_fsspec_address_is_found_and_read() -> None:
     assert names(sources) == ["deep/two.txt.gz", "one.txt"]
     assert names(find_sources(["memory://charlm-raw/*.txt"])) == ["one.txt"]
     assert names(find_sources(["memory://charlm-raw/d??p/[a-z]*"])) == ["deep/two.txt.gz"]
-    with RawStream(sources[0], ReadLimits()) as stream:
+    with RawStream(sources[0], ReadConfig()) as stream:
         assert b"".join(stream.blocks()) == b"two\n"
 
 
@@ -170,7 +171,7 @@ def test_a_decompression_bomb_is_stopped_early_and_in_little_memory(suffix: str,
     path = tmp_path / f"bomb.txt{suffix}"
     path.write_bytes(PACKERS[suffix](b"a bomb\n" * 15_000_000))
     tracemalloc.start()
-    stream = RawStream(find_sources([str(path)])[0], ReadLimits())
+    stream = RawStream(find_sources([str(path)])[0], ReadConfig())
     with stream, pytest.raises(SourceError, match="looks like a decompression bomb"):
         deque(stream.blocks(), maxlen=0)
     assert tracemalloc.get_traced_memory()[1] < 20_000_000
@@ -181,9 +182,9 @@ def test_a_decompression_bomb_is_stopped_early_and_in_little_memory(suffix: str,
 def test_the_caps_on_packed_text_can_be_raised_and_lowered(tmp_path: Path) -> None:
     path = tmp_path / "spaces.txt.gz"
     path.write_bytes(gzip.compress(b" " * 20_000_000))
-    assert len(read(path, ReadLimits(max_ratio=2000))[0]) == 20_000_000
+    assert len(read(path, ReadConfig(max_ratio=2000))[0]) == 20_000_000
     with pytest.raises(SourceError, match="more than 5000000 bytes"):
-        read(path, ReadLimits(max_ratio=2000, max_bytes=5_000_000))
+        read(path, ReadConfig(max_ratio=2000, max_unpacked_bytes=5_000_000))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -199,5 +200,5 @@ def test_a_file_that_vanishes_between_finding_and_reading_is_named(tmp_path: Pat
     (tmp_path / "a.txt").write_bytes(b"x\n")
     source = find_sources([str(tmp_path)])[0]
     (tmp_path / "a.txt").unlink()
-    with pytest.raises(SourceError, match=r"cannot read .*a\.txt: No such file"), RawStream(source, ReadLimits()):
+    with pytest.raises(SourceError, match=r"cannot read .*a\.txt: No such file"), RawStream(source, ReadConfig()):
         pass

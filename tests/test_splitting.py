@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charlm.artifacts import CorpusFiles, exclusive_lock, sha256_of
-from charlm.config import SplitConfig
+from charlm.config import ReadConfig, SplitConfig
 from charlm.errors import CorpusError, RunError, SourceError
 from charlm.text import splitting
 from charlm.text.manifest import load_manifest
@@ -46,8 +46,9 @@ def write(path: Path, documents: list[str]) -> str:
 
 
 def split(corpus: CorpusFiles, *raw: str, **changes: Any) -> SplitResult:
-    options = {name: changes.pop(name) for name in ("domain", "bad_bytes", "on_progress") if name in changes}
-    return split_corpus(raw, corpus, SplitConfig(**CONFIG | changes), **options)
+    options = {name: changes.pop(name) for name in ("domain", "on_progress") if name in changes}
+    reading = ReadConfig(bad_bytes=changes.pop("bad_bytes", "strict"))
+    return split_corpus(raw, corpus, SplitConfig(**CONFIG | changes), reading, **options)
 
 
 def content(corpus: CorpusFiles) -> dict[str, bytes]:

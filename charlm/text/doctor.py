@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 
 from charlm.artifacts import CorpusFiles
-from charlm.config import DictionaryConfig, SplitConfig
+from charlm.config import DictionaryConfig, ReadConfig, SplitConfig
 from charlm.errors import SourceError
 from charlm.text.characters import Counts, show_character
 from charlm.text.counting import UnitCounter, choose_units
 from charlm.text.cutting import choose_document_mode
 from charlm.text.deduplication import SeenKeys
 from charlm.text.documents import BadByte, DocumentReader
-from charlm.text.raw import ReadLimits, Source, find_sources
+from charlm.text.raw import Source, find_sources
 from charlm.text.splitting import Progress, document_keys
 
 _COVERAGES = (0.999, 0.9999, 0.99999, 1.0)
@@ -110,7 +110,6 @@ def examine(
     raw: Sequence[str],
     *,
     text_column: str | None = None,
-    limits: ReadLimits | None = None,
     on_progress: Progress | None = None,
 ) -> DoctorReport:
     """Read all of `raw` once and report on it; a source that cannot be read is a finding, not an error.
@@ -120,7 +119,7 @@ def examine(
     Raises SourceError when `raw` leads to nothing, or none of it can be read.
     """
     with tempfile.TemporaryDirectory(prefix="charlm-doctor-") as folder:
-        examination = _Examination(Path(folder), text_column, limits)
+        examination = _Examination(Path(folder), text_column)
         sources = find_sources([part for item in raw for part in _text_of_corpus(item)])
         num_total, num_done = sum(source.size or 0 for source in sources), 0
         for source in sorted(sources, key=lambda source: _role(source) != "train"):  # leaks show once train is known
@@ -172,9 +171,8 @@ class _Lengths:
 class _Examination:
     """What has been seen so far."""
 
-    def __init__(self, folder: Path, text_column: str | None, limits: ReadLimits | None) -> None:
-        self.text_column = text_column
-        self.limits = limits
+    def __init__(self, folder: Path, text_column: str | None) -> None:
+        self.reading = ReadConfig(bad_bytes="replace", text_column=text_column)
         self.sources: list[SourceReport] = []
         self.counter = UnitCounter("char")
         self.lines, self.documents = _Lengths(), _Lengths()
@@ -187,7 +185,7 @@ class _Examination:
 
     def read(self, source: Source) -> None:
         config = SplitConfig(normalize_newlines=False)
-        reader = DocumentReader(source, config, bad_bytes="replace", text_column=self.text_column, limits=self.limits)
+        reader = DocumentReader(source, config, self.reading)
         num_documents, mode, has_mark, problem = 0, "record", False, None
         try:
             for documents in reader.batches():

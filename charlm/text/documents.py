@@ -20,11 +20,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from charlm.config import BadBytes, SplitConfig
+from charlm.config import ReadConfig, SplitConfig
 from charlm.errors import SourceError
 from charlm.text.cutting import Cutter, choose_document_mode
 from charlm.text.lines import Lines, whole_lines
-from charlm.text.raw import BLOCK_BYTES, RawStream, ReadLimits, Source, open_stored, sha256_of_source
+from charlm.text.raw import BLOCK_BYTES, RawStream, Source, open_stored, sha256_of_source
 
 _RECORDS_PER_BATCH = 1000
 _DEFAULT_COLUMN = "text"
@@ -58,16 +58,11 @@ class DocumentReader:
         self,
         source: Source,
         config: SplitConfig,
-        *,
-        bad_bytes: BadBytes = "strict",
-        text_column: str | None = None,
-        limits: ReadLimits | None = None,
+        reading: ReadConfig = ReadConfig(),  # noqa: B008  # never changed
     ) -> None:
         self.source = source
         self.config = config
-        self.bad_bytes = bad_bytes
-        self.text_column = text_column
-        self.limits = limits or ReadLimits()
+        self.reading = reading
         self.skipped: Counter[str] = Counter()
         self.first_bad: BadByte | None = None
         self.num_stored = 0
@@ -104,20 +99,20 @@ class DocumentReader:
         mode = self.config.document
         if mode == "auto":
             mode = choose_document_mode(sample)
-        return Cutter(mode, self.limits.max_document_bytes, self._refuse_long)
+        return Cutter(mode, self.reading.max_document_bytes, self._refuse_long)
 
     def _join_newlines(self, text: bytes) -> bytes:
         return text.replace(b"\r\n", b"\n") if self.config.normalize_newlines and b"\r" in text else text
 
     def _lines(self) -> Iterator[Lines]:
         """The source as it stands, in pieces of whole lines; nothing of a file that is to be skipped."""
-        with RawStream(self.source, self.limits) as stream:
+        with RawStream(self.source, self.reading) as stream:
             blocks = stream.blocks()
             first = next(blocks, b"")
             if self._is_foreign(first):
                 self.num_stored, self.sha256 = self.source.size or 0, sha256_of_source(self.source)
                 return
-            for lines in whole_lines(chain([first], blocks), self.limits.max_document_bytes, self._refuse_long):
+            for lines in whole_lines(chain([first], blocks), self.reading.max_document_bytes, self._refuse_long):
                 self.num_stored = stream.num_stored
                 yield lines
             self.num_stored, self.sha256 = stream.num_stored, stream.sha256
@@ -131,17 +126,17 @@ class DocumentReader:
             found = "a binary file; leave it out or use --bad-bytes skip"
         else:
             return False
-        if self.bad_bytes != "skip":
+        if self.reading.bad_bytes != "skip":
             raise SourceError(f"{self.source.address} is {found}")
         self.skipped["binary_files"] += 1
         return True
 
     def _refuse_long(self, where: str) -> None:
         self.skipped["long_documents"] += 1
-        if self.bad_bytes != "skip":
+        if self.reading.bad_bytes != "skip":
             raise SourceError(
                 f"{self.source.address}: {where} begins a document of more than "
-                f"{self.limits.max_document_bytes} bytes; break it up, choose another --document, or leave it out "
+                f"{self.reading.max_document_bytes} bytes; break it up, choose another --document, or leave it out "
                 f"with --bad-bytes skip"
             )
 
@@ -158,13 +153,13 @@ class DocumentReader:
 
     def _pass_bad(self, text: bytes, bad: BadByte, where: str) -> bytes:
         """What the policy for bad bytes makes of `text`."""
-        if self.bad_bytes == "strict":
+        if self.reading.bad_bytes == "strict":
             raise SourceError(
                 f"{where}, byte {bad.byte}: {bad.value} is not UTF-8; "
                 f"convert the source, or use --bad-bytes replace or skip"
             )
         self.first_bad = self.first_bad or bad
-        return self._replace(text) if self.bad_bytes == "replace" else text
+        return self._replace(text) if self.reading.bad_bytes == "replace" else text
 
     def _replace(self, text: bytes) -> bytes:
         replaced = text.decode(errors="replace").encode()
@@ -186,13 +181,13 @@ class DocumentReader:
                 except ValueError as error:
                     self._refuse_record(f"{where} is not JSON ({' '.join(str(error).split())}); mend the line")
                     continue
-                text = record.get(self.text_column or _DEFAULT_COLUMN) if isinstance(record, dict) else None
+                text = record.get(self.reading.text_column or _DEFAULT_COLUMN) if isinstance(record, dict) else None
                 if isinstance(text, str):
                     yield text.encode(errors="surrogatepass"), number
                     continue
                 found = f"fields {', '.join(map(str, record))}" if isinstance(record, dict) else "no fields"
                 self._refuse_record(
-                    f"{where} has no text in {self.text_column or _DEFAULT_COLUMN!r}, it has {found}; "
+                    f"{where} has no text in {self.reading.text_column or _DEFAULT_COLUMN!r}, it has {found}; "
                     f"name the right one with --text-column"
                 )
 
@@ -221,7 +216,7 @@ class DocumentReader:
         digest = hashlib.sha256()
         number = 0
         for batch in _hub_batches(name, split, self.source.address):
-            column = column or self.text_column or self._find_column(batch.column_names)
+            column = column or self.reading.text_column or self._find_column(batch.column_names)
             self._find_column(batch.column_names, column)
             for text in self._column_texts(batch.column(column), column):
                 number += 1
@@ -234,7 +229,7 @@ class DocumentReader:
         self.sha256 = digest.hexdigest()
 
     def _find_column(self, names: list[str], column: str | None = None) -> str:
-        column = column or self.text_column or _DEFAULT_COLUMN
+        column = column or self.reading.text_column or _DEFAULT_COLUMN
         if column not in names:
             raise SourceError(
                 f"{self.source.address} has no column {column!r}, it has {', '.join(names)}; "
@@ -253,7 +248,7 @@ class DocumentReader:
         return f"{self.source.address}, {'line' if self.source.kind == 'jsonl' else 'record'} {number}"
 
     def _refuse_record(self, message: str) -> None:
-        if self.bad_bytes != "skip":
+        if self.reading.bad_bytes != "skip":
             raise SourceError(message)
         self.skipped["bad_records"] += 1
 
@@ -267,7 +262,7 @@ class DocumentReader:
                 self.skipped["empty_records"] += 1
                 continue
             text = self._check_record(record, number)
-            cutter = Cutter(mode, self.limits.max_document_bytes, self._refuse_long)
+            cutter = Cutter(mode, self.reading.max_document_bytes, self._refuse_long)
             batch += cutter.cut(_with_last_newline(text))
             batch += cutter.finish()
             num_bytes += len(text)
@@ -289,7 +284,7 @@ class DocumentReader:
     def _normalize(self, documents: list[bytes]) -> list[bytes]:
         """`documents` without those that hold bad bytes, in the Unicode form that was asked for."""
         form = self.config.normalization
-        if form == "none" and self.bad_bytes != "skip":
+        if form == "none" and self.reading.bad_bytes != "skip":
             return documents  # `_check` has seen them
         try:
             text = b"".join(documents).decode()

@@ -22,6 +22,7 @@ from typing import IO, Any, Literal, Protocol
 
 import pyarrow as pa
 
+from charlm.config import ReadConfig
 from charlm.errors import SourceError
 
 BLOCK_BYTES = 1 << 20
@@ -32,20 +33,6 @@ _ARCHIVES = (".tar", ".tgz", ".txz", ".zip", ".7z", ".rar", ".bz2")
 _RATIO_APPLIES_FROM_BYTES = 16 << 20
 
 Kind = Literal["text", "jsonl", "parquet", "hub"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReadLimits:
-    """What one source may at most ask of the machine."""
-
-    max_document_bytes: int = 32_000_000
-    """A longer document or line is an error: it would be held in memory whole."""
-
-    max_ratio: float = 200.0
-    """Text bytes per compressed byte; more is taken for a decompression bomb."""
-
-    max_bytes: int = 10**13
-    """Most bytes of text that one compressed source may unpack to."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,9 +201,9 @@ class RawStream(AbstractContextManager["RawStream"]):
         num_read: bytes handed out so far, unpacked.
     """
 
-    def __init__(self, source: Source, limits: ReadLimits) -> None:
+    def __init__(self, source: Source, reading: ReadConfig) -> None:
         self.source = source
-        self.limits = limits
+        self.reading = reading
         self.num_stored = 0
         self.num_read = 0
         self._digest = hashlib.sha256()
@@ -268,11 +255,12 @@ class RawStream(AbstractContextManager["RawStream"]):
 
     def _refuse_bomb(self) -> None:
         ratio = self.num_read / max(self.num_stored, 1)
-        if self.num_read > self.limits.max_bytes:
+        if self.num_read > self.reading.max_unpacked_bytes:
             raise SourceError(
-                f"{self.source.address} unpacks to more than {self.limits.max_bytes} bytes; raise max_bytes if so meant"
+                f"{self.source.address} unpacks to more than {self.reading.max_unpacked_bytes} bytes; "
+                "raise --max-unpacked-size if so meant"
             )
-        if self.num_read > _RATIO_APPLIES_FROM_BYTES and ratio > self.limits.max_ratio:
+        if self.num_read > _RATIO_APPLIES_FROM_BYTES and ratio > self.reading.max_ratio:
             raise SourceError(
                 f"{self.source.address} unpacks to {ratio:.0f} times its size after {self.num_read} bytes, which looks "
                 f"like a decompression bomb; unpack it yourself if it is meant"

@@ -25,12 +25,12 @@ import numpy as np
 from xxhash import xxh3_64_intdigest
 
 from charlm.artifacts import CorpusFiles, exclusive_lock, fingerprint
-from charlm.config import BadBytes, SplitConfig
+from charlm.config import ReadConfig, SplitConfig
 from charlm.errors import CorpusError, SourceError
 from charlm.text.deduplication import SeenKeys
 from charlm.text.documents import DocumentReader
 from charlm.text.manifest import CorpusManifest, FileRecord, Revision, SourceRecord, load_manifest, save_manifest
-from charlm.text.raw import ReadLimits, Source, find_sources, sha256_of_source
+from charlm.text.raw import Source, find_sources, sha256_of_source
 from charlm.text.staging import Staging, finish_commit
 
 CHECKPOINT_BYTES = 256_000_000
@@ -66,21 +66,18 @@ def split_corpus(
     raw: Sequence[str],
     corpus: CorpusFiles,
     config: SplitConfig,
+    reading: ReadConfig = ReadConfig(),  # noqa: B008  # never changed
     *,
     domain: str | None = None,
-    bad_bytes: BadBytes = "strict",
-    text_column: str | None = None,
-    limits: ReadLimits | None = None,
     on_progress: Progress | None = None,
 ) -> SplitResult:
     """Bring `raw` into the corpus as a new revision; sources that it already holds are left out.
 
     Args:
         raw: files, folders, globs, fsspec addresses, `hf:NAME[:SPLIT[:COLUMN]]`.
+        reading: how they are read. Bytes that are not UTF-8 are an error (`strict`), become U+FFFD (`replace`), or take
+            the document, record or file that holds them out of the corpus (`skip`).
         domain: name of the kind of text, the corpus name by default.
-        bad_bytes: bytes that are not UTF-8 are an error (`strict`), become U+FFFD (`replace`), or take the document,
-            record or file that holds them out of the corpus (`skip`).
-        text_column: field of JSON lines, or column of a table, that holds the text; `text` by default.
         on_progress: called with bytes read and bytes in all.
 
     Raises:
@@ -91,7 +88,7 @@ def split_corpus(
     sources = find_sources(raw)
 
     def open_reader(source: Source) -> DocumentReader:
-        return DocumentReader(source, config, bad_bytes=bad_bytes, text_column=text_column, limits=limits)
+        return DocumentReader(source, config, reading)
 
     with exclusive_lock(corpus.lock, busy=f"{corpus.root} is being prepared by another process; wait for it to end"):
         finish_commit(corpus.staging_dir)
@@ -99,7 +96,7 @@ def split_corpus(
         check_frozen(corpus, manifest, config)
         check_files(corpus, manifest)
         try:
-            split = _Split(corpus, manifest, config, sources, salt=[bad_bytes, text_column])
+            split = _Split(corpus, manifest, config, sources, reading)
             split.read_sources(open_reader, on_progress)
             is_new = split.commit(domain or corpus.name)
         except Exception as error:
@@ -175,13 +172,19 @@ class _Split:
     """One revision in the making."""
 
     def __init__(
-        self, corpus: CorpusFiles, manifest: CorpusManifest, config: SplitConfig, sources: list[Source], salt: list[Any]
+        self,
+        corpus: CorpusFiles,
+        manifest: CorpusManifest,
+        config: SplitConfig,
+        sources: list[Source],
+        reading: ReadConfig,
     ) -> None:
         self.corpus = corpus
         self.manifest = manifest
         self.config = config
         self.sources = sources
-        identity = [config.to_json(), manifest.to_json(), [dataclasses.astuple(source) for source in sources], salt]
+        addresses = [dataclasses.astuple(source) for source in sources]
+        identity = [config.to_json(), manifest.to_json(), addresses, reading.to_json()]
         self.staging = Staging(corpus.staging_dir, fingerprint(identity))
         if self.staging.state is not None:
             self.state = _State(**self.staging.state)
