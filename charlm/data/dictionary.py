@@ -19,6 +19,7 @@ import numpy as np
 
 from charlm.artifacts import atomic_write, fingerprint, write_json
 from charlm.config import Unit
+from charlm.data.cache import cache_dir
 from charlm.errors import CharLMError, DictionaryError
 from charlm.plain_pickle import read_pickle
 
@@ -202,7 +203,7 @@ class Dictionary:
         """The default set `"chars"`, or the dictionary file `name` (a path, or a file in CHARLM_CACHE)."""
         if name == "chars":
             return cls.from_items(_default_characters())
-        cache = Path(os.environ.get("CHARLM_CACHE", Path.home() / ".charlm"))
+        cache = cache_dir()
         for path in (Path(name), cache / name, cache / "dictionaries" / name):
             if path.is_file():
                 return cls.load_from_file(path)

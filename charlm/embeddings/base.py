@@ -9,6 +9,7 @@ from typing import Literal
 
 from torch import nn
 
+from charlm.data.cache import cache_dir
 from charlm.data.sentence import Sentence
 from charlm.errors import ModelFileError
 
@@ -88,11 +89,6 @@ class DocumentEmbeddings(Embeddings):
 
     def _has(self, sentence: Sentence) -> bool:
         return sentence.has_embedding(self.name)
-
-
-def cache_dir() -> Path:
-    """The folder CHARLM_CACHE: model files under the names that Flair gives them, and what we convert them to."""
-    return Path(os.environ.get("CHARLM_CACHE", Path.home() / ".charlm"))
 
 
 def find_model(name: str | os.PathLike[str], suffixes: Sequence[str], what: str) -> Path:

@@ -18,9 +18,10 @@ import xxhash
 from torch import nn
 
 from charlm.artifacts import atomic_folder
+from charlm.data.cache import cache_dir
 from charlm.data.dictionary import Dictionary
 from charlm.data.sentence import Sentence
-from charlm.embeddings.base import TokenEmbeddings, cache_dir, find_model
+from charlm.embeddings.base import TokenEmbeddings, find_model
 from charlm.errors import ModelFileError
 
 _SUFFIXES = [".vec", ".txt"]
