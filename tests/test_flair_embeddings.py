@@ -11,9 +11,9 @@ import torch
 
 from charlm.data import Dictionary, Sentence
 from charlm.embeddings import CharLMEmbeddings, FlairEmbeddings, PooledFlairEmbeddings, StackedEmbeddings
-from charlm.embeddings.states import _cuts
 from charlm.errors import ConfigError, ModelFileError
 from charlm.models import LanguageModel
+from charlm.nn.ragged import cuts
 from tests.flair import embeddings as flair_script
 from tests.flair import train_tagger
 from tests.flair.embeddings import MODELS, POOLINGS, SETTINGS, TEXTS, settings_key
@@ -139,11 +139,11 @@ def test_reading_in_short_chunks_changes_nothing(lm, chars_per_chunk):
 
 
 def test_a_batch_is_cut_only_where_padding_would_cost_more_than_a_call():
-    assert _cuts(np.array([100, 60, 50]), 512) == [0, 100]  # 40 + 50 steps of padding
-    assert _cuts(np.array([100, 48, 47]), 512) == [0, 48, 100]  # 52 + 53 would be too many, 1 is not
-    assert _cuts(np.array([100, *[30] * 64]), 512) == [0, 32, 100]  # in multiples of 4
-    assert _cuts(np.array([998]), 400) == [0, 400, 800, 1000]
-    assert _cuts(np.array([998]), 333) == [0, 333, 666, 1000]  # nothing is left to read at 999
+    assert cuts(np.array([100, 60, 50]), 512) == [0, 100]  # 40 + 50 steps of padding
+    assert cuts(np.array([100, 48, 47]), 512) == [0, 48, 100]  # 52 + 53 would be too many, 1 is not
+    assert cuts(np.array([100, *[30] * 64]), 512) == [0, 32, 100]  # in multiples of 4
+    assert cuts(np.array([998]), 400) == [0, 400, 800, 1000]
+    assert cuts(np.array([998]), 333) == [0, 333, 666, 1000]  # nothing is left to read at 999
 
 
 def test_a_stream_keeps_order_and_vectors(lm, monkeypatch):

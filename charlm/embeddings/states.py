@@ -18,17 +18,13 @@ import torch
 from torch import Tensor, nn
 
 from charlm.models.language_model import LanguageModel
+from charlm.nn.ragged import cuts
 
 Precision = Literal["fp32", "bf16"]
 
 _CPU_ROWS = 64
 _CPU_BYTES = 64 * 2**20
 _GPU_ROWS = 1024
-_CALL_STEPS = 100
-"""What calling the recurrent layer once more costs, in steps of one row (measured: 50 to 200)."""
-
-_STEP_GRID = 4
-"""Batches have a multiple of so many steps: oneDNN keeps what it compiled for the last 1024 shapes, 0.2 MB each."""
 
 
 @dataclass(frozen=True)
@@ -90,11 +86,11 @@ class StateReader:
     ) -> Tensor:
         """The states (W, D) at `places` of `rows`, where the texts of the batch are sorted longest first."""
         device = self._lm.device
-        cuts = _cuts(lengths, self._chars_per_chunk)
+        steps = cuts(lengths, self._chars_per_chunk)
         parts: list[Tensor] = []
         order: list[np.ndarray] = []
         hidden: Any = None
-        for begin, end in itertools.pairwise(cuts):
+        for begin, end in itertools.pairwise(steps):
             active = int(np.searchsorted(-lengths, -begin))  # rows longer than `begin`
             index = np.minimum(starts[:active] + np.arange(begin, end)[:, None], len(ids) - 1)  # (T, B)
             batch = torch.from_numpy(ids[index].astype(np.int64)).to(device)
@@ -147,28 +143,6 @@ def _low_precision(rnn: nn.LSTM) -> "nn.LSTM | _LowPrecisionLstm":
     if on_cpu and torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return _LowPrecisionLstm(rnn)
     return copy.deepcopy(rnn).bfloat16()
-
-
-def _cuts(lengths: np.ndarray, longest: int) -> list[int]:
-    """Where to interrupt a batch of texts, sorted longest first, to drop the rows that have ended.
-
-    `[100, 60, 50], 512 -> [0, 100]`: padding costs less than one more call; with 64 rows of 32, `[0, 32, 100]`.
-    """
-    cuts, ended, padding, previous = {0}, 0, 0, 0
-    for length in map(int, lengths[::-1]):
-        padding += ended * (length - previous)
-        if padding > _CALL_STEPS:
-            cuts.add(_on_grid(previous))
-            ended = padding = 0
-        ended += 1
-        previous = length
-    end = _on_grid(previous)
-    chunks = [range(*chunk, longest) for chunk in itertools.pairwise(sorted({*cuts, end}))]
-    return [*(cut for cut in itertools.chain(*chunks) if cut < previous), end]
-
-
-def _on_grid(steps: int) -> int:
-    return -(-steps // _STEP_GRID) * _STEP_GRID
 
 
 def _first_rows(hidden: Any, rows: int) -> Any:
