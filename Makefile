@@ -8,7 +8,7 @@ CONSTRAINTS := constraints.txt
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast test-slow test-flair lint types format bench clean
+.PHONY: help install demo up down status test test-fast test-slow test-flair lint types format bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -24,6 +24,15 @@ $(VENV)/installed: pyproject.toml $(CONSTRAINTS)
 
 demo: install ## the whole pipeline on real text that every machine has, to a registered model
 	@$(BIN)/charlm demo
+
+up: install ## the service: Prefect and MLflow servers, workers, deployments; says where they listen
+	@$(BIN)/python -m deployments.service up
+
+down: install ## stop what `make up` has started
+	@$(BIN)/python -m deployments.service down
+
+status: install ## what of the service runs
+	@$(BIN)/python -m deployments.service status
 
 test: install ## the whole test suite, without long fault tests
 	$(PYTEST) -m "not slow and not flair"

@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -222,6 +222,48 @@ class EmbeddingFiles:
 
 
 @dataclass(frozen=True)
+class ServiceFiles:
+    """Where the programs of `make up` keep what they say and who they are."""
+
+    root: Path
+
+    def log(self, name: str) -> Path:
+        return self.root / f"{name}.log"
+
+    def note(self, name: str) -> Path:
+        """The process of a program, and how it was started."""
+        return self.root / f"{name}.process.json"
+
+    def names(self) -> list[str]:
+        """The programs that have been started and not been stopped."""
+        return sorted(path.name.removesuffix(".process.json") for path in self.root.glob("*.process.json"))
+
+    @property
+    def lock(self) -> Path:
+        return self.root / ".lock"
+
+    @property
+    def deployments(self) -> Path:
+        """The deployments as they were given to the Prefect server."""
+        return self.root / "prefect.yaml"
+
+    @property
+    def deployed(self) -> Path:
+        """The fingerprint of what was deployed."""
+        return self.root / "deployed.json"
+
+    @property
+    def mlflow_users(self) -> Path:
+        """MLflow's database of users, where a password is asked for."""
+        return self.root / "mlflow-users.db"
+
+    @property
+    def mlflow_access(self) -> Path:
+        """The settings of MLflow's password check."""
+        return self.root / "mlflow-access.ini"
+
+
+@dataclass(frozen=True)
 class Workspace:
     """The one folder that holds everything a run leaves."""
 
@@ -246,9 +288,36 @@ class Workspace:
     def run(self, name: str) -> RunFiles:
         return RunFiles(self.runs_dir / name)
 
+    def retrain_lock(self, name: str) -> Path:
+        """Held while the corpus `name` takes new text and its model is trained anew."""
+        return self.root / ".locks" / f"{check_name(name)}.retrain"
+
     def gate_lock(self, name: str) -> Path:
         """Held while the champion of the model `name` is decided on."""
         return self.root / ".locks" / f"{check_name(name)}.gate"
+
+    @property
+    def service(self) -> ServiceFiles:
+        return ServiceFiles(self.root / "service")
+
+    @property
+    def inbox_dir(self) -> Path:
+        """New text is dropped into its folders, one for each corpus."""
+        return self.root / "inbox"
+
+    @property
+    def inbox_memory(self) -> Path:
+        """What an inbox has held, so that nothing is told of twice."""
+        return self.root / "inbox.json"
+
+    def embeddings_dir(self, name: str, version: int) -> Path:
+        """The embeddings that one version of a model gave to texts."""
+        return self.root / "embeddings" / check_name(name) / f"version-{version}"
+
+    @property
+    def inbox_lock(self) -> Path:
+        """Held while somebody tells of what is in an inbox."""
+        return self.root / ".locks" / "inbox"
 
     @property
     def demo_text(self) -> Path:
@@ -354,19 +423,23 @@ def read_json(path: Path) -> Any:
 
 
 @contextmanager
-def exclusive_lock(path: Path, *, busy: str | None) -> Iterator[None]:
+def exclusive_lock(path: Path, *, busy: str | None, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
     """Hold `path` alone for the block; raises RunError with the text `busy` when another process holds it.
 
-    Without such a text it waits for its turn.
+    Without such a text it waits for its turn, after calling `on_wait`.
 
     The kernel frees the lock when the process ends, however it ends.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX if busy is None else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise RunError(busy) from None
+            if busy is not None:
+                raise RunError(busy) from None
+            if on_wait is not None:
+                on_wait()
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 

@@ -5,6 +5,7 @@ one line and exit code 2. Heavy libraries load in the commands that need them, s
 """
 
 import json
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -328,6 +329,27 @@ def export(
         _show({"files": [str(file) for file in files]}, as_json)
     else:
         write_stdout("\n".join(map(str, files)))
+
+
+@app.command(epilog="Example: `charlm notify books new/*.txt --domain novels`")
+def notify(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the corpus that the text is for.")],
+    raw: options.Raw,
+    domain: Annotated[str | None, typer.Option(help="Domain of this text; the corpus name by default.")] = None,
+    workspace: options.WorkspaceDir = _DEFAULT_WORKSPACE,
+    as_json: options.AsJson = False,
+) -> None:
+    """Tell a running Prefect server that new text has arrived, which starts a retraining."""
+    _open(workspace)
+    from tasks.arrival_events import send_arrival
+    from tasks.arrivals import describe_arrival
+
+    arrival = describe_arrival(name, raw, domain)
+    send_arrival(arrival)
+    if as_json:
+        _show(arrival.to_payload(), as_json)
+    else:
+        write_stdout(f"told {os.environ['PREFECT_API_URL']} of {len(arrival.addresses)} new files for {name}")
 
 
 @app.command(epilog="Example: `charlm sync books-forward-demo-20260131-235959-1f2e`")

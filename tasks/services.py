@@ -2,6 +2,7 @@
 
 `use_workspace` must run before either library is imported, because both read the environment when they are.
 Reads  MLFLOW_TRACKING_URI, PREFECT_API_URL   (a server of the user's, which replaces the embedded default)
+       CHARLM_PASSWORD                        (what such servers ask for, where `make up` started them with one)
 Writes mlflow.db                              (artifact locations, when the workspace was moved or copied)
 """
 
@@ -16,14 +17,22 @@ from charlm.errors import ConfigError
 
 __all__ = [
     "ARTIFACT_ROOT_TAG",
+    "SERVER_ARTIFACT_ROOT",
+    "USER_NAME",
     "Workspace",
+    "access_variables",
     "keep_libraries_quiet",
+    "move_artifact_root",
     "start_prefect",
     "use_workspace",
     "uses_embedded_mlflow",
 ]
 
 ARTIFACT_ROOT_TAG = "charlm.artifact_root"
+SERVER_ARTIFACT_ROOT = "mlflow-artifacts:"
+"""Stands for the artifacts that an MLflow server hands out."""
+USER_NAME = "charlm"
+"""Who asks, where the servers want a password."""
 
 # Every column in which MLflow 3.17 stores an absolute artifact location.
 _LOCATION_COLUMNS = (
@@ -50,14 +59,26 @@ def use_workspace(root: Path | str) -> Workspace:
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",  # its first start builds a database
         # Our own lines reach the run's log in the Prefect UI through this logger.
         "PREFECT_LOGGING_EXTRA_LOGGERS": "charlm",
+        **access_variables(os.environ.get("CHARLM_PASSWORD")),
     }
     if "PREFECT_API_URL" not in os.environ:  # with a server, the user's own profile may hold its key
         defaults["PREFECT_HOME"] = str(workspace.prefect_home)
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
     if uses_embedded_mlflow(workspace):
-        _follow_moved_workspace(workspace)
+        move_artifact_root(workspace, str(workspace.mlflow_artifacts_dir))
     return workspace
+
+
+def access_variables(password: str | None) -> dict[str, str]:
+    """The variables with which a program passes the password check of both servers; none without a password."""
+    if not password:
+        return {}
+    return {
+        "PREFECT_API_AUTH_STRING": f"{USER_NAME}:{password}",
+        "MLFLOW_TRACKING_USERNAME": USER_NAME,
+        "MLFLOW_TRACKING_PASSWORD": password,
+    }
 
 
 def start_prefect() -> None:
@@ -103,15 +124,14 @@ def uses_embedded_mlflow(workspace: Workspace) -> bool:
     return os.environ.get("MLFLOW_TRACKING_URI") == f"sqlite:///{workspace.mlflow_db}"
 
 
-def _follow_moved_workspace(workspace: Workspace) -> None:
-    """Point MLflow's database at the artifacts beside it.
+def move_artifact_root(workspace: Workspace, new_root: str) -> None:
+    """Point MLflow's database in the workspace at the artifacts at `new_root`: a folder, or SERVER_ARTIFACT_ROOT.
 
     MLflow stores artifact locations as absolute paths and resolves relative ones when it stores them, so a copied
-    workspace would go on reading the artifacts of the original.
+    workspace would go on reading the artifacts of the original, and a server would send its clients to its own folder.
     """
     if not workspace.mlflow_db.is_file():
         return
-    new_root = str(workspace.mlflow_artifacts_dir)
     connection = sqlite3.connect(workspace.mlflow_db, timeout=30)
     try:
         with connection:

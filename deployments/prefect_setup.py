@@ -1,0 +1,164 @@
+"""Give a Prefect server what the service needs: pools, the limit `gpu`, the automation for lost runs, the deployments.
+
+Reads  deployments/prefect.yaml
+Writes service/prefect.yaml     the same with this machine's folders, and the pool that trains
+
+What stands is left as it is, so that a change that somebody has made in the UI outlives the next `make up`.
+"""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from charlm.artifacts import fingerprint, read_json, sha256_of, write_json, write_text
+from charlm.errors import ConfigError
+from deployments.settings import CPU_POOL, GPU_POOL, ROOT, ServiceSettings
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.events.schemas.automations import AutomationCore
+
+DEPLOYMENTS_FILE = ROOT / "deployments" / "prefect.yaml"
+GPU_LIMIT = "gpu"
+HEARTBEAT_SECONDS = 30
+_LOST_AFTER_SECONDS = 3 * HEARTBEAT_SECONDS
+_TRAINING_TAG = "training"
+"""Deployments with this tag go to the workers that own a GPU, where there are some."""
+_POOLS = {
+    CPU_POOL: "Text, scores and embeddings; training too where no machine has a GPU.",
+    GPU_POOL: "Training, one worker for each GPU.",
+}
+
+
+def set_up_prefect(settings: ServiceSettings) -> bool:
+    """Make what is missing on the server; False when all of it stood already."""
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        changes = [_add_pools(client), _add_gpu_limit(client, max(1, len(settings.gpus)))]
+        changes.append(_keep_automation(client, lost_runs_automation()))
+        changes.append(_deploy(client, settings))
+    return any(changes)
+
+
+def has_worker(name: str) -> bool:
+    """True when the server hears the worker `name`."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.objects import WorkerStatus
+
+    pool = GPU_POOL if name.startswith(GPU_POOL) else CPU_POOL
+    with get_client(sync_client=True) as client:
+        workers = client.read_workers_for_work_pool(pool)
+    return any(worker.name == name and worker.status == WorkerStatus.ONLINE for worker in workers)
+
+
+def lost_runs_automation() -> "AutomationCore":
+    """Mark a run as crashed that no longer says that it lives: its worker and its process are gone."""
+    from prefect.client.schemas.objects import StateType
+    from prefect.events.actions import ChangeFlowRunState
+    from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+
+    return AutomationCore(
+        name="charlm: a run without a heartbeat has crashed",
+        description=f"A flow run says every {HEARTBEAT_SECONDS} seconds that it lives. One that has stopped is lost.",
+        trigger=EventTrigger(
+            after={"prefect.flow-run.heartbeat"},
+            expect={
+                "prefect.flow-run.heartbeat",
+                "prefect.flow-run.Completed",
+                "prefect.flow-run.Failed",
+                "prefect.flow-run.Cancelled",
+                "prefect.flow-run.Crashed",
+            },
+            match={"prefect.resource.id": ["prefect.flow-run.*"]},
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=timedelta(seconds=_LOST_AFTER_SECONDS),
+        ),
+        actions=[
+            ChangeFlowRunState(
+                name=None,
+                state=StateType.CRASHED,
+                force=False,
+                message=f"no heartbeat for {_LOST_AFTER_SECONDS} seconds: its process or its machine is gone",
+            )
+        ],
+    )
+
+
+def machine_deployments(settings: ServiceSettings) -> dict[str, Any]:
+    """The deployments with this machine's folders; those that train go to the GPU workers where there are some."""
+    config: dict[str, Any] = yaml.safe_load(DEPLOYMENTS_FILE.read_text(encoding="utf-8"))
+    config["pull"] = [{"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}]
+    for deployment in config["deployments"]:
+        deployment.setdefault("parameters", {})["workspace"] = str(settings.workspace.root)
+        if settings.gpus and _TRAINING_TAG in deployment["tags"]:
+            deployment["work_pool"]["name"] = GPU_POOL
+    return config
+
+
+def _add_pools(client: "SyncPrefectClient") -> bool:
+    from prefect.client.schemas.actions import WorkPoolCreate
+
+    known = {pool.name for pool in client.read_work_pools()}
+    missing = {name: text for name, text in _POOLS.items() if name not in known}
+    for name, description in missing.items():
+        client.create_work_pool(WorkPoolCreate(name=name, type="process", description=description))
+    return bool(missing)
+
+
+def _add_gpu_limit(client: "SyncPrefectClient", slots: int) -> bool:
+    from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
+
+    if GPU_LIMIT in {limit.name for limit in client.read_global_concurrency_limits()}:
+        return False
+    client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=GPU_LIMIT, limit=slots))
+    return True
+
+
+def _keep_automation(client: "SyncPrefectClient", automation: "AutomationCore") -> bool:
+    """Create the automation, or bring it to what it is now: the server would take it twice."""
+    found = client.read_automations_by_name(automation.name)
+    if not found:
+        client.create_automation(automation)
+        return True
+    old = found[0]
+    if (old.description, old.trigger, old.actions) == (automation.description, automation.trigger, automation.actions):
+        return False
+    client.update_automation(old.id, automation)
+    return True
+
+
+def _deploy(client: "SyncPrefectClient", settings: ServiceSettings) -> bool:
+    """Deploy all flows, unless the server holds them and neither they nor this machine have changed since."""
+    files = settings.workspace.service
+    config = machine_deployments(settings)
+    wanted = {
+        "fingerprint": fingerprint([config, *(sha256_of(path) for path in _sources_of_forms())]),
+        "server": str(client.api_url),
+    }
+    names = {deployment["name"] for deployment in config["deployments"]}
+    deployed = {deployment.name for deployment in client.read_deployments(limit=200)}
+    if names <= deployed and files.deployed.is_file() and read_json(files.deployed) == wanted:
+        return False
+    write_text(files.deployments, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+    prefect = Path(sys.executable).with_name("prefect")
+    with files.log("deploy").open("wb") as log:
+        command = [str(prefect), "--no-prompt", "deploy", "--prefect-file", str(files.deployments), "--all"]
+        code = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log).returncode
+    if code != 0:
+        raise ConfigError(f"prefect deploy has failed; what it said is in {files.log('deploy')}")
+    write_json(files.deployed, wanted)
+    return True
+
+
+def _sources_of_forms() -> Iterator[Path]:
+    """The files that parameters and their limits come from."""
+    yield ROOT / "charlm" / "config.py"
+    yield from sorted((ROOT / "flows").glob("*.py"))

@@ -1,0 +1,133 @@
+"""Start, find and stop the programs of the service: each in a session of its own, with a log and a note of its process.
+
+Writes service/NAME.log            what the program says
+       service/NAME.process.json   its process id, and a fingerprint of how it was started
+"""
+
+import os
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from charlm.artifacts import ServiceFiles, fingerprint, read_json, write_json
+from charlm.errors import ConfigError
+from deployments.settings import HOST, ROOT
+
+_START_SECONDS = 180.0  # the first start of a server builds its database
+_STOP_SECONDS = 20.0
+_LOOK_SECONDS = 0.25
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """A program that runs until it is stopped."""
+
+    name: str
+    command: tuple[str, ...]
+    variables: Mapping[str, str] = field(repr=False)  # the password is one of them
+    port: int | None = None
+    """Where it listens, if it does."""
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint([self.command, dict(self.variables)])
+
+
+def start(program: Program, files: ServiceFiles) -> bool:
+    """Start `program`; False when it runs already.
+
+    Raises ConfigError when it runs with other settings, or its port is taken.
+    """
+    if running(program.name, files):
+        if read_json(files.note(program.name))["fingerprint"] != program.fingerprint:
+            raise ConfigError(f"{program.name} runs with other settings; `make down` stops it")
+        return False
+    if program.port is not None and _is_taken(program.port):
+        raise ConfigError(
+            f"port {program.port} is taken by another program; stop that, or give {program.name} another port with"
+            f" CHARLM_{program.name.upper()}_PORT"
+        )
+    files.root.mkdir(parents=True, exist_ok=True)
+    with files.log(program.name).open("ab") as log:
+        process = subprocess.Popen(
+            program.command,
+            cwd=ROOT,
+            env={**os.environ, **program.variables},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,  # Ctrl-C in the terminal is not for it
+        )
+    started = psutil.Process(process.pid).create_time()
+    write_json(files.note(program.name), {"pid": process.pid, "started": started, "fingerprint": program.fingerprint})
+    return True
+
+
+def running(name: str, files: ServiceFiles) -> psutil.Process | None:
+    """The process of the program `name`, where it lives; another one that has got its number does not count."""
+    if not files.note(name).is_file():
+        return None
+    note = read_json(files.note(name))
+    try:
+        process = psutil.Process(note["pid"])
+        lives = process.create_time() == note["started"] and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return None
+    return process if lives else None
+
+
+def stop(name: str, files: ServiceFiles) -> bool:
+    """End the program and all processes below it; False when it does not run."""
+    process = running(name, files)
+    if process is not None:
+        family = [process, *process.children(recursive=True)]
+        process.terminate()
+        _, left = psutil.wait_procs(family, timeout=_STOP_SECONDS)
+        for stubborn in left:
+            stubborn.kill()
+        psutil.wait_procs(left, timeout=_STOP_SECONDS)
+    files.note(name).unlink(missing_ok=True)
+    return process is not None
+
+
+def wait_until(is_so: Callable[[], bool], name: str, files: ServiceFiles) -> None:
+    """Wait for what the program `name` brings about; raises ConfigError when it ends instead or takes too long."""
+    deadline = time.monotonic() + _START_SECONDS
+    while not is_so():
+        if running(name, files) is None:
+            raise ConfigError(f"{name} has ended: {_last_line(files.log(name))}; all it said is in {files.log(name)}")
+        if time.monotonic() > deadline:
+            raise ConfigError(f"{name} is not ready after {_START_SECONDS:.0f} seconds; see {files.log(name)}")
+        time.sleep(_LOOK_SECONDS)
+
+
+def answers(url: str) -> bool:
+    """True when a server says at `url` that it is well."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as response:
+            return bool(response.status == 200)
+    except (OSError, urllib.error.URLError):
+        return False
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # one that was just closed is free
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return True
+    return False
+
+
+def _last_line(log: Path) -> Any:
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    return lines[-1][:300] if lines else "without a word"

@@ -1,0 +1,108 @@
+"""The programs of the service: how each is started.
+
+Writes service/mlflow-access.ini, service/mlflow-users.db   (with a password)
+"""
+
+import configparser
+import hashlib
+import io
+import sys
+from pathlib import Path
+
+from charlm.artifacts import write_text
+from deployments.prefect_setup import HEARTBEAT_SECONDS
+from deployments.programs import Program
+from deployments.settings import CPU_POOL, GPU_POOL, HOST, ServiceSettings
+from tasks.services import SERVER_ARTIFACT_ROOT, USER_NAME, access_variables, move_artifact_root
+
+PREFECT, MLFLOW = "prefect", "mlflow"
+_CPU_RUNS = 3  # a retraining, and beside it a look into the inbox and a request by hand
+_QUIET = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+_BIN = Path(sys.executable).parent
+
+
+def prefect_server(settings: ServiceSettings) -> Program:
+    variables = {
+        **_QUIET,
+        "PREFECT_HOME": str(settings.workspace.prefect_home),
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": settings.database_urls()[0],
+        "PREFECT_SERVER_DATABASE_TIMEOUT": "60",  # SQLite has one writer at a time
+        "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+    }
+    if settings.password is not None:
+        auth = access_variables(settings.password)["PREFECT_API_AUTH_STRING"]
+        # The server's own services are clients of it.
+        variables |= {"PREFECT_SERVER_API_AUTH_STRING": auth, "PREFECT_API_AUTH_STRING": auth}
+    address = ("--host", HOST, "--port", str(settings.prefect_port))
+    return Program(
+        name=PREFECT,
+        command=(str(_BIN / "prefect"), "server", "start", *address),
+        variables=variables,
+        port=settings.prefect_port,
+    )
+
+
+def mlflow_server(settings: ServiceSettings) -> Program:
+    """Clients send and get artifacts through this server, so that only it needs to reach where they lie."""
+    variables = {**_QUIET, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # seven processes that nothing here needs
+    command = [str(_BIN / "mlflow"), "server", "--host", HOST, "--port", str(settings.mlflow_port), "--workers", "1"]
+    command += ["--backend-store-uri", settings.database_urls()[1]]
+    command += ["--serve-artifacts", "--artifacts-destination", str(settings.workspace.mlflow_artifacts_dir)]
+    if settings.password is not None:
+        command += ["--app-name", "basic-auth"]
+        variables["MLFLOW_AUTH_CONFIG_PATH"] = str(settings.workspace.service.mlflow_access)
+        # It signs the forms of the UI, and has to be the same after a restart.
+        variables["MLFLOW_FLASK_SERVER_SECRET_KEY"] = hashlib.sha256(settings.password.encode()).hexdigest()
+    return Program(name=MLFLOW, command=tuple(command), variables=variables, port=settings.mlflow_port)
+
+
+def prepare_mlflow(settings: ServiceSettings) -> None:
+    """Get the workspace ready for an MLflow server: what was trained without one is handed out by it too."""
+    settings.workspace.mlflow_artifacts_dir.mkdir(parents=True, exist_ok=True)
+    if settings.database is None:
+        move_artifact_root(settings.workspace, SERVER_ARTIFACT_ROOT)
+    if settings.password is not None:
+        _set_mlflow_password(settings, settings.password)
+
+
+def workers(settings: ServiceSettings) -> list[Program]:
+    """The worker that sees no GPU, and one for each GPU that sees this one alone."""
+    variables = {
+        **_QUIET,
+        **settings.client_variables(),
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
+        "PREFECT_LOGGING_EXTRA_LOGGERS": "charlm",  # our own lines in the log of a flow run
+    }
+    own_gpu = [_worker(CPU_POOL, CPU_POOL, _CPU_RUNS, {**variables, "CUDA_VISIBLE_DEVICES": ""})]
+    for gpu in settings.gpus:
+        own_gpu.append(_worker(f"{GPU_POOL}-{gpu}", GPU_POOL, 1, {**variables, "CUDA_VISIBLE_DEVICES": gpu}))
+    return own_gpu
+
+
+def _worker(name: str, pool: str, limit: int, variables: dict[str, str]) -> Program:
+    options = ("--pool", pool, "--name", name, "--type", "process", "--limit", str(limit))
+    return Program(name=name, command=(str(_BIN / "prefect"), "worker", "start", *options), variables=variables)
+
+
+def _set_mlflow_password(settings: ServiceSettings, password: str) -> None:
+    """Write what MLflow's password check reads, and give its one user the present password."""
+    from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
+
+    files = settings.workspace.service
+    database = f"sqlite:///{files.mlflow_users}"
+    access = configparser.ConfigParser()
+    access["mlflow"] = {
+        "default_permission": "READ",
+        "database_uri": database,
+        "admin_username": USER_NAME,
+        "authorization_function": "mlflow.server.auth:authenticate_request_basic_auth",
+    }
+    text = io.StringIO()
+    access.write(text)
+    write_text(files.mlflow_access, text.getvalue())
+    users = SqlAlchemyStore()
+    users.init_db(database)  # type: ignore[no-untyped-call]
+    if users.has_user(USER_NAME):
+        users.update_user(USER_NAME, password=password)
+    else:
+        users.create_user(USER_NAME, password, is_admin=True)

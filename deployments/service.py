@@ -1,0 +1,88 @@
+"""`make up`, `make down`, `make status`: the service of one machine.
+
+    python -m deployments.service up|down|status
+
+A Prefect server, an MLflow server, a worker for the CPU and one for each GPU; pools, limits, automations, deployments.
+Starting what runs changes nothing. Logs and notes of the processes lie in the workspace, under `service/`.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+
+from charlm.artifacts import exclusive_lock
+from charlm.errors import CharLMError, ConfigError
+from deployments.prefect_setup import has_worker, set_up_prefect
+from deployments.programs import answers, running, start, stop, wait_until
+from deployments.servers import MLFLOW, PREFECT, mlflow_server, prefect_server, prepare_mlflow, workers
+from deployments.settings import ServiceSettings, visible_gpus
+
+_USER_MISTAKE = 2
+
+
+def up(settings: ServiceSettings) -> int:
+    """Start what does not run, and print the two addresses when everything is well."""
+    settings = replace(settings, gpus=visible_gpus(os.environ))
+    files = settings.workspace.service
+    os.environ.update(settings.client_variables())  # for Prefect's client in this process
+    with exclusive_lock(files.lock, busy=None):
+        if running(MLFLOW, files) is None:
+            prepare_mlflow(settings)
+        servers = [prefect_server(settings), mlflow_server(settings)]
+        started = [program.name for program in servers if start(program, files)]
+        wait_until(lambda: answers(f"{settings.prefect_api_url}/health"), PREFECT, files)
+        wait_until(lambda: answers(f"{settings.mlflow_url}/health"), MLFLOW, files)
+        is_changed = set_up_prefect(settings)
+        helpers = workers(settings)
+        started += [program.name for program in helpers if start(program, files)]
+        for program in helpers:
+            wait_until(lambda name=program.name: has_worker(name), program.name, files)  # type: ignore[misc]
+    _say(f"started {', '.join(started)}" if started else "everything runs already")
+    if is_changed:
+        _say("the Prefect server has its pools, limits, automations and deployments")
+    _say(f"what they say is in {files.root}")
+    for name, value in settings.addresses().items():
+        print(f"{name}={value}")
+    return 0
+
+
+def down(settings: ServiceSettings) -> int:
+    """Stop everything that `up` has started: the workers first, which still have something to tell the servers."""
+    files = settings.workspace.service
+    with exclusive_lock(files.lock, busy=None):
+        names = sorted(files.names(), key=lambda name: (name == PREFECT, name == MLFLOW, name))
+        stopped = [name for name in names if stop(name, files)]
+    _say(f"stopped {', '.join(stopped)}" if stopped else f"nothing of {files.root} is running")
+    return 0
+
+
+def status(settings: ServiceSettings) -> int:
+    """Say what runs; 1 when something that was started does not."""
+    files = settings.workspace.service
+    processes = {name: running(name, files) for name in files.names()}
+    for name, process in processes.items():
+        print(f"{name:<14} {f'process {process.pid}' if process else f'has ended, see {files.log(name)}'}")
+    if not processes:
+        _say("nothing was started; `make up` starts it")
+    return 0 if processes and all(processes.values()) else 1
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one of the three; a user's mistake is one line and exit code 2."""
+    commands = {"up": up, "down": down, "status": status}
+    try:
+        if len(arguments) != 1 or arguments[0] not in commands:
+            raise ConfigError(f"give one of {', '.join(commands)}, got {' '.join(arguments) or 'nothing'}")
+        return commands[arguments[0]](ServiceSettings.from_environment(os.environ))
+    except CharLMError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return _USER_MISTAKE
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

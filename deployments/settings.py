@@ -1,0 +1,98 @@
+"""Where the service of one machine listens and keeps its things, as the environment says.
+
+Reads  CHARLM_WORKSPACE, CHARLM_PREFECT_PORT, CHARLM_MLFLOW_PORT, CHARLM_PASSWORD, DATABASE, CUDA_VISIBLE_DEVICES
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from charlm.artifacts import Workspace
+from charlm.errors import ConfigError
+from tasks.services import access_variables
+
+HOST = "127.0.0.1"
+CPU_POOL, GPU_POOL = "charlm-cpu", "charlm-gpu"
+ROOT = Path(__file__).parent.parent
+_SHORTEST_PASSWORD = 12  # MLflow refuses a shorter one
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceSettings:
+    """One service: two servers and the workers beside them, bound to this machine."""
+
+    workspace: Workspace
+    prefect_port: int = 4200
+    mlflow_port: int = 5000
+    database: str | None = None
+    """`postgresql://USER:PASSWORD@HOST/NAME`, which holds the databases NAME_prefect and NAME_mlflow; SQLite else."""
+    password: str | None = None
+    """What both servers ask for, where it is set."""
+    gpus: tuple[str, ...] = ()
+    """Names of the CUDA devices, one worker each; `visible_gpus` finds them."""
+
+    def __post_init__(self) -> None:
+        if self.database is not None and urlsplit(self.database).scheme != "postgresql":
+            raise ConfigError("DATABASE is an address like postgresql://USER:PASSWORD@HOST/NAME; unset it for SQLite")
+        if self.password is not None and len(self.password) < _SHORTEST_PASSWORD:
+            raise ConfigError(f"CHARLM_PASSWORD has {len(self.password)} characters; MLflow wants {_SHORTEST_PASSWORD}")
+
+    @classmethod
+    def from_environment(cls, variables: Mapping[str, str]) -> "ServiceSettings":
+        return cls(
+            workspace=Workspace(Path(variables.get("CHARLM_WORKSPACE") or ROOT / "workspace").expanduser().absolute()),
+            prefect_port=_port(variables, "CHARLM_PREFECT_PORT", cls.prefect_port),
+            mlflow_port=_port(variables, "CHARLM_MLFLOW_PORT", cls.mlflow_port),
+            database=variables.get("DATABASE") or None,
+            password=variables.get("CHARLM_PASSWORD") or None,
+        )
+
+    @property
+    def prefect_api_url(self) -> str:
+        return f"http://{HOST}:{self.prefect_port}/api"
+
+    @property
+    def mlflow_url(self) -> str:
+        return f"http://{HOST}:{self.mlflow_port}"
+
+    def addresses(self) -> dict[str, str]:
+        """The variables that lead a program to both servers."""
+        return {"PREFECT_API_URL": self.prefect_api_url, "MLFLOW_TRACKING_URI": self.mlflow_url}
+
+    def client_variables(self) -> dict[str, str]:
+        """What a worker needs: the addresses, the password, and the folders."""
+        return {
+            **self.addresses(),
+            **access_variables(self.password),
+            "CHARLM_WORKSPACE": str(self.workspace.root),
+            "PREFECT_HOME": str(self.workspace.prefect_home),
+        }
+
+    def database_urls(self) -> tuple[str, str]:
+        """The addresses of Prefect's and of MLflow's database, each in the form that its server takes.
+
+        They are two databases, because both keep a table `alembic_version`.
+        """
+        if self.database is None:
+            embedded = self.workspace.prefect_home / "prefect.db"
+            return f"sqlite+aiosqlite:///{embedded}", f"sqlite:///{self.workspace.mlflow_db}"
+        parts = urlsplit(self.database)
+        prefect = parts._replace(scheme="postgresql+asyncpg", path=f"{parts.path}_prefect")
+        mlflow = parts._replace(scheme="postgresql+psycopg", path=f"{parts.path}_mlflow")
+        return prefect.geturl(), mlflow.geturl()
+
+
+def visible_gpus(variables: Mapping[str, str]) -> tuple[str, ...]:
+    """The names of the CUDA devices that this process may use, as CUDA_VISIBLE_DEVICES takes them."""
+    import torch
+
+    count, visible = torch.cuda.device_count(), variables.get("CUDA_VISIBLE_DEVICES")
+    return tuple(visible.split(",")[:count]) if visible else tuple(map(str, range(count)))
+
+
+def _port(variables: Mapping[str, str], name: str, default: int) -> int:
+    value = variables.get(name) or str(default)
+    if not value.isdigit() or not 0 < int(value) < 65536:
+        raise ConfigError(f"{name} is a port between 1 and 65535, got {value!r}")
+    return int(value)

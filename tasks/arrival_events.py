@@ -1,0 +1,84 @@
+"""Tell the Prefect server of new text, and ask it what it has been told.
+
+The event is sent in the foreground: Prefect's own way of sending one in the background loses it without a word where no
+server is named or none answers.
+"""
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from charlm.errors import ConfigError
+from tasks.arrivals import CORPUS_ARRIVED, Arrival
+from tasks.services import start_prefect
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.events import EventPage
+
+_PAGE = 50  # the server gives no more at a time
+
+
+def send_arrival(arrival: Arrival) -> None:
+    """Tell the server of new text; raises ConfigError when there is none that hears it."""
+    from httpx import HTTPError
+    from prefect.client.orchestration import get_client
+
+    if "PREFECT_API_URL" not in os.environ:
+        raise ConfigError(
+            "PREFECT_API_URL is not set, so nobody would hear of this; `make up` starts a server and prints its address"
+        )
+    start_prefect()
+    event = {
+        "id": str(uuid4()),
+        "occurred": datetime.now(UTC).isoformat(),
+        "event": CORPUS_ARRIVED,
+        "resource": {"prefect.resource.id": _resource(arrival.corpus), "prefect.resource.name": arrival.corpus},
+        "payload": arrival.to_payload(),
+    }
+    with get_client(sync_client=True) as client:
+        try:
+            client.request("POST", "/events", json=[event])
+        except HTTPError as error:
+            server = os.environ["PREFECT_API_URL"]
+            raise ConfigError(f"{server} did not take the event {CORPUS_ARRIVED}: {error}") from error
+
+
+def arrivals_since(name: str, moment: datetime) -> list[Arrival]:
+    """What the server has been told of text for the corpus `name` from `moment` on, oldest first."""
+    from prefect.client.orchestration import get_client
+    from prefect.events.filters import (
+        EventFilter,
+        EventNameFilter,
+        EventOccurredFilter,
+        EventOrder,
+        EventResourceFilter,
+    )
+
+    wanted = EventFilter(
+        occurred=EventOccurredFilter.model_validate({"since": moment}),
+        event=EventNameFilter(name=[CORPUS_ARRIVED]),
+        resource=EventResourceFilter(id=[_resource(name)]),
+        order=EventOrder.ASC,
+    )
+    arrivals: list[Arrival] = []
+    with get_client(sync_client=True) as client:
+        page: EventPage | None = client.read_events(wanted, limit=_PAGE)
+        while page is not None:
+            arrivals += _well_formed(page)
+            page = client.read_events_page(str(page.next_page)) if page.next_page else None
+    return arrivals
+
+
+def _well_formed(page: "EventPage") -> Iterator[Arrival]:
+    """The arrivals of a page; anybody may send an event, and a bad one fails in the run that it starts by itself."""
+    for event in page.events:
+        try:
+            yield Arrival.from_payload(event.payload)
+        except ConfigError:
+            continue
+
+
+def _resource(corpus: str) -> str:
+    return f"charlm.corpus.{corpus}"

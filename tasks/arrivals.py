@@ -1,0 +1,74 @@
+"""New text for a corpus, as it is told to the Prefect server and taken in by a retraining.
+
+The event `charlm.corpus.arrived` carries it; whoever may reach the server may send one.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from charlm.artifacts import CorpusFiles, check_name
+from charlm.errors import ConfigError
+from charlm.text.manifest import load_manifest
+from charlm.text.raw import Source, find_sources, sha256_of_source
+
+CORPUS_ARRIVED = "charlm.corpus.arrived"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrival:
+    """Files with text of one kind that wait to be brought into a corpus."""
+
+    corpus: str
+    domain: str | None
+    """Kind of text; none stands for the corpus name."""
+    addresses: tuple[str, ...]
+    """Absolute paths, fsspec addresses or `hf:…`, which the workers can read."""
+    digests: tuple[str, ...]
+    """SHA-256 of every file as stored; a Hugging Face dataset has none."""
+
+    def to_payload(self) -> dict[str, Any]:
+        payload = asdict(self)
+        return {**payload, "addresses": list(self.addresses), "digests": list(self.digests)}
+
+    @classmethod
+    def from_payload(cls, payload: Mapping[str, Any]) -> "Arrival":
+        """What an event carries; raises ConfigError when that is something else."""
+        corpus, domain = payload.get("corpus"), payload.get("domain")
+        addresses, digests = payload.get("addresses"), payload.get("digests") or []
+        if not (isinstance(corpus, str) and isinstance(domain, str | None) and _are_texts(addresses, digests)):
+            raise ConfigError(
+                f"the event {CORPUS_ARRIVED} carries corpus, domain, addresses and digests; got {payload}"
+            )
+        return cls(corpus=check_name(corpus), domain=domain, addresses=tuple(addresses or ()), digests=tuple(digests))
+
+
+def describe_arrival(name: str, raw: Sequence[str], domain: str | None) -> Arrival:
+    """The arrival of what `raw` names: every file by itself, with its digest. Raises SourceError for missing text."""
+    sources = find_sources(raw)
+    files = [source for source in sources if source.kind != "hub"]
+    return Arrival(
+        corpus=check_name(name),
+        domain=domain,
+        addresses=tuple(_absolute(source) for source in sources),
+        digests=tuple(map(sha256_of_source, files)),
+    )
+
+
+def is_taken_in(corpus: CorpusFiles, arrival: Arrival) -> bool:
+    """True when the corpus holds every file of the arrival: they may be gone from where they were by now."""
+    if not corpus.manifest.is_file() or len(arrival.digests) < len(arrival.addresses):
+        return False
+    known = {source.sha256 for revision in load_manifest(corpus).revisions for source in revision.sources}
+    return known.issuperset(arrival.digests)
+
+
+def _absolute(source: Source) -> str:
+    if source.is_remote or source.kind == "hub":
+        return source.address
+    return str(Path(source.address).absolute())
+
+
+def _are_texts(*values: Any) -> bool:
+    return all(isinstance(value, list) and all(isinstance(item, str) for item in value) for value in values)
