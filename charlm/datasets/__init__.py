@@ -1,0 +1,18 @@
+"""Labelled data from files, and prepared corpora."""
+
+from charlm.datasets.classification import ClassificationCorpus, CSVClassificationCorpus, JSONLClassificationCorpus
+from charlm.datasets.columns import ColumnCorpus
+from charlm.datasets.prepared import TREC_6, UD_ENGLISH, UD_GERMAN, WNUT_17
+from charlm.datasets.universal_dependencies import UniversalDependenciesCorpus
+
+__all__ = [
+    "TREC_6",
+    "UD_ENGLISH",
+    "UD_GERMAN",
+    "WNUT_17",
+    "CSVClassificationCorpus",
+    "ClassificationCorpus",
+    "ColumnCorpus",
+    "JSONLClassificationCorpus",
+    "UniversalDependenciesCorpus",
+]

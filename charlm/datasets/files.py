@@ -1,0 +1,110 @@
+"""Finding the files of a labelled corpus in a folder, and reading their lines with their numbers."""
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from charlm.errors import DatasetError
+
+_PACKED = {".gz", ".zip", ".xz", ".bz2", ".zst"}
+
+
+@dataclass(frozen=True)
+class SplitFiles:
+    """The file of each split; None where the corpus has no such file."""
+
+    train: Path | None
+    dev: Path | None
+    test: Path | None
+
+    @property
+    def found(self) -> list[Path]:
+        return [path for path in (self.train, self.dev, self.test) if path is not None]
+
+
+def find_splits(
+    folder: Path | str,
+    train_file: Path | str | None = None,
+    dev_file: Path | str | None = None,
+    test_file: Path | str | None = None,
+    *,
+    suffix: str = "",
+) -> SplitFiles:
+    """The files that are named, in `folder`; where none is, those whose names tell what they are.
+
+    `train` stands for train; `dev`, `valid` or `testa` for dev; `test` for test. Raises DatasetError when a file is
+    missing, when no name tells anything, or when two files could be the same split.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DatasetError(f"no folder with labelled data at {folder}")
+    if train_file or dev_file or test_file:
+        return SplitFiles(*(_named(folder, name) for name in (train_file, dev_file, test_file)))
+    names = sorted(
+        path.name
+        for path in folder.iterdir()
+        if path.is_file()
+        and not path.name.startswith(".")
+        and path.name.endswith(suffix)
+        and path.suffix not in _PACKED
+    )
+    train = [name for name in names if "train" in name]
+    dev = [name for name in names if any(word in name for word in ("dev", "valid", "testa"))]
+    test = [name for name in names if "test" in name and name not in dev and name not in train]
+    files = SplitFiles(*(_only(folder, found) for found in (train, dev, test)))
+    if not files.found:
+        raise DatasetError(f"no file in {folder} has train, dev or test in its name; name them: train_file=…")
+    return files
+
+
+def read_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
+    """Number, counted from 1, and text of every line, without what ends it."""
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise DatasetError(f"cannot read {path}: {error.strerror}") from error
+    with file:
+        for number, line in enumerate(file, 1):
+            try:
+                text = line.decode(encoding)
+            except UnicodeDecodeError as error:
+                raise mistake(path, number, f"this is no {encoding} text ({error.reason}); say encoding=…") from error
+            yield number, text.rstrip("\r\n").removeprefix("\ufeff" if number == 1 else "")
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """No garbage collection in the block.
+
+    A corpus is a million small objects that all stay: while they come, the collector looks at all of them again and
+    again, which takes three quarters of the time to read the English Web Treebank (12 s against 3.3 s).
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def mistake(path: Path, line: int, what: str) -> DatasetError:
+    """The error that says where in a file something is wrong."""
+    return DatasetError(f"{path}, line {line}: {what}")
+
+
+def _named(folder: Path, name: Path | str | None) -> Path | None:
+    if name is None:
+        return None
+    path = folder / name
+    if not path.is_file():
+        raise DatasetError(f"no file {path}")
+    return path
+
+
+def _only(folder: Path, names: list[str]) -> Path | None:
+    if len(names) > 1:
+        raise DatasetError(f"{folder} has several files for one split ({', '.join(names)}); name them: train_file=…")
+    return folder / names[0] if names else None

@@ -1,0 +1,144 @@
+"""Corpora that many people use, ready to train on: fetched once from where they are published, or read from a folder.
+
+Reads  CHARLM_CACHE/datasets/ud_english/*.conllu …, or the files of a folder that is given
+Writes them there where they are missing and there is a network
+"""
+
+# ruff: noqa: N801  # the names are Flair's
+
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from charlm.artifacts import atomic_write
+from charlm.data.cache import cache_dir
+from charlm.data.corpus import Corpus
+from charlm.datasets.classification import PREFIX, LabelledText, label_texts, read_labelled_lines
+from charlm.datasets.columns import ColumnCorpus
+from charlm.datasets.files import mistake, read_lines
+from charlm.datasets.universal_dependencies import UniversalDependenciesCorpus
+from charlm.errors import DatasetError
+
+_SECONDS = 30
+_BLOCK = 1 << 20
+_UNIVERSAL_DEPENDENCIES = "https://raw.githubusercontent.com/UniversalDependencies"
+_WNUT = "https://noisy-text.github.io/2017/files"
+_TREC = "https://cogcomp.seas.upenn.edu/Data/QA/QC"
+
+
+class UD_ENGLISH(UniversalDependenciesCorpus):
+    """The English Web Treebank of Universal Dependencies: web logs, news groups, mails, reviews.
+
+    Args:
+        base_path: folder with its files, or to fetch them into; by default CHARLM_CACHE/datasets/ud_english.
+        revision: branch or tag of the treebank to fetch.
+    """
+
+    def __init__(self, base_path: Path | str | None = None, *, revision: str = "master") -> None:
+        names = [f"en_ewt-ud-{split}.conllu" for split in ("train", "dev", "test")]
+        url = f"{_UNIVERSAL_DEPENDENCIES}/UD_English-EWT/{revision}"
+        super().__init__(_folder(base_path, "ud_english", url, names), name="UD_ENGLISH")
+
+
+class UD_GERMAN(UniversalDependenciesCorpus):
+    """The German treebank GSD of Universal Dependencies: news, reviews, Wikipedia.
+
+    Args:
+        base_path: folder with its files, or to fetch them into; by default CHARLM_CACHE/datasets/ud_german.
+        revision: branch or tag of the treebank to fetch.
+    """
+
+    def __init__(self, base_path: Path | str | None = None, *, revision: str = "master") -> None:
+        names = [f"de_gsd-ud-{split}.conllu" for split in ("train", "dev", "test")]
+        url = f"{_UNIVERSAL_DEPENDENCIES}/UD_German-GSD/{revision}"
+        super().__init__(_folder(base_path, "ud_german", url, names), name="UD_GERMAN")
+
+
+class WNUT_17(ColumnCorpus):
+    """Emerging entities in social media, of the workshop W-NUT 2017: the layer `ner`.
+
+    The published files have a few tags in a wrong order, which are read as conlleval reads them.
+
+    Args:
+        base_path: folder with its files, or to fetch them into; by default CHARLM_CACHE/datasets/wnut_17.
+    """
+
+    def __init__(self, base_path: Path | str | None = None) -> None:
+        names = ["wnut17train.conll", "emerging.dev.conll", "emerging.test.annotated"]
+        folder = _folder(base_path, "wnut_17", _WNUT, names)
+        super().__init__(folder, {0: "text", 1: "ner"}, check_tags=False, name="WNUT_17")
+
+
+class TREC_6(Corpus):
+    """Questions and the kind of answer that they want (Li and Roth 2002), six kinds: the layer `class`.
+
+    The files are the published ones (`NUM:dist How far is it … ?`, Latin-1) or the same with `__label__NUM` in front.
+
+    Args:
+        base_path: folder with its files, or to fetch them into; by default CHARLM_CACHE/datasets/trec_6.
+        label_type: the layer that the labels get.
+    """
+
+    def __init__(self, base_path: Path | str | None = None, label_type: str = "class") -> None:
+        folder = _folder(base_path, "trec_6", _TREC, ["train_5500.label", "TREC_10.label"], others=_TREC_NAMES)
+        splits = []
+        for names in zip(["train_5500.label", "TREC_10.label"], *_TREC_NAMES, strict=True):
+            path = next(folder / name for name in names if (folder / name).is_file())
+            splits.append(label_texts(path, _read_questions(path), label_type, use_tokenizer=False))
+        super().__init__(splits[0], None, splits[1], name="TREC_6")
+
+
+_TREC_NAMES = (("TREC.train", "TREC.test"), ("train.txt", "test.txt"))
+
+
+def _read_questions(path: Path) -> Iterator[LabelledText]:
+    """The questions of a file in either format, each with its coarse label."""
+    _, first = next(read_lines(path, "latin-1"), (1, ""))
+    if first.startswith(PREFIX):
+        yield from read_labelled_lines(path)
+        return
+    for number, line in read_lines(path, "latin-1"):
+        label, _, question = line.strip().partition(" ")
+        coarse, colon, _ = label.partition(":")
+        if not colon:
+            raise mistake(path, number, f"the question has no label such as NUM:dist in front: {line.strip()[:60]!r}")
+        yield number, [coarse], question
+
+
+def _folder(
+    base_path: Path | str | None, name: str, url: str, files: Sequence[str], *, others: Sequence[Sequence[str]] = ()
+) -> Path:
+    """The folder that holds `files` (or `others` in their place); those that are missing are fetched from `url`.
+
+    Like Flair, a folder that is given may also hold the corpus in a folder of its own name.
+    """
+    folders = [cache_dir() / "datasets" / name] if base_path is None else [Path(base_path), Path(base_path) / name]
+    for folder in folders:
+        if any(all((folder / file).is_file() for file in wanted) for wanted in (files, *others)):
+            return folder
+    folder = folders[0]
+    for file in files:
+        if not (folder / file).is_file():
+            fetch(f"{url}/{file}", folder / file)
+    return folder
+
+
+def fetch(url: str, path: Path) -> None:
+    """Bring what `url` names to `path`, whole or not at all.
+
+    Raises DatasetError when the network or the server fails, or when less comes than was announced.
+    """
+    try:
+        with urllib.request.urlopen(url, timeout=_SECONDS) as answer:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_write(path) as file:
+                size = 0
+                while block := answer.read(_BLOCK):
+                    size += file.write(block)
+                announced = answer.headers["Content-Length"]
+                if not size or (announced is not None and size != int(announced)):
+                    raise DatasetError(f"{url} gave {size} bytes of {announced}; try again, or put the file at {path}")
+    except (urllib.error.URLError, OSError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise DatasetError(f"cannot fetch {url} ({reason}); put the file at {path}") from error

@@ -1,0 +1,114 @@
+"""UniversalDependenciesCorpus: treebanks in CoNLL-U (https://universaldependencies.org/format.html).
+
+Reads  *-ud-train.conllu …
+
+Every token gets the layers `lemma`, `upos`, `pos` (the treebank's own tags), `dependency`, one layer for each
+morphological feature (`number`, `case` …), and its head. White space is kept: `SpaceAfter=No` of words and of
+multiword tokens.
+"""
+
+from pathlib import Path
+
+from charlm.data.corpus import Corpus
+from charlm.data.sentence import Sentence, Token
+from charlm.datasets.files import collector_paused, find_splits, mistake, read_lines
+
+_COLUMNS = 10
+
+
+class UniversalDependenciesCorpus(Corpus):
+    """A treebank; its files are those named, or the `.conllu` files of the folder whose names tell what they are.
+
+    Raises DatasetError with file and line where a line is no CoNLL-U.
+    """
+
+    def __init__(
+        self,
+        data_folder: Path | str,
+        train_file: Path | str | None = None,
+        test_file: Path | str | None = None,
+        dev_file: Path | str | None = None,
+        *,
+        name: str | None = None,
+        sample_missing_splits: bool = True,
+    ) -> None:
+        files = find_splits(data_folder, train_file, dev_file, test_file, suffix=".conllu")
+        train, dev, test = (read_conllu(path) if path else None for path in (files.train, files.dev, files.test))
+        super().__init__(train, dev, test, name or str(data_folder), sample_missing_splits=sample_missing_splits)
+
+
+@collector_paused()
+def read_conllu(path: Path) -> list[Sentence]:
+    """The sentences of a CoNLL-U file."""
+    sentences: list[Sentence] = []
+    tokens: list[Token] = []
+    multiword: _Multiword | None = None
+    for number, line in read_lines(path):
+        if line.startswith("#"):
+            continue
+        if not line.strip():
+            if tokens:
+                sentences.append(Sentence(tokens))
+            tokens, multiword = [], None
+            continue
+        fields = line.split("\t")
+        if len(fields) != _COLUMNS:
+            raise mistake(
+                path, number, f"{_COLUMNS} columns are needed, and {len(fields)} found: {line.strip()[:60]!r}"
+            )
+        word_id = fields[0]
+        if "." in word_id:  # an empty node, which no word of the text stands for
+            continue
+        if "-" in word_id:
+            multiword = _Multiword(fields, last=word_id.partition("-")[2])
+            continue
+        if word_id != str(len(tokens) + 1):
+            raise mistake(path, number, f"word {len(tokens) + 1} is expected, and {word_id!r} found")
+        token = _token(path, number, fields)
+        tokens.append(token)
+        if multiword is not None:
+            multiword.parts.append(token)
+            if word_id == multiword.last:
+                multiword.set_white_space()
+                multiword = None
+    if tokens:
+        sentences.append(Sentence(tokens))
+    if not sentences:
+        raise mistake(path, 1, "the file holds no word")
+    return sentences
+
+
+class _Multiword:
+    """A token of the text that stands for several words: `don't` for `do` and `n't`, `im` for `in` and `dem`."""
+
+    def __init__(self, fields: list[str], last: str) -> None:
+        self.text, self.misc, self.last = fields[1], fields[9], last
+        self.parts: list[Token] = []
+
+    def set_white_space(self) -> None:
+        """No space between the words where they spell the token; behind them what stands behind the token."""
+        if "".join(part.text for part in self.parts) == self.text:
+            for part in self.parts:
+                part.whitespace_after = 0
+        self.parts[-1].whitespace_after = _white_space(self.misc)
+
+
+def _token(path: Path, number: int, fields: list[str]) -> Token:
+    _, word, lemma, upos, pos, features, head, dependency, _, misc = fields
+    if not word:
+        raise mistake(path, number, "column 1 holds no word")
+    if not (head.isdecimal() or head == "_"):
+        raise mistake(path, number, f"the head must be the number of a word, got {head!r}")
+    token = Token(word, None if head == "_" else int(head), _white_space(misc))
+    for layer, value in (("lemma", lemma), ("upos", upos), ("pos", pos), ("dependency", dependency)):
+        if value != "_" or word == "_":
+            token.add_label(layer, value)
+    for feature in features.split("|"):
+        layer, is_feature, value = feature.partition("=")
+        if is_feature:
+            token.add_label(layer.lower(), value)
+    return token
+
+
+def _white_space(misc: str) -> int:
+    return 0 if "SpaceAfter=No" in misc.split("|") else 1
