@@ -38,6 +38,13 @@ def test_missing_test_and_dev_are_each_a_tenth_of_what_is_in_train():
     assert sorted(texts([*corpus.get_all_sentences()])) == sorted(texts(numbered(100)))
 
 
+@pytest.mark.parametrize(
+    ("count", "expected"), [(1, "1 train + 0 dev + 0"), (2, "1 train + 0 dev + 1"), (3, "1 train + 1 dev + 1")]
+)
+def test_sampling_leaves_something_to_train_on(count, expected):
+    assert str(Corpus(numbered(count))) == f"Corpus: {expected} test sentences"
+
+
 def test_splits_that_are_sampled_are_the_same_for_the_same_seed_and_keep_the_order():
     first, second, third = (Corpus(numbered(50), random_seed=seed) for seed in (1, 1, 2))
     assert texts(first.dev) == texts(second.dev) != texts(third.dev)

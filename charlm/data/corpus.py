@@ -19,7 +19,8 @@ class Corpus:
     """Three lists of sentences: `train`, `dev` to choose the best model, `test` to judge it.
 
     Args:
-        train, dev, test: the sentences; a missing test, then a missing dev split is sampled: 10 % of what is in train.
+        train, dev, test: the sentences; a missing test, then a missing dev split is sampled: 10 % of what is in train,
+            where that holds more than one sentence.
         name: what the corpus is called.
         sample_missing_splits: whether missing splits are sampled, or stay empty.
         random_seed: of the sampling; the same seed gives the same splits.
@@ -39,9 +40,9 @@ class Corpus:
     ) -> None:
         self.name = name
         self.train = list(train or [])
-        if test is None and sample_missing_splits:
+        if test is None and sample_missing_splits and len(self.train) > 1:
             test, self.train = _split(self.train, _SAMPLED_SHARE, random_seed)
-        if dev is None and sample_missing_splits:
+        if dev is None and sample_missing_splits and len(self.train) > 1:
             dev, self.train = _split(self.train, _SAMPLED_SHARE, random_seed)
         self.dev = list(dev or [])
         self.test = list(test or [])
