@@ -1,0 +1,57 @@
+"""confusion-matrix.png: which label was predicted in the place of which.
+
+A row is a true label with its F1, a column a predicted one; the colour is the share of the row, the number the count.
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from charlm.errors import ConfigError
+from charlm.label_scores import NOTHING, LabelScores
+from charlm.visual.figures import new_figure, save_figure
+
+# L = labels that are shown
+
+_NUMBERS_UP_TO = 25
+"""With more labels than this, the numbers would be too small to read."""
+
+
+def draw_confusion_matrix(scores: LabelScores, path: str | os.PathLike[str], *, max_labels: int = 40) -> Path:
+    """Draw the confusions of the most frequent labels, at most `max_labels`; returns the picture's path.
+
+    Raises ConfigError when there is no label at all.
+    """
+    names, rows = scores.confusion()
+    if not names:
+        raise ConfigError("there are no labels to draw: nothing is labelled and nothing was predicted")
+    counts = np.array(rows)
+    frequency = counts.sum(axis=0) + counts.sum(axis=1)
+    shown = np.sort(np.argsort(-frequency, kind="stable")[:max_labels])
+    counts = counts[np.ix_(shown, shown)]  # (L, L)
+    labels = [names[place] for place in shown]
+    classes = scores.classes
+    size = 2.2 + 0.34 * len(labels)
+    figure = new_figure(size + 0.6, size)
+    axes = figure.subplots()
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set_xticks(range(len(labels)), [name or "(none)" for name in labels], rotation=90, fontsize=8)
+    axes.set_yticks(
+        range(len(labels)),
+        ["(none)" if name == NOTHING else f"{name}  {classes[name].f1:.3f}" for name in labels],
+        fontsize=8,
+    )
+    axes.set(xlabel="predicted", ylabel="true label and its F1")
+    if len(labels) <= _NUMBERS_UP_TO:
+        for row, column in zip(*np.nonzero(counts), strict=True):
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, f"{counts[row, column]}", ha="center", va="center", fontsize=6, color=colour)
+    left_out = len(names) - len(labels)
+    axes.set_title(
+        f"accuracy {scores.accuracy:.4f}, micro F1 {scores.micro_f1:.4f}, macro F1 {scores.macro_f1:.4f}"
+        + (f"\nthe {len(labels)} most frequent of {len(names)} labels" if left_out else ""),
+        fontsize=9,
+    )
+    return save_figure(figure, Path(path))
