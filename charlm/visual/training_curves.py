@@ -81,7 +81,7 @@ class Plotter:
         columns = min(3, len(parameters))
         rows = math.ceil(len(parameters) / columns)
         figure = new_figure(3.4 * columns, 1.7 * rows + 0.3)
-        panels = figure.subplots(rows, columns, squeeze=False, sharex=True).flatten()
+        panels = figure.subplots(rows, columns, squeeze=False).flatten()
         for axes, (name, weights) in zip(panels, parameters.items(), strict=False):
             for times, values in weights.values():
                 axes.plot(times, values, linewidth=0.8)
@@ -90,9 +90,7 @@ class Plotter:
             axes.grid(alpha=0.3)
         for axes in panels[len(parameters) :]:
             axes.set_axis_off()
-        for axes in panels[max(0, len(parameters) - columns) : len(parameters)]:  # the lowest of each column
-            axes.tick_params(labelbottom=True)
-            axes.set_xlabel("epoch", fontsize=7)
+        figure.supxlabel("epoch", fontsize=8)
         return save_figure(figure, path.parent / "weights.png")
 
 
