@@ -3,15 +3,16 @@
 The event `charlm.corpus.arrived` carries it; whoever may reach the server may send one.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from charlm.artifacts import CorpusFiles, check_name
-from charlm.errors import ConfigError
+from charlm.errors import ConfigError, SourceError
 from charlm.text.manifest import load_manifest
 from charlm.text.raw import Source, find_sources, sha256_of_source
+from tasks.display import terminal
 
 CORPUS_ARRIVED = "charlm.corpus.arrived"
 
@@ -56,12 +57,43 @@ def describe_arrival(name: str, raw: Sequence[str], domain: str | None) -> Arriv
     )
 
 
-def is_taken_in(corpus: CorpusFiles, arrival: Arrival) -> bool:
-    """True when the corpus holds every file of the arrival: they may be gone from where they were by now."""
+def arrivals_to_take(corpus: CorpusFiles, own: Arrival, others: Iterable[Arrival]) -> list[Arrival]:
+    """What a retraining takes in that was started for `own`: it, and with it what was told of since.
+
+    Text that the corpus holds is left out: it may be gone from where it was. So is what cannot be found, unless it is
+    our own, which is then an error: the run that it started by itself says so. Text of one domain becomes one arrival;
+    domains stand in the order of their newest text.
+    """
+    taken: dict[str, Arrival] = {}
+    for arrival in [own, *others]:
+        if not arrival.addresses or _is_held(corpus, arrival) or (arrival is not own and not _is_there(arrival)):
+            continue
+        domain = arrival.domain or arrival.corpus
+        taken[domain] = _joined(taken.pop(domain), arrival) if domain in taken else arrival
+    return list(taken.values())
+
+
+def _joined(first: Arrival, second: Arrival) -> Arrival:
+    addresses = dict.fromkeys([*first.addresses, *second.addresses])
+    digests = dict.fromkeys([*first.digests, *second.digests])
+    return replace(first, addresses=tuple(addresses), digests=tuple(digests))
+
+
+def _is_held(corpus: CorpusFiles, arrival: Arrival) -> bool:
+    """True when the corpus holds every file of the arrival, by its digest."""
     if not corpus.manifest.is_file() or len(arrival.digests) < len(arrival.addresses):
         return False
     known = {source.sha256 for revision in load_manifest(corpus).revisions for source in revision.sources}
     return known.issuperset(arrival.digests)
+
+
+def _is_there(arrival: Arrival) -> bool:
+    try:
+        find_sources(arrival.addresses)
+    except SourceError as error:
+        terminal.say(f"! left out: {error}")
+        return False
+    return True
 
 
 def _absolute(source: Source) -> str:
