@@ -166,6 +166,50 @@ class RunFiles:
 
 
 @dataclass(frozen=True)
+class TaskRunFiles:
+    """Where the parts of the training of one tagger or classifier lie. The names are Flair's where it has them."""
+
+    root: Path
+
+    @property
+    def best_model(self) -> Path:
+        return self.root / "best-model.pt"
+
+    @property
+    def final_model(self) -> Path:
+        return self.root / "final-model.pt"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.root / "checkpoint.pt"
+
+    @property
+    def loss_tsv(self) -> Path:
+        return self.root / "loss.tsv"
+
+    @property
+    def weights(self) -> Path:
+        """Some weights of every parameter over time."""
+        return self.root / "weights.txt"
+
+    @property
+    def training_log(self) -> Path:
+        return self.root / "training.log"
+
+    @property
+    def journal(self) -> Path:
+        return self.root / "journal.jsonl"
+
+    def predictions(self, split: str) -> Path:
+        """What the model said of the sentences of `dev` or `test`, beside the truth."""
+        return self.root / f"{split}.tsv"
+
+    @property
+    def lock(self) -> Path:
+        return self.root / ".lock"
+
+
+@dataclass(frozen=True)
 class BundleFiles:
     """Where the parts of a bundle lie: what the registry holds, both directions or the one that was trained."""
 

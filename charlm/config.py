@@ -364,6 +364,9 @@ class RunConfig(JsonConfig):
     initial_model: str | None = None
     """Model file to continue from; none to start from random weights."""
 
+    known_revision: int | None = None
+    """Revision up to which text is old for `old_share`; all but the newest one by default."""
+
     num_threads: int = 0
     """CPU threads of all processes; 0 for all cores. The result of a run is exact only for an equal number."""
 
@@ -491,6 +494,75 @@ class DriftConfig(JsonConfig):
         if not self.growth > 1:
             raise ConfigError(f"growth must be greater than 1, got {self.growth}")
         _check_bootstrap(self)
+
+
+StorageMode = Literal["none", "cpu", "gpu"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskTrainingConfig(JsonConfig):
+    """How a tagger or classifier is trained. Defaults are those of Flair's ModelTrainer."""
+
+    learning_rate: float = 0.1
+    """Rate to begin with."""
+
+    mini_batch_size: int = 32
+    """Sentences of one optimizer step."""
+
+    mini_batch_chunk_size: int | None = None
+    """Sentences computed at once, where a mini-batch takes too much memory; all of it by default."""
+
+    eval_batch_size: int = 64
+    """Sentences computed at once when scoring."""
+
+    max_epochs: int = 100
+    """Most passes over the train sentences."""
+
+    anneal_factor: float = 0.5
+    """Factor on the rate when `patience` is used up."""
+
+    patience: int = 3
+    """Epochs without improvement that are borne; the one after them lowers the rate."""
+
+    min_learning_rate: float = 1e-4
+    """The training ends when the rate falls below this."""
+
+    max_grad_norm: float = 5.0
+    """Longest gradient of all weights together; a longer one is shortened."""
+
+    train_with_dev: bool = False
+    """Learn from the dev sentences too; the train loss then decides about the rate, and the last model is tested."""
+
+    monitor_test: bool = False
+    """Score the test sentences after every epoch too; nothing depends on it."""
+
+    shuffle: bool = True
+    """Read the sentences of every epoch in another order."""
+
+    embeddings_storage_mode: StorageMode = "cpu"
+    """Where vectors that never change are kept: `none` computes them anew, `cpu` maps a file, `gpu` uses its memory."""
+
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Arithmetic of training; `auto` is bf16 where the hardware multiplies it natively. Scoring is always fp32."""
+
+    seed: int = 1
+    """Of the order of sentences and of dropout."""
+
+    def __post_init__(self) -> None:
+        _check_words(self, "embeddings_storage_mode", "precision")
+        for name in ("mini_batch_size", "mini_batch_chunk_size", "eval_batch_size", "max_epochs"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} must be at least 1, got {value}")
+        for name in ("learning_rate", "max_grad_norm"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ConfigError(f"{name} must be greater than 0, got {getattr(self, name)}")
+        if not 0 < self.anneal_factor < 1:
+            raise ConfigError(f"anneal_factor must be in (0, 1), got {self.anneal_factor}")
+        if self.patience < 0 or self.min_learning_rate < 0:
+            raise ConfigError(
+                f"patience and min_learning_rate must be 0 or more, got {self.patience} and {self.min_learning_rate}"
+            )
 
 
 def _check_bootstrap(config: GateConfig | DriftConfig) -> None:

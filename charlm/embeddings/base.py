@@ -5,13 +5,13 @@
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, ClassVar, Literal, Self
 
 from torch import nn
 
 from charlm.data.cache import cache_dir
 from charlm.data.sentence import Sentence
-from charlm.errors import ModelFileError
+from charlm.errors import ConfigError, ModelFileError
 
 _STREAM_BYTES = 64 * 2**20
 _STREAM_SENTENCES = 4096
@@ -29,6 +29,11 @@ class Embeddings(nn.Module):
     static_embeddings: bool = True
     embedding_type: Literal["word-level", "sentence-level"]
 
+    _kinds: ClassVar[dict[str, type["Embeddings"]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        Embeddings._kinds[cls.__name__] = cls
+
     @property
     def embedding_length(self) -> int:
         """Width of the vectors."""
@@ -37,6 +42,10 @@ class Embeddings(nn.Module):
     def get_names(self) -> list[str]:
         """Names of the vectors that `embed` adds."""
         return [self.name]
+
+    def all_names(self) -> list[str]:
+        """Names of all vectors that `embed` leaves on a sentence, those of inner embeddings too."""
+        return self.get_names()
 
     def embed(self, sentences: Sentence | Sequence[Sentence]) -> list[Sentence]:
         """Add vectors to one sentence or several, and return them. Static vectors that are there are left."""
@@ -52,8 +61,32 @@ class Embeddings(nn.Module):
     def _add_embeddings(self, sentences: list[Sentence]) -> None:
         raise NotImplementedError
 
+    def frozen_parts(self) -> list["Embeddings"]:
+        """The embeddings in these whose vectors never change, each as large as possible: they can be kept."""
+        return [self] if self.static_embeddings else []
+
+    def to_json(self) -> dict[str, Any]:
+        """What `embeddings_from_json` makes embeddings of the same kind of; the weights are in the state dict."""
+        return {"kind": type(self).__name__, **self._settings()}
+
+    def _settings(self) -> dict[str, Any]:
+        """The arguments of `_from_settings`, as plain JSON."""
+        raise ConfigError(f"{type(self).__name__} cannot be saved in a model file: it lacks _settings()")
+
+    @classmethod
+    def _from_settings(cls, settings: dict[str, Any]) -> Self:
+        return cls(**settings)
+
     def __str__(self) -> str:
         return self.name
+
+
+def embeddings_from_json(value: Any) -> Embeddings:
+    """The embeddings that `to_json` has described, with weights yet to be loaded."""
+    kind = value.get("kind") if isinstance(value, dict) else None
+    if not isinstance(kind, str) or kind not in Embeddings._kinds:
+        raise ModelFileError(f"there are no embeddings of the kind {kind!r}")
+    return Embeddings._kinds[kind]._from_settings({name: part for name, part in value.items() if name != "kind"})
 
 
 class TokenEmbeddings(Embeddings):

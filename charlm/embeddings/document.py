@@ -3,15 +3,15 @@
 # B = sentences, N = tokens of the longest, D = width of all token embeddings, H = hidden size
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
 
 from charlm.data.sentence import Sentence
-from charlm.embeddings.base import DocumentEmbeddings, TokenEmbeddings
-from charlm.embeddings.stacked import StackedEmbeddings
+from charlm.embeddings.base import DocumentEmbeddings, Embeddings, TokenEmbeddings
+from charlm.embeddings.stacked import StackedEmbeddings, token_embeddings_from_json
 from charlm.errors import ConfigError
 from charlm.nn.dropout import LockedDropout, WordDropout
 
@@ -35,6 +35,19 @@ class DocumentPoolEmbeddings(DocumentEmbeddings):
     @property
     def embedding_length(self) -> int:
         return self.embeddings.embedding_length
+
+    def frozen_parts(self) -> list[Embeddings]:
+        return super().frozen_parts() or self.embeddings.frozen_parts()
+
+    def all_names(self) -> list[str]:
+        return [self.name, *self.embeddings.all_names()]
+
+    def _settings(self) -> dict[str, Any]:
+        return {"embeddings": self.embeddings.to_json(), "pooling": self.pooling}
+
+    @classmethod
+    def _from_settings(cls, settings: dict[str, Any]) -> Self:
+        return cls(**settings | {"embeddings": token_embeddings_from_json(settings["embeddings"])})
 
     def _add_embeddings(self, sentences: list[Sentence]) -> None:
         self.embeddings.embed(sentences)
@@ -105,6 +118,32 @@ class DocumentRNNEmbeddings(DocumentEmbeddings):
     @property
     def embedding_length(self) -> int:
         return self.rnn.hidden_size * (4 if self.rnn.bidirectional else 1)
+
+    def frozen_parts(self) -> list[Embeddings]:
+        return super().frozen_parts() or self.embeddings.frozen_parts()
+
+    def all_names(self) -> list[str]:
+        return [self.name, *self.embeddings.all_names()]
+
+    def _settings(self) -> dict[str, Any]:
+        reprojection = self.word_reprojection_map
+        return {
+            "embeddings": self.embeddings.to_json(),
+            "hidden_size": self.rnn.hidden_size,
+            "rnn_layers": self.rnn.num_layers,
+            "reproject_words": reprojection is not None,
+            "reproject_words_dimension": None if reprojection is None else reprojection.out_features,
+            "bidirectional": self.rnn.bidirectional,
+            "dropout": self.dropout.p,
+            "word_dropout": self.word_dropout.share,
+            "locked_dropout": self.locked_dropout.share,
+            "rnn_type": "GRU" if isinstance(self.rnn, nn.GRU) else "LSTM",
+            "fine_tune": not self.static_embeddings,
+        }
+
+    @classmethod
+    def _from_settings(cls, settings: dict[str, Any]) -> Self:
+        return cls(**settings | {"embeddings": token_embeddings_from_json(settings["embeddings"])})
 
     def _add_embeddings(self, sentences: list[Sentence]) -> None:
         device = next(self.rnn.parameters()).device

@@ -8,17 +8,19 @@ down to it.
 import itertools
 import os
 from collections.abc import Callable
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from charlm.data.dictionary import Dictionary
 from charlm.data.sentence import Sentence
-from charlm.embeddings.base import TokenEmbeddings, find_model
+from charlm.embeddings.base import Embeddings, TokenEmbeddings, find_model
 from charlm.embeddings.states import Precision, Readings, StateReader
 from charlm.errors import ConfigError
 from charlm.models.language_model import LanguageModel
+from charlm.serialization import LanguageModelConfig
 
 _END = " "
 
@@ -89,6 +91,26 @@ class FlairEmbeddings(TokenEmbeddings):
     def train(self, mode: bool = True) -> Self:
         """Without `fine_tune` the language model stays in evaluation mode: its dropout would blur the vectors."""
         return super().train(self.fine_tune and mode)
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "model": self.lm.config.to_json(),
+            "dictionary": self.lm.dictionary.to_json(),
+            "fine_tune": self.fine_tune,
+            "chars_per_chunk": self.chars_per_chunk,
+            "with_whitespace": self.with_whitespace,
+            "tokenized_lm": self.tokenized_lm,
+            "is_lower": self.is_lower,
+            "name": self.name,
+            "precision": self.precision,
+        }
+
+    @classmethod
+    def _from_settings(cls, settings: dict[str, Any]) -> Self:
+        arguments = dict(settings)
+        config = LanguageModelConfig.from_json(arguments.pop("model"))
+        dictionary = Dictionary.from_json(arguments.pop("dictionary"))
+        return cls(LanguageModel(dictionary, **config.to_json()), **arguments)
 
     def _add_embeddings(self, sentences: list[Sentence]) -> None:
         full = [sentence for sentence in sentences if len(sentence)]
@@ -192,6 +214,36 @@ class PooledFlairEmbeddings(TokenEmbeddings):
 
     def get_names(self) -> list[str]:
         return [self.name, self.context_embeddings.name]
+
+    def frozen_parts(self) -> list[Embeddings]:
+        return self.context_embeddings.frozen_parts()
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "contextual_embeddings": self.context_embeddings.to_json(),
+            "pooling": self.pooling,
+            "only_capitalized": self.only_capitalized,
+            "name": self.name,
+            "word_count": self.word_count,
+        }
+
+    @classmethod
+    def _from_settings(cls, settings: dict[str, Any]) -> Self:
+        contextual = FlairEmbeddings._from_settings(
+            {name: value for name, value in settings["contextual_embeddings"].items() if name != "kind"}
+        )
+        embeddings = cls(contextual, settings["pooling"], settings["only_capitalized"])
+        embeddings.name = settings["name"]
+        embeddings.word_count = dict(settings["word_count"])
+        return embeddings
+
+    def get_extra_state(self) -> Tensor:
+        """What is remembered of the words of `word_count`, in their order."""
+        vectors = [self.word_embeddings[word] for word in self.word_count]
+        return torch.stack(vectors) if vectors else torch.empty(0, self.context_embeddings.embedding_length)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        self.word_embeddings = {word: vector.clone() for word, vector in zip(self.word_count, state.cpu(), strict=True)}
 
     def train(self, mode: bool = True) -> Self:
         """Training forgets all words: every epoch starts with an empty memory."""

@@ -1,11 +1,13 @@
 """Several embeddings side by side."""
 
 from collections.abc import Sequence
+from typing import Any, Self
 
 from torch import nn
 
 from charlm.data.sentence import Sentence
-from charlm.embeddings.base import TokenEmbeddings
+from charlm.embeddings.base import Embeddings, TokenEmbeddings, embeddings_from_json
+from charlm.errors import ModelFileError
 
 
 class StackedEmbeddings(TokenEmbeddings):
@@ -33,6 +35,16 @@ class StackedEmbeddings(TokenEmbeddings):
     def get_names(self) -> list[str]:
         return [name for embedding in self._parts for name in embedding.get_names()]
 
+    def frozen_parts(self) -> list[Embeddings]:
+        return [part for embedding in self._parts for part in embedding.frozen_parts()]
+
+    def _settings(self) -> dict[str, Any]:
+        return {"embeddings": [embedding.to_json() for embedding in self._parts]}
+
+    @classmethod
+    def _from_settings(cls, settings: dict[str, Any]) -> Self:
+        return cls(list(map(token_embeddings_from_json, settings["embeddings"])), overwrite_names=False)
+
     def embed(self, sentences: Sentence | Sequence[Sentence]) -> list[Sentence]:
         sentences = [sentences] if isinstance(sentences, Sentence) else list(sentences)
         for embedding in self._parts:
@@ -41,3 +53,10 @@ class StackedEmbeddings(TokenEmbeddings):
 
     def __str__(self) -> str:
         return f"StackedEmbeddings [{','.join(map(str, self._parts))}]"
+
+
+def token_embeddings_from_json(value: Any) -> TokenEmbeddings:
+    embeddings = embeddings_from_json(value)
+    if not isinstance(embeddings, TokenEmbeddings):
+        raise ModelFileError(f"{type(embeddings).__name__} have no vectors of words")
+    return embeddings

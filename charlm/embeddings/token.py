@@ -8,9 +8,11 @@ Writes CHARLM_CACHE/word_vectors/HASH/     words.txt and vectors.npy, mapped int
 
 import os
 import re
+import warnings
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -44,13 +46,42 @@ class WordEmbeddings(TokenEmbeddings):
         super().__init__()
         self.name = name or str(embeddings)
         path = find_model(embeddings, _SUFFIXES, "word vectors")
-        words, self.vectors = _word_vectors(path)
+        words, vectors = _word_vectors(path)
+        self._keep(words, vectors)
+
+    def _keep(self, words: list[str], vectors: np.ndarray) -> None:
+        self.vectors = vectors
         self.vocab = {word: index for index, word in enumerate(words)}
-        self.register_buffer("_device", torch.empty(0), persistent=False)  # moves with the module; the file does not
+        # Moves with the module; the vectors, which may be mapped from a file, do not.
+        self.register_buffer("_device", torch.empty(0, device="cpu"), persistent=False)
 
     @property
     def embedding_length(self) -> int:
         return int(self.vectors.shape[1])
+
+    def _settings(self) -> dict[str, Any]:
+        return {"name": self.name, "words": list(self.vocab), "width": self.embedding_length}
+
+    @classmethod
+    def _from_settings(cls, settings: dict[str, Any]) -> Self:
+        embeddings = cls.__new__(cls)
+        TokenEmbeddings.__init__(embeddings)
+        embeddings.name = settings["name"]
+        embeddings._keep(settings["words"], np.empty((0, settings["width"]), dtype=np.float32))
+        return embeddings
+
+    def get_extra_state(self) -> torch.Tensor:
+        """The vectors of the words of `vocab` (U, D)."""
+        rows = list(self.vocab.values())  # of a word that stands twice in a file the last one counts
+        vectors = self.vectors if len(rows) == len(self.vectors) else self.vectors[rows]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # nobody writes to it, so it may be mapped from a file
+            return torch.from_numpy(vectors)
+
+    def set_extra_state(self, state: torch.Tensor) -> None:
+        if state.shape != (len(self.vocab), self.embedding_length):
+            raise ModelFileError(f"{len(self.vocab)} words have vectors of the shape {list(state.shape)}")
+        self.vectors = state.numpy()
 
     def _add_embeddings(self, sentences: list[Sentence]) -> None:
         for sentence in sentences:
@@ -156,6 +187,18 @@ class CharacterEmbeddings(TokenEmbeddings):
     @property
     def embedding_length(self) -> int:
         return 2 * self.char_rnn.hidden_size
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "path_to_char_dict": self.char_dictionary.to_json(),
+            "char_embedding_dim": self.char_embedding.embedding_dim,
+            "hidden_size_char": self.char_rnn.hidden_size,
+            "name": self.name,
+        }
+
+    @classmethod
+    def _from_settings(cls, settings: dict[str, Any]) -> Self:
+        return cls(**settings | {"path_to_char_dict": Dictionary.from_json(settings["path_to_char_dict"])})
 
     def _add_embeddings(self, sentences: list[Sentence]) -> None:
         words = sorted({word for sentence in sentences for word in sentence.words})

@@ -203,20 +203,25 @@ class LanguageModel(nn.Module):
 
     # ---- files -------------------------------------------------------------------------------------------------
 
+    @property
+    def config(self) -> LanguageModelConfig:
+        """The arguments, less the dictionary, of a model like this one."""
+        return LanguageModelConfig(
+            is_forward_lm=self.is_forward_lm,
+            hidden_size=self.hidden_size,
+            nlayers=self.nlayers,
+            embedding_size=self.embedding_size,
+            nout=self.nout,
+            document_delimiter=self.document_delimiter,
+            dropout=self.dropout,
+            recurrent_type=self.recurrent_type,
+            has_decoder=self.has_decoder,
+        )
+
     def language_model_state(self) -> LanguageModelState:
         """Everything a file holds of this model; the tensors are views on its weights."""
         return LanguageModelState(
-            config=LanguageModelConfig(
-                is_forward_lm=self.is_forward_lm,
-                hidden_size=self.hidden_size,
-                nlayers=self.nlayers,
-                embedding_size=self.embedding_size,
-                nout=self.nout,
-                document_delimiter=self.document_delimiter,
-                dropout=self.dropout,
-                recurrent_type=self.recurrent_type,
-                has_decoder=self.has_decoder,
-            ),
+            config=self.config,
             dictionary=self.dictionary,
             tensors={name: tensor.detach().cpu() for name, tensor in self.state_dict().items()},
         )

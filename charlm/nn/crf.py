@@ -28,7 +28,9 @@ class ConditionalRandomField(nn.Module):
 
     def loss(self, emissions: Tensor, tags: Tensor, ragged: Ragged) -> Tensor:
         """Negative log likelihood, summed over the sentences, of `tags` (W,) under `emissions` (W, K)."""
-        value: Tensor = _NegativeLogLikelihood.apply(emissions, self.transitions, self.start, self.stop, tags, ragged)  # type: ignore[no-untyped-call]
+        parameters = (self.transitions, self.start, self.stop)
+        with torch.autocast(emissions.device.type, enabled=False):  # sums over many steps need float32
+            value: Tensor = _NegativeLogLikelihood.apply(emissions, *parameters, tags, ragged)  # type: ignore[no-untyped-call]
         return value
 
     @torch.no_grad()
