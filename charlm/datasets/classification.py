@@ -7,14 +7,14 @@ Reads  train.jsonl …   `{"text": "buy now", "label": "spam"}`      (JSONLClass
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from charlm.data.corpus import Corpus
 from charlm.data.sentence import Sentence
-from charlm.datasets.files import collector_paused, find_splits, mistake, read_lines
+from charlm.datasets.files import check_known, collector_paused, find_splits, mistake, read_lines
 from charlm.errors import DatasetError
 
 PREFIX = "__label__"
@@ -117,7 +117,7 @@ class CSVClassificationCorpus(_TextCorpus):
             data_folder,
             label_type,
             (train_file, dev_file, test_file),
-            lambda path: _read_rows(path, texts, labels, skip_header, delimiter, encoding),
+            lambda path: read_rows(path, texts, labels, skip_header, delimiter, encoding),
             use_tokenizer=use_tokenizer,
             name=name,
             sample_missing_splits=sample_missing_splits,
@@ -153,7 +153,7 @@ class JSONLClassificationCorpus(_TextCorpus):
             data_folder,
             label_type,
             (train_file, dev_file, test_file),
-            lambda path: _read_objects(path, text_field, label_field),
+            lambda path: read_objects(path, text_field, label_field),
             use_tokenizer=use_tokenizer,
             name=name,
             sample_missing_splits=sample_missing_splits,
@@ -161,8 +161,18 @@ class JSONLClassificationCorpus(_TextCorpus):
 
 
 @collector_paused()
-def label_texts(path: Path, texts: Iterator[LabelledText], label_type: str, *, use_tokenizer: bool) -> list[Sentence]:
-    """Sentences with their labels; DatasetError with the line where one has no label or no text."""
+def label_texts(
+    path: Path,
+    texts: Iterator[LabelledText],
+    label_type: str,
+    *,
+    use_tokenizer: bool = True,
+    known: Collection[str] | None = None,
+) -> list[Sentence]:
+    """Sentences with their labels.
+
+    Raises DatasetError with file and line where one has no label or no text, or a label is not among `known`.
+    """
     sentences = []
     for number, labels, text in texts:
         sentence = Sentence(text, use_tokenizer=use_tokenizer)
@@ -171,6 +181,7 @@ def label_texts(path: Path, texts: Iterator[LabelledText], label_type: str, *, u
         if not labels:
             raise mistake(path, number, f"the text has no label: {text.strip()[:60]!r}")
         for label in dict.fromkeys(labels):
+            check_known(path, number, label, known)
             sentence.add_label(label_type, label)
         sentences.append(sentence)
     if not sentences:
@@ -194,8 +205,13 @@ def read_labelled_lines(path: Path, encoding: str = "utf-8") -> Iterator[Labelle
         yield number, labels, rest
 
 
-def _read_rows(
-    path: Path, texts: list[int], labels: list[int], skip_header: bool, delimiter: str, encoding: str
+def read_rows(
+    path: Path,
+    texts: Sequence[int],
+    labels: Sequence[int],
+    skip_header: bool = False,
+    delimiter: str = ",",
+    encoding: str = "utf-8",
 ) -> Iterator[LabelledText]:
     """The rows of a table; a quoted field may hold line breaks."""
     rows = csv.reader((f"{line}\n" for _, line in read_lines(path, encoding)), delimiter=delimiter, strict=True)
@@ -216,7 +232,8 @@ def _read_rows(
         raise mistake(path, number, f"this is no table: {error}") from error
 
 
-def _read_objects(path: Path, text_field: str, label_field: str) -> Iterator[LabelledText]:
+def read_objects(path: Path, text_field: str = "text", label_field: str = "label") -> Iterator[LabelledText]:
+    """The texts of JSON objects, one object a line."""
     for number, line in read_lines(path):
         if not line.strip():
             continue

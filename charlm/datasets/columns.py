@@ -5,7 +5,7 @@ Reads  train.txt …   `Berlin<TAB>B-LOC`, in BIO, BIOES or IOB1 where a column 
 A column labels spans where most of its tags look like `B-LOC`; else it labels words.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from typing import NamedTuple
 from charlm.data.corpus import Corpus
 from charlm.data.sentence import Sentence
 from charlm.data.spans import OUTSIDE, is_span_tag, spans_from_tags, split_tag
-from charlm.datasets.files import collector_paused, find_splits, mistake, read_lines
+from charlm.datasets.files import check_known, collector_paused, find_splits, mistake, read_lines
 
 TEXT = "text"
 _UNLABELLED = ("", "_", OUTSIDE)
@@ -84,8 +84,12 @@ def read_columns(
     comment_symbol: str | None = None,
     encoding: str = "utf-8",
     check_tags: bool = True,
+    known: Collection[str] | None = None,
 ) -> list[list[Sentence]]:
-    """The sentences of each file; which columns label spans is told from all files together."""
+    """The sentences of each file; which columns label spans is told from all files together.
+
+    Raises DatasetError with file and line where a column is missing, a tag is wrong, or a label is not among `known`.
+    """
     text_column = next((column for column, layer in column_format.items() if layer == TEXT), 0)
     width = max([text_column, *column_format]) + 1
     files = [_read_rows(path, width, text_column, column_delimiter, comment_symbol, encoding) for path in paths]
@@ -93,7 +97,11 @@ def read_columns(
     for column, layer in column_format.items():
         if column == text_column:
             continue
-        if not _labels_spans(files, column):
+        spans = _labels_spans(files, column)
+        if known is not None:
+            for path, file in zip(paths, files, strict=True):
+                _check_labels(path, file, column, known, spans=spans)
+        if not spans:
             _label_words(files, sentences, column, layer)
             continue
         if check_tags:
@@ -176,6 +184,13 @@ def _scheme_of(files: Sequence[_Rows], column: int) -> str:
     if prefixes & {"E", "S"}:
         return "BIOES"
     return "BIO" if b_begins_where_i_could else "IOB1"
+
+
+def _check_labels(path: Path, file: _Rows, column: int, known: Collection[str], *, spans: bool) -> None:
+    for row in chain(*file):
+        tag = _tag(row, column)
+        if tag != OUTSIDE:
+            check_known(path, row.line, split_tag(tag)[1] if spans else tag, known)
 
 
 def _check_tags(path: Path, rows: list[_Row], column: int, scheme: str) -> None:

@@ -1,7 +1,7 @@
 """Finding the files of a labelled corpus in a folder, and reading their lines with their numbers."""
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,6 +88,12 @@ def collector_paused() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
+
+
+def check_known(path: Path, line: int, value: str, known: Collection[str] | None) -> None:
+    """Raise DatasetError where a label is not among those that a model knows."""
+    if known is not None and value not in known:
+        raise mistake(path, line, f"the label {value!r} is unknown; the model knows {', '.join(sorted(known))}")
 
 
 def mistake(path: Path, line: int, what: str) -> DatasetError:

@@ -7,11 +7,12 @@ morphological feature (`number`, `case` …), and its head. White space is kept:
 multiword tokens.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 
 from charlm.data.corpus import Corpus
 from charlm.data.sentence import Sentence, Token
-from charlm.datasets.files import collector_paused, find_splits, mistake, read_lines
+from charlm.datasets.files import check_known, collector_paused, find_splits, mistake, read_lines
 
 _COLUMNS = 10
 
@@ -38,8 +39,8 @@ class UniversalDependenciesCorpus(Corpus):
 
 
 @collector_paused()
-def read_conllu(path: Path) -> list[Sentence]:
-    """The sentences of a CoNLL-U file."""
+def read_conllu(path: Path, label_type: str | None = None, known: Collection[str] | None = None) -> list[Sentence]:
+    """The sentences of a CoNLL-U file; where `known` is given, labels of the layer `label_type` must be among them."""
     sentences: list[Sentence] = []
     tokens: list[Token] = []
     multiword: _Multiword | None = None
@@ -65,6 +66,8 @@ def read_conllu(path: Path) -> list[Sentence]:
         if word_id != str(len(tokens) + 1):
             raise mistake(path, number, f"word {len(tokens) + 1} is expected, and {word_id!r} found")
         token = _token(path, number, fields)
+        for label in token.get_labels(label_type) if known is not None else ():
+            check_known(path, number, label.value, known)
         tokens.append(token)
         if multiword is not None:
             multiword.parts.append(token)
