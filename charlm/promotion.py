@@ -116,16 +116,41 @@ class GateReport:
         return self.decision == "promoted"
 
     def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        """Plain JSON, which knows no infinity: a score of the challenger that is not finite is null."""
+        value = dataclasses.asdict(self)
+        for numbers in value["domains"].values():
+            numbers["bits_per_byte"] = _finite(numbers["bits_per_byte"])
+        value["perplexities"] = {direction: _finite(number) for direction, number in self.perplexities.items()}
+        return value
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         domains = {
-            domain: DomainComparison(**numbers | {"interval": numbers["interval"] and tuple(numbers["interval"])})
+            domain: DomainComparison(
+                **numbers
+                | {
+                    "bits_per_byte": _or_infinity(numbers["bits_per_byte"]),
+                    "interval": numbers["interval"] and tuple(numbers["interval"]),
+                }
+            )
             for domain, numbers in value["domains"].items()
         }
-        probe = value["probe"] and ProbeScores(**value["probe"])
-        return cls(**{**value, "domains": domains, "probe": probe, "config": GateConfig.from_json(value["config"])})
+        perplexities = {direction: _or_infinity(number) for direction, number in value["perplexities"].items()}
+        changes = {
+            "domains": domains,
+            "perplexities": perplexities,
+            "probe": value["probe"] and ProbeScores(**value["probe"]),
+            "config": GateConfig.from_json(value["config"]),
+        }
+        return cls(**{**value, **changes})
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None
+
+
+def _or_infinity(number: float | None) -> float:
+    return math.inf if number is None else number
 
 
 def decide_promotion(

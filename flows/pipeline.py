@@ -12,12 +12,12 @@ from charlm.config import DictionaryConfig, ReadConfig, SplitConfig, TrainingCon
 from charlm.recipes import demo
 from flows.prepare import prepare_corpus
 from flows.task_runners import TaskRunnerName
+from flows.train import train_pair
 from tasks import steps
-from tasks.pairs import TrainedPair, pair_tags, training_requests
+from tasks.pairs import TrainedPair
 from tasks.reporting import publish_report
-from tasks.services import Workspace, use_workspace
-from tasks.tracking import group_run, log_scores
-from tasks.training import scores_of
+from tasks.services import use_workspace
+from tasks.tracking import group_run
 
 _SENTENCES = [["I", "love", "Berlin", "."], ["The", "grass", "is", "green", "."]]
 
@@ -60,7 +60,10 @@ def charlm_pipeline(
     space = use_workspace(workspace)
     prepare_corpus(raw, name, workspace, split, dictionary, reading, domain, extend_dictionary, task_runner)
     with group_run(space, name, f"pipeline {name}", tags={"charlm.flow": "charlm-pipeline"}) as run_id:
-        pairs = [_train_recipe(space, name, directions, recipe, resume, run_id) for recipe in recipes]
+        pairs = [
+            train_pair(space, name, directions, recipe, resume=resume, register=False, parent=run_id)
+            for recipe in recipes
+        ]
     best = min(pairs, key=lambda pair: pair.valid_bits_per_byte)
     decision = None
     if register:
@@ -70,16 +73,3 @@ def charlm_pipeline(
         steps.embed_sentences(space, version.address, _SENTENCES)
     publish_report(name, pairs, best, decision)
     return best
-
-
-def _train_recipe(
-    workspace: Workspace, name: str, directions: list[str], recipe: TrainingConfig, resume: bool, parent: str | None
-) -> TrainedPair:
-    """Train all directions of one recipe at the same time, under one MLflow run."""
-    tags = pair_tags(workspace, name, recipe)
-    with group_run(workspace, name, recipe.recipe, parent=parent, tags=tags) as run_id:
-        requests = training_requests(name, directions, recipe, reuse=True, resume=resume)
-        trainings = [steps.train_direction.submit(workspace, request, run_id) for request in requests]
-        runs = {run.direction: run for run in (training.result() for training in trainings)}
-        log_scores(run_id, scores_of(runs))
-    return TrainedPair(runs=runs, mlflow_run=run_id)

@@ -13,7 +13,7 @@ from charlm.config import DictionaryConfig, ReadConfig, SplitConfig
 from flows.task_runners import TaskRunnerName, open_task_runner
 from tasks import steps
 from tasks.corpus import PreparedCorpus, encoded_names, say_done
-from tasks.services import use_workspace
+from tasks.services import Workspace, use_workspace
 
 
 @flow(name="charlm-prepare", flow_run_name="corpus {name}")
@@ -42,7 +42,20 @@ def prepare_corpus(
         task_runner: What the work on shards is spread over.
     """
     space = use_workspace(workspace)
-    corpus = steps.split_text(space, raw, name, split, reading, domain)
+    steps.split_text(space, raw, name, split, reading, domain)
+    return finish_corpus(space, name, dictionary, extend_dictionary=extend_dictionary, task_runner=task_runner)
+
+
+def finish_corpus(
+    workspace: Workspace,
+    name: str,
+    dictionary: DictionaryConfig | None = None,
+    *,
+    extend_dictionary: bool,
+    task_runner: TaskRunnerName = "threads",
+) -> PreparedCorpus:
+    """Count, dictionary and encode for a corpus that is split."""
+    corpus = workspace.corpus(name)
     with open_task_runner(task_runner) as runner:
         say_done("count characters", _map(runner, steps.count_shard, corpus=unmapped(corpus), shard=corpus.shards()))
         steps.build_dictionary(corpus, dictionary, extend_dictionary)

@@ -3,35 +3,42 @@
 text arrives --> revision --> drift --> decision --> training --> gate --> promotion --> embeddings, evaluation
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from charlm.config import DriftConfig, GateConfig, ReadConfig
+from charlm.config import DriftConfig, GateConfig, ReadConfig, TrainingConfig
 from charlm.recipes import changed_recipe
+from flows.finetune import finetune_pair
 from flows.parameters import CorpusName, Minutes, RecipeName
-from flows.prepare import prepare_corpus
-from tasks.drift import measure_drift
-from tasks.services import use_workspace
+from flows.prepare import finish_corpus, prepare_corpus
+from flows.train import train_pair
+from tasks import steps
+from tasks.registry import RegisteredVersion
+from tasks.retraining import Retraining, RetrainingPlan, one_retraining
+from tasks.services import Workspace, use_workspace
+
+_BOTH = ["forward", "backward"]
 
 
 @flow(name="charlm-retrain", flow_run_name="retrain {name}")
 def retrain(
     name: CorpusName,
-    raw: list[str] | None = None,
+    raw: list[str] = [],  # noqa: B006  # never changed; the form in the UI shows it
     domain: str | None = None,
-    digests: list[str] | None = None,
+    digests: list[str] = [],  # noqa: B006
     workspace: Path = Path("workspace"),
     recipe: RecipeName = "demo",
     finetune_recipe: RecipeName = "finetune",
-    settings: list[str] | None = None,
+    settings: list[str] = [],  # noqa: B006
     limit_minutes: Minutes | None = 4.0,
-    reading: ReadConfig = ReadConfig(),  # noqa: B008  # never changed; the form in the UI shows it
+    reading: ReadConfig = ReadConfig(),  # noqa: B008
     drift: DriftConfig = DriftConfig(),  # noqa: B008
     gate: GateConfig = GateConfig(),  # noqa: B008
-) -> State[str]:
+) -> State[Retraining]:
     """Bring new text into a corpus, and train and promote a new pair of models if the text asks for it.
 
     The same text again changes nothing. Retrainings of one corpus wait for each other.
@@ -52,9 +59,39 @@ def retrain(
         gate: What the promotion gate asks of it.
     """
     space = use_workspace(workspace)
-    for chosen in (recipe, finetune_recipe):
-        changed_recipe(chosen, settings or [])
-    if raw:
-        prepare_corpus(raw, name, workspace, reading=reading, domain=domain)
-    report = measure_drift(space, name, drift)
-    return Completed(message=f"{report.action}: {report.reason}")
+    anew, tuned = (_limited(changed_recipe(chosen, settings), limit_minutes) for chosen in (recipe, finetune_recipe))
+    with one_retraining(space, name):
+        if raw:
+            prepare_corpus(raw, name, workspace, reading=reading, domain=domain)
+        answered_by = {"recipes": [anew.to_json(), tuned.to_json()], "gate": gate.to_json()}
+        plan = steps.plan_retraining(space, name, answered_by, drift, digests)
+        result = Retraining(action=plan.action, reason=plan.reason, revision=plan.revision)
+        if plan.action == "nothing":
+            return Completed(message=f"nothing to do: {plan.reason}", data=result)
+        version = _train(space, name, plan, anew, tuned)
+        steps.sign_version(version, plan)
+        report = steps.pass_gate(space, version, gate, plan.target)
+    result = replace(result, version=version, promoted=report.promoted, verdict=report.reason)
+    return Completed(message=f"{version.address} {report.reason}", data=result)
+
+
+def _train(
+    workspace: Workspace, name: str, plan: RetrainingPlan, anew: TrainingConfig, tuned: TrainingConfig
+) -> RegisteredVersion:
+    """Train what the plan asks for and register it."""
+    if plan.action == "train-anew" or plan.champion is None:
+        if plan.champion is not None:  # the text is foreign to its dictionary too
+            finish_corpus(workspace, name, extend_dictionary=True)
+        version = train_pair(workspace, name, _BOTH, anew, register=True).version
+    else:
+        extend = plan.action == "finetune-extended"
+        address = plan.champion.address
+        version = finetune_pair(workspace, name, address, tuned, extend_dictionary=extend).pair.version
+    assert version is not None
+    return version
+
+
+def _limited(training: TrainingConfig, minutes: float | None) -> TrainingConfig:
+    """`training`, which ends after so many minutes at the latest."""
+    limits = [limit for limit in (minutes, training.max_minutes) if limit is not None]
+    return replace(training, max_minutes=min(limits, default=None))

@@ -10,8 +10,7 @@ from charlm.drift import measure_drift as measure
 from charlm.promotion import DocumentScores
 from charlm.text.manifest import load_manifest
 from tasks.display import terminal
-from tasks.registry import find_champion, load_models
-from tasks.tracking import mlflow_client
+from tasks.registry import corpus_revision, find_champion, load_models
 
 
 def measure_drift(workspace: Workspace, name: str, config: DriftConfig | None = None) -> DriftReport:
@@ -23,7 +22,7 @@ def measure_drift(workspace: Workspace, name: str, config: DriftConfig | None = 
     champion = find_champion(name)
     if champion is None:
         return DriftReport(action="train-anew", reason="there is no champion yet")
-    revision = int(mlflow_client().get_model_version(name, str(champion.version)).tags["corpus.revision"])
+    revision = corpus_revision(champion)
     if revision >= manifest.revision:
         return DriftReport(
             action="nothing", reason=f"{champion.address} was trained on the newest revision, {manifest.revision}"

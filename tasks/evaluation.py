@@ -1,13 +1,16 @@
-"""Score models on text files."""
+"""Score models: any on text files, a champion on the held-out text of its corpus."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from charlm.artifacts import Workspace
 from charlm.errors import CorpusError, SourceError
-from tasks.display import terminal
-from tasks.registry import resolve_model
+from charlm.text.manifest import load_manifest
+from tasks.display import counted, terminal
+from tasks.registry import CHAMPION, RegisteredVersion, find_version, load_models, resolve_model
+from tasks.tracking import group_run, log_champion_scores
 
 
 def evaluate_model(workspace: Workspace, model: str, texts: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -29,6 +32,35 @@ def evaluate_model(workspace: Workspace, model: str, texts: Sequence[str]) -> di
             scores[direction] = total.to_json()
             bar.finish(f"{total.bits_per_character:.3f} bits per character")
     return scores
+
+
+@dataclass(frozen=True)
+class ChampionScores:
+    """Test scores of a champion by direction, then domain."""
+
+    version: RegisteredVersion
+    domains: dict[str, dict[str, dict[str, float]]]
+
+
+def evaluate_champion(workspace: Workspace, name: str) -> ChampionScores:
+    """Score the champion of `name` on the test text of every domain of its corpus, and log that to MLflow.
+
+    Raises RegistryError when there is no champion.
+    """
+    corpus = workspace.prepared_corpus(name)
+    version = find_version(f"models:/{name}@{CHAMPION}")
+    from charlm.trainers.finetuning import score_domains
+
+    domains = {}
+    with terminal.step(f"evaluate {version.address}") as bar:
+        for direction, model in load_models(workspace, version).items():
+            bar.update(note=direction)
+            domains[direction] = {domain: score.to_json() for domain, score in score_domains(model, corpus).items()}
+        bar.finish(counted(len(next(iter(domains.values()))), "domain"))
+    tags = {"model": version.address, "corpus.revision": str(load_manifest(corpus).revision)}
+    with group_run(workspace, name, f"evaluation of version {version.version}", tags=tags) as run_id:
+        log_champion_scores(run_id, domains)
+    return ChampionScores(version, domains)
 
 
 def _checked(text: str) -> Path:

@@ -1,23 +1,23 @@
 """Continue a registered or stored pair on another corpus, and say what that did to each domain."""
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from charlm.artifacts import BundleFiles, CorpusFiles, RunFiles, Workspace, read_json
+from charlm.artifacts import BundleFiles, CorpusFiles, RunFiles, Workspace, check_name, read_json
 from charlm.config import TrainingConfig
 from charlm.errors import ConfigError, ModelFileError
+from charlm.text.manifest import load_manifest
 from charlm.trainers.manifest import RunManifest
 from tasks.display import terminal
+from tasks.lineage import DomainScores
 from tasks.pairs import TrainedPair, pair_tags, register_pair
 from tasks.registry import find_version, resolve_model
 from tasks.tracking import group_run, log_domain_scores, log_scores
 from tasks.training import TrainedRun, TrainingRequest, scores_of, threads_for, train_directions
-
-DomainScores = dict[str, dict[str, dict[str, dict[str, float]]]]
-"""Scores by direction, domain, and `before` or `after`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +47,38 @@ def finetune_pair(
     Directions and dictionary are the model's; no `directions` stand for all that it has. The corpus that the model came
     from is scored too where this workspace holds it. Raises ConfigError where corpus and model do not fit.
     """
+    with (
+        finetuning_requests(
+            workspace, name, model, directions, training, extend_dictionary=extend_dictionary, resume=resume
+        ) as requests,
+        group_run(workspace, name, training.recipe, tags=pair_tags(workspace, name, training)) as run_id,
+    ):
+        runs = train_directions(workspace, requests, parent=run_id)
+        log_scores(run_id, scores_of(runs))
+        domains = score_before_and_after(workspace, name, model, runs, run_id)
+        version = None
+        if register:
+            parent = find_version(model) if model.startswith("models:") else None
+            version = register_pair(workspace, name, runs, run_id, parent=parent, domains=domains)
+    return FinetunedPair(pair=TrainedPair(runs=runs, mlflow_run=run_id, version=version), domains=domains)
+
+
+@contextmanager
+def finetuning_requests(
+    workspace: Workspace,
+    name: str,
+    model: str,
+    directions: Sequence[str],
+    training: TrainingConfig,
+    *,
+    extend_dictionary: bool,
+    reuse: bool = False,
+    resume: bool = False,
+) -> Iterator[list[TrainingRequest]]:
+    """A training for each direction, which continues `model` on the corpus `name`; to be begun inside the block.
+
+    Raises ConfigError where corpus and model do not fit.
+    """
     from charlm.models.language_model import load_language_models
     from charlm.trainers.finetuning import adapted, initial_model
 
@@ -56,8 +88,8 @@ def finetune_pair(
     missing = [direction for direction in directions if direction not in models]
     if missing:
         raise ConfigError(f"{model} has no {missing[0]} direction to continue, only {' and '.join(models)}")
-    origin = _origin(workspace, path)
     chosen = [direction for direction in models if not directions or direction in directions]
+    origin = _origin(path)
     with tempfile.TemporaryDirectory(prefix="charlm-initial-") as folder:
         requests = []
         for direction in chosen:
@@ -69,29 +101,28 @@ def finetune_pair(
                     direction=direction,
                     training=adapted(training, initial),
                     initial_model=Path(folder) / f"{direction}.pt",
+                    known_revision=_known_revision(corpus, origin),
+                    reuse=reuse,
                     resume=resume,
                     num_threads=threads_for(len(chosen)),
                 )
             )
-        with group_run(workspace, name, training.recipe, tags=pair_tags(workspace, name, training)) as run_id:
-            runs = train_directions(workspace, requests, parent=run_id)
-            log_scores(run_id, scores_of(runs))
-            domains = _score_before_and_after(corpus, origin, models, runs)
-            log_domain_scores(run_id, domains)
-            version = None
-            if register:
-                parent = _parent_version(model, name)
-                version = register_pair(workspace, name, runs, run_id, parent_version=parent)
-    return FinetunedPair(pair=TrainedPair(runs=runs, mlflow_run=run_id, version=version), domains=domains)
+        yield requests
 
 
-def _score_before_and_after(
-    corpus: CorpusFiles, origin: CorpusFiles | None, models: Mapping[str, Any], runs: Mapping[str, TrainedRun]
+def score_before_and_after(
+    workspace: Workspace, name: str, model: str, runs: Mapping[str, TrainedRun], run_id: str | None
 ) -> DomainScores:
-    from charlm.models.language_model import LanguageModel
+    """The test scores of `model` and of what `runs` made of it, on every domain of both corpora, logged to a run."""
+    from charlm.models.language_model import LanguageModel, load_language_models
     from charlm.trainers.finetuning import score_domains
 
-    corpora = [corpus] if origin is None or origin == corpus else [corpus, origin]
+    path = resolve_model(model, workspace)
+    models = load_language_models(path)
+    corpus = workspace.prepared_corpus(name)
+    corpora = [corpus]
+    if (identity := _origin(path)) and identity.name != name and workspace.corpus(identity.name).manifest.is_file():
+        corpora.append(workspace.corpus(identity.name))
     scores: DomainScores = {}
     with terminal.step("score every domain before and after") as bar:
         for direction, run in runs.items():
@@ -105,11 +136,20 @@ def _score_before_and_after(
                         "after": after[domain].to_json(),
                     }
         bar.finish(f"{sum(len(domains) for domains in scores.values())} scores")
+    log_domain_scores(run_id, scores)
     return scores
 
 
-def _origin(workspace: Workspace, path: Path) -> CorpusFiles | None:
-    """The corpus that a bundle or a run was trained on; none for a lone file, or where this workspace lacks it."""
+@dataclass(frozen=True)
+class _Origin:
+    """The corpus that a model was trained on."""
+
+    name: str
+    revision: int
+
+
+def _origin(path: Path) -> _Origin | None:
+    """The corpus that a bundle or a run was trained on; none for a lone file."""
     manifest = BundleFiles(path).manifest
     if manifest.is_file():
         corpus = read_json(manifest).get("corpus", {})
@@ -119,15 +159,13 @@ def _origin(workspace: Workspace, path: Path) -> CorpusFiles | None:
     if not corpus:
         return None
     try:
-        origin = workspace.corpus(corpus["name"])
-    except (KeyError, TypeError, ConfigError) as error:
+        return _Origin(check_name(corpus["name"]), int(corpus["revision"]))
+    except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise ModelFileError(f"{manifest} does not say which corpus its models were trained on") from error
-    return origin if origin.manifest.is_file() else None
 
 
-def _parent_version(model: str, name: str) -> str | None:
-    """The version that is continued: `3`, or `general/3` where it is another registered model's."""
-    if not model.startswith("models:"):
+def _known_revision(corpus: CorpusFiles, origin: _Origin | None) -> int | None:
+    """The revision of `corpus` that the model knows already, if it knows an older one of this corpus."""
+    if origin is None or origin.name != corpus.name or origin.revision >= load_manifest(corpus).revision:
         return None
-    parent = find_version(model)
-    return str(parent.version) if parent.name == name else f"{parent.name}/{parent.version}"
+    return origin.revision

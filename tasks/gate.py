@@ -22,6 +22,7 @@ from tasks.gate_report import gate_markdown
 from tasks.registry import (
     CHALLENGER,
     CHAMPION,
+    LONGEST_DESCRIPTION,
     RegisteredVersion,
     clear_errors,
     find_champion,
@@ -30,15 +31,14 @@ from tasks.registry import (
 )
 from tasks.tracking import mlflow_client
 
-_DECISION, _REASON, _REPORT = "gate.decision", "gate.reason", "gate.report"
+DECISION, REASON, REPORT = "gate.decision", "gate.reason", "gate.report"
+ROLLED_BACK = "gate.rolled_back"
 _OPPONENT = "gate.champion"
 """Number of the version that it was compared with."""
 _REPLACED = "gate.replaced"
 """Number of the champion that it has replaced: what a rollback returns to."""
-_ROLLED_BACK = "gate.rolled_back"
 _NONE = "none"
 _SECTION = "\n## Promotion gate\n"
-_LONGEST_DESCRIPTION = 5_000  # the width of the column in MLflow's database
 
 
 @dataclass(frozen=True)
@@ -63,11 +63,13 @@ def pass_gate(
     version: RegisteredVersion,
     *,
     config: GateConfig | None = None,
+    target: str | None = None,
     probe: ProbeScores | None = None,
 ) -> GateReport:
     """Make `version` the champion if the gate says so; waits while another decision about this model is made.
 
-    Challenger and champion are scored on the test text of the corpus; the domain of its newest revision is the target.
+    Challenger and champion are scored on the test text of the corpus. `target` is the domain that has to get better,
+    by default that of the newest revision; `probe` holds what a downstream task says of both.
     Raises CorpusError or GateError when they cannot be compared, RegistryError when the registry does not answer.
     """
     corpus = workspace.prepared_corpus(version.name)
@@ -84,7 +86,7 @@ def pass_gate(
                 report = decide_promotion(
                     _score(workspace, version, bar),
                     None if champion is None else _score(workspace, champion, bar),
-                    target=load_manifest(corpus).revisions[-1].domain,
+                    target=target or load_manifest(corpus).revisions[-1].domain,
                     config=config or GateConfig(),
                     probe=probe,
                 )
@@ -110,10 +112,10 @@ def roll_back(workspace: Workspace, name: str) -> Rollback:
         if old is None:
             raise RegistryError(f"the champion {champion.address} replaced no other; there is nothing to roll back to")
         restored = find_version(f"models:/{name}/{old}")
-        if _ROLLED_BACK in client.get_model_version(name, old).tags:
+        if ROLLED_BACK in client.get_model_version(name, old).tags:
             raise RegistryError(f"{champion.address} replaced {restored.address}, which was rolled back itself")
         # In this order a rollback that is cut short can be repeated, and no gate undoes it.
-        client.set_model_version_tag(name, str(champion.version), _ROLLED_BACK, "true")
+        client.set_model_version_tag(name, str(champion.version), ROLLED_BACK, "true")
         client.set_registered_model_alias(name, CHAMPION, old)
     return Rollback(champion=restored, replaced=champion)
 
@@ -122,12 +124,12 @@ def _known_report(
     tags: Mapping[str, str], version: RegisteredVersion, champion: RegisteredVersion | None
 ) -> GateReport | None:
     """What is known already about `version` against `champion`; None when it has to be decided."""
-    stored = GateReport.from_json(json.loads(tags[_REPORT])) if _REPORT in tags else None
+    stored = GateReport.from_json(json.loads(tags[REPORT])) if REPORT in tags else None
     if champion is not None and champion.version == version.version:
         if stored is not None and stored.promoted:
             return stored
         return GateReport(decision="promoted", reason="promoted: it is the champion already", target="")
-    if _ROLLED_BACK in tags:
+    if ROLLED_BACK in tags:
         return GateReport(decision="refused", reason="refused: it was champion and was rolled back", target="")
     return stored if tags.get(_OPPONENT) == _number(champion) else None
 
@@ -151,18 +153,18 @@ def _record(
     client, number = mlflow_client(), str(version.version)
     card = (description or "").partition(_SECTION)[0]
     section = gate_markdown(report)
-    if len(card + _SECTION + section) > _LONGEST_DESCRIPTION:
+    if len(card + _SECTION + section) > LONGEST_DESCRIPTION:
         section = report.reason
-    if len(card + _SECTION + section) <= _LONGEST_DESCRIPTION:
+    if len(card + _SECTION + section) <= LONGEST_DESCRIPTION:
         client.update_model_version(version.name, number, f"{card}{_SECTION}\n{section}")
-    tags = {_DECISION: report.decision, _REASON: report.reason, _OPPONENT: _number(champion)}
+    tags = {DECISION: report.decision, REASON: report.reason, _OPPONENT: _number(champion)}
     if report.promoted and champion is not None:
         tags[_REPLACED] = str(champion.version)
     target = report.domains.get(report.target)
     if target is not None and target.improvement is not None and target.interval is not None:
         tags["gate.improvement"] = f"{target.improvement:.6g}"
         tags["gate.interval"] = f"{target.interval[0]:.6g} to {target.interval[1]:.6g}"
-    for tag, value in {**tags, _REPORT: json.dumps(report.to_json())}.items():
+    for tag, value in {**tags, REPORT: json.dumps(report.to_json())}.items():
         client.set_model_version_tag(version.name, number, tag, value)
 
 

@@ -8,6 +8,7 @@ from charlm.artifacts import Workspace
 from charlm.config import TrainingConfig
 from charlm.text.manifest import load_manifest
 from tasks.display import terminal
+from tasks.lineage import DomainScores
 from tasks.registry import RegisteredVersion, register_runs
 from tasks.tracking import group_run, log_scores
 from tasks.training import TrainedRun, TrainingRequest, scores_of, threads_for, train_directions
@@ -80,11 +81,12 @@ def register_pair(
     runs: Mapping[str, TrainedRun],
     run_id: str | None,
     *,
-    parent_version: str | None = None,
+    parent: RegisteredVersion | None = None,
+    domains: DomainScores | None = None,
 ) -> RegisteredVersion:
     """Register `runs` as challenger of `name`, and say so; an identical bundle keeps its version."""
     with terminal.step("register") as bar:
-        version = register_runs(workspace, name, runs, run_id=run_id, parent_version=parent_version)
+        version = register_runs(workspace, name, runs, run_id=run_id, parent=parent, domains=domains)
         bar.finish(version.address if version.is_new else f"{version.address} already holds this very model")
     return version
 

@@ -20,13 +20,16 @@ from charlm.artifacts import BundleFiles, CorpusFiles, Workspace, read_json
 from charlm.errors import ModelFileError, RegistryError
 from charlm.text.manifest import load_manifest
 from charlm.trainers.manifest import RunManifest
-from tasks.tracking import create_mlflow_run, find_experiment, first_line, mlflow_client, mlflow_error
+from tasks.lineage import DomainScores, changes_markdown
+from tasks.tracking import create_mlflow_run, find_experiment, first_line, mlflow_client, mlflow_error, mlflow_run_of
 from tasks.training import TrainedRun, scores_of
 
 if TYPE_CHECKING:
     from charlm.models.language_model import LanguageModel
 
 CHALLENGER, CHAMPION = "challenger", "champion"
+LONGEST_DESCRIPTION = 5_000
+"""Characters of a version's description: the width of the column in MLflow's database."""
 _ADDRESS = re.compile(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))")
 _FINGERPRINT_TAG = "bundle.fingerprint"
 _PREDICT_LIBRARIES = ("charlm", "mlflow", "torch", "numpy", "pyarrow", "safetensors", "xxhash")
@@ -78,6 +81,20 @@ def download_bundle(address: str, workspace: Workspace) -> Path:
     return bundle
 
 
+def read_manifest(version: RegisteredVersion) -> dict[str, Any]:
+    """The manifest of the bundle of a version, without its models."""
+    import mlflow
+
+    with (
+        tempfile.TemporaryDirectory(prefix="charlm-manifest-") as folder,
+        clear_errors(f"cannot read {version.address}"),
+    ):
+        location = mlflow_client().get_model_version_download_uri(version.name, str(version.version))
+        name = BundleFiles(Path("artifacts/bundle")).manifest
+        path = mlflow.artifacts.download_artifacts(artifact_uri=f"{location}/{name}", dst_path=folder)
+        return dict(read_json(Path(path)))
+
+
 def load_models(workspace: Workspace, version: RegisteredVersion) -> "dict[str, LanguageModel]":
     """The language models of a version by direction, on a GPU where there is one."""
     import torch
@@ -87,6 +104,20 @@ def load_models(workspace: Workspace, version: RegisteredVersion) -> "dict[str, 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     models = load_language_models(download_bundle(version.address, workspace))
     return {direction: model.to(device) for direction, model in models.items()}
+
+
+def corpus_revision(version: RegisteredVersion) -> int:
+    """The newest revision of its corpus that a version was trained on."""
+    with clear_errors(f"cannot look up {version.address}"):
+        tags = mlflow_client().get_model_version(version.name, str(version.version)).tags
+    return int(tags["corpus.revision"])
+
+
+def find_tagged(name: str, tag: str, value: str) -> list[RegisteredVersion]:
+    """The versions of the model `name` whose `tag` has this value, oldest first."""
+    with clear_errors(f"cannot look up the versions of {name}"):
+        found = mlflow_client().search_model_versions(f"name = '{_quoted(name)}' and tags.`{tag}` = '{value}'")
+    return [RegisteredVersion(name, number) for number in sorted(int(version.version) for version in found)]
 
 
 def find_champion(name: str) -> RegisteredVersion | None:
@@ -130,23 +161,32 @@ def register_runs(
     runs: Mapping[str, TrainedRun],
     *,
     run_id: str | None,
-    parent_version: str | None = None,
+    parent: RegisteredVersion | None = None,
+    domains: DomainScores | None = None,
 ) -> RegisteredVersion:
     """Register the bundle of `runs` (by direction) as version and challenger of the model `name`.
 
     `run_id` is the MLflow run that the model is logged to; by default one of its own. An identical bundle keeps the
-    version that it has.
+    version that it has. `parent` is the version that the runs continue; `domains` are scores before and after. The
+    description says what changed since the parent, or since the champion where there is none.
     """
     with tempfile.TemporaryDirectory(prefix="charlm-bundle-") as folder:
         bundle = Path(folder) / "bundle"
-        fingerprint = build_bundle(workspace, name, runs, bundle, parent_version=parent_version)
+        fingerprint = build_bundle(workspace, name, runs, bundle, parent_version=_parent_label(parent, name))
         with clear_errors(f"{name} is trained but not registered (the command with --resume does that); MLflow"):
-            known = _find_fingerprint(name, fingerprint)
-            if known is not None:
-                return known
+            if known := find_tagged(name, _FINGERPRINT_TAG, fingerprint):
+                return known[0]
             if run_id is None:  # MLflow was away when the training began
                 run_id = create_mlflow_run(find_experiment(workspace, name), "registration", parent=None, tags={})
-            return _register(bundle, name, run_id, fingerprint)
+            description = _description(BundleFiles(bundle), parent or find_champion(name), domains)
+            return _register(bundle, name, run_id, fingerprint, description, _run_tags(runs))
+
+
+def _parent_label(parent: RegisteredVersion | None, name: str) -> str | None:
+    """The version that is continued: `3`, or `general/3` where it is another registered model's."""
+    if parent is None:
+        return None
+    return str(parent.version) if parent.name == name else f"{parent.name}/{parent.version}"
 
 
 def build_bundle(
@@ -181,15 +221,9 @@ def _corpus_facts(corpus: CorpusFiles) -> dict[str, Any]:
     return {"documents": manifest.documents, "characters": manifest.characters, "domains": domains}
 
 
-def _find_fingerprint(name: str, fingerprint: str) -> RegisteredVersion | None:
-    """The version of `name` whose bundle has this fingerprint."""
-    found = mlflow_client().search_model_versions(
-        f"name = '{_quoted(name)}' and tags.`{_FINGERPRINT_TAG}` = '{fingerprint}'"
-    )
-    return RegisteredVersion(name, min(int(version.version) for version in found)) if found else None
-
-
-def _register(bundle: Path, name: str, run_id: str, fingerprint: str) -> RegisteredVersion:
+def _register(
+    bundle: Path, name: str, run_id: str, fingerprint: str, description: str, run_tags: Mapping[str, str]
+) -> RegisteredVersion:
     manifest = read_json(BundleFiles(bundle).manifest)
     client = mlflow_client()
     model = _log_model(bundle, run_id)
@@ -199,12 +233,33 @@ def _register(bundle: Path, name: str, run_id: str, fingerprint: str) -> Registe
         name,
         source=model.model_uri,
         run_id=run_id,
-        tags=_version_tags(manifest, fingerprint),
-        description=BundleFiles(bundle).card.read_text(encoding="utf-8"),
+        tags=_version_tags(manifest, fingerprint) | dict(run_tags),
+        description=description,
         model_id=model.model_id,
     )
     client.set_registered_model_alias(name, CHALLENGER, created.version)
     return RegisteredVersion(name, int(created.version), is_new=True)
+
+
+def _description(bundle: BundleFiles, before: RegisteredVersion | None, domains: DomainScores | None) -> str:
+    """The model card of a bundle, and what changed since the version `before`."""
+    card = bundle.card.read_text(encoding="utf-8")
+    if before is None:
+        return card
+    changes = changes_markdown(
+        read_manifest(before),
+        read_json(bundle.manifest),
+        domains,
+        older_label=f"{before.name} version {before.version}",
+    )
+    described = f"{card}\n## What changed\n\n{changes}"
+    return described if len(described) <= LONGEST_DESCRIPTION else card
+
+
+def _run_tags(runs: Mapping[str, TrainedRun]) -> dict[str, str]:
+    """`forward.run_id` and `backward.run_id`: the MLflow runs of the trainings, where MLflow has them."""
+    ids = {direction: mlflow_run_of(run.files) for direction, run in runs.items()}
+    return {f"{direction}.run_id": run_id for direction, run_id in ids.items() if run_id is not None}
 
 
 def _log_model(bundle: Path, run_id: str) -> Any:

@@ -10,9 +10,12 @@ from prefect.artifacts import create_markdown_artifact
 from charlm.promotion import GateReport
 from tasks.display import SHOWN_SCORES, shown_score
 from tasks.embedding import EmbeddedText
+from tasks.evaluation import ChampionScores
 from tasks.gate_report import as_sentence, gate_markdown
 from tasks.pairs import TrainedPair
 from tasks.registry import RegisteredVersion
+from tasks.retrain_report import plan_markdown
+from tasks.retraining import RetrainingPlan
 from tasks.tracking import mlflow_client
 
 
@@ -46,6 +49,36 @@ def embedding_report(model: str, folder: Path, embedded: Sequence[EmbeddedText])
     for text in embedded:
         numbers = f"{text.num_tokens:,} | {text.num_dimensions:,} | {text.seconds:,.1f}"
         lines.append(f"| `{text.output.name}` | {numbers} | {text.num_tokens / text.seconds:,.0f} |")
+    return "\n".join(lines) + "\n"
+
+
+def publish_plan(name: str, plan: RetrainingPlan) -> None:
+    """Publish what is done about new text, and why, as the artifact `retrain-NAME`."""
+    create_markdown_artifact(
+        plan_markdown(name, plan),
+        key=artifact_key("retrain", name),
+        description=f"Whether {name} needs new language models",
+    )
+
+
+def publish_champion_scores(scores: ChampionScores) -> None:
+    """Publish the scores of a champion as the artifact `evaluation-NAME`."""
+    create_markdown_artifact(
+        evaluation_report(scores),
+        key=artifact_key("evaluation", scores.version.name),
+        description=f"Scores of {scores.version.address}",
+    )
+
+
+def evaluation_report(scores: ChampionScores) -> str:
+    """A table of the scores of a champion by domain and direction, as markdown."""
+    lines = [f"# Scores of {scores.version.address}", "", "Test text of every domain of its corpus.", ""]
+    names = " | ".join(SHOWN_SCORES.values()).replace("<unk>", "&lt;unk&gt;")
+    lines += [f"| domain | direction | {names} |", "| --- | --- |" + " ---: |" * len(SHOWN_SCORES)]
+    for direction, domains in scores.domains.items():
+        for domain, values in domains.items():
+            shown = " | ".join(shown_score(score, values[score]) for score in SHOWN_SCORES)
+            lines.append(f"| {domain} | {direction} | {shown} |")
     return "\n".join(lines) + "\n"
 
 

@@ -1,27 +1,40 @@
 """The steps of the flows as Prefect tasks: each unpacks, calls one function of this floor, and returns its result.
 
-Nothing is retried, because nothing here is network work that may be repeated blindly; training goes on from its
-checkpoint instead. Prefect's cache is off: the manifests know what is done.
+Only network work that may be repeated blindly is retried; training goes on from its checkpoint instead. Prefect's
+cache is off: the manifests know what is done.
 """
 
+import os
 import time
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 from prefect import task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.concurrency.sync import concurrency
+from prefect.runtime import flow_run
 
 from charlm.artifacts import CorpusFiles, Workspace
-from charlm.config import DictionaryConfig, ReadConfig, SplitConfig
+from charlm.config import DictionaryConfig, DriftConfig, GateConfig, ReadConfig, SplitConfig
 from charlm.promotion import GateReport
 from tasks import corpus as corpora
-from tasks import embedding, gate, pairs, training
+from tasks import embedding, evaluation, finetuning, gate, inbox, pairs, retraining, training
+from tasks.arrival_events import send_arrival
+from tasks.arrivals import Arrival
 from tasks.corpus import PreparedCorpus
 from tasks.embedding import EmbeddedText, EmbeddedWord
-from tasks.registry import RegisteredVersion
-from tasks.reporting import artifact_key, publish_gate_report
+from tasks.evaluation import ChampionScores
+from tasks.inbox import InboxFile
+from tasks.lineage import DomainScores
+from tasks.promotion_events import announce_promotion
+from tasks.registry import RegisteredVersion, find_champion
+from tasks.reporting import artifact_key, publish_champion_scores, publish_gate_report, publish_plan
+from tasks.retraining import RetrainingPlan
 from tasks.training import TrainedRun, TrainingRequest
 
+GPU_LIMIT = "gpu"
 _PROGRESS_SECONDS = 5.0
 
 
@@ -73,25 +86,81 @@ def train_direction(workspace: Workspace, request: TrainingRequest, parent: str 
             last = time.monotonic()
             update_progress_artifact(artifact_id=artifact, progress=100 * share)  # type: ignore[arg-type]
 
-    trained = training.train_direction(workspace, request, parent=parent, on_progress=show)
+    with _gpu_slot():
+        trained = training.train_direction(workspace, request, parent=parent, on_progress=show)
     show(1.0)
     return trained
 
 
+def _gpu_slot() -> AbstractContextManager[None]:
+    """One of the slots of the limit `gpu` for the block, where training runs on a GPU and a server counts them.
+
+    The limit counts; which device a worker trains on is said by its CUDA_VISIBLE_DEVICES. A server without such a limit
+    is an error, as trainings would share a GPU unknowingly; one that is away for a while does not end a training.
+    """
+    import torch
+
+    if not torch.cuda.is_available() or "PREFECT_API_URL" not in os.environ:
+        return nullcontext()
+    return concurrency(GPU_LIMIT, occupy=1, strict=True, raise_on_lease_renewal_failure=False)
+
+
+@task(task_run_name="score every domain before and after", cache_policy=NO_CACHE)
+def score_before_and_after(
+    workspace: Workspace, name: str, model: str, runs: dict[str, TrainedRun], run_id: str | None
+) -> DomainScores:
+    """Score `model` and what became of it on every domain."""
+    return finetuning.score_before_and_after(workspace, name, model, runs, run_id)
+
+
 @task(task_run_name="register {name}", cache_policy=NO_CACHE)
 def register_pair(
-    workspace: Workspace, name: str, runs: dict[str, TrainedRun], run_id: str | None
+    workspace: Workspace,
+    name: str,
+    runs: dict[str, TrainedRun],
+    run_id: str | None,
+    parent: RegisteredVersion | None = None,
+    domains: DomainScores | None = None,
 ) -> RegisteredVersion:
     """Register the bundle of `runs` as challenger."""
-    return pairs.register_pair(workspace, name, runs, run_id)
+    return pairs.register_pair(workspace, name, runs, run_id, parent=parent, domains=domains)
 
 
 @task(task_run_name="gate {version.name} version {version.version}", cache_policy=NO_CACHE)
-def pass_gate(workspace: Workspace, version: RegisteredVersion) -> GateReport:
-    """Make the version champion if the gate says so, and publish its report."""
-    report = gate.pass_gate(workspace, version)
+def pass_gate(
+    workspace: Workspace, version: RegisteredVersion, config: GateConfig | None = None, target: str | None = None
+) -> GateReport:
+    """Make the version champion if the gate says so, publish its report, and announce a promotion."""
+    previous = find_champion(version.name)
+    report = gate.pass_gate(workspace, version, config=config, target=target)
     publish_gate_report(version, report)
+    if report.promoted and (previous is None or previous.version != version.version):
+        announce_promotion(version, previous, report.reason)
     return report
+
+
+@task(task_run_name="decide about {name}", cache_policy=NO_CACHE)
+def plan_retraining(
+    workspace: Workspace, name: str, settings: dict[str, Any], drift: DriftConfig, digests: list[str]
+) -> RetrainingPlan:
+    """Measure drift, decide what to do about the text of a corpus, and publish why."""
+    plan = retraining.plan_retraining(workspace, name, settings, drift, digests=digests)
+    publish_plan(name, plan)
+    return plan
+
+
+@task(task_run_name="sign {version.name} version {version.version}", cache_policy=NO_CACHE)
+def sign_version(version: RegisteredVersion, plan: RetrainingPlan) -> None:
+    """Note on the version why it was made, and by which flow run."""
+    retraining.sign_version(version, plan, flow_run=flow_run.id)
+
+
+@task(task_run_name="evaluate the champion of {name}", cache_policy=NO_CACHE)
+def evaluate_champion(workspace: Workspace, name: str) -> ChampionScores:
+    """Score the champion on every domain of its corpus, and publish the scores."""
+    scores = evaluation.evaluate_champion(workspace, name)
+    publish_champion_scores(scores)
+    return scores
 
 
 @task(task_run_name="embed sentences with {address}", cache_policy=NO_CACHE)
@@ -115,3 +184,15 @@ def embed_text(
     return embedding.embed_text(
         workspace, model, text, output, text_format=text_format, pooling=pooling, dtype=dtype, precision=precision
     )
+
+
+@task(task_run_name="look into {folder}", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=5)
+def look_into_inbox(folder: str) -> list[InboxFile]:
+    """The files that lie in the inbox."""
+    return inbox.look(folder)
+
+
+@task(task_run_name="tell of new text", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=5)
+def tell_arrivals(workspace: Workspace, files: list[InboxFile]) -> list[Arrival]:
+    """Tell the server of new text, every content once."""
+    return inbox.tell_arrivals(workspace, files, send_arrival)

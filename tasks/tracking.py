@@ -25,7 +25,7 @@ from charlm.errors import ConfigError, RegistryError, RunError, TrainingInterrup
 from charlm.trainers.manifest import RunManifest
 from tasks.display import terminal
 from tasks.journal import Event, JournalReader
-from tasks.services import ARTIFACT_ROOT_TAG, uses_embedded_mlflow
+from tasks.services import ARTIFACT_ROOT_TAG, SERVER_ARTIFACT_ROOT, uses_embedded_mlflow
 
 SCORE_NAMES = ("loss", "perplexity", "bits_per_character", "bits_per_byte", "unk_rate")
 _TRAIN_NAMES = ("loss", "bits_per_character", "learning_rate", "characters_per_second", "waiting_share")
@@ -58,7 +58,7 @@ def find_experiment(workspace: Workspace, name: str) -> str:
         return str(experiment.experiment_id)
     tags = {"mlflow.note.content": f"Character language models of the corpus {name}."}
     if not uses_embedded_mlflow(workspace):  # a server knows itself where its artifacts go
-        return str(client.create_experiment(name, tags=tags))
+        return str(client.create_experiment(name, tags={**tags, ARTIFACT_ROOT_TAG: SERVER_ARTIFACT_ROOT}))
     root = str(workspace.mlflow_artifacts_dir)
     return str(client.create_experiment(name, artifact_location=root, tags={**tags, ARTIFACT_ROOT_TAG: root}))
 
@@ -125,6 +125,19 @@ def log_domain_scores(
     )
 
 
+def log_champion_scores(run_id: str | None, scores: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
+    """Log test scores by direction and domain, as the metrics `forward.domain.NAME.bits_per_byte` and so on."""
+    _log_metrics(
+        run_id,
+        {
+            f"{direction}.domain.{_metric_name(domain)}.{name}": values[name]
+            for direction, domains in scores.items()
+            for domain, values in domains.items()
+            for name in SCORE_NAMES
+        },
+    )
+
+
 def _log_metrics(run_id: str | None, values: Mapping[str, float]) -> None:
     """Log single values to a run, if there is one; the work that they come from does not depend on MLflow."""
     if run_id is None:
@@ -160,6 +173,12 @@ def sync_run(workspace: Workspace, run: str) -> str | None:
         return _Sender(workspace, files, parent=None).send()
     except mlflow_error() as error:
         raise RegistryError(f"MLflow at {os.environ['MLFLOW_TRACKING_URI']}: {first_line(error)}") from error
+
+
+def mlflow_run_of(run: RunFiles) -> str | None:
+    """The id of the MLflow run of a training; none where the present tracking server has none."""
+    sent = _Sent.load(run)
+    return None if sent is None else sent.run_id
 
 
 @contextmanager

@@ -50,6 +50,9 @@ class TrainingRequest:
     initial_model: Path | None = None
     """Model file to continue from; the run keeps a copy of it."""
 
+    known_revision: int | None = None
+    """Revision of the corpus that it has been trained on already, where it is of the same corpus."""
+
     reuse: bool = False
     """Take a finished run of the same text, dictionary and settings instead of training again."""
 
@@ -162,6 +165,7 @@ def _find_or_create(workspace: Workspace, request: TrainingRequest, title: str) 
         direction=request.direction,  # type: ignore[arg-type]  # RunConfig checks it
         training=request.training,
         initial_model=None if initial is None else str(initial.absolute()),
+        known_revision=request.known_revision,
         num_threads=request.num_threads,
     )
     if request.reuse or request.resume:
@@ -209,10 +213,7 @@ def stopping_gently() -> Iterator[None]:
     def stop(signum: int, frame: Any) -> None:
         if _stopping.is_set() or not _children:
             raise KeyboardInterrupt
-        _stopping.set()
-        terminal.say("stopping: a checkpoint is being written …")
-        for child in list(_children):
-            child.send_signal(signal.SIGINT)
+        _stop_children()
 
     old = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -221,6 +222,29 @@ def stopping_gently() -> Iterator[None]:
         for number, handler in old.items():
             signal.signal(number, handler)
         _stopping.clear()
+
+
+@contextlib.contextmanager
+def ending_with_checkpoints() -> Iterator[None]:
+    """For the block, in which trainings run in other threads: what ends it from outside ends them with a checkpoint.
+
+    Prefect cancels a flow by an exception in its main thread, which the threads of its tasks know nothing of.
+    """
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException:
+        _stop_children()
+        raise
+
+
+def _stop_children() -> None:
+    _stopping.set()
+    if _children:
+        terminal.say("stopping: a checkpoint is being written …")
+    for child in list(_children):
+        child.send_signal(signal.SIGINT)
 
 
 def _run_child(run: RunFiles, bar: Bar, on_progress: Callable[[float], None]) -> None:

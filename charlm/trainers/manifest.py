@@ -89,6 +89,8 @@ def plan_run(config: RunConfig, dictionary: Dictionary) -> RunManifest:
         "training": config.training.to_json(),
         "initial_model": initial,
     }
+    if config.known_revision is not None:
+        identity["known_revision"] = config.known_revision
     return RunManifest(
         config=config.relocatable(Path(config.run_dir)),
         fingerprint=fingerprint(identity),

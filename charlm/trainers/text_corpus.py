@@ -103,11 +103,16 @@ class TextCorpus:
         return ids[: rows * mini_batch_size].reshape(mini_batch_size, rows).T  # a view: shards can be large
 
 
-def choose_shards(manifest: CorpusManifest, *, old_share: float, seed: int) -> list[str]:
-    """The shards of the newest revision, and shards of earlier ones that make up `old_share` of their characters."""
-    *earlier, newest = manifest.revisions
-    names = [Path(file.name).name for file in newest.train_files]
-    old = [file for revision in earlier for file in revision.train_files]
+def choose_shards(
+    manifest: CorpusManifest, *, old_share: float, seed: int, known_revision: int | None = None
+) -> list[str]:
+    """The shards of the new revisions, and shards of earlier ones that make up `old_share` of their characters.
+
+    New is what came after `known_revision`, by default the newest revision alone.
+    """
+    num_old = manifest.revision - 1 if known_revision is None else known_revision
+    names = [Path(file.name).name for revision in manifest.revisions[num_old:] for file in revision.train_files]
+    old = [file for revision in manifest.revisions[:num_old] for file in revision.train_files]
     wanted = old_share * sum(file.characters for file in old)
     for position in np.random.default_rng(seed).permutation(len(old)):
         if wanted <= 0:

@@ -1,0 +1,21 @@
+"""The flow that scores the champion of a corpus on its held-out text, domain by domain."""
+
+from pathlib import Path
+
+from prefect import flow
+
+from flows.parameters import CorpusName
+from tasks import steps
+from tasks.evaluation import ChampionScores
+from tasks.services import use_workspace
+
+
+@flow(name="charlm-evaluate", flow_run_name="evaluate the champion of {name}")
+def evaluate_champion(name: CorpusName, workspace: Path = Path("workspace")) -> ChampionScores:
+    """Score the champion on the test text of every domain, and log the scores to MLflow.
+
+    Args:
+        name: Name of the corpus, and of the registered model.
+        workspace: Folder that holds everything a run leaves.
+    """
+    return steps.evaluate_champion(use_workspace(workspace), name)

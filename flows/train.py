@@ -1,0 +1,75 @@
+"""The flow that trains a pair of language models on a prepared corpus, from the start.
+
+corpus --> language models --> registry
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from prefect import flow
+
+from charlm.config import TrainingConfig
+from charlm.recipes import changed_recipe
+from flows.parameters import CorpusName, Directions, Minutes, RecipeName
+from tasks import steps
+from tasks.pairs import TrainedPair, pair_tags, training_requests
+from tasks.services import Workspace, use_workspace
+from tasks.tracking import group_run, log_scores
+from tasks.training import TrainedRun, TrainingRequest, ending_with_checkpoints, scores_of
+
+
+@flow(name="charlm-train", flow_run_name="train {name}")
+def train_language_model(
+    name: CorpusName,
+    workspace: Path = Path("workspace"),
+    recipe: RecipeName = "demo",
+    directions: Directions = ["forward", "backward"],  # noqa: B006  # never changed; the form in the UI shows it
+    settings: list[str] = [],  # noqa: B006
+    max_minutes: Minutes | None = None,
+) -> TrainedPair:
+    """Train a pair of language models and register it as challenger.
+
+    A finished training of the same text and settings is reused, an unfinished one is continued.
+
+    Args:
+        name: Name of a prepared corpus.
+        workspace: Folder that holds everything a run leaves.
+        recipe: Named settings of the training.
+        directions: `forward`, `backward`, or both.
+        settings: Changes to the recipe, as `field=value`.
+        max_minutes: Budget in minutes for each direction, in the place of the recipe's own.
+    """
+    space = use_workspace(workspace)
+    training = changed_recipe(recipe, settings, max_minutes=max_minutes)
+    return train_pair(space, name, directions, training, register=True)
+
+
+def train_pair(
+    workspace: Workspace,
+    name: str,
+    directions: list[str],
+    training: TrainingConfig,
+    *,
+    resume: bool = True,
+    register: bool,
+    parent: str | None = None,
+) -> TrainedPair:
+    """Train all directions of one recipe at the same time, under one MLflow run, which stands below `parent`."""
+    tags = pair_tags(workspace, name, training)
+    with group_run(workspace, name, training.recipe, parent=parent, tags=tags) as run_id:
+        requests = training_requests(name, directions, training, reuse=True, resume=resume)
+        runs = train_directions(workspace, requests, run_id)
+        log_scores(run_id, scores_of(runs))
+        pair = TrainedPair(runs=runs, mlflow_run=run_id)
+        if register:
+            pair = replace(pair, version=steps.register_pair(workspace, name, runs, run_id))
+    return pair
+
+
+def train_directions(
+    workspace: Workspace, requests: list[TrainingRequest], run_id: str | None
+) -> dict[str, TrainedRun]:
+    """Train all directions at the same time; a flow that is cancelled ends them with a checkpoint."""
+    with ending_with_checkpoints():
+        trainings = [steps.train_direction.submit(workspace, request, run_id) for request in requests]
+        return {run.direction: run for run in (training.result() for training in trainings)}
