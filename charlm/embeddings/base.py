@@ -50,12 +50,13 @@ class Embeddings(nn.Module):
     def embed(self, sentences: Sentence | Sequence[Sentence]) -> list[Sentence]:
         """Add vectors to one sentence or several, and return them. Static vectors that are there are left."""
         sentences = [sentences] if isinstance(sentences, Sentence) else list(sentences)
-        waiting = [sentence for sentence in sentences if not (self.static_embeddings and self._has(sentence))]
+        waiting = [sentence for sentence in sentences if not (self.static_embeddings and self.is_on(sentence))]
         if waiting:
             self._add_embeddings(waiting)
         return sentences
 
-    def _has(self, sentence: Sentence) -> bool:
+    def is_on(self, sentence: Sentence) -> bool:
+        """Whether the sentence has these vectors."""
         raise NotImplementedError
 
     def _add_embeddings(self, sentences: list[Sentence]) -> None:
@@ -94,7 +95,7 @@ class TokenEmbeddings(Embeddings):
 
     embedding_type = "word-level"
 
-    def _has(self, sentence: Sentence) -> bool:
+    def is_on(self, sentence: Sentence) -> bool:
         return sentence.has_token_embeddings(self.name)
 
     def embed_stream(self, sentences: Iterable[Sentence]) -> Iterator[Sentence]:
@@ -120,7 +121,7 @@ class DocumentEmbeddings(Embeddings):
 
     embedding_type = "sentence-level"
 
-    def _has(self, sentence: Sentence) -> bool:
+    def is_on(self, sentence: Sentence) -> bool:
         return sentence.has_embedding(self.name)
 
 

@@ -23,6 +23,7 @@ from charlm.artifacts import TaskRunFiles, exclusive_lock
 from charlm.config import TaskTrainingConfig
 from charlm.data.corpus import Corpus
 from charlm.data.sentence import Sentence
+from charlm.embeddings.store import EmbeddingStore
 from charlm.errors import DatasetError, RunError, TrainingInterruptedError
 from charlm.label_scores import EvaluationMetric
 from charlm.models.task_model import Evaluation, TaskModel
@@ -210,7 +211,10 @@ class _Run:
             self._emit("start", **self._start_facts())
         else:
             self._emit("resume", reason=f"goes on after epoch {self.progress.epoch}")
+        for sentences in (self.train_sentences, *self.splits.values()):
+            self.model.drop_embeddings(sentences, "none")  # those of other models can have the same names
         try:
+            self._attach(self.train_sentences)
             while (reason := self._reason_to_end()) is None:
                 self._train_epoch()
             if save_final_model:
@@ -275,7 +279,15 @@ class _Run:
         wanted = ("dev", "test") if self.config.monitor_test else ("dev",)
         return [split for split in wanted if self.splits[split]]
 
+    def _attach(self, sentences: list[Sentence]) -> None:
+        """Put the vectors that never change on the sentences, once for the whole training."""
+        mode = self.config.embeddings_storage_mode
+        for part in [] if mode == "none" else self.model.embeddings.frozen_parts():
+            waiting = [sentence for sentence in sentences if not part.is_on(sentence)]
+            EmbeddingStore(part).attach(waiting, self.model.device if mode == "gpu" else None)
+
     def _evaluate(self, split: str) -> Evaluation:
+        self._attach(self.splits[split])
         return self.model.evaluate(
             self.splits[split],
             out_path=self.files.predictions(split),

@@ -1,0 +1,211 @@
+"""Vectors that never change, computed once and mapped from files: a second experiment on the same text starts at once.
+
+Writes CHARLM_CACHE/embeddings/FINGERPRINT/part_000001.arrow …   a row a sentence: its key, the vectors of its tokens
+
+FINGERPRINT stands for the embeddings (kind, settings, weights; not their name), the key for the words of a sentence and
+the white space between them. A part has about 64 MB, is whole or not there, and never changes, so a run that was killed
+goes on behind its last part. The folder can be deleted whenever no training runs.
+"""
+
+# N = tokens of a sentence, D = width of the embedding, S = sentences
+
+import json
+import mmap
+from array import array
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+import xxhash
+from torch import Tensor
+
+from charlm.artifacts import atomic_write, exclusive_lock, fingerprint, remove_temporaries
+from charlm.data.cache import cache_dir
+from charlm.data.sentence import Sentence
+from charlm.embeddings.base import Embeddings, TokenEmbeddings
+from charlm.errors import RunError
+
+_FORMAT = "charlm.embeddings/1"
+_PART_BYTES = 64 * 2**20
+
+Keys = np.ndarray
+"""(S, 2) uint64: the two halves of a 128-bit hash."""
+
+
+class EmbeddingStore:
+    """The vectors of one kind of embeddings.
+
+    Args:
+        embeddings: what computes the vectors that are not there yet; they must be static.
+        root: folder of all stores; by default one in CHARLM_CACHE.
+    """
+
+    def __init__(self, embeddings: Embeddings, root: Path | None = None) -> None:
+        self._embeddings = embeddings
+        self.folder = (root or cache_dir() / "embeddings") / embeddings_fingerprint(embeddings)
+
+    def attach(self, sentences: Sequence[Sentence], device: torch.device | None = None) -> None:
+        """Put the vectors on the sentences, as views of mapped files or, with `device`, copied to it.
+
+        What is missing is computed and stored first, in the memory of one part. Raises RunError when the folder cannot
+        be written.
+        """
+        with self._writing():
+            parts = self._parts()
+            places = _find(parts, sentences)
+            missing = [sentence for sentence, place in zip(sentences, places, strict=True) if place is None]
+            if missing:
+                self._compute(missing, first=len(parts) + 1)
+                parts = self._parts()
+                places = _find(parts, sentences)
+        copied = [part.vectors if device is None else part.vectors.to(device) for part in parts]
+        for sentence, place in zip(sentences, places, strict=True):
+            assert place is not None
+            number, row = place
+            start, end = parts[number].offsets[row : row + 2].tolist()
+            self._put(sentence, copied[number][start:end])
+
+    def _put(self, sentence: Sentence, vectors: Tensor) -> None:
+        if isinstance(self._embeddings, TokenEmbeddings):
+            sentence.set_token_embeddings(self._embeddings.name, vectors)
+        else:
+            sentence.set_embedding(self._embeddings.name, vectors[0])
+
+    def _take(self, sentence: Sentence) -> Tensor:
+        """The vectors on a sentence, (N, D) or (1, D)."""
+        name = [self._embeddings.name]
+        if isinstance(self._embeddings, TokenEmbeddings):
+            return sentence.get_token_embeddings(name)
+        return sentence.get_embedding(name)[None]
+
+    @torch.no_grad()
+    def _compute(self, sentences: list[Sentence], first: int) -> None:
+        """Embed sentences, each text once, and write them part by part."""
+        unique = list({(tuple(s.words), tuple(s.whitespaces_after)): s for s in sentences}.values())
+        for number, block in enumerate(_blocks(unique, 4 * self._embeddings.embedding_length), first):
+            self._embeddings.embed(block)
+            vectors = [self._take(sentence).cpu() for sentence in block]
+            _write(self._part_path(number), _keys(block), vectors)
+            for sentence in block:
+                sentence.clear_embeddings(self._embeddings.all_names())
+
+    def _part_path(self, number: int) -> Path:
+        return self.folder / f"part_{number:06d}.arrow"
+
+    def _parts(self) -> list["_Part"]:
+        return [_Part.mapped(path) for path in sorted(self.folder.glob("part_*.arrow"))]
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Alone in the folder; others wait, and find what this one has computed."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with exclusive_lock(self.folder / ".lock", busy=None):
+                remove_temporaries(self.folder)
+                yield
+        except PermissionError as error:
+            raise RunError(
+                f"cannot write {self.folder}: let CHARLM_CACHE be a folder of your own, or use "
+                "embeddings_storage_mode='none'"
+            ) from error
+
+
+def embeddings_fingerprint(embeddings: Embeddings) -> str:
+    """Equal for embeddings that give equal vectors, wherever they come from and whatever they are called."""
+    digest = xxhash.xxh3_128()
+    for name, tensor in sorted(embeddings.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    settings = {name: value for name, value in embeddings.to_json().items() if name != "name"}
+    return fingerprint([_FORMAT, settings, digest.hexdigest()])
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A file of the store, in memory only where it is read."""
+
+    keys: Keys
+    offsets: np.ndarray
+    """Where the vectors of each sentence begin, and where the last ones end, (S + 1,)."""
+
+    vectors: Tensor
+    """All vectors, (tokens, D)."""
+
+    @classmethod
+    def mapped(cls, path: Path) -> "_Part":
+        with path.open("rb") as file:
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)  # torch wants memory that may be written
+        buffer = pa.py_buffer(content)
+        batch = pa.ipc.open_stream(buffer).read_next_batch()
+        lists = batch.column("vectors")
+        numbers = lists.values.values
+        vectors = torch.frombuffer(
+            content, dtype=torch.float32, count=len(numbers), offset=numbers.buffers()[1].address - buffer.address
+        )
+        return cls(
+            keys=np.frombuffer(batch.column("key").buffers()[1], dtype=np.uint64).reshape(-1, 2),
+            offsets=np.asarray(lists.offsets),
+            vectors=vectors.view(-1, lists.values.type.list_size),
+        )
+
+
+def _write(path: Path, keys: Keys, vectors: list[Tensor]) -> None:
+    """Write one part; without tokens at all there is still a vector, which nobody reads, as nothing can be mapped."""
+    width = vectors[0].shape[1]
+    offsets = np.cumsum([0, *map(len, vectors)])
+    numbers = torch.cat([*vectors, torch.zeros(1, width)]).float().contiguous().numpy()
+    lists = pa.LargeListArray.from_arrays(
+        pa.array(offsets, pa.int64()), pa.FixedSizeListArray.from_arrays(pa.array(numbers.ravel()), width)
+    )
+    key = pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(keys), [None, pa.py_buffer(keys.tobytes())])
+    batch = pa.record_batch([key, lists], names=["key", "vectors"])
+    with atomic_write(path) as file, pa.ipc.new_stream(file, batch.schema) as writer:
+        writer.write_batch(batch)
+
+
+def _keys(sentences: Sequence[Sentence]) -> Keys:
+    """What the vectors of each sentence depend on, hashed: its words and the white space behind each."""
+    keys = np.empty((len(sentences), 2), dtype=np.uint64)
+    for row, sentence in enumerate(sentences):
+        words = json.dumps(sentence.words).encode()
+        number = xxhash.xxh3_128_intdigest(words + array("I", sentence.whitespaces_after).tobytes())
+        keys[row] = number >> 64, number & (2**64 - 1)
+    return keys
+
+
+def _find(parts: list[_Part], sentences: Sequence[Sentence]) -> list[tuple[int, int] | None]:
+    """Part and row of each sentence, none for one that is not stored."""
+    wanted = _keys(sentences)
+    if not parts:
+        return [None] * len(sentences)
+    stored = np.concatenate([part.keys for part in parts])
+    numbers = np.repeat(np.arange(len(parts)), [len(part.keys) for part in parts])
+    rows = np.concatenate([np.arange(len(part.keys)) for part in parts])
+    order = np.lexsort((stored[:, 1], stored[:, 0]))
+    ordered = stored[order].view([("high", np.uint64), ("low", np.uint64)]).ravel()
+    found = np.minimum(np.searchsorted(ordered, wanted.view(ordered.dtype).ravel()), len(ordered) - 1)
+    hits = (stored[order[found]] == wanted).all(axis=1)
+    return [
+        (number, row) if hit else None
+        for hit, number, row in zip(
+            hits.tolist(), numbers[order[found]].tolist(), rows[order[found]].tolist(), strict=True
+        )
+    ]
+
+
+def _blocks(sentences: list[Sentence], token_bytes: int) -> Iterator[list[Sentence]]:
+    """The sentences in blocks whose vectors fill a part."""
+    block: list[Sentence] = []
+    size = 0
+    for sentence in sentences:
+        block.append(sentence)
+        size += max(len(sentence), 1) * token_bytes
+        if size >= _PART_BYTES:
+            yield block
+            block, size = [], 0
+    if block:
+        yield block
