@@ -17,6 +17,7 @@ from flows.parameters import CorpusName, Minutes, RecipeName
 from flows.prepare import finish_corpus, prepare_corpus
 from flows.train import train_pair
 from tasks import steps
+from tasks.arrivals import Arrival
 from tasks.registry import RegisteredVersion
 from tasks.retraining import Retraining, RetrainingPlan, one_retraining
 from tasks.services import Workspace, use_workspace
@@ -61,10 +62,13 @@ def retrain(
     space = use_workspace(workspace)
     anew, tuned = (_limited(changed_recipe(chosen, settings), limit_minutes) for chosen in (recipe, finetune_recipe))
     with one_retraining(space, name):
-        if raw:
-            prepare_corpus(raw, name, workspace, reading=reading, domain=domain)
+        own = Arrival(corpus=name, domain=domain, addresses=tuple(raw), digests=tuple(digests))
+        arrivals = steps.gather_arrivals(space, own)
+        for arrival in arrivals:
+            prepare_corpus(list(arrival.addresses), name, workspace, reading=reading, domain=arrival.domain)
         answered_by = {"recipes": [anew.to_json(), tuned.to_json()], "gate": gate.to_json()}
-        plan = steps.plan_retraining(space, name, answered_by, drift, digests)
+        announced = [digest for arrival in arrivals for digest in arrival.digests]
+        plan = steps.plan_retraining(space, name, answered_by, drift, announced)
         result = Retraining(action=plan.action, reason=plan.reason, revision=plan.revision)
         if plan.action == "nothing":
             return Completed(message=f"nothing to do: {plan.reason}", data=result)

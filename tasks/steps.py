@@ -7,6 +7,7 @@ cache is off: the manifests know what is done.
 import os
 import time
 from contextlib import AbstractContextManager, nullcontext
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ from charlm.config import DictionaryConfig, DriftConfig, GateConfig, ReadConfig,
 from charlm.promotion import GateReport
 from tasks import corpus as corpora
 from tasks import embedding, evaluation, finetuning, gate, inbox, pairs, retraining, training
-from tasks.arrival_events import send_arrival
-from tasks.arrivals import Arrival
+from tasks.arrival_events import arrivals_since, send_arrival
+from tasks.arrivals import Arrival, arrivals_to_take
 from tasks.corpus import PreparedCorpus
 from tasks.embedding import EmbeddedText, EmbeddedWord
 from tasks.evaluation import ChampionScores
@@ -35,6 +36,8 @@ from tasks.retraining import RetrainingPlan
 from tasks.training import TrainedRun, TrainingRequest
 
 GPU_LIMIT = "gpu"
+# A retraining is scheduled a minute after its event. What it has seen before is left out, so more does no harm.
+_ARRIVALS_BEFORE_START = timedelta(minutes=5)
 _PROGRESS_SECONDS = 5.0
 
 
@@ -137,6 +140,15 @@ def pass_gate(
     if report.promoted and (previous is None or previous.version != version.version):
         announce_promotion(version, previous, report.reason)
     return report
+
+
+@task(task_run_name="gather new text of {own.corpus}", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=5)
+def gather_arrivals(workspace: Workspace, own: Arrival) -> list[Arrival]:
+    """What this run takes in: its own text, and what the server was told of since it was asked to run."""
+    others: list[Arrival] = []
+    if "PREFECT_API_URL" in os.environ:
+        others = arrivals_since(own.corpus, flow_run.scheduled_start_time - _ARRIVALS_BEFORE_START)
+    return arrivals_to_take(workspace.corpus(own.corpus), own, others)
 
 
 @task(task_run_name="decide about {name}", cache_policy=NO_CACHE)
