@@ -316,11 +316,15 @@ class Workspace:
     def corpus(self, name: str) -> CorpusFiles:
         return CorpusFiles(self.root / "corpora" / check_name(name))
 
+    def corpus_names(self) -> list[str]:
+        """The prepared corpora."""
+        return sorted(path.parent.name for path in (self.root / "corpora").glob("*/corpus.json"))
+
     def prepared_corpus(self, name: str) -> CorpusFiles:
         """The corpus `name`; raises CorpusError when it has not been prepared."""
         corpus = self.corpus(name)
         if not corpus.manifest.is_file():
-            known = sorted(path.parent.name for path in (self.root / "corpora").glob("*/corpus.json"))
+            known = self.corpus_names()
             hint = f"prepared ones: {', '.join(known)}" if known else f"run `charlm prepare RAW --name {name}` first"
             raise CorpusError(f"no corpus named {name!r} in {self.root}; {hint}")
         return corpus

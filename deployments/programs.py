@@ -21,7 +21,7 @@ from charlm.artifacts import ServiceFiles, fingerprint, read_json, write_json
 from charlm.errors import ConfigError
 from deployments.settings import HOST, ROOT
 
-_START_SECONDS = 180.0  # the first start of a server builds its database
+_START_SECONDS = 300.0  # the first start of a server builds its database, and the machine may be busy
 _STOP_SECONDS = 20.0
 _LOOK_SECONDS = 0.25
 

@@ -17,6 +17,7 @@ from tasks.services import SERVER_ARTIFACT_ROOT, USER_NAME, access_variables, mo
 
 PREFECT, MLFLOW = "prefect", "mlflow"
 _CPU_RUNS = 3  # a retraining, and beside it a look into the inbox and a request by hand
+_WORKER_NICENESS = 5
 _QUIET = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
 _BIN = Path(sys.executable).parent
 
@@ -80,8 +81,10 @@ def workers(settings: ServiceSettings) -> list[Program]:
 
 
 def _worker(name: str, pool: str, limit: int, variables: dict[str, str]) -> Program:
+    """A worker whose runs give way to the servers, which would answer late beside a training on every core."""
+    command = ("nice", "-n", str(_WORKER_NICENESS), str(_BIN / "prefect"), "worker", "start")
     options = ("--pool", pool, "--name", name, "--type", "process", "--limit", str(limit))
-    return Program(name=name, command=(str(_BIN / "prefect"), "worker", "start", *options), variables=variables)
+    return Program(name=name, command=command + options, variables=variables)
 
 
 def _set_mlflow_password(settings: ServiceSettings, password: str) -> None:

@@ -5,12 +5,15 @@ text arrives --> revision --> drift --> decision --> training --> gate --> promo
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
-from prefect.states import Completed
+from prefect.runtime import flow_run
+from prefect.states import Completed, Failed
 
 from charlm.config import DriftConfig, GateConfig, ReadConfig, TrainingConfig
+from charlm.errors import ConfigError
 from charlm.recipes import changed_recipe
 from flows.finetune import finetune_pair
 from flows.parameters import CorpusName, Minutes, RecipeName
@@ -19,15 +22,19 @@ from flows.train import train_pair
 from tasks import steps
 from tasks.arrivals import Arrival
 from tasks.registry import RegisteredVersion
-from tasks.retraining import Retraining, RetrainingPlan, one_retraining
+from tasks.retraining import Retraining, RetrainingPlan, corpora_in_use, one_retraining
 from tasks.services import Workspace, use_workspace
 
 _BOTH = ["forward", "backward"]
 
 
-@flow(name="charlm-retrain", flow_run_name="retrain {name}")
+def _run_name() -> str:
+    return f"retrain {flow_run.parameters['name'] or 'every corpus'}"
+
+
+@flow(name="charlm-retrain", flow_run_name=_run_name)
 def retrain(
-    name: CorpusName,
+    name: CorpusName | None = None,
     raw: list[str] = [],  # noqa: B006  # never changed; the form in the UI shows it
     domain: str | None = None,
     digests: list[str] = [],  # noqa: B006
@@ -39,13 +46,13 @@ def retrain(
     reading: ReadConfig = ReadConfig(),  # noqa: B008
     drift: DriftConfig = DriftConfig(),  # noqa: B008
     gate: GateConfig = GateConfig(),  # noqa: B008
-) -> State[Retraining]:
+) -> State[Retraining] | State[None]:
     """Bring new text into a corpus, and train and promote a new pair of models if the text asks for it.
 
     The same text again changes nothing. Retrainings of one corpus wait for each other.
 
     Args:
-        name: Name of the corpus, and of the registered model.
+        name: Name of the corpus, and of the registered model; without one, every corpus that has a champion.
         raw: New text: files, folders, globs, fsspec addresses, or `hf:NAME[:SPLIT[:COLUMN]]`. Without any, text that
             came in since the champion was trained is looked at.
         domain: Kind of text that this is; the corpus name by default.
@@ -60,6 +67,10 @@ def retrain(
         gate: What the promotion gate asks of it.
     """
     space = use_workspace(workspace)
+    if name is None:
+        common = {"workspace": workspace, "recipe": recipe, "finetune_recipe": finetune_recipe, "settings": settings}
+        common |= {"limit_minutes": limit_minutes, "reading": reading, "drift": drift, "gate": gate}
+        return _retrain_every_corpus(space, raw, common)
     anew, tuned = (_limited(changed_recipe(chosen, settings), limit_minutes) for chosen in (recipe, finetune_recipe))
     with one_retraining(space, name):
         own = Arrival(corpus=name, domain=domain, addresses=tuple(raw), digests=tuple(digests))
@@ -77,6 +88,17 @@ def retrain(
         report = steps.pass_gate(space, version, gate, plan.target)
     result = replace(result, version=version, promoted=report.promoted, verdict=report.reason)
     return Completed(message=f"{version.address} {report.reason}", data=result)
+
+
+def _retrain_every_corpus(workspace: Workspace, raw: list[str], settings: dict[str, Any]) -> State[None]:
+    """Retrain one corpus after the other; one that fails does not hold up the next, and fails the whole in the end."""
+    if raw:
+        raise ConfigError("text was given without a name; name the corpus that it is for")
+    states = {name: retrain(name, **settings, return_state=True) for name in corpora_in_use(workspace)}
+    said = "; ".join(f"{name}: {state.message or state.name}" for name, state in states.items())
+    if any(not state.is_completed() for state in states.values()):
+        return Failed(message=said)
+    return Completed(message=said or "no corpus has a champion")
 
 
 def _train(

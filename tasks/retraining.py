@@ -64,6 +64,11 @@ class Retraining:
     """What the gate said about that version."""
 
 
+def corpora_in_use(workspace: Workspace) -> list[str]:
+    """The corpora of the workspace whose model has a champion."""
+    return [name for name in workspace.corpus_names() if find_champion(name) is not None]
+
+
 @contextmanager
 def one_retraining(workspace: Workspace, name: str) -> Iterator[None]:
     """Hold the right to retrain the model of the corpus `name` for the block; waits while another process does."""

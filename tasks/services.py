@@ -90,6 +90,7 @@ def start_prefect() -> None:
     """
     if "PREFECT_API_URL" not in os.environ:
         Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)  # Prefect makes no parents
+    from httpx import HTTPStatusError
     from prefect.client.orchestration import get_client
 
     old_mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -99,6 +100,9 @@ def start_prefect() -> None:
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"Prefect: {reason}; start its server or unset PREFECT_API_URL") from error
+    except HTTPStatusError as error:
+        server, answer = os.environ["PREFECT_API_URL"], error.response.status_code
+        raise ConfigError(f"Prefect at {server} answers {answer}; set CHARLM_PASSWORD if it has a password") from error
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, old_mask)
 
