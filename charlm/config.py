@@ -430,8 +430,11 @@ class GateConfig(JsonConfig):
     max_unk_rate: float = 0.01
     """Largest share of `<unk>` in the held-out text of any domain."""
 
+    probe: str | None = None
+    """Folder of a labelled corpus, or the name of a prepared one: small taggers of it try out both models."""
+
     probe_tolerance: float = 0.01
-    """Most that the score of a downstream probe may fall, where one is given."""
+    """Most that the score of these taggers may fall."""
 
     bootstrap_rounds: int = 2_000
     """Samples of documents that an interval is made of."""
@@ -563,6 +566,30 @@ class TaskTrainingConfig(JsonConfig):
             raise ConfigError(
                 f"patience and min_learning_rate must be 0 or more, got {self.patience} and {self.min_learning_rate}"
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DownstreamConfig(TaskTrainingConfig):
+    """A tagger or classifier on language models that stay as they are, and how it is trained."""
+
+    hidden_size: int = 256
+    """Width of each direction of the recurrent layer."""
+
+    use_crf: bool = True
+    """A tagger scores sequences of tags as a whole, else each word by itself."""
+
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """Update rule; adamw wants a learning rate of about 0.002."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_words(self, "optimizer")
+        if self.hidden_size < 1:
+            raise ConfigError(f"hidden_size must be at least 1, got {self.hidden_size}")
+
+    def training(self) -> dict[str, Any]:
+        """The fields that say how it is trained."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(TaskTrainingConfig)}
 
 
 def _check_bootstrap(config: GateConfig | DriftConfig) -> None:

@@ -76,6 +76,22 @@ class ProbeScores:
 
     challenger: float
     champion: float
+    interval: tuple[float, float] | None = None
+    """Bootstrap interval, over the probe's test sentences, of the challenger's score less the champion's."""
+
+    sentences: int | None = None
+    """Number of those sentences."""
+
+    def fault(self, tolerance: float) -> str | None:
+        """What speaks against the challenger: a score that fell by more than `tolerance`, or surely."""
+        if self.champion - self.challenger <= tolerance and (self.interval is None or self.interval[1] >= 0):
+            return None
+        shown = "" if self.interval is None else f" (difference {self.interval[0]:+.4f} to {self.interval[1]:+.4f})"
+        return f"its probe score is {self.challenger:.4f}, the champion's {self.champion:.4f}{shown}"
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        return cls(**{**value, "interval": value.get("interval") and tuple(value["interval"])})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +155,7 @@ class GateReport:
         changes = {
             "domains": domains,
             "perplexities": perplexities,
-            "probe": value["probe"] and ProbeScores(**value["probe"]),
+            "probe": value["probe"] and ProbeScores.from_json(value["probe"]),
             "config": GateConfig.from_json(value["config"]),
         }
         return cls(**{**value, **changes})
@@ -180,8 +196,8 @@ def decide_promotion(
     if champion is not None and is_pair:
         faults += _faults_of_target(domains.get(target), target, config)
         faults += _faults_of_other_domains(domains, target, config)
-        if probe is not None and probe.champion - probe.challenger > config.probe_tolerance:
-            faults.append(f"its probe score is {probe.challenger:.4f}, the champion's {probe.champion:.4f}")
+        if probe is not None and (fault := probe.fault(config.probe_tolerance)) is not None:
+            faults.append(fault)
     if faults:
         reason = f"refused: {'; '.join(faults)}"
     elif champion is None:

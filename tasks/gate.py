@@ -15,10 +15,11 @@ from typing import Any
 from charlm.artifacts import Workspace, exclusive_lock
 from charlm.config import GateConfig
 from charlm.errors import RegistryError
-from charlm.promotion import DocumentScores, GateReport, PairScores, ProbeScores, decide_promotion
+from charlm.promotion import DocumentScores, GateReport, PairScores, decide_promotion
 from charlm.text.manifest import load_manifest
 from tasks.display import terminal
 from tasks.gate_report import gate_markdown
+from tasks.probe import Probe
 from tasks.registry import (
     CHALLENGER,
     CHAMPION,
@@ -64,15 +65,17 @@ def pass_gate(
     *,
     config: GateConfig | None = None,
     target: str | None = None,
-    probe: ProbeScores | None = None,
 ) -> GateReport:
     """Make `version` the champion if the gate says so; waits while another decision about this model is made.
 
-    Challenger and champion are scored on the test text of the corpus. `target` is the domain that has to get better,
-    by default that of the newest revision; `probe` holds what a downstream task says of both.
-    Raises CorpusError or GateError when they cannot be compared, RegistryError when the registry does not answer.
+    Challenger and champion are scored on the test text of the corpus; where `config` names a probe, a challenger that
+    passes everything else is tried out on it too. `target` is the domain that has to get better, by default that of
+    the newest revision.
+    Raises CorpusError, DatasetError or GateError when they cannot be compared, RegistryError when the registry does
+    not answer.
     """
     corpus = workspace.prepared_corpus(version.name)
+    config = config or GateConfig()
     with (
         exclusive_lock(workspace.gate_lock(version.name), busy=None),
         clear_errors(f"cannot promote {version.address}"),
@@ -83,13 +86,14 @@ def pass_gate(
         report = _known_report(known.tags, version, champion)
         if report is None:
             with terminal.step("gate") as bar:
-                report = decide_promotion(
-                    _score(workspace, version, bar),
-                    None if champion is None else _score(workspace, champion, bar),
-                    target=target or load_manifest(corpus).revisions[-1].domain,
-                    config=config or GateConfig(),
-                    probe=probe,
-                )
+                probe = None if config.probe is None else Probe.open(config.probe)
+                scores = _score(workspace, version, bar)
+                old_scores = None if champion is None else _score(workspace, champion, bar)
+                target = target or load_manifest(corpus).revisions[-1].domain
+                report = decide_promotion(scores, old_scores, target=target, config=config)
+                if probe is not None and champion is not None and report.promoted:
+                    tried = probe.run(workspace, version, champion, config, bar)
+                    report = decide_promotion(scores, old_scores, target=target, config=config, probe=tried)
                 bar.finish(report.decision)
             _record(version, report, champion, known.description)
         if report.promoted:

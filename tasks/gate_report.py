@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from charlm.promotion import GateReport
+from charlm.promotion import GateReport, ProbeScores
 
 _COLUMNS = ("domain", "bits/byte", "champion", "improvement", "interval", "documents", "<unk>")
 _NUM_SHOWN = 5  # columns that fit on a terminal
@@ -61,5 +61,13 @@ def _remarks(report: GateReport) -> str:
         f" intervals at {limits.confidence:.0%}, by bootstrap over documents.",
     ]
     if report.probe is not None:
-        remarks.append(f"Probe: {report.probe.challenger:.4f}, the champion has {report.probe.champion:.4f}.")
+        remarks.append(_probe_remark(report.probe))
     return " ".join(remarks)
+
+
+def _probe_remark(probe: ProbeScores) -> str:
+    remark = f"Probe: micro F1 {probe.challenger:.4f}, the champion has {probe.champion:.4f}"
+    if probe.interval is not None:
+        low, high = probe.interval
+        remark += f"; difference {low:+.4f} to {high:+.4f} over {probe.sentences:,} sentences"
+    return f"{remark}."

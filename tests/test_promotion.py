@@ -134,6 +134,16 @@ def test_a_downstream_probe_has_a_say_where_there_is_one(probe: tuple[float, flo
     assert ("its probe score is 0.8000, the champion's 0.8500" in report.reason) is not promoted
 
 
+@pytest.mark.parametrize(("interval", "promoted"), [((-0.02, 0.01), True), ((-0.02, -0.001), False)])
+def test_a_probe_score_that_fell_within_the_tolerance_must_not_have_fallen_surely(
+    interval: tuple[float, float], promoted: bool
+) -> None:
+    probe = ProbeScores(challenger=0.845, champion=0.85, interval=interval, sentences=100)
+    report = decide_promotion(pair(1.9), pair(), target="news", config=CONFIG, probe=probe)
+    assert report.promoted is promoted
+    assert ("the champion's 0.8500 (difference -0.0200 to -0.0010)" in report.reason) is not promoted
+
+
 @pytest.mark.parametrize(
     ("challenger", "champion", "message"),
     [
@@ -206,7 +216,7 @@ def test_long_documents_weigh_more_than_short_ones() -> None:
 
 
 def test_a_report_survives_json() -> None:
-    probe = ProbeScores(challenger=0.9, champion=0.8)
+    probe = ProbeScores(challenger=0.9, champion=0.8, interval=(0.05, 0.15), sentences=100)
     report = decide_promotion(pair(1.9), pair(), target="news", config=CONFIG, probe=probe)
     assert GateReport.from_json(json.loads(json.dumps(report.to_json()))) == report
     first = decide_promotion(pair(1.9), None, target="news", config=CONFIG)
