@@ -358,6 +358,10 @@ class Workspace:
         """What an inbox has held, so that nothing is told of twice."""
         return self.root / "inbox.json"
 
+    def texts_dir(self, name: str) -> Path:
+        """Texts that every champion of the model `name` embeds."""
+        return self.root / "to-embed" / check_name(name)
+
     def embeddings_dir(self, name: str, version: int) -> Path:
         """The embeddings that one version of a model gave to texts."""
         return self.root / "embeddings" / check_name(name) / f"version-{version}"

@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the texts that the docs speak of, a second champion of `books`, and a prepared corpus `laws`."""
     folder = tmp_path_factory.mktemp("docs")
     (folder / "books").mkdir()
+    (folder / "new").mkdir()
+    write_sentences(folder / "new" / "novel.txt", seed=8)
     for number in range(2):
         write_sentences(folder / "books" / f"book-{number}.txt", seed=number, num_lines=1_500)
     write_sentences(folder / "laws.txt", seed=5)
@@ -62,7 +66,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def run(command: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a command as a shell would, with small settings where it trains."""
     words = shlex.split(command)
     arguments = [str(path) for word in words[1:] for path in (sorted(folder.glob(word)) if "*" in word else [word])]
@@ -74,11 +78,11 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         cwd=folder,
-        env=environment() | {"PYTHONPATH": str(ROOT)},
+        env=environment() | variables | {"PYTHONPATH": str(ROOT)},
     )
 
 
-@pytest.mark.parametrize("command", shown_commands())
+@pytest.mark.parametrize("command", [one for one in shown_commands() if not one.startswith("charlm notify")])
 def test_a_shown_command_works(command: str, place: Path) -> None:
     if "export" in command and (place / "shared").exists():
         command = command.replace("shared", f"shared-{time.monotonic_ns()}")  # it is not written over
@@ -130,14 +134,30 @@ def test_the_shown_run_configuration_trains(place: Path) -> None:
 )
 def test_the_shown_servers_start(command: str, path: str, place: Path) -> None:
     assert any(command in page.read_text() for page in PAGES)
+    with server(command, path, place):
+        pass
+
+
+def test_the_shown_notifications_are_taken(place: Path) -> None:
+    commands = [command for command in shown_commands() if command.startswith("charlm notify")]
+    assert commands
+    with server("PREFECT_HOME=workspace/.prefect prefect server start", "/api/health", place) as address:
+        for command in commands:
+            outcome = run(command, place, PREFECT_API_URL=f"{address}/api")
+            assert outcome.returncode == 0, outcome.stderr
+
+
+@contextmanager
+def server(command: str, path: str, folder: Path) -> Iterator[str]:
+    """The address of a server that was started as shown, on a free port, and answers at `path`."""
     variables = dict(word.split("=", 1) for word in shlex.split(command) if re.match(r"[A-Z_]+=", word))
     words = [word for word in shlex.split(command) if not re.match(r"[A-Z_]+=", word)]
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    server = subprocess.Popen(
+    process = subprocess.Popen(
         [Path(sys.executable).with_name(words[0]), *words[1:], "--port", str(port)],
-        cwd=place,
+        cwd=folder,
         env=environment()
         | variables
         | {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
@@ -148,9 +168,10 @@ def test_the_shown_servers_start(command: str, path: str, place: Path) -> None:
     )
     try:
         assert answers(f"http://127.0.0.1:{port}{path}", seconds=90)
+        yield f"http://127.0.0.1:{port}"
     finally:
-        os.killpg(server.pid, 15)
-        server.wait()
+        os.killpg(process.pid, 15)
+        process.wait()
 
 
 def answers(url: str, *, seconds: float) -> bool:
