@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from charlm.artifacts import Workspace
+from charlm.artifacts import Workspace, exclusive_lock, read_json, write_json
 
 # The same examples in every run, and as much time as a busy machine needs.
 settings.register_profile("suite", deadline=None, derandomize=True)
@@ -107,11 +107,16 @@ def own_workspace(trained: TrainedWorkspace, folder: Path) -> Iterator[Workspace
 
 @pytest.fixture(scope="session")
 def trained_workspace(tmp_path_factory: pytest.TempPathFactory) -> TrainedWorkspace:
-    """Made once, through the real command line; tests that change a workspace copy it."""
-    folder = tmp_path_factory.mktemp("trained")
-    text, root = write_sentences(folder / "text.txt"), folder / "workspace"
-    prepared = run_charlm("prepare", text, "--name", "tiny", "--workspace", root, "--json")
-    assert prepared.code == 0, prepared.stderr
-    trained = run_charlm("train", "tiny", *QUICK, "--workspace", root, "--json")
-    assert trained.code == 0, trained.stderr
-    return TrainedWorkspace(root, text, prepared.json, trained.json)
+    """Made once for all test processes, through the real command line; tests that change a workspace copy it."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "trained"
+    text, root, results = folder / "text.txt", folder / "workspace", folder / "results.json"
+    with exclusive_lock(folder / ".lock", busy=None):
+        if not results.is_file():
+            shutil.rmtree(root, ignore_errors=True)
+            prepared = run_charlm("prepare", write_sentences(text), "--name", "tiny", "--workspace", root, "--json")
+            assert prepared.code == 0, prepared.stderr
+            trained = run_charlm("train", "tiny", *QUICK, "--workspace", root, "--json")
+            assert trained.code == 0, trained.stderr
+            write_json(results, {"prepared": prepared.json, "trained": trained.json})
+    return TrainedWorkspace(root, text, **read_json(results))
