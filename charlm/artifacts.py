@@ -200,6 +200,25 @@ class TaskRunFiles:
     def journal(self) -> Path:
         return self.root / "journal.jsonl"
 
+    @property
+    def model(self) -> Path:
+        """The model to use: the best one, or the last one where there were no dev sentences to choose by."""
+        return self.best_model if self.best_model.is_file() else self.final_model
+
+    @property
+    def manifest(self) -> Path:
+        """What a flow has trained here and what came out; a training by `ModelTrainer` alone has none."""
+        return self.root / "task.json"
+
+    @property
+    def labels_table(self) -> Path:
+        """Scores of every label on the test sentences."""
+        return self.root / "labels.txt"
+
+    @property
+    def confusion_matrix(self) -> Path:
+        return self.root / "confusion-matrix.png"
+
     def predictions(self, split: str) -> Path:
         """What the model said of the sentences of `dev` or `test`, beside the truth."""
         return self.root / f"{split}.tsv"
