@@ -341,6 +341,16 @@ class TrainingConfig(JsonConfig):
         if self.schedule == "plateau" and self.validations is not None:
             raise ConfigError("schedule=plateau validates after each split; set validations=none with it")
 
+    def check_divisible(self, num_processes: int) -> None:
+        """Raise ConfigError unless the streams can be divided among so many processes."""
+        if num_processes < 1:
+            raise ConfigError(f"num_processes must be at least 1, got {num_processes}")
+        if self.mini_batch_size % num_processes:
+            raise ConfigError(
+                f"mini_batch_size={self.mini_batch_size} streams cannot be divided among "
+                f"num_processes={num_processes}; choose a multiple of it"
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig(JsonConfig):
@@ -381,13 +391,7 @@ class RunConfig(JsonConfig):
             raise ConfigError(f"direction is forward or backward, got {self.direction!r}")
         if isinstance(self.training, Mapping):  # from JSON
             object.__setattr__(self, "training", TrainingConfig.from_json(self.training))
-        if self.num_processes < 1:
-            raise ConfigError(f"num_processes must be at least 1, got {self.num_processes}")
-        if self.training.mini_batch_size % self.num_processes:
-            raise ConfigError(
-                f"mini_batch_size={self.training.mini_batch_size} streams cannot be divided among "
-                f"num_processes={self.num_processes}; choose a multiple of it"
-            )
+        self.training.check_divisible(self.num_processes)
 
     def resolved(self, folder: Path) -> Self:
         """The same configuration with absolute paths, where `folder` holds the file it was read from."""

@@ -99,9 +99,16 @@ def find_recipe(name: str) -> TrainingConfig:
     return RECIPES[name]()
 
 
-def changed_recipe(name: str, settings: Sequence[str], *, max_minutes: float | None = None) -> TrainingConfig:
-    """The recipe `name` with every `field=value` of `settings`; a budget in minutes takes the place of its own."""
+def changed_recipe(
+    name: str, settings: Sequence[str], *, max_minutes: float | None = None, num_processes: int = 1
+) -> TrainingConfig:
+    """The recipe `name` with every `field=value` of `settings`; a budget in minutes takes the place of its own.
+
+    Raises ConfigError where `num_processes` could not train it together.
+    """
     config = find_recipe(name)
     if max_minutes is not None:
         config = dataclasses.replace(config, max_minutes=max_minutes, max_epochs=None, max_characters=None)
-    return with_settings(config, list(settings))
+    config = with_settings(config, list(settings))
+    config.check_divisible(num_processes)
+    return config

@@ -47,6 +47,7 @@ def run(
     direction: options.DirectionOption = "both",
     settings: options.Settings = None,
     max_minutes: options.MaxMinutes = None,
+    num_processes: options.NumProcesses = 1,
     resume: options.Resume = False,
     no_register: options.NoRegister = False,
     task_runner: options.TaskRunner = None,
@@ -54,7 +55,9 @@ def run(
     as_json: options.AsJson = False,
 ) -> None:
     """Do it all: raw text in, a registered pair of language models out."""
-    recipes = [changed_recipe(one, settings or [], max_minutes=max_minutes) for one in recipe]
+    recipes = [
+        changed_recipe(one, settings or [], max_minutes=max_minutes, num_processes=num_processes) for one in recipe
+    ]
     directions = parse_directions(direction)
     runner = check_task_runner(task_runner or "threads")
     space = _open(workspace)
@@ -74,6 +77,7 @@ def run(
             task_runner=runner,
             resume=resume,
             register=not no_register,
+            num_processes=num_processes,
         )
     _show_training(result.to_json(), as_json)
 
@@ -129,20 +133,29 @@ def train(
     recipe: options.Recipe = "demo",
     settings: options.Settings = None,
     max_minutes: options.MaxMinutes = None,
+    num_processes: options.NumProcesses = 1,
     resume: options.Resume = False,
     no_register: options.NoRegister = False,
     workspace: options.WorkspaceDir = _DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
 ) -> None:
     """Train language models on a prepared corpus, log them to MLflow, and register them as challenger."""
-    training = changed_recipe(recipe, settings or [], max_minutes=max_minutes)
+    training = changed_recipe(recipe, settings or [], max_minutes=max_minutes, num_processes=num_processes)
     directions = parse_directions(direction)
     space = _open(workspace)
     from tasks.pairs import train_pair
     from tasks.training import stopping_gently
 
     with stopping_gently():
-        result = train_pair(space, name, directions, training, resume=resume, register=not no_register)
+        result = train_pair(
+            space,
+            name,
+            directions,
+            training,
+            resume=resume,
+            register=not no_register,
+            num_processes=num_processes,
+        )
     _show_training(result.to_json(), as_json)
 
 
@@ -155,13 +168,14 @@ def finetune(
     recipe: options.Recipe = "finetune",
     settings: options.Settings = None,
     max_minutes: options.MaxMinutes = None,
+    num_processes: options.NumProcesses = 1,
     resume: options.Resume = False,
     no_register: options.NoRegister = False,
     workspace: options.WorkspaceDir = _DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
 ) -> None:
     """Continue a model on a prepared corpus; direction, dictionary and architecture are the model's."""
-    training = changed_recipe(recipe, settings or [], max_minutes=max_minutes)
+    training = changed_recipe(recipe, settings or [], max_minutes=max_minutes, num_processes=num_processes)
     directions = parse_directions(direction) if direction else ()
     space = _open(workspace)
     from tasks.finetuning import finetune_pair
@@ -177,6 +191,7 @@ def finetune(
             extend_dictionary=extend_dictionary,
             resume=resume,
             register=not no_register,
+            num_processes=num_processes,
         )
     _show_training(result.to_json(), as_json)
     if not as_json:
@@ -190,16 +205,17 @@ def plan(
     recipe: options.Recipe = "demo",
     settings: options.Settings = None,
     max_minutes: options.MaxMinutes = None,
+    num_processes: options.NumProcesses = 1,
     workspace: options.WorkspaceDir = _DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
 ) -> None:
     """Say what time, memory and disk a training will need, after a calibration of under a minute."""
-    training = changed_recipe(recipe, settings or [], max_minutes=max_minutes)
+    training = changed_recipe(recipe, settings or [], max_minutes=max_minutes, num_processes=num_processes)
     directions = parse_directions(direction)
     space = _open(workspace)
     from tasks.planning import plan_pair
 
-    planned = plan_pair(space, name, len(directions), training)
+    planned = plan_pair(space, name, len(directions), training, num_processes=num_processes)
     if as_json:
         _show(planned, as_json)
         return

@@ -38,6 +38,9 @@ Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of the recipe (repeatable).")
 ]
 MaxMinutes = Annotated[float | None, typer.Option(help="Budget in minutes of training, for each direction.")]
+NumProcesses = Annotated[
+    int, typer.Option("--num-processes", min=1, help="Processes that train each model together; one per GPU.")
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the newest unfinished run of these settings.")]
 NoRegister = Annotated[bool, typer.Option("--no-register", help="Log to MLflow, but register no model.")]
 

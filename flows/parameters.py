@@ -10,3 +10,4 @@ CorpusName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_l
 Directions = Annotated[list[str], Field(min_length=1, json_schema_extra={"items": {"enum": ["forward", "backward"]}})]
 RecipeName = Annotated[str, Field(json_schema_extra={"enum": list(RECIPES)})]
 Minutes = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]

@@ -10,6 +10,7 @@ from prefect import flow
 
 from charlm.config import DictionaryConfig, ReadConfig, SplitConfig, TrainingConfig
 from charlm.recipes import demo
+from flows.parameters import Count
 from flows.prepare import prepare_corpus
 from flows.task_runners import TaskRunnerName
 from flows.train import train_pair
@@ -37,6 +38,7 @@ def charlm_pipeline(
     task_runner: TaskRunnerName = "threads",
     resume: bool = False,
     register: bool = True,
+    num_processes: Count = 1,
 ) -> TrainedPair:
     """Prepare a corpus, train every recipe in both directions, and register the best by validation score.
 
@@ -56,12 +58,22 @@ def charlm_pipeline(
         task_runner: What the work on shards is spread over.
         resume: Continue unfinished runs of the same text and settings.
         register: Register the best pair and let it pass the gate.
+        num_processes: Processes that train each model together, one per GPU where there are GPUs.
     """
     space = use_workspace(workspace)
     prepare_corpus(raw, name, workspace, split, dictionary, reading, domain, extend_dictionary, task_runner)
     with group_run(space, name, f"pipeline {name}", tags={"charlm.flow": "charlm-pipeline"}) as run_id:
         pairs = [
-            train_pair(space, name, directions, recipe, resume=resume, register=False, parent=run_id)
+            train_pair(
+                space,
+                name,
+                directions,
+                recipe,
+                resume=resume,
+                register=False,
+                parent=run_id,
+                num_processes=num_processes,
+            )
             for recipe in recipes
         ]
     best = min(pairs, key=lambda pair: pair.valid_bits_per_byte)

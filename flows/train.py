@@ -53,11 +53,12 @@ def train_pair(
     resume: bool = True,
     register: bool,
     parent: str | None = None,
+    num_processes: int = 1,
 ) -> TrainedPair:
     """Train all directions of one recipe at the same time, under one MLflow run, which stands below `parent`."""
     tags = pair_tags(workspace, name, training)
     with group_run(workspace, name, training.recipe, parent=parent, tags=tags) as run_id:
-        requests = training_requests(name, directions, training, reuse=True, resume=resume)
+        requests = training_requests(name, directions, training, reuse=True, resume=resume, num_processes=num_processes)
         runs = train_directions(workspace, requests, run_id)
         log_scores(run_id, scores_of(runs))
         pair = TrainedPair(runs=runs, mlflow_run=run_id)

@@ -41,6 +41,7 @@ def finetune_pair(
     extend_dictionary: bool,
     resume: bool,
     register: bool,
+    num_processes: int = 1,
 ) -> FinetunedPair:
     """Continue `model` on the corpus `name` and register the result as challenger of `name`.
 
@@ -49,7 +50,14 @@ def finetune_pair(
     """
     with (
         finetuning_requests(
-            workspace, name, model, directions, training, extend_dictionary=extend_dictionary, resume=resume
+            workspace,
+            name,
+            model,
+            directions,
+            training,
+            extend_dictionary=extend_dictionary,
+            resume=resume,
+            num_processes=num_processes,
         ) as requests,
         group_run(workspace, name, training.recipe, tags=pair_tags(workspace, name, training)) as run_id,
     ):
@@ -74,6 +82,7 @@ def finetuning_requests(
     extend_dictionary: bool,
     reuse: bool = False,
     resume: bool = False,
+    num_processes: int = 1,
 ) -> Iterator[list[TrainingRequest]]:
     """A training for each direction, which continues `model` on the corpus `name`; to be begun inside the block.
 
@@ -105,6 +114,7 @@ def finetuning_requests(
                     reuse=reuse,
                     resume=resume,
                     num_threads=threads_for(len(chosen)),
+                    num_processes=num_processes,
                 )
             )
         yield requests

@@ -48,9 +48,10 @@ def train_pair(
     *,
     resume: bool,
     register: bool,
+    num_processes: int = 1,
 ) -> TrainedPair:
     """Train `directions` on the corpus `name` and register them as challenger."""
-    requests = training_requests(name, directions, training, reuse=False, resume=resume)
+    requests = training_requests(name, directions, training, reuse=False, resume=resume, num_processes=num_processes)
     with group_run(workspace, name, training.recipe, tags=pair_tags(workspace, name, training)) as run_id:
         runs = train_directions(workspace, requests, parent=run_id)
         log_scores(run_id, scores_of(runs))
@@ -59,7 +60,13 @@ def train_pair(
 
 
 def training_requests(
-    name: str, directions: Sequence[str], training: TrainingConfig, *, reuse: bool, resume: bool
+    name: str,
+    directions: Sequence[str],
+    training: TrainingConfig,
+    *,
+    reuse: bool,
+    resume: bool,
+    num_processes: int = 1,
 ) -> list[TrainingRequest]:
     """One request per direction, which share the cores."""
     return [
@@ -70,6 +77,7 @@ def training_requests(
             reuse=reuse,
             resume=resume,
             num_threads=threads_for(len(directions)),
+            num_processes=num_processes,
         )
         for direction in directions
     ]

@@ -8,13 +8,16 @@ from tasks.display import terminal
 from tasks.training import threads_for
 
 
-def plan_pair(workspace: Workspace, name: str, num_directions: int, training: TrainingConfig) -> dict[str, Any]:
+def plan_pair(
+    workspace: Workspace, name: str, num_directions: int, training: TrainingConfig, *, num_processes: int = 1
+) -> dict[str, Any]:
     """The plan of `charlm train`: directions run beside each other on the CPU, one after the other on a GPU."""
     from charlm.trainers.planning import plan_training
 
     corpus = workspace.prepared_corpus(name)
     with terminal.step("calibrate") as bar:
-        plan = plan_training(corpus, training, num_threads=threads_for(num_directions))
+        num_threads = threads_for(num_directions)
+        plan = plan_training(corpus, training, num_threads=num_threads, num_processes=num_processes)
         bar.finish(f"{plan.characters_per_second:,.0f} characters/s in {plan.precision} on {plan.device}")
     in_turn = 1 if plan.device == "cpu" else num_directions
     at_once = num_directions if plan.device == "cpu" else 1

@@ -60,6 +60,7 @@ class TrainingRequest:
     """Continue the newest unfinished run of the same text, dictionary and settings."""
 
     num_threads: int = 0
+    num_processes: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,10 +129,12 @@ def train_direction(
     *,
     parent: str | None,
     on_progress: Callable[[float], None] | None = None,
+    gpu_slot: contextlib.AbstractContextManager[None] | None = None,
 ) -> TrainedRun:
     """The finished run that `request` asks for: an earlier one, a continued one, or a new one.
 
-    `parent` is the MLflow run above it; `on_progress` is told the share that is done.
+    `parent` is the MLflow run above it; `on_progress` is told the share that is done; `gpu_slot` is held while it
+    trains, where several processes share GPUs.
     Raises TrainingInterruptedError when the user ends it, and RunError with the reason when it fails.
     """
     title = f"train {request.training.recipe} {request.direction}"
@@ -142,7 +145,7 @@ def train_direction(
             pass
         return TrainedRun.load(run, reused=True)
     try:
-        with _gpu_turn(), live_tracking(workspace, run, parent=parent), terminal.step(title) as bar:
+        with _gpu_turn(gpu_slot), live_tracking(workspace, run, parent=parent), terminal.step(title) as bar:
             _run_child(run, bar, on_progress or (lambda share: None))
             trained = TrainedRun.load(run, reused=False)
             bar.finish(f"{trained.test['bits_per_character']:.3f} bits per character on test")
@@ -167,6 +170,7 @@ def _find_or_create(workspace: Workspace, request: TrainingRequest, title: str) 
         initial_model=None if initial is None else str(initial.absolute()),
         known_revision=request.known_revision,
         num_threads=request.num_threads,
+        num_processes=request.num_processes,
     )
     if request.reuse or request.resume:
         runs = find_runs(workspace, plan_run(config, dictionary).fingerprint)
@@ -176,6 +180,7 @@ def _find_or_create(workspace: Workspace, request: TrainingRequest, title: str) 
         if request.resume:
             for run in runs:
                 if run.checkpoint.is_file():
+                    _check_processes(run, request.num_processes)
                     terminal.say(f"= {title}: continuing {run.name}")
                     return run, False
             terminal.say(f"= {title}: nothing to resume, starting anew")
@@ -185,6 +190,15 @@ def _find_or_create(workspace: Workspace, request: TrainingRequest, title: str) 
         shutil.copyfile(initial, kept)
         config = dataclasses.replace(config, initial_model=str(kept))
     return create_run(config, dictionary), False
+
+
+def _check_processes(run: RunFiles, num_processes: int) -> None:
+    began_with = RunManifest.load(run).config.num_processes
+    if began_with != num_processes:
+        raise RunError(
+            f"{run.root} was begun with --num-processes {began_with}, not {num_processes}: its weights would differ; "
+            f"resume it with {began_with}, or train anew without --resume"
+        )
 
 
 def _dictionary_of(model: Path) -> Dictionary:
@@ -322,9 +336,12 @@ def _last_line(file: IO[bytes]) -> str:
 
 
 @contextlib.contextmanager
-def _gpu_turn() -> Iterator[None]:
-    """Hold the GPU for the block; without one, trainings share the CPU at the same time."""
+def _gpu_turn(slot: contextlib.AbstractContextManager[None] | None) -> Iterator[None]:
+    """Hold the GPU, and then `slot`, for the block; without a GPU, trainings share the CPU at the same time."""
     import torch
 
-    with _gpu if torch.cuda.is_available() else contextlib.nullcontext():
+    if not torch.cuda.is_available():
+        yield
+        return
+    with _gpu, slot or contextlib.nullcontext():
         yield

@@ -85,9 +85,14 @@ class Checkpoint:
     optimizer: dict[str, Any]
     progress: dict[str, Any]
     hidden: list[Tensor] | None
+    """The states of all streams, (nlayers, B, H) each."""
+
     random_state: dict[str, Tensor]
+    """The states of all processes' generators, one after the other."""
+
     config: dict[str, Any]
     num_threads: int
+    num_processes: int = 1
     files: dict[str, int]
 
     def save(self, path: Path) -> None:

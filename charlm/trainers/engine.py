@@ -40,6 +40,7 @@ from charlm.trainers.optimization import (
     learning_rate_at,
     resolve_precision,
 )
+from charlm.trainers.team import Team
 from charlm.trainers.text_corpus import ShardReader, TextCorpus
 
 SHORT_RUN_EVENTS = 200
@@ -95,6 +96,7 @@ class TrainingEngine:
         files: the run folder that takes `best-lm.pt` and `checkpoint.pt`.
         observers: told every event; those that are RewindableFiles go back with the training on resume.
         stop: asked after every step whether to go on.
+        team: the processes that train this model together; all but the first get no observers.
     """
 
     def __init__(
@@ -106,6 +108,7 @@ class TrainingEngine:
         *,
         observers: Iterable[Observer] = (),
         stop: StopSignal | None = None,
+        team: Team = Team(),  # noqa: B008  # frozen
     ) -> None:
         self.model = model
         self.corpus = corpus
@@ -113,6 +116,7 @@ class TrainingEngine:
         self.files = files
         self.observers = list(observers)
         self.stop = stop or StopSignal()
+        self.team = team
         self.device = model.device
         self.precision = resolve_precision(config.precision, self.device)
         self.optimizer = build_optimizer(config, model)
@@ -124,7 +128,7 @@ class TrainingEngine:
         self._step_seconds = 0.0
         # Cross entropy since the last look at it; it stays on the device, as reading it would wait for a GPU.
         self._window = torch.zeros((), dtype=torch.float64, device=self.device)
-        self._last_checkpoint = time.monotonic()
+        self._checkpoint_seconds = 0.0  # `progress.seconds` at the last checkpoint
         characters = min(self.budget.characters // SHORT_RUN_EVENTS, TRAIN_EVENT_CHARACTERS)
         self._train_event_steps = max(1, characters // (config.mini_batch_size * config.sequence_length))
         self._reported_share = 0.0
@@ -139,6 +143,19 @@ class TrainingEngine:
         stop, RunError when the loss keeps exploding or the disk or memory is full, CorpusError when there is nothing
         to validate on.
         """
+        reason = self._train(resume)
+        with clear_resource_errors(self.files.root, str(self.device)):
+            return self._score_best(reason)
+
+    def follow(self, *, resume: bool = False) -> None:
+        """Take the same steps as the first process of the team, which alone validates and writes files.
+
+        Raises what `train` raises.
+        """
+        self._train(resume)
+
+    def _train(self, resume: bool) -> str:
+        """Train until the budget is spent; the reason why it ended."""
         for split, path in (("valid", self.corpus.valid), ("test", self.corpus.test)):
             if encoded_info(path).units == 0:
                 raise CorpusError(f"{self.corpus.files.root} has no {split} text; give that split a larger share")
@@ -149,9 +166,17 @@ class TrainingEngine:
             else:
                 for observer in self._rewindable():
                     observer.rewind(0)
+                if not self.team.is_lead:
+                    torch.manual_seed(self.config.seed + self.team.rank)  # other streams, other dropout
                 self._emit("start", **self._start_facts())
                 self._save_checkpoint()
-            return self._finish(self._run())
+            reason = self._run()
+            if self.progress.validated_characters < self.progress.characters:
+                self._validate()
+            self._save_checkpoint()
+            if self._agree():  # the scores can take long; resuming goes on with them
+                self._interrupt()
+        return reason
 
     def _run(self) -> str:
         """Read shard after shard; the reason why it ended."""
@@ -193,17 +218,22 @@ class TrainingEngine:
             share = self._share_spent()
             started = self._watch.seconds
             self._train_step(streams, last_row, share)
-            progress.seconds = self._watch.seconds
-            self._step_seconds += progress.seconds - started
+            self._step_seconds += self._watch.seconds - started
+            should_stop = self._agree()
             if self._is_report_due():
                 self._report_window()
             if config.validations is not None and self._share_spent() * config.validations >= progress.validations + 1:
                 self._validate()
-            if self.stop.reason is not None:
-                self._interrupt(self.stop.reason)
-            if time.monotonic() - self._last_checkpoint >= 60 * config.checkpoint_minutes:
+            if should_stop:
+                self._interrupt()
+            if progress.seconds - self._checkpoint_seconds >= 60 * config.checkpoint_minutes:
                 self._save_checkpoint()
         self._end_shard()
+
+    def _agree(self) -> bool:
+        """Set the clock by the team's first process; true when any process was asked to stop."""
+        self.progress.seconds, should_stop = self.team.agree(self._watch.seconds, self.stop.reason is not None)
+        return should_stop
 
     def _end_shard(self) -> None:
         progress = self.progress
@@ -217,13 +247,8 @@ class TrainingEngine:
             self._validate()
         self._save_checkpoint()
 
-    def _finish(self, reason: str) -> TrainingResult:
+    def _score_best(self, reason: str) -> TrainingResult:
         """Score the best model on both held-out texts."""
-        if self.progress.validated_characters < self.progress.characters:
-            self._validate()
-        self._save_checkpoint()
-        if self.stop.reason is not None:  # the scores can take long; resuming goes on with them
-            self._interrupt(self.stop.reason)
         if not self.files.best_lm.is_file():
             raise RunError(f"no validation of {self.files.root} gave a finite loss; lower the learning rate")
         best = LanguageModel.load_language_model(self.files.best_lm).to(self.device)
@@ -243,7 +268,7 @@ class TrainingEngine:
             reason=reason,
             seconds=result.seconds,
             characters_per_second=result.characters_per_second,
-            peak_memory_bytes=1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+            peak_memory_bytes=1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * self.team.size,
         )
         return result
 
@@ -261,12 +286,13 @@ class TrainingEngine:
             length = min(self._sequence_length(), last_row - progress.row)
             if length == 0:
                 break
-            rows = _to_ids(streams[progress.row : progress.row + length + 1])  # (T + 1, B)
+            rows = _to_ids(streams[progress.row : progress.row + length + 1])  # (T + 1, B / processes)
             loss = self._loss(rows[:-1], rows[1:])
             (loss / config.gradient_accumulation).backward()  # type: ignore[no-untyped-call]
             progress.row += length
             units += length * config.mini_batch_size
-            self._window += loss.detach().double() * (length * config.mini_batch_size)
+            self._window += loss.detach().double() * (length * rows.shape[1])
+        self.team.average_gradients(self.model.parameters())
         nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
         self.optimizer.step()
         progress.step += 1
@@ -293,7 +319,7 @@ class TrainingEngine:
         )
 
     def _share_spent(self) -> float:
-        return self.budget.progress(self.progress.characters, self._watch.seconds)
+        return self.budget.progress(self.progress.characters, self.progress.seconds)
 
     def _step_share(self) -> float:
         """Share of the budget that one step spends, from what the steps so far have taken."""
@@ -302,7 +328,8 @@ class TrainingEngine:
         return self.budget.progress(units, seconds)
 
     def _to_device(self, streams: np.ndarray) -> np.ndarray | Tensor:
-        """A shard where its rows are read: on a GPU as a whole, in its small integers; on the CPU as it is."""
+        """This process's streams where they are read: a GPU takes all at once, in their small integers."""
+        streams = streams[:, self.team.share(self.config.mini_batch_size)]
         if self.device.type == "cpu":
             return streams
         return torch.from_numpy(np.ascontiguousarray(streams)).to(self.device)
@@ -330,6 +357,7 @@ class TrainingEngine:
             "device": str(self.device),
             "precision": self.precision,
             "num_threads": torch.get_num_threads(),
+            "num_processes": self.team.size,
             "libraries": {"python": sys.version.split()[0], "torch": torch.__version__, "numpy": np.__version__},
         }
 
@@ -367,7 +395,7 @@ class TrainingEngine:
         )
 
     def _collect_window(self) -> None:
-        self.progress.window_nats += float(self._window)
+        self.progress.window_nats += float(self.team.sum(self._window))
         self._window.zero_()
 
     def _validate(self) -> None:
@@ -376,36 +404,41 @@ class TrainingEngine:
             self._score_validation()
 
     def _score_validation(self) -> None:
+        """Let the team's first process score the validation text; all go by what it finds."""
         progress, config = self.progress, self.config
-        score = score_encoded(
-            self.model,
-            self.corpus.valid,
-            encoded_info(self.corpus.valid),
-            max_units=config.validation_characters,
-        )
+        score = None
+        if self.team.is_lead:
+            info = encoded_info(self.corpus.valid)
+            score = score_encoded(self.model, self.corpus.valid, info, max_units=config.validation_characters)
+        loss = self.team.from_lead(math.nan if score is None else score.loss)
         progress.validations += 1
         progress.validated_characters = progress.characters
-        is_best = score.loss < progress.best_loss
-        has_improved = score.loss < progress.best_loss * (1 - 1e-4)  # the threshold of torch's and Flair's plateau
+        is_best = loss < progress.best_loss
+        has_improved = loss < progress.best_loss * (1 - 1e-4)  # the threshold of torch's and Flair's plateau
         if is_best:
-            progress.best_loss, progress.best_characters = score.loss, progress.characters
-            self.model.save(self.files.best_lm)
-        self._emit(
-            "validation",
-            epoch=progress.epoch,
-            split=progress.splits_read,
-            learning_rate=self.optimizer.param_groups[0]["lr"],
-            train_loss=progress.train_loss,
-            best=is_best,
-            sample=_sample(self.model, config.seed),
-            **{**score.to_json(), "held_out_characters": score.characters, "characters": progress.characters},
-        )
+            progress.best_loss, progress.best_characters = loss, progress.characters
+        if score is not None:
+            self._report_validation(score, is_best)
         if config.schedule == "plateau":
             progress.bad_validations = 0 if has_improved else progress.bad_validations + 1
             progress.patient_since = progress.characters if has_improved else progress.patient_since
             if self._is_stuck():
                 progress.bad_validations, progress.patient_since = 0, progress.characters
                 progress.rate_factor *= config.anneal_factor
+
+    def _report_validation(self, score: LMScore, is_best: bool) -> None:
+        if is_best:
+            self.model.save(self.files.best_lm)
+        self._emit(
+            "validation",
+            epoch=self.progress.epoch,
+            split=self.progress.splits_read,
+            learning_rate=self.optimizer.param_groups[0]["lr"],
+            train_loss=self.progress.train_loss,
+            best=is_best,
+            sample=_sample(self.model, self.config.seed),
+            **{**score.to_json(), "held_out_characters": score.characters, "characters": self.progress.characters},
+        )
 
     def _is_stuck(self) -> bool:
         """True when validation has been waiting for an improvement for longer than patience allows."""
@@ -423,22 +456,29 @@ class TrainingEngine:
             self._write_checkpoint()
 
     def _write_checkpoint(self) -> None:
+        """Let the team's first process write checkpoint.pt, with the states of all."""
         self._emit("checkpoint")
         self._collect_window()
-        hidden = self._hidden
+        self._checkpoint_seconds = self.progress.seconds
+        state = self._hidden
+        states = None if state is None else list(state) if isinstance(state, tuple) else [state]
+        hidden = None if states is None else [self.team.gather(state, dim=1) for state in states]
+        random = {name: self.team.gather(state) for name, state in random_state(self.device).items()}
+        if not self.team.is_lead:
+            return
         Checkpoint(
             model=self.model.state_dict(),
             model_config=self.model.language_model_state().config.to_json(),
             dictionary=self.corpus.dictionary.to_json(),
             optimizer=self.optimizer.state_dict(),
             progress=progress_values(self.progress),
-            hidden=None if hidden is None else list(hidden) if isinstance(hidden, tuple) else [hidden],
-            random_state=random_state(self.device),
+            hidden=hidden,
+            random_state=random,
             config=self.config.to_json(),
             num_threads=torch.get_num_threads(),
+            num_processes=self.team.size,
             files={observer.path.name: observer.position() for observer in self._rewindable()},
         ).save(self.files.checkpoint)
-        self._last_checkpoint = time.monotonic()
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         """Put everything back to where `checkpoint` was taken; raises ModelFileError when it is none of this run."""
@@ -460,21 +500,29 @@ class TrainingEngine:
             raise RunError(
                 f"{self.files.checkpoint} was trained with other settings ({', '.join(changed)}); start anew"
             )
+        if checkpoint.num_processes != self.team.size:
+            raise RunError(
+                f"{self.files.checkpoint} was trained by num_processes={checkpoint.num_processes}, this is "
+                f"{self.team.size}; go on with as many, or start anew"
+            )
         self.model.load_state_dict(checkpoint.model)
         self.optimizer.load_state_dict(checkpoint.optimizer)
         self.progress = checkpoint.restored_progress()
+        self._checkpoint_seconds = self.progress.seconds
         self._window.zero_()
-        hidden = None if checkpoint.hidden is None else tuple(state.to(self.device) for state in checkpoint.hidden)
-        self._hidden = hidden[0] if hidden is not None and len(hidden) == 1 else hidden  # type: ignore[assignment]
-        set_random_state(checkpoint.random_state, self.device)
+        states = [self.team.part(state, dim=1).to(self.device) for state in checkpoint.hidden or ()]
+        self._hidden = None if not states else states[0] if len(states) == 1 else (states[0], states[1])
+        random = {name: self.team.part(state) for name, state in checkpoint.random_state.items()}
+        set_random_state(random, self.device)
         if self.device.type == "cpu":
             torch.set_num_threads(checkpoint.num_threads)  # another number of threads sums in another order
         for observer in self._rewindable():
             observer.rewind(checkpoint.files.get(observer.path.name, 0))
 
-    def _interrupt(self, reason: str) -> None:
+    def _interrupt(self) -> None:
+        reason = self.stop.reason or "another process was asked to stop"
         self._save_checkpoint()
-        if not self.files.best_lm.is_file():
+        if self.team.is_lead and not self.files.best_lm.is_file():
             self.model.save(self.files.best_lm)  # so that the run can be looked at; the next validation replaces it
         self._emit("interrupted", reason=reason)
         raise TrainingInterruptedError(reason)

@@ -40,7 +40,7 @@ class TrainingPlan:
     """Minutes in validations and the final scores."""
 
     memory_bytes: int
-    """Greatest resident memory of the training process."""
+    """Greatest resident memory of the training processes."""
 
     disk_bytes: int
     """What the run folder holds at most: a checkpoint is written beside the one it replaces."""
@@ -62,6 +62,7 @@ def plan_training(
     config: TrainingConfig,
     *,
     num_threads: int = 0,
+    num_processes: int = 1,
     device: str = "auto",
     calibration_seconds: float = CALIBRATION_SECONDS,
 ) -> TrainingPlan:
@@ -83,7 +84,16 @@ def plan_training(
             schedule="linear",
             validations=1,
         )
-        events = _calibrate(run, corpus, short, num_threads=num_threads, device=device)
+        settings = RunConfig(
+            run_dir=str(run.root),
+            corpus_dir=str(corpus.root.resolve()),
+            direction="forward",
+            training=short,
+            num_threads=num_threads,
+            num_processes=num_processes,
+            device=device,
+        )
+        events = _calibrate(run, settings)
         checkpoint_bytes, model_bytes = run.checkpoint.stat().st_size, run.best_lm.stat().st_size
     speed = events["end"]["characters_per_second"]
     sample = events["validation"]["held_out_characters"]
@@ -105,18 +115,8 @@ def plan_training(
     )
 
 
-def _calibrate(
-    run: RunFiles, corpus: CorpusFiles, config: TrainingConfig, *, num_threads: int, device: str
-) -> dict[str, dict[str, Any]]:
+def _calibrate(run: RunFiles, settings: RunConfig) -> dict[str, dict[str, Any]]:
     """Train for some seconds in a process of its own; the last event of each kind."""
-    settings = RunConfig(
-        run_dir=str(run.root),
-        corpus_dir=str(corpus.root.resolve()),
-        direction="forward",
-        training=config,
-        num_threads=num_threads,
-        device=device,
-    )
     path = run.root.parent / "calibration.json"
     write_json(path, settings.to_json())
     command = [sys.executable, "-m", "charlm.trainers.run", str(path)]
