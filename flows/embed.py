@@ -6,9 +6,11 @@ texts --> token embeddings, a Parquet file each
 from pathlib import Path
 
 from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
 
 from tasks import steps
-from tasks.embedding import EmbeddedText, embedding_outputs, pinned_model
+from tasks.embedding import EmbeddedText, embedding_outputs, embeddings_folder, find_texts, pinned_model, texts_of_model
 from tasks.reporting import publish_embeddings
 from tasks.services import use_workspace
 
@@ -16,20 +18,21 @@ from tasks.services import use_workspace
 @flow(name="charlm-embed", flow_run_name="embeddings with {model}")
 def embed_corpus(
     model: str,
-    texts: list[str],
-    output: Path,
+    texts: list[str] = [],  # noqa: B006  # never changed; the form in the UI shows it
+    output: Path | None = None,
     workspace: Path = Path("workspace"),
     text_format: str | None = None,
     pooling: str = "token",
     dtype: str = "float32",
     precision: str = "fp32",
-) -> list[EmbeddedText]:
-    """Write the token embeddings of every text; a text that was cut short is continued.
+) -> State[list[EmbeddedText]]:
+    """Write the token embeddings of every text; a text that was cut short is continued, a finished one is kept.
 
     Args:
         model: best-lm.pt, a run folder, a bundle folder, or `models:/NAME@champion`.
-        texts: Files with a sentence a line, CoNLL columns, or Parquet.
-        output: Folder that takes `TEXT.parquet` for each of them.
+        texts: Files with a sentence a line, CoNLL columns, or Parquet; folders and globs stand for the files in them.
+            By default those in the folder `to-embed/NAME` of the workspace, where there are some.
+        output: Folder that takes `TEXT.parquet` for each of them; by default one of the workspace for this version.
         workspace: Folder that holds the registry where no server does.
         text_format: `text`, `conll` or `parquet`; by default by the name of each file.
         pooling: `token` for a row a token, `mean` or `first_last` for a row a sentence.
@@ -37,11 +40,16 @@ def embed_corpus(
         precision: `fp32`, or `bf16` for speed.
     """
     space = use_workspace(workspace)
-    outputs = embedding_outputs(texts, output)
+    found = find_texts(texts) or texts_of_model(space, model)
+    if not found:
+        return Completed(message="nothing to do: there are no texts to embed", data=[])
     pinned = pinned_model(model)
+    folder = output or embeddings_folder(space, pinned)
+    outputs = embedding_outputs(found, folder)
     embedded = [
         steps.embed_text(space, pinned, text, path, text_format, pooling, dtype, precision)
         for text, path in outputs.items()
     ]
-    publish_embeddings(pinned, output, embedded)
-    return embedded
+    publish_embeddings(pinned, folder, embedded)
+    tokens = sum(text.num_tokens for text in embedded)
+    return Completed(message=f"{tokens:,} tokens of {len(embedded):,} texts with {pinned}", data=embedded)

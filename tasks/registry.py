@@ -120,6 +120,14 @@ def find_tagged(name: str, tag: str, value: str) -> list[RegisteredVersion]:
     return [RegisteredVersion(name, number) for number in sorted(int(version.version) for version in found)]
 
 
+def all_versions(name: str) -> list[tuple[RegisteredVersion, dict[str, str]]]:
+    """Every version of the model `name` with its tags, oldest first."""
+    with clear_errors(f"cannot look up the versions of {name}"):
+        found = mlflow_client().search_model_versions(f"name = '{_quoted(name)}'")
+    versions = [(RegisteredVersion(name, int(version.version)), dict(version.tags)) for version in found]
+    return sorted(versions, key=lambda pair: pair[0].version)
+
+
 def find_champion(name: str) -> RegisteredVersion | None:
     """The champion of the model `name`; none where there is no such model, or no champion yet."""
     with clear_errors(f"cannot look up the champion of {name}"):
@@ -271,9 +279,14 @@ def _log_model(bundle: Path, run_id: str) -> Any:
             name="model",
             python_model=str(Path(__file__).with_name("pyfunc_model.py")),
             artifacts={"bundle": str(bundle)},
-            pip_requirements=[f"{library}=={_public_version(library)}" for library in _PREDICT_LIBRARIES],
+            pip_requirements=pip_requirements(),
             input_example=["I love Berlin"],  # the signature comes from the types of `predict`
         )
+
+
+def pip_requirements() -> list[str]:
+    """What must be installed where a registered model is served."""
+    return [f"{library}=={_public_version(library)}" for library in _PREDICT_LIBRARIES]
 
 
 def _public_version(library: str) -> str:

@@ -17,6 +17,7 @@ from tasks.registry import RegisteredVersion
 from tasks.retrain_report import plan_markdown
 from tasks.retraining import RetrainingPlan
 from tasks.tracking import mlflow_client
+from tasks.versions import JudgedVersion, versions_markdown
 
 
 def artifact_key(*words: str) -> str:
@@ -58,6 +59,15 @@ def publish_plan(name: str, plan: RetrainingPlan) -> None:
         plan_markdown(name, plan),
         key=artifact_key("retrain", name),
         description=f"Whether {name} needs new language models",
+    )
+
+
+def publish_versions(name: str, judged: Sequence[JudgedVersion], picture: str | None) -> None:
+    """Publish the scores of every version as the artifact `versions-NAME`."""
+    create_markdown_artifact(
+        versions_markdown(name, judged, picture=picture),
+        key=artifact_key("versions", name),
+        description=f"Every version of {name} that has stood at the promotion gate",
     )
 
 

@@ -6,7 +6,7 @@ cache is off: the manifests know what is done.
 
 import os
 import time
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -31,9 +31,10 @@ from tasks.inbox import InboxFile
 from tasks.lineage import DomainScores
 from tasks.promotion_events import announce_promotion
 from tasks.registry import RegisteredVersion, find_champion
-from tasks.reporting import artifact_key, publish_champion_scores, publish_gate_report, publish_plan
+from tasks.reporting import artifact_key, publish_champion_scores, publish_gate_report, publish_plan, publish_versions
 from tasks.retraining import RetrainingPlan
 from tasks.training import TrainedRun, TrainingRequest
+from tasks.versions import judged_versions, log_picture
 
 GPU_LIMIT = "gpu"
 # A retraining is scheduled a minute after its event. What it has seen before is left out, so more does no harm.
@@ -89,22 +90,19 @@ def train_direction(workspace: Workspace, request: TrainingRequest, parent: str 
             last = time.monotonic()
             update_progress_artifact(artifact_id=artifact, progress=100 * share)  # type: ignore[arg-type]
 
-    with _gpu_slot():
-        trained = training.train_direction(workspace, request, parent=parent, on_progress=show)
+    trained = training.train_direction(workspace, request, parent=parent, on_progress=show, gpu_slot=_gpu_slot())
     show(1.0)
     return trained
 
 
-def _gpu_slot() -> AbstractContextManager[None]:
-    """One of the slots of the limit `gpu` for the block, where training runs on a GPU and a server counts them.
+def _gpu_slot() -> AbstractContextManager[None] | None:
+    """One of the slots of the limit `gpu`, where a server counts them.
 
     The limit counts; which device a worker trains on is said by its CUDA_VISIBLE_DEVICES. A server without such a limit
     is an error, as trainings would share a GPU unknowingly; one that is away for a while does not end a training.
     """
-    import torch
-
-    if not torch.cuda.is_available() or "PREFECT_API_URL" not in os.environ:
-        return nullcontext()
+    if "PREFECT_API_URL" not in os.environ:
+        return None
     return concurrency(GPU_LIMIT, occupy=1, strict=True, raise_on_lease_renewal_failure=False)
 
 
@@ -139,6 +137,8 @@ def pass_gate(
     publish_gate_report(version, report)
     if report.promoted and (previous is None or previous.version != version.version):
         announce_promotion(version, previous, report.reason)
+    if judged := judged_versions(version.name):
+        publish_versions(version.name, judged, log_picture(version, judged))
     return report
 
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from charlm.errors import ConfigError, SourceError
-from tasks.embedding import embedding_outputs
+from tasks.embedding import embedding_outputs, find_texts
 from tests.conftest import ROOT, TrainedWorkspace, environment
 
 PROGRAM = """
@@ -68,3 +68,16 @@ def test_a_missing_text_or_two_of_one_name_are_told_before_anything_is_written(t
     with pytest.raises(ConfigError, match="no text was named"):
         embedding_outputs([], tmp_path / "vectors")
     assert not (tmp_path / "vectors").exists()
+
+
+def test_folders_and_globs_stand_for_the_files_in_them(tmp_path: Path) -> None:
+    (tmp_path / "texts" / "more").mkdir(parents=True)
+    for name in ("b.txt", "a.conll", "more/c.txt", ".hidden.txt"):
+        (tmp_path / "texts" / name).write_text("text")
+    folder = str(tmp_path / "texts")
+    names = [str(tmp_path / "texts" / name) for name in ("a.conll", "b.txt", "more/c.txt")]
+    assert find_texts([folder]) == names
+    assert find_texts([f"{folder}/**/*.txt"]) == [names[1], names[2]]
+    assert find_texts([names[1], folder]) == [names[1], names[0], names[2]]
+    assert find_texts([f"{folder}/*.parquet"]) == find_texts([]) == []
+    assert find_texts(["nowhere.txt"]) == ["nowhere.txt"]  # which is told when it is looked for

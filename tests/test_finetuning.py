@@ -122,6 +122,9 @@ def test_newest_shards_are_read_with_a_share_of_the_old(corpus):
     share = sum(old[name] for name in chosen) / sum(old.values())
     assert 0.3 <= share < 0.3 + max(old.values()) / sum(old.values())
 
+    everything_is_new = choose_shards(manifest, old_share=0.0, seed=1, known_revision=0)
+    assert set(everything_is_new) == new | set(old)
+
     dictionary = Dictionary.load_from_file(corpus.dictionary)
     text = TextCorpus(corpus.root, dictionary, True, shard_names=sorted(new))
     assert len(text.shards) == len(new)

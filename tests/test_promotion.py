@@ -223,6 +223,14 @@ def test_a_report_survives_json() -> None:
     assert GateReport.from_json(json.loads(json.dumps(first.to_json()))) == first
 
 
+def test_a_report_of_a_diverged_model_is_strict_json() -> None:
+    report = decide_promotion(pair(math.inf), pair(), target="news", config=CONFIG)
+    assert not report.promoted
+    strict = json.dumps(report.to_json(), allow_nan=False)
+    assert json.loads(strict)["perplexities"] == {"forward": None, "backward": None}
+    assert GateReport.from_json(json.loads(strict)) == report
+
+
 @pytest.mark.parametrize(
     "setting",
     [
