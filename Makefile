@@ -8,7 +8,7 @@ CONSTRAINTS := constraints.txt
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down status test test-fast test-slow test-flair lint types format bench clean
+.PHONY: help install demo up down status backup restore test test-fast test-slow test-flair lint types format bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -33,6 +33,12 @@ down: install ## stop what `make up` has started
 
 status: install ## what of the service runs
 	@$(BIN)/python -m deployments.service status
+
+backup: install ## save the workspace and its databases, while the service runs: make backup TO=FOLDER
+	@$(BIN)/python -m deployments.backup save "$(TO)"
+
+restore: install ## bring a back-up back, to a workspace that does not exist yet: make restore FROM=FOLDER
+	@$(BIN)/python -m deployments.backup restore "$(FROM)"
 
 test: install ## the whole test suite, without long fault tests
 	$(PYTEST) -m "not slow and not flair"
