@@ -11,17 +11,25 @@ import sys
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 from typer.exceptions import TyperException
 
-from charlm.config import JsonConfig, ReadConfig, parse_directions, parse_size
+from charlm.config import (
+    DownstreamConfig,
+    GateConfig,
+    JsonConfig,
+    ReadConfig,
+    parse_directions,
+    parse_size,
+    with_settings,
+)
 from charlm.errors import CharLMError, TrainingInterruptedError
 from charlm.recipes import changed_recipe
 from flows import options
 from flows.task_runners import check_task_runner
-from tasks.display import domain_table, print_result, score_table, write_stdout
+from tasks.display import domain_table, labelled_line, print_result, score_table, write_stdout
 
 _DEFAULT_WORKSPACE = Path("workspace")
 _USER_MISTAKE = 2
@@ -50,6 +58,7 @@ def run(
     num_processes: options.NumProcesses = 1,
     resume: options.Resume = False,
     no_register: options.NoRegister = False,
+    probe: options.Probe = None,
     task_runner: options.TaskRunner = None,
     workspace: options.WorkspaceDir = _DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
@@ -62,6 +71,7 @@ def run(
     runner = check_task_runner(task_runner or "threads")
     space = _open(workspace)
     preparation = _preparation(space, name, corpus)
+    gate = _gate(probe)
     _start_prefect(raw)
     from flows.pipeline import charlm_pipeline
     from tasks.training import stopping_gently
@@ -78,6 +88,7 @@ def run(
             resume=resume,
             register=not no_register,
             num_processes=num_processes,
+            gate=gate,
         )
     _show_training(result.to_json(), as_json)
 
@@ -247,6 +258,7 @@ def evaluate(
 @app.command(epilog="Example: `charlm promote books`")
 def promote(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a registered model.")],
+    probe: options.Probe = None,
     workspace: options.WorkspaceDir = _DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
 ) -> None:
@@ -255,7 +267,7 @@ def promote(
     from tasks.gate import promote_challenger
     from tasks.gate_report import gate_table
 
-    version, report = promote_challenger(space, name)
+    version, report = promote_challenger(space, name, config=_gate(probe))
     if as_json:
         _show({"model": version.address, "promoted": report.promoted, **report.to_json()}, as_json)
         return
@@ -345,6 +357,85 @@ def export(
         _show({"files": [str(file) for file in files]}, as_json)
     else:
         write_stdout("\n".join(map(str, files)))
+
+
+@app.command(epilog="Example: `charlm tag-train conll/ --name books-ner --model models:/books@champion`")
+def tag_train(
+    data: options.Labelled,
+    name: options.TaskName,
+    models: options.LanguageModels = None,
+    vectors: options.Vectors = None,
+    label_type: options.LabelType = None,
+    columns: options.Columns = None,
+    settings: options.TaskSettings = None,
+    resume: options.Resume = False,
+    no_register: options.NoRegister = False,
+    workspace: options.WorkspaceDir = _DEFAULT_WORKSPACE,
+    as_json: options.AsJson = False,
+) -> None:
+    """Train a tagger of words or spans on the embeddings of language models, and register it."""
+    _train_task(
+        "tagger", data, name, models, vectors, label_type, columns, settings, resume, no_register, workspace, as_json
+    )
+
+
+@app.command(epilog="Example: `charlm classify-train TREC_6 --name questions --model models:/books@champion`")
+def classify_train(
+    data: options.Labelled,
+    name: options.TaskName,
+    models: options.LanguageModels = None,
+    vectors: options.Vectors = None,
+    label_type: options.LabelType = None,
+    columns: options.Columns = None,
+    settings: options.TaskSettings = None,
+    resume: options.Resume = False,
+    no_register: options.NoRegister = False,
+    workspace: options.WorkspaceDir = _DEFAULT_WORKSPACE,
+    as_json: options.AsJson = False,
+) -> None:
+    """Train a classifier of texts on the embeddings of language models, and register it."""
+    _train_task(
+        "classifier",
+        data,
+        name,
+        models,
+        vectors,
+        label_type,
+        columns,
+        settings,
+        resume,
+        no_register,
+        workspace,
+        as_json,
+    )
+
+
+@app.command(epilog="Example: `charlm predict models:/books-ner@newest sentences.txt`")
+def predict(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="best-model.pt, a run folder, or models:/NAME@newest.")],
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="A sentence a line; with --evaluate, labelled data.")],
+    output: Annotated[Path | None, typer.Option(help="File to write: a JSON object a sentence.")] = None,
+    evaluate: Annotated[bool, typer.Option("--evaluate", help="Compare with the labels of TEXT.")] = False,
+    columns: options.Columns = None,
+    workspace: options.WorkspaceDir = _DEFAULT_WORKSPACE,
+    as_json: options.AsJson = False,
+) -> None:
+    """Label a text with a tagger or classifier, or judge the model on labelled data."""
+    space = _open(workspace)
+    from tasks.prediction import judge_labels, label_text
+
+    if evaluate:
+        labelled = judge_labels(space, model, text, columns=columns, output=output)
+    else:
+        labelled = label_text(space, model, text, output=output)
+    if as_json:
+        _show(labelled.to_json(), as_json)
+    elif labelled.table is not None:
+        write_stdout(labelled.table)
+    elif labelled.output is not None:
+        write_stdout(str(labelled.output))
+    else:
+        write_stdout("\n".join(map(labelled_line, labelled.predictions)))
 
 
 @app.command(epilog="Example: `charlm notify books new/*.txt --domain novels`")
@@ -444,6 +535,15 @@ def _start_prefect(raw: list[str]) -> None:
         start_prefect()
 
 
+def _gate(probe: str | None) -> GateConfig:
+    """What the promotion gate asks; a probe that cannot be read is an error before any work."""
+    if probe is not None:
+        from tasks.probe import Probe
+
+        Probe.open(probe)
+    return GateConfig(probe=probe)
+
+
 def _preparation(space: Any, name: str, corpus: options.CorpusOptions) -> dict[str, Any]:
     """How to prepare: what was given; for the rest what the corpus has, or the defaults of a new one."""
     from tasks.corpus import corpus_settings
@@ -476,6 +576,44 @@ def _show(result: dict[str, Any], as_json: bool) -> None:
     for key, value in result.items():
         shown = f"{value:,}" if isinstance(value, int) else value
         write_stdout(f"{key.replace('_', ' '):<{width}}  {shown}")
+
+
+def _train_task(
+    task: Literal["tagger", "classifier"],
+    data: list[str],
+    name: str,
+    models: list[str] | None,
+    vectors: list[str] | None,
+    label_type: str | None,
+    columns: str | None,
+    settings: list[str] | None,
+    resume: bool,
+    no_register: bool,
+    workspace: Path,
+    as_json: bool,
+) -> None:
+    """What both commands do that train on embeddings."""
+    space = _open(workspace)
+    from tasks.downstream import DownstreamRequest, train_downstream
+
+    request = DownstreamRequest(
+        task=task,
+        name=name,
+        data=tuple(data),
+        models=tuple(models or ()),
+        vectors=tuple(vectors or ()),
+        label_type=label_type,
+        columns=columns,
+        config=with_settings(DownstreamConfig(), settings or []),
+    )
+    trained = train_downstream(space, request, resume=resume, register=not no_register)
+    if as_json:
+        _show(trained.to_json(), as_json)
+        return
+    if trained.files.labels_table.is_file():
+        write_stdout(trained.files.labels_table.read_text(encoding="utf-8"))
+    write_stdout(f"run    {trained.run_dir}")
+    write_stdout(f"model  {trained.version.address if trained.version else 'not registered'}")
 
 
 def _show_training(result: dict[str, Any], as_json: bool) -> None:

@@ -44,6 +44,34 @@ NumProcesses = Annotated[
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the newest unfinished run of these settings.")]
 NoRegister = Annotated[bool, typer.Option("--no-register", help="Log to MLflow, but register no model.")]
 
+Probe = Annotated[
+    str | None,
+    typer.Option(metavar="DATA", help="Labelled data: a challenger on which taggers learn less is refused."),
+]
+
+Labelled = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="DATA...", help="Folders with labelled train, dev and test files, or UD_ENGLISH, TREC_6 ..."
+    ),
+]
+TaskName = Annotated[str, typer.Option("--name", help="Name of the registered model.")]
+LanguageModels = Annotated[
+    list[str] | None,
+    typer.Option("--model", metavar="MODEL", help="Language model to embed with: models:/NAME@champion (repeatable)."),
+]
+Vectors = Annotated[
+    list[str] | None, typer.Option("--vectors", help="Word vectors: a file, or its name in CHARLM_CACHE (repeatable).")
+]
+LabelType = Annotated[str | None, typer.Option("--label", help="The layer of labels to learn, such as ner or upos.")]
+Columns = Annotated[
+    str | None, typer.Option(help="What the columns of the files hold, _ for what is not wanted: text,_,ner.")
+]
+TaskSettings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="FIELD=VALUE", help="Change a setting of the training (repeatable)."),
+]
+
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusOptions:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from prefect import flow
 
-from charlm.config import DictionaryConfig, ReadConfig, SplitConfig, TrainingConfig
+from charlm.config import DictionaryConfig, GateConfig, ReadConfig, SplitConfig, TrainingConfig
 from charlm.recipes import demo
 from flows.parameters import Count
 from flows.prepare import prepare_corpus
@@ -39,6 +39,7 @@ def charlm_pipeline(
     resume: bool = False,
     register: bool = True,
     num_processes: Count = 1,
+    gate: GateConfig = GateConfig(),  # noqa: B008
 ) -> TrainedPair:
     """Prepare a corpus, train every recipe in both directions, and register the best by validation score.
 
@@ -59,6 +60,7 @@ def charlm_pipeline(
         resume: Continue unfinished runs of the same text and settings.
         register: Register the best pair and let it pass the gate.
         num_processes: Processes that train each model together, one per GPU where there are GPUs.
+        gate: What the promotion gate asks of it.
     """
     space = use_workspace(workspace)
     prepare_corpus(raw, name, workspace, split, dictionary, reading, domain, extend_dictionary, task_runner)
@@ -81,7 +83,7 @@ def charlm_pipeline(
     if register:
         version = steps.register_pair(space, name, best.runs, best.mlflow_run)
         best = replace(best, version=version)
-        decision = steps.pass_gate(space, version)
+        decision = steps.pass_gate(space, version, gate)
         steps.embed_sentences(space, version.address, _SENTENCES)
     publish_report(name, pairs, best, decision)
     return best

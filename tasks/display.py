@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, RenderableType
@@ -194,6 +194,14 @@ def domain_table(scores: Mapping[str, Mapping[str, Mapping[str, Mapping[str, flo
             ]
             table.add_row(direction, domain, *cells)
     return table
+
+
+def labelled_line(prediction: Mapping[str, Any]) -> str:
+    """A text and its labels: `I love Berlin  →  Berlin/LOC 0.98`."""
+    labels = (f"{one['text']}/{one['value']} {one['confidence']:.2f}" for one in prediction["labels"])
+    if [one["text"] for one in prediction["labels"]] == [prediction["text"]]:  # the label of the text itself
+        labels = (f"{one['value']} {one['confidence']:.2f}" for one in prediction["labels"])
+    return f"{prediction['text']}  →  {', '.join(labels) or '–'}"
 
 
 def shown_score(name: str, value: float) -> str:

@@ -53,10 +53,12 @@ class Rollback:
         return {"model": self.champion.address, "replaced": self.replaced.address}
 
 
-def promote_challenger(workspace: Workspace, name: str) -> tuple[RegisteredVersion, GateReport]:
+def promote_challenger(
+    workspace: Workspace, name: str, *, config: GateConfig | None = None
+) -> tuple[RegisteredVersion, GateReport]:
     """Let the challenger of the model `name` pass the gate; raises RegistryError when there is none."""
     version = find_version(f"models:/{name}@{CHALLENGER}")
-    return version, pass_gate(workspace, version)
+    return version, pass_gate(workspace, version, config=config)
 
 
 def pass_gate(

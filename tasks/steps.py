@@ -21,10 +21,11 @@ from charlm.artifacts import CorpusFiles, Workspace
 from charlm.config import DictionaryConfig, DriftConfig, GateConfig, ReadConfig, SplitConfig
 from charlm.promotion import GateReport
 from tasks import corpus as corpora
-from tasks import embedding, evaluation, finetuning, gate, inbox, pairs, retraining, training
+from tasks import downstream, embedding, evaluation, finetuning, gate, inbox, pairs, retraining, training
 from tasks.arrival_events import arrivals_since, send_arrival
 from tasks.arrivals import Arrival, arrivals_to_take
 from tasks.corpus import PreparedCorpus
+from tasks.downstream import DownstreamRequest, TrainedTaskModel
 from tasks.embedding import EmbeddedText, EmbeddedWord
 from tasks.evaluation import ChampionScores
 from tasks.inbox import InboxFile
@@ -93,6 +94,12 @@ def train_direction(workspace: Workspace, request: TrainingRequest, parent: str 
     trained = training.train_direction(workspace, request, parent=parent, on_progress=show, gpu_slot=_gpu_slot())
     show(1.0)
     return trained
+
+
+@task(task_run_name="train {request.task} {request.name}", cache_policy=NO_CACHE)
+def train_downstream(workspace: Workspace, request: DownstreamRequest) -> TrainedTaskModel:
+    """Train a tagger or classifier on language models and register it."""
+    return downstream.train_downstream(workspace, request, resume=True, gpu_slot=_gpu_slot())
 
 
 def _gpu_slot() -> AbstractContextManager[None] | None:

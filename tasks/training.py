@@ -145,7 +145,7 @@ def train_direction(
             pass
         return TrainedRun.load(run, reused=True)
     try:
-        with _gpu_turn(gpu_slot), live_tracking(workspace, run, parent=parent), terminal.step(title) as bar:
+        with gpu_turn(gpu_slot), live_tracking(workspace, run, parent=parent), terminal.step(title) as bar:
             _run_child(run, bar, on_progress or (lambda share: None))
             trained = TrainedRun.load(run, reused=False)
             bar.finish(f"{trained.test['bits_per_character']:.3f} bits per character on test")
@@ -336,7 +336,7 @@ def _last_line(file: IO[bytes]) -> str:
 
 
 @contextlib.contextmanager
-def _gpu_turn(slot: contextlib.AbstractContextManager[None] | None) -> Iterator[None]:
+def gpu_turn(slot: contextlib.AbstractContextManager[None] | None) -> Iterator[None]:
     """Hold the GPU, and then `slot`, for the block; without a GPU, trainings share the CPU at the same time."""
     import torch
 

@@ -6,12 +6,14 @@ The language models stay as they are; what is learned is a recurrent layer and w
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+import xxhash
 
 from charlm.config import DownstreamConfig
 from charlm.data.corpus import Corpus
+from charlm.data.sentence import Sentence
 from charlm.embeddings.base import TokenEmbeddings
 from charlm.embeddings.document import DocumentRNNEmbeddings
 from charlm.embeddings.flair import FlairEmbeddings
@@ -37,6 +39,17 @@ def stack_embeddings(
     if not stacked:
         raise ConfigError("a tagger or classifier needs embeddings: name a language model, or word vectors")
     return StackedEmbeddings(stacked)
+
+
+def corpus_fingerprint(corpus: Corpus, label_type: str) -> str:
+    """Stands for the words of a corpus and their labels in one layer, split by split."""
+    digest = xxhash.xxh3_128()
+    for sentences in (corpus.train, corpus.dev, corpus.test):
+        digest.update(f"{len(sentences)} sentences\n".encode())
+        for sentence in sentences:
+            labels = [f"{label.data_point.start_position} {label.value}" for label in sentence.get_labels(label_type)]
+            digest.update("\t".join([*sentence.words, *labels, "\n"]).encode())
+    return digest.hexdigest()
 
 
 def build_task_model(
@@ -79,7 +92,11 @@ def train_task_model(
         trainer = ModelTrainer(build_task_model(task, corpus, label_type, embeddings, config), corpus, optimizer)
     trainer.model.to("cuda" if torch.cuda.is_available() else "cpu")
     result = trainer.train(
-        folder, checkpoint=keep_checkpoint, observers=observers, save_final_model=False, **config.training()
+        folder,
+        checkpoint=keep_checkpoint,
+        observers=observers,
+        save_final_model=config.train_with_dev or not corpus.dev,  # there is no best one then
+        **config.training(),
     )
     return trainer.model, result
 
@@ -92,3 +109,18 @@ def known_labels(model: TaskModel) -> Sequence[str]:
     if not model.predict_spans:
         return [tag for tag in model.tags if tag != "O"]
     return sorted({tag.partition("-")[2] for tag in model.tags if tag != "O"})
+
+
+def prediction_json(sentence: Sentence, label_type: str) -> dict[str, Any]:
+    """The words of a sentence and its labels of one layer, each with the place in the text that it stands for."""
+    labels = [
+        {
+            "text": label.data_point.text,
+            "start": label.data_point.start_position,
+            "end": label.data_point.end_position,
+            "value": label.value,
+            "confidence": label.score,
+        }
+        for label in sentence.get_labels(label_type)
+    ]
+    return {"tokens": sentence.words, "labels": labels}

@@ -7,8 +7,10 @@ sentences (Koehn 2004), as the gate's other scores do.
 
 # S = test sentences
 
+import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +21,8 @@ from charlm.config import DownstreamConfig, GateConfig
 from charlm.data.corpus import Corpus
 from charlm.data.sentence import Sentence
 from charlm.data.spans import tags_of
+from charlm.embeddings.stacked import StackedEmbeddings
+from charlm.embeddings.store import EmbeddingStore
 from charlm.label_scores import LabelScores, score_labels, score_spans
 from charlm.models.language_model import LanguageModel
 from charlm.models.sequence_tagger import SequenceTagger
@@ -63,12 +67,13 @@ def run_probe(
     counts = {}
     for name, models in (("challenger", challenger), ("champion", champion)):
         counts[name] = np.zeros((len(corpus.test), 2))
-        for number in range(_SEEDS):
-            on_progress(f"probe the {name}, tagger {number + 1} of {_SEEDS}")
-            seeded = replace(config, seed=config.seed + number)
-            with tempfile.TemporaryDirectory(prefix="charlm-probe-") as folder:
+        embeddings = stack_embeddings(models)
+        with _leaving_no_vectors(embeddings), tempfile.TemporaryDirectory(prefix="charlm-probe-") as folder:
+            for number in range(_SEEDS):
+                on_progress(f"probe the {name}, tagger {number + 1} of {_SEEDS}")
+                seeded = replace(config, seed=config.seed + number)
                 tagger, _ = train_task_model(
-                    "tagger", corpus, label_type, stack_embeddings(models), seeded, Path(folder), keep_checkpoint=False
+                    "tagger", corpus, label_type, embeddings, seeded, Path(folder), keep_checkpoint=False
                 )
                 assert isinstance(tagger, SequenceTagger)
                 counts[name] += sentence_counts(tagger, corpus.test, label_type)
@@ -109,6 +114,18 @@ def _counts(tagger: SequenceTagger, sentence: Sentence, label_type: str) -> tupl
 def _f1(counts: np.ndarray) -> float:
     correct, both = counts.sum(axis=0)
     return float(2 * correct / both) if both else 0.0
+
+
+@contextmanager
+def _leaving_no_vectors(embeddings: StackedEmbeddings) -> Iterator[None]:
+    """Remove the stored vectors that come in the block: those of every challenger would fill the disk."""
+    folders = [EmbeddingStore(part).folder for part in embeddings.frozen_parts()]
+    new = [folder for folder in folders if not folder.exists()]
+    try:
+        yield
+    finally:
+        for folder in new:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _sample(sentences: list[Sentence], count: int) -> list[Sentence]:
