@@ -63,7 +63,7 @@ def retrain(
         settings: Changes to the recipe that is used, as `field=value`.
         limit_minutes: Minutes of training after which a direction ends, if the recipe does not end it before.
         reading: How raw text is read.
-        drift: From when on new text asks for a new model.
+        drift: How much new text may differ before it asks for a new model.
         gate: What the promotion gate asks of it.
     """
     space = use_workspace(workspace)

@@ -1,5 +1,6 @@
 """The loop that runs for years: new text, drift, decision, training, gate, promotion, with a real server and MLflow."""
 
+import importlib
 import json
 import re
 import shutil
@@ -19,11 +20,12 @@ import pytest
 
 from charlm.artifacts import Workspace
 from charlm.drift import DomainDrift, DriftReport, TextScore
+from charlm.recipes import RECIPES
 from tasks.lineage import changes_markdown
 from tasks.registry import RegisteredVersion
 from tasks.retrain_report import plan_markdown
 from tasks.retraining import RetrainingPlan
-from tasks.services import use_workspace
+from tasks.versions import PICTURE, JudgedVersion, draw_versions, versions_markdown
 from tests.conftest import ROOT, TrainedWorkspace, environment, write_sentences
 
 service = pytest.mark.service
@@ -38,7 +40,6 @@ from pathlib import Path
 from tasks.services import start_prefect, use_workspace
 use_workspace(sys.argv[1])
 start_prefect()
-from flows.retrain import retrain
 for parameters in json.loads(sys.argv[2]):
     state = retrain(workspace=Path(sys.argv[1]), return_state=True, **parameters)
     print(json.dumps({"state": state.name, "message": state.message}), flush=True)
@@ -122,6 +123,60 @@ def test_what_changed_is_told_and_nothing_else() -> None:
         "| law | 2.5000 | 2.0000 | +0.5000 |",
     ]
     assert changes_markdown(older, older, None, older_label="version 1").startswith("Text, dictionary and settings")
+
+
+def test_all_versions_stand_in_one_table_and_one_picture() -> None:
+    judged = [
+        JudgedVersion(version=1, promoted=True, bits_per_byte={"books": 2.3}),
+        JudgedVersion(version=3, promoted=False, bits_per_byte={"books": 2.25, "law": 2.5}),
+    ]
+    lines = versions_markdown("books", judged, picture="http://host/picture.png").splitlines()
+    assert lines[4:] == [
+        "| version | gate | books | law |",
+        "| --- | --- | ---: | ---: |",
+        "| 3 | refused | 2.2500 | 2.5000 |",
+        "| 1 | promoted | 2.3000 | – |",
+        "",
+        "![Scores of every version](http://host/picture.png)",
+    ]
+    (axes,) = draw_versions("books", judged).axes
+    books, refused_books, law, _ = axes.get_lines()
+    assert (list(books.get_xdata()), list(books.get_ydata())) == ([1, 3], [2.3, 2.25])
+    assert (list(refused_books.get_xdata()), refused_books.get_markerfacecolor()) == ([3], "white")
+    assert list(law.get_ydata()) == [2.5]
+
+
+def form_of(module: str, flow: str) -> Any:
+    """What the Prefect UI makes the form of a flow from."""
+    from prefect.utilities.callables import parameter_schema
+
+    return parameter_schema(getattr(importlib.import_module(f"flows.{module}"), flow))
+
+
+@pytest.mark.parametrize(
+    ("module", "flow"),
+    [
+        ("retrain", "retrain"),
+        ("train", "train_language_model"),
+        ("finetune", "finetune_language_model"),
+        ("evaluate", "evaluate_champion"),
+        ("embed", "embed_corpus"),
+        ("prepare", "prepare_corpus"),
+    ],
+)
+def test_the_form_of_a_flow_says_what_everything_in_it_means(module: str, flow: str) -> None:
+    form = form_of(module, flow)
+    assert [field for field, facts in form.properties.items() if not facts.get("description")] == []
+    for config, facts in form.definitions.items():
+        for field, described in facts["properties"].items():
+            assert described.get("description"), f"{config}.{field}"
+
+
+def test_the_form_of_a_retraining_keeps_its_limits() -> None:
+    fields = form_of("retrain", "retrain").properties
+    assert fields["recipe"]["enum"] == list(RECIPES)
+    assert {"exclusiveMinimum": 0, "type": "number"} in fields["limit_minutes"]["anyOf"]
+    assert fields["name"]["anyOf"][0]["maxLength"] == 100
 
 
 # ---- the loop ------------------------------------------------------------------------------------------------------
@@ -256,6 +311,12 @@ def story(
     return Story(place, *done, versions=versions(place.workspace))
 
 
+def artifacts(story: Story, flow_run: str) -> dict[str, Any]:
+    """What a flow run has left in Prefect, by key."""
+    found = ask(story.place.server, "/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [flow_run]}}})
+    return {artifact["key"]: artifact["data"] for artifact in found}
+
+
 @service
 def test_a_corpus_without_a_champion_gets_one(story: Story) -> None:
     assert story.first == {
@@ -327,11 +388,56 @@ def test_every_promotion_is_told_once_to_whoever_listens(story: Story) -> None:
 
 @service
 def test_the_decision_and_its_numbers_are_artifacts_of_the_run(story: Story) -> None:
-    run = story.versions[2]["tags"]["flow_run.id"]
-    found = ask(story.place.server, "/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run]}}})
-    reports = {artifact["key"]: artifact["data"] for artifact in found}
+    reports = artifacts(story, story.versions[2]["tags"]["flow_run.id"])
     assert "**Fine-tune the champion, with ids for new characters**" in reports["retrain-tiny"]
     assert "**Promoted**: " in reports["gate-tiny"]
+
+
+@service
+def test_the_newest_version_has_the_picture_of_all(story: Story) -> None:
+    report = artifacts(story, story.versions[2]["tags"]["flow_run.id"])["versions-tiny"]
+    assert report.index("| 2 | promoted |") < report.index("| 1 | promoted |")
+    pictures = list(story.place.workspace.mlflow_artifacts_dir.rglob(PICTURE))
+    assert len(pictures) == 3  # each version has the one of its time
+    assert all(picture.read_bytes().startswith(b"\x89PNG") for picture in pictures)
+
+
+@service
+def test_a_champion_is_evaluated_and_continued_by_flows_of_their_own(story: Story) -> None:
+    program = """
+import json, sys
+from pathlib import Path
+from tasks.services import start_prefect, use_workspace
+workspace = Path(sys.argv[1])
+use_workspace(workspace)
+start_prefect()
+from flows.evaluate import evaluate_champion
+from flows.finetune import finetune_language_model
+scores = evaluate_champion("tiny", workspace)
+settings = ["max_characters=20000", "sequence_length=50"]
+tuned = finetune_language_model("tiny", "models:/tiny@champion", workspace, settings=settings)
+from tasks.tracking import mlflow_client
+client = mlflow_client()
+(run,) = client.search_runs([client.get_experiment_by_name("tiny").experiment_id], "tags.model = 'models:/tiny/2'")
+print(json.dumps([scores.domains, run.data.metrics, tuned.to_json()["model"]]))
+"""
+    copy = story.place.workspace.root.with_name("copy")
+    shutil.copytree(story.place.workspace.root, copy)
+    done = subprocess.run(
+        [sys.executable, "-c", program, copy],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=environment() | story.place.server,
+    )
+    assert done.returncode == 0, done.stderr
+    domains, metrics, model = json.loads(done.stdout.splitlines()[-1])
+    assert {direction: list(scores) for direction, scores in domains.items()} == {
+        "forward": ["tiny", "loud", "louder"],
+        "backward": ["tiny", "loud", "louder"],
+    }
+    assert metrics["forward.domain.loud.bits_per_byte"] == domains["forward"]["loud"]["bits_per_byte"]
+    assert model == "models:/tiny/4"
 
 
 @service
@@ -395,5 +501,4 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
     assert "there is no file or folder '/nowhere.txt'" in missing["message"]
     assert "no corpus named 'nobody'" in unknown["message"]
     assert "there is no field 'hidden' to set" in setting["message"]
-    use_workspace(place.workspace.root)
     assert not (place.workspace.root / "corpora" / "nobody").exists()
