@@ -29,6 +29,8 @@ HEARTBEAT_SECONDS = 30
 _LOST_AFTER_SECONDS = 3 * HEARTBEAT_SECONDS
 _TRAINING_TAG = "training"
 """Deployments with this tag go to the workers that own a GPU, where there are some."""
+_FLOW_VARIABLES = {"PREFECT_CLIENT_MAX_RETRIES": "8"}
+"""A flow run waits eight minutes (2 + 4 + ... + 256 s) for a server that is away; Prefect's default is one."""
 _POOLS = {
     CPU_POOL: "Text, scores and embeddings; training too where no machine has a GPU.",
     GPU_POOL: "Training, one worker for each GPU.",
@@ -44,6 +46,16 @@ def set_up_prefect(settings: ServiceSettings) -> bool:
         changes.append(_keep_automation(client, lost_runs_automation()))
         changes.append(_deploy(client, settings))
     return any(changes)
+
+
+def settle_lost_runs() -> int:
+    """Give the runs that the last worker has left behind a final state; how many these were."""
+    from prefect.client.orchestration import get_client
+
+    from deployments.lost_runs import end_lost_runs
+
+    with get_client(sync_client=True) as client:
+        return end_lost_runs(client)
 
 
 def has_worker(name: str) -> bool:
@@ -98,6 +110,7 @@ def machine_deployments(settings: ServiceSettings) -> dict[str, Any]:
     config["pull"] = [{"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}]
     for deployment in config["deployments"]:
         deployment.setdefault("parameters", {})["workspace"] = str(settings.workspace.root)
+        deployment["work_pool"]["job_variables"] = {"env": dict(_FLOW_VARIABLES)}
         if settings.gpus and _TRAINING_TAG in deployment["tags"]:
             deployment["work_pool"]["name"] = GPU_POOL
     return config

@@ -2,13 +2,17 @@
 
 import os
 import re
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
+from uuid import UUID
 
-from prefect.artifacts import create_markdown_artifact
+from httpx import HTTPError
+from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
 
 from charlm.promotion import GateReport
-from tasks.display import SHOWN_SCORES, shown_score
+from tasks.display import SHOWN_SCORES, shown_score, terminal
 from tasks.embedding import EmbeddedText
 from tasks.evaluation import ChampionScores
 from tasks.gate_report import as_sentence, gate_markdown
@@ -16,8 +20,10 @@ from tasks.pairs import TrainedPair
 from tasks.registry import RegisteredVersion
 from tasks.retrain_report import plan_markdown
 from tasks.retraining import RetrainingPlan
-from tasks.tracking import mlflow_client
+from tasks.tracking import first_line, mlflow_client
 from tasks.versions import JudgedVersion, versions_markdown
+
+_PROGRESS_SECONDS = 5.0
 
 
 def artifact_key(*words: str) -> str:
@@ -25,9 +31,32 @@ def artifact_key(*words: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", "-".join(words).lower()).strip("-")
 
 
+def progress_artifact(key: str, description: str) -> Callable[[float], None]:
+    """A function that shows a share of the work on the page of the flow run, every few seconds and at the end.
+
+    What cannot be shown while the server is away is left out, and the work goes on.
+    """
+    artifact: UUID | None = None
+    last = -_PROGRESS_SECONDS
+
+    def show(share: float) -> None:
+        nonlocal artifact, last
+        if share < 1.0 and time.monotonic() - last < _PROGRESS_SECONDS:
+            return
+        last = time.monotonic()
+        with suppress(HTTPError):
+            if artifact is None:
+                artifact = create_progress_artifact(100 * share, key=key, description=description)  # type: ignore[assignment]
+            else:
+                update_progress_artifact(artifact, progress=100 * share)
+
+    show(0.0)
+    return show
+
+
 def publish_report(name: str, pairs: Sequence[TrainedPair], best: TrainedPair, decision: GateReport | None) -> None:
     """Publish the report of a pipeline run as the artifact `report-NAME`."""
-    create_markdown_artifact(
+    _publish(
         pipeline_report(name, pairs, best, decision),
         key=artifact_key("report", name),
         description=f"Scores of the language models of {name}",
@@ -36,7 +65,7 @@ def publish_report(name: str, pairs: Sequence[TrainedPair], best: TrainedPair, d
 
 def publish_embeddings(model: str, folder: Path, embedded: Sequence[EmbeddedText]) -> None:
     """Publish what was embedded as the artifact `embeddings-FOLDER`."""
-    create_markdown_artifact(
+    _publish(
         embedding_report(model, folder, embedded),
         key=artifact_key("embeddings", folder.name),
         description=f"Embeddings with {model}",
@@ -55,7 +84,7 @@ def embedding_report(model: str, folder: Path, embedded: Sequence[EmbeddedText])
 
 def publish_plan(name: str, plan: RetrainingPlan) -> None:
     """Publish what is done about new text, and why, as the artifact `retrain-NAME`."""
-    create_markdown_artifact(
+    _publish(
         plan_markdown(name, plan),
         key=artifact_key("retrain", name),
         description=f"Whether {name} needs new language models",
@@ -64,7 +93,7 @@ def publish_plan(name: str, plan: RetrainingPlan) -> None:
 
 def publish_versions(name: str, judged: Sequence[JudgedVersion], picture: str | None) -> None:
     """Publish the scores of every version as the artifact `versions-NAME`."""
-    create_markdown_artifact(
+    _publish(
         versions_markdown(name, judged, picture=picture),
         key=artifact_key("versions", name),
         description=f"Every version of {name} that has stood at the promotion gate",
@@ -73,7 +102,7 @@ def publish_versions(name: str, judged: Sequence[JudgedVersion], picture: str | 
 
 def publish_champion_scores(scores: ChampionScores) -> None:
     """Publish the scores of a champion as the artifact `evaluation-NAME`."""
-    create_markdown_artifact(
+    _publish(
         evaluation_report(scores),
         key=artifact_key("evaluation", scores.version.name),
         description=f"Scores of {scores.version.address}",
@@ -94,7 +123,7 @@ def evaluation_report(scores: ChampionScores) -> str:
 
 def publish_gate_report(version: RegisteredVersion, report: GateReport) -> None:
     """Publish the decision about a version, with its numbers and intervals, as the artifact `gate-NAME`."""
-    create_markdown_artifact(
+    _publish(
         f"# {version.name} version {version.version} at the promotion gate\n\n{gate_markdown(report)}",
         key=artifact_key("gate", version.name),
         description=f"Whether the newest language models of {version.name} are promoted",
@@ -141,3 +170,11 @@ def _links(name: str, best: TrainedPair) -> list[str]:
         number = best.version.version
         lines.append(f"* [Model version {number}]({server}/#/models/{name}/versions/{number})")
     return lines
+
+
+def _publish(markdown: str, *, key: str, description: str) -> None:
+    """Publish markdown for people to read; where the server is away, the work that it tells of stands all the same."""
+    try:
+        create_markdown_artifact(markdown, key=key, description=description)
+    except HTTPError as error:
+        terminal.say(f"! the Prefect server does not take the report {key}: {first_line(error)}")

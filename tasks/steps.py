@@ -5,14 +5,12 @@ cache is off: the manifests know what is done.
 """
 
 import os
-import time
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from prefect import task
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.concurrency.sync import concurrency
 from prefect.runtime import flow_run
@@ -32,7 +30,14 @@ from tasks.inbox import InboxFile
 from tasks.lineage import DomainScores
 from tasks.promotion_events import announce_promotion
 from tasks.registry import RegisteredVersion, find_champion
-from tasks.reporting import artifact_key, publish_champion_scores, publish_gate_report, publish_plan, publish_versions
+from tasks.reporting import (
+    artifact_key,
+    progress_artifact,
+    publish_champion_scores,
+    publish_gate_report,
+    publish_plan,
+    publish_versions,
+)
 from tasks.retraining import RetrainingPlan
 from tasks.training import TrainedRun, TrainingRequest
 from tasks.versions import judged_versions, log_picture
@@ -40,7 +45,6 @@ from tasks.versions import judged_versions, log_picture
 GPU_LIMIT = "gpu"
 # A retraining is scheduled a minute after its event. What it has seen before is left out, so more does no harm.
 _ARRIVALS_BEFORE_START = timedelta(minutes=5)
-_PROGRESS_SECONDS = 5.0
 
 
 @task(task_run_name="split {name}", cache_policy=NO_CACHE)
@@ -78,19 +82,10 @@ def finish_corpus(corpus: CorpusFiles) -> PreparedCorpus:
 @task(task_run_name="train {request.training.recipe} {request.direction}", cache_policy=NO_CACHE)
 def train_direction(workspace: Workspace, request: TrainingRequest, parent: str | None) -> TrainedRun:
     """Train one direction of one recipe, with a progress artifact."""
-    artifact = create_progress_artifact(
-        progress=0.0,
-        key=artifact_key("training", request.corpus, request.training.recipe, request.direction),
-        description=f"Training of the {request.direction} model of {request.corpus}",
+    show = progress_artifact(
+        artifact_key("training", request.corpus, request.training.recipe, request.direction),
+        f"Training of the {request.direction} model of {request.corpus}",
     )
-    last = time.monotonic()
-
-    def show(share: float) -> None:
-        nonlocal last
-        if share == 1.0 or time.monotonic() - last >= _PROGRESS_SECONDS:
-            last = time.monotonic()
-            update_progress_artifact(artifact_id=artifact, progress=100 * share)  # type: ignore[arg-type]
-
     trained = training.train_direction(workspace, request, parent=parent, on_progress=show, gpu_slot=_gpu_slot())
     show(1.0)
     return trained
