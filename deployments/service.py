@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from charlm.artifacts import exclusive_lock
 from charlm.errors import CharLMError, ConfigError
-from deployments.prefect_setup import has_worker, set_up_prefect
+from deployments.prefect_setup import has_worker, set_up_prefect, settle_lost_runs
 from deployments.programs import answers, running, start, stop, wait_until
 from deployments.servers import MLFLOW, PREFECT, mlflow_server, prefect_server, prepare_mlflow, workers
 from deployments.settings import ServiceSettings, visible_gpus
@@ -35,6 +35,8 @@ def up(settings: ServiceSettings) -> int:
         wait_until(lambda: answers(f"{settings.mlflow_url}/health"), MLFLOW, files)
         is_changed = set_up_prefect(settings)
         helpers = workers(settings)
+        if not any(running(program.name, files) for program in helpers):
+            settle_lost_runs()
         started += [program.name for program in helpers if start(program, files)]
         for program in helpers:
             wait_until(lambda name=program.name: has_worker(name), program.name, files)  # type: ignore[misc]
