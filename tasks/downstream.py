@@ -213,6 +213,7 @@ def _train(
         "seconds": trained.seconds,
     }
     write_json(files.manifest, {**facts, "result": result})
+    files.checkpoint.unlink(missing_ok=True)  # there is nothing to go on with
     return result
 
 
