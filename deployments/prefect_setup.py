@@ -6,6 +6,7 @@ Writes service/prefect.yaml     the same with this machine's folders, and the po
 What stands is left as it is, so that a change that somebody has made in the UI outlives the next `make up`.
 """
 
+import copy
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -29,8 +30,13 @@ HEARTBEAT_SECONDS = 30
 _LOST_AFTER_SECONDS = 3 * HEARTBEAT_SECONDS
 _TRAINING_TAG = "training"
 """Deployments with this tag go to the workers that own a GPU, where there are some."""
-_FLOW_VARIABLES = {"PREFECT_CLIENT_MAX_RETRIES": "8"}
-"""A flow run waits eight minutes (2 + 4 + ... + 256 s) for a server that is away; Prefect's default is one."""
+_RUN_PROCESS = {
+    # It waits eight minutes (2 + 4 + ... + 256 s) for a server that is away; Prefect's default is one.
+    "env": {"PREFECT_CLIENT_MAX_RETRIES": "8"},
+    # What it says goes to the server. A pipe to its worker would break with the worker, and end the run.
+    "stream_output": False,
+}
+"""How the process of a flow run is started."""
 _POOLS = {
     CPU_POOL: "Text, scores and embeddings; training too where no machine has a GPU.",
     GPU_POOL: "Training, one worker for each GPU.",
@@ -110,7 +116,7 @@ def machine_deployments(settings: ServiceSettings) -> dict[str, Any]:
     config["pull"] = [{"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}]
     for deployment in config["deployments"]:
         deployment.setdefault("parameters", {})["workspace"] = str(settings.workspace.root)
-        deployment["work_pool"]["job_variables"] = {"env": dict(_FLOW_VARIABLES)}
+        deployment["work_pool"]["job_variables"] = copy.deepcopy(_RUN_PROCESS)
         if settings.gpus and _TRAINING_TAG in deployment["tags"]:
             deployment["work_pool"]["name"] = GPU_POOL
     return config
