@@ -95,8 +95,8 @@ class Team:
         return torch.cat(parts, dim=dim)
 
     def part(self, value: Tensor, dim: int = 0) -> Tensor:
-        """What this process gave to `gather`."""
-        return value.chunk(self.size, dim=dim)[self.rank]
+        """What this process gave to `gather`, in memory of its own: torch.set_rng_state crashes on a view."""
+        return value.chunk(self.size, dim=dim)[self.rank].clone()
 
     @contextmanager
     def lead_first(self) -> Iterator[None]:
