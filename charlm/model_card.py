@@ -29,10 +29,10 @@ def model_card(bundle: Mapping[str, Any]) -> str:
         f"Licence: {bundle.get('licence') or _UNKNOWN}",
         _section("Models", _models(bundle)),
         _section("Text they were trained on", _facts(corpus)),
-        _section("Training", _facts(_training(bundle))),
         _section("Scores", _scores(_mapping(bundle.get("scores")))),
         _section("Intended use", _USE),
         _section("How to load them", _loading(bundle)),
+        _section("Training", _facts(_training(bundle))),
     ]
     return "\n\n".join(sections) + "\n"
 
