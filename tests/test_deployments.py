@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sqlite3
 import sys
 import time
 from pathlib import Path
@@ -15,6 +16,8 @@ from deployments.prefect_setup import DEPLOYMENTS_FILE, lost_runs_automation, ma
 from deployments.programs import Program, running, start, stop, wait_until
 from deployments.servers import mlflow_server, prefect_server, workers
 from deployments.settings import CPU_POOL, GPU_POOL, ROOT, ServiceSettings
+from tasks.services import SERVER_ARTIFACT_ROOT, move_artifact_root, use_workspace
+from tests.conftest import TrainedWorkspace, own_workspace
 
 NAMES = {
     "prepare-corpus",
@@ -189,3 +192,22 @@ def test_a_program_that_does_not_listen_to_a_polite_request_is_killed(
     begin = time.monotonic()
     assert stop("sleeper", files)
     assert time.monotonic() - begin < 30
+
+
+# ---- MLflow --------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_trained_without_a_server_is_handed_out_by_one_and_found_without_it_again(
+    trained_workspace: TrainedWorkspace, tmp_path: Path
+) -> None:
+    from tasks.registry import resolve_model
+
+    with own_workspace(trained_workspace, tmp_path / "workspace") as space:
+        move_artifact_root(space, SERVER_ARTIFACT_ROOT)
+        with sqlite3.connect(space.mlflow_db) as database:
+            experiments = database.execute("SELECT artifact_location FROM experiments WHERE name = 'tiny'").fetchall()
+            runs = database.execute("SELECT artifact_uri FROM runs").fetchall()
+        assert len(runs) > 1
+        assert all(place.startswith("mlflow-artifacts:") for (place,) in experiments + runs)
+        use_workspace(space.root)
+        assert (resolve_model("models:/tiny/1", space) / "bundle.json").is_file()
