@@ -19,14 +19,17 @@ import psutil
 import pytest
 
 from charlm.artifacts import Workspace
+from charlm.config import DriftConfig
 from charlm.drift import DomainDrift, DriftReport, TextScore
 from charlm.recipes import RECIPES
+from charlm.text.manifest import load_manifest
 from tasks.lineage import changes_markdown
-from tasks.registry import RegisteredVersion
+from tasks.registry import RegisteredVersion, find_version
 from tasks.retrain_report import plan_markdown
-from tasks.retraining import RetrainingPlan
+from tasks.retraining import RetrainingPlan, plan_retraining, sign_version
+from tasks.tracking import mlflow_client
 from tasks.versions import PICTURE, JudgedVersion, draw_versions, versions_markdown
-from tests.conftest import ROOT, TrainedWorkspace, environment, write_sentences
+from tests.conftest import ROOT, TrainedWorkspace, environment, own_workspace, write_sentences
 
 service = pytest.mark.service
 pytestmark = pytest.mark.xdist_group("retrain")  # they share one Prefect server
@@ -40,6 +43,7 @@ from pathlib import Path
 from tasks.services import start_prefect, use_workspace
 use_workspace(sys.argv[1])
 start_prefect()
+from flows.retrain import retrain
 for parameters in json.loads(sys.argv[2]):
     state = retrain(workspace=Path(sys.argv[1]), return_state=True, **parameters)
     print(json.dumps({"state": state.name, "message": state.message}), flush=True)
@@ -177,6 +181,35 @@ def test_the_form_of_a_retraining_keeps_its_limits() -> None:
     assert fields["recipe"]["enum"] == list(RECIPES)
     assert {"exclusiveMinimum": 0, "type": "number"} in fields["limit_minutes"]["anyOf"]
     assert fields["name"]["anyOf"][0]["maxLength"] == 100
+
+
+# ---- what was answered ---------------------------------------------------------------------------------------------
+
+
+@service
+def test_only_a_decision_of_the_gate_is_an_answer(trained_workspace: TrainedWorkspace, tmp_path: Path) -> None:
+    def plan(**settings: int) -> RetrainingPlan:
+        return plan_retraining(workspace, "tiny", settings, DriftConfig(), digests=["ab12", digest])
+
+    with own_workspace(trained_workspace, tmp_path / "copy") as workspace:
+        digest = load_manifest(workspace.corpus("tiny")).revisions[0].sources[0].sha256
+        asked = plan(seed=1)
+        assert (asked.action, asked.reason) == ("train-anew", "there is no champion yet")
+        assert asked.unknown_digests == ("ab12",)
+        version = find_version("models:/tiny/1")
+        sign_version(version, asked, flow_run=None)
+        assert plan(seed=1) == asked  # the run was cut short before the gate
+
+        client = mlflow_client()
+        for tag, value in (("gate.decision", "refused"), ("gate.reason", "refused: it is ill")):
+            client.set_model_version_tag("tiny", "1", tag, value)
+        answered = plan(seed=1)
+        assert (answered.action, answered.drift) == ("nothing", None)
+        assert answered.reason == "models:/tiny/1 was made from the same text, and was refused: it is ill"
+        assert plan(seed=2).action == "train-anew"  # another question
+
+        client.set_model_version_tag("tiny", "1", "gate.rolled_back", "true")
+        assert plan(seed=1).reason == "models:/tiny/1 was made from the same text, and was rolled back"
 
 
 # ---- the loop ------------------------------------------------------------------------------------------------------
