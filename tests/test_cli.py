@@ -23,7 +23,11 @@ def workspace(tmp_path: Path) -> Path:
 # ---- what every command keeps --------------------------------------------------------------------------------------
 
 
-COMMANDS = {command.callback.__name__ for command in app.registered_commands if command.callback and not command.hidden}
+COMMANDS = {
+    command.callback.__name__.replace("_", "-")
+    for command in app.registered_commands
+    if command.callback and not command.hidden
+}
 
 
 def test_the_commands_of_the_contract_are_there() -> None:
