@@ -27,7 +27,7 @@ ROOMS = (
     ("errors", "config", "artifacts", "recipes", "plain_pickle"),
     ("data",),
     ("text",),
-    ("nn", "metrics", "bootstrap", "promotion", "drift", "serialization", "model_card", "torch_archive", "label_scores", "model_archive"),
+    ("nn", "metrics", "bootstrap", "promotion", "drift", "serialization", "hub", "model_card", "torch_archive", "label_scores", "model_archive"),
     ("models.language_model",),
     ("embeddings",),
     ("models.task_model", "models.sequence_tagger", "models.text_classifier"),
