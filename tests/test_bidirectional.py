@@ -38,3 +38,22 @@ def test_states_and_gradients_are_those_of_each_sentence_alone(lengths, nlayers)
     (gradient,) = torch.autograd.grad((found * weights).sum(), x)
     (expected_gradient,) = torch.autograd.grad((expected * weights).sum(), x)
     torch.testing.assert_close(gradient, expected_gradient, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("lengths", [[1], [7], [50, *[30] * 20], [50, 9, 9, 3, 1, 1], [3, 3, 3]])
+@pytest.mark.parametrize("nlayers", [1, 2])
+def test_in_bf16_states_and_all_gradients_are_the_same_but_for_rounding(lengths, nlayers):
+    torch.manual_seed(0)
+    ours = BidirectionalLSTM(5, 4, nlayers, dropout=0.0)
+    x = torch.randn(sum(lengths), 5)
+    ragged = Ragged(lengths, torch.device("cpu"))
+    direction = torch.randn(sum(lengths), 8)
+    found = []
+    for is_bf16 in (False, True):
+        inputs = x.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=is_bf16):
+            states = ours(inputs, ragged)
+        gradients = torch.autograd.grad((states.float() * direction).sum(), [inputs, *ours.parameters()])
+        found.append([states.float(), *gradients])
+    for exact, rounded in zip(*found, strict=True):
+        assert (exact - rounded).norm() <= 0.03 * exact.norm()

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from charlm.nn.bf16_lstm import bidirectional_bf16
 from charlm.nn.ragged import Ragged, cuts
 
 
@@ -29,10 +30,14 @@ class BidirectionalLSTM(nn.Module):
 
     def forward(self, x: Tensor, ragged: Ragged) -> Tensor:
         """The states (W, 2H) at the rows (W, D): forward, then backward."""
-        reading = _Reading(ragged)
+        is_bf16 = x.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+        reading = None if is_bf16 else _Reading(ragged)
         for number, layers in enumerate(zip(self.forward_layers, self.backward_layers, strict=True)):
             if number:
                 x = self.dropout(x)
+            if reading is None:
+                x = bidirectional_bf16(x, ragged, layers)
+                continue
             x = torch.cat([reading.read(lstm, x, direction) for direction, lstm in enumerate(layers)], dim=1)
         return x
 
