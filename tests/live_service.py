@@ -1,0 +1,155 @@
+"""A service of `make up` that tests own: its servers and workers, on free ports and in a workspace of its own."""
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from charlm.artifacts import RunFiles, Workspace
+from deployments.programs import running, stop
+from tests.conftest import ROOT, environment
+
+# A training of a quarter of a minute or more that ends by characters, so that it can go on to the same weights.
+TRAINING = ("max_characters=2500000", "hidden_size=32", "sequence_length=50", "checkpoint_minutes=0.05")
+FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveService:
+    """The programs of one workspace, and the clients of its servers."""
+
+    workspace: Workspace
+    prefect_port: int
+    mlflow_port: int
+    variables: dict[str, str]
+    """What else it is started with."""
+
+    @classmethod
+    def on_free_ports(cls, root: Path, **variables: str) -> "LiveService":
+        with socket.socket() as one, socket.socket() as two:
+            one.bind(("127.0.0.1", 0))
+            two.bind(("127.0.0.1", 0))
+            ports = one.getsockname()[1], two.getsockname()[1]
+        return cls(workspace=Workspace(root), prefect_port=ports[0], mlflow_port=ports[1], variables=variables)
+
+    # ---- what `make` does -------------------------------------------------------------------------------------------
+
+    def up(self) -> None:
+        """Start what does not run."""
+        self._make("up")
+
+    def down(self) -> None:
+        self._make("down")
+
+    def _make(self, command: str) -> None:
+        outcome = subprocess.run(
+            [sys.executable, "-m", "deployments.service", command],
+            cwd=ROOT,
+            env=environment() | self.environment | self.variables,
+            capture_output=True,
+            text=True,
+        )
+        assert outcome.returncode == 0, outcome.stderr
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "CHARLM_WORKSPACE": str(self.workspace.root),
+            "CHARLM_PREFECT_PORT": str(self.prefect_port),
+            "CHARLM_MLFLOW_PORT": str(self.mlflow_port),
+        }
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """What leads a command to the two servers."""
+        return {
+            "PREFECT_API_URL": f"http://127.0.0.1:{self.prefect_port}/api",
+            "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{self.mlflow_port}",
+        }
+
+    # ---- processes --------------------------------------------------------------------------------------------------
+
+    def process(self, name: str) -> psutil.Process:
+        process = running(name, self.workspace.service)
+        assert process is not None, f"{name} does not run"
+        return process
+
+    def stop(self, name: str) -> None:
+        assert stop(name, self.workspace.service)
+
+    def flow_process(self, run: Any) -> psutil.Process:
+        """The process of a flow run."""
+        (process,) = [
+            process
+            for process in self.process("charlm-cpu").children(recursive=True)
+            if "prefect.engine" in process.cmdline() and process.environ().get("PREFECT__FLOW_RUN_ID") == str(run)
+        ]
+        return process
+
+    # ---- flow runs --------------------------------------------------------------------------------------------------
+
+    def prefect(self) -> Any:
+        """A client of the Prefect server."""
+        from prefect.client.orchestration import SyncPrefectClient
+
+        return SyncPrefectClient(self.addresses["PREFECT_API_URL"])
+
+    def mlflow(self) -> Any:
+        """A client of the MLflow server."""
+        from mlflow import MlflowClient
+
+        return MlflowClient(self.addresses["MLFLOW_TRACKING_URI"])
+
+    def champion(self, name: str) -> int | None:
+        """The version of a model that is champion; none while there is no such model."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return int(self.mlflow().get_model_version_by_alias(name, "champion").version)
+        except MlflowException:
+            return None
+
+    def start_run(self, deployment: str, **parameters: object) -> Any:
+        """Ask the server for a run of `FLOW/DEPLOYMENT`; its id."""
+        with self.prefect() as client:
+            found = client.read_deployment_by_name(deployment)
+            return client.create_flow_run_from_deployment(found.id, parameters=parameters).id
+
+    def state(self, run: Any) -> Any:
+        with self.prefect() as client:
+            return client.read_flow_run(run).state
+
+    def wait_for_end(self, run: Any, *, seconds: float = 900) -> Any:
+        """The final state of a flow run."""
+        wait_until(lambda: self.state(run).type.value in FINAL, seconds=seconds, what="a final state")
+        return self.state(run)
+
+    def wait_for_checkpoint(self, corpus: str, *, seconds: float = 600) -> RunFiles:
+        """The training of `corpus`, which has a checkpoint to go on from."""
+        wait_until(lambda: self.checkpoints(corpus), seconds=seconds, what="a checkpoint")
+        return RunFiles(self.checkpoints(corpus)[0].parent)
+
+    def checkpoints(self, corpus: str) -> list[Path]:
+        return sorted(self.workspace.runs_dir.glob(f"{corpus}-*/checkpoint.pt"))
+
+    def trainers(self) -> list[psutil.Process]:
+        """The processes that train in this workspace."""
+        found = []
+        for process in psutil.process_iter(["cmdline"]):
+            line = " ".join(process.info["cmdline"] or ())
+            if "charlm.trainers.run" in line and str(self.workspace.root) in line:
+                found.append(process)
+        return found
+
+
+def wait_until(is_so: Callable[[], Any], *, seconds: float, what: str) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline, f"no {what} after {seconds:.0f} seconds"
+        time.sleep(0.25)
