@@ -119,16 +119,19 @@ def train_downstream(
     embeddings = _embeddings(workspace, models, request.vectors)
     facts = _facts(request, models, corpus, label_type, embeddings)
     files = TaskRunFiles(workspace.runs_dir / f"{request.name}-{request.task}-{fingerprint(facts)}")
-    with group_run(workspace, request.name, request.task, tags={"charlm.task": request.task}) as run_id:
-        describe_task_run(run_id, facts, files)
-        result = _finished(files) if resume else None
-        if result is None:
+    known = read_json(files.manifest) if resume and files.manifest.is_file() else None
+    if known is not None:
+        terminal.say(f"= train {request.task}: {files.root.name} is finished")
+        result, run_id = known["result"], known["mlflow_run"]
+    else:
+        with group_run(workspace, request.name, request.task, tags={"charlm.task": request.task}) as run_id:
+            describe_task_run(run_id, facts, files)
             with gpu_turn(gpu_slot):
-                result = _train(request, corpus, label_type, embeddings, facts, files, run_id, resume=resume)
-        else:
-            terminal.say(f"= train {request.task}: {files.root.name} is finished")
-        log_task_files(run_id, files, result["test"])
-        version = register_task_model(request.name, files, facts, result["test"], run_id) if register else None
+                result = _train(request, corpus, label_type, embeddings, files, run_id, resume=resume)
+            write_json(files.manifest, {**facts, "result": result, "mlflow_run": run_id})
+            files.checkpoint.unlink(missing_ok=True)  # there is nothing to go on with
+            log_task_files(run_id, files, result["test"])
+    version = register_task_model(request.name, files, facts, result["test"], run_id) if register else None
     return TrainedTaskModel(
         run_dir=files.root, label_type=label_type, language_models=models, version=version, **result
     )
@@ -163,23 +166,17 @@ def _facts(
     }
 
 
-def _finished(files: TaskRunFiles) -> dict[str, Any] | None:
-    """What came out of a finished training in this folder."""
-    return read_json(files.manifest)["result"] if files.manifest.is_file() else None
-
-
 def _train(
     request: DownstreamRequest,
     corpus: "Corpus",
     label_type: str,
     embeddings: "StackedEmbeddings",
-    facts: dict[str, Any],
     files: TaskRunFiles,
     run_id: str | None,
     *,
     resume: bool,
 ) -> dict[str, Any]:
-    """Train, draw, and note what came out."""
+    """Train and draw; what came out, as JSON."""
     from charlm.trainers.downstream import train_task_model
     from charlm.visual.confusion_matrix import draw_confusion_matrix
     from charlm.visual.training_curves import Plotter
@@ -206,15 +203,12 @@ def _train(
     if trained.test is not None:
         write_text(files.labels_table, trained.test.scores.table() + "\n")
         draw_confusion_matrix(trained.test.scores, files.confusion_matrix)
-    result = {
+    return {
         "test": trained.test and trained.test.scores.to_json(),
         "epochs": trained.epochs,
         "best_epoch": trained.best_epoch,
         "seconds": trained.seconds,
     }
-    write_json(files.manifest, {**facts, "result": result})
-    files.checkpoint.unlink(missing_ok=True)  # there is nothing to go on with
-    return result
 
 
 class _BarObserver:

@@ -92,6 +92,8 @@ def describe_task_run(run_id: str | None, facts: dict[str, Any], files: TaskRunF
             "mlflow.note.content",
             f"A {facts['task']} of `{facts['label_type']}`. Its folder is `runs/{files.root.name}` of the workspace.",
         )
+        experiment = client.get_run(run_id).info.experiment_id
+        client.set_experiment_tag(experiment, "mlflow.note.content", "Taggers and classifiers on language models.")
     except mlflow_error() as error:
         terminal.say(f"! MLflow does not take the settings: {first_line(error)}")
 

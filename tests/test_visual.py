@@ -46,6 +46,16 @@ def test_what_is_drawn_can_be_chosen(tmp_path):
     assert one[1] < two[1]
 
 
+def test_a_score_that_another_one_equals_is_not_drawn_twice(tmp_path):
+    header, row = "epoch\ttrain_loss\tdev_accuracy\tdev_micro_f1\n", "1\t1.5\t0.5\t{}\n"
+    heights = []
+    for micro_f1 in (0.5, 0.4):
+        (tmp_path / "loss.tsv").write_text(header + row.format(micro_f1))
+        heights.append(size_of(Plotter().plot_training_curves(tmp_path / "loss.tsv"))[1])
+    assert heights[0] < heights[1]
+    assert size_of(Plotter().plot_training_curves(tmp_path / "loss.tsv", ["loss", "F1"]))[1] == heights[0]
+
+
 def test_weights_are_drawn_beside_their_file(tmp_path):
     lines = [
         f"{epoch}\t{name}\t{number}\t{epoch * number / 10}\n"

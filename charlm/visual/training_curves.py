@@ -21,7 +21,7 @@ _COLOURS = {"train": "#9aa0a6", "dev": "#1a73e8", "test": "#e8710a"}
 _RATE_COLOUR = "#d93025"
 _SPLIT = re.compile(r"(train|dev|valid|test)_(.+)")
 _LANGUAGE_MODEL_SCORES = ("loss", "perplexity", "bits_per_character", "bits_per_byte", "unk_rate")
-_SCORES = ("bits_per_character", "accuracy", "f1", "micro_f1", "macro_f1")  # drawn where they are in the file
+_SCORES = ("bits_per_character", "accuracy", "f1")  # drawn where they are in the file
 _MISSING = ("", "_")
 
 Cells = tuple[list[int], list[float]]
@@ -48,7 +48,11 @@ class Plotter:
         except ValueError as error:
             raise RunError(f"{path} is no table of a training: {error}") from error
         wanted = [name.lower() for name in plot_values or ("loss", *_SCORES)]
-        chosen = {name: curves[name] for name in wanted if curves.get(name)}
+        chosen: dict[str, dict[str, Cells]] = {}
+        for name in wanted:
+            by_split = curves.get(name) or curves.get(f"micro_{name}")  # what Flair calls F1 is the micro average
+            if by_split and by_split not in chosen.values():  # of single labels it is the accuracy
+                chosen[name] = by_split
         if not chosen:
             raise RunError(f"{path} has no column for {', '.join(wanted)}; it has {', '.join(columns)}")
         rate = curves.get("learning_rate", {}) if plot_values is None else {}
