@@ -27,6 +27,7 @@ def up(settings: ServiceSettings) -> int:
     files = settings.workspace.service
     os.environ.update(settings.client_variables())  # for Prefect's client in this process
     with exclusive_lock(files.lock, busy=None):
+        settings.workspace.inbox_dir.mkdir(parents=True, exist_ok=True)  # to be found by whoever has text
         if running(MLFLOW, files) is None:
             prepare_mlflow(settings)
         servers = [prefect_server(settings), mlflow_server(settings)]
