@@ -29,6 +29,9 @@ def prefect_server(settings: ServiceSettings) -> Program:
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": settings.database_urls()[0],
         "PREFECT_SERVER_DATABASE_TIMEOUT": "60",  # SQLite has one writer at a time
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+        # Slots of limits are leased. Leases in memory, the default, are lost in a restart: runs that hold one are ended
+        # by their client, and the slot is never free again.
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         # The inbox alone makes half a million runs a year: those that ended 90 days ago are dropped.
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
     }
@@ -50,7 +53,8 @@ def mlflow_server(settings: ServiceSettings) -> Program:
     variables = {**_QUIET, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # seven processes that nothing here needs
     command = [str(_BIN / "mlflow"), "server", "--host", HOST, "--port", str(settings.mlflow_port), "--workers", "1"]
     command += ["--backend-store-uri", settings.database_urls()[1]]
-    command += ["--serve-artifacts", "--artifacts-destination", str(settings.workspace.mlflow_artifacts_dir)]
+    artifacts = settings.artifacts or str(settings.workspace.mlflow_artifacts_dir)
+    command += ["--serve-artifacts", "--artifacts-destination", artifacts]
     if settings.password is not None:
         command += ["--app-name", "basic-auth"]
         variables["MLFLOW_AUTH_CONFIG_PATH"] = str(settings.workspace.service.mlflow_access)
