@@ -1,10 +1,12 @@
 """Where the service of one machine listens and keeps its things, as the environment says.
 
-Reads  CHARLM_WORKSPACE, CHARLM_PREFECT_PORT, CHARLM_MLFLOW_PORT, CHARLM_PASSWORD, DATABASE, CUDA_VISIBLE_DEVICES
+Reads  CHARLM_WORKSPACE, CHARLM_PREFECT_PORT, CHARLM_MLFLOW_PORT, CHARLM_PASSWORD, DATABASE, ARTIFACTS,
+       CUDA_VISIBLE_DEVICES
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -27,6 +29,8 @@ class ServiceSettings:
     mlflow_port: int = 5000
     database: str | None = None
     """`postgresql://USER:PASSWORD@HOST/NAME`, which holds the databases NAME_prefect and NAME_mlflow; SQLite else."""
+    artifacts: str | None = None
+    """`s3://BUCKET/PREFIX`, where the MLflow server keeps its artifacts; in the workspace else."""
     password: str | None = None
     """What both servers ask for, where it is set."""
     gpus: tuple[str, ...] = ()
@@ -35,6 +39,12 @@ class ServiceSettings:
     def __post_init__(self) -> None:
         if self.database is not None and urlsplit(self.database).scheme != "postgresql":
             raise ConfigError("DATABASE is an address like postgresql://USER:PASSWORD@HOST/NAME; unset it for SQLite")
+        if self.artifacts is not None:
+            parts = urlsplit(self.artifacts)
+            if parts.scheme != "s3" or not parts.netloc:
+                raise ConfigError("ARTIFACTS is an address like s3://BUCKET/PREFIX; unset it for the workspace")
+            if find_spec("boto3") is None:
+                raise ConfigError("ARTIFACTS needs the package boto3; install charlm[s3]")
         if self.password is not None and len(self.password) < _SHORTEST_PASSWORD:
             raise ConfigError(f"CHARLM_PASSWORD has {len(self.password)} characters; MLflow wants {_SHORTEST_PASSWORD}")
 
@@ -45,6 +55,7 @@ class ServiceSettings:
             prefect_port=_port(variables, "CHARLM_PREFECT_PORT", cls.prefect_port),
             mlflow_port=_port(variables, "CHARLM_MLFLOW_PORT", cls.mlflow_port),
             database=variables.get("DATABASE") or None,
+            artifacts=variables.get("ARTIFACTS") or None,
             password=variables.get("CHARLM_PASSWORD") or None,
         )
 
