@@ -12,7 +12,7 @@ from pathlib import Path
 from charlm.artifacts import write_text
 from deployments.prefect_setup import HEARTBEAT_SECONDS
 from deployments.programs import Program
-from deployments.settings import CPU_POOL, GPU_POOL, HOST, ServiceSettings
+from deployments.settings import CPU_POOL, GPU_POOL, ServiceSettings
 from tasks.services import SERVER_ARTIFACT_ROOT, USER_NAME, access_variables, move_artifact_root
 
 PREFECT, MLFLOW = "prefect", "mlflow"
@@ -39,7 +39,7 @@ def prefect_server(settings: ServiceSettings) -> Program:
         auth = access_variables(settings.password)["PREFECT_API_AUTH_STRING"]
         # The server's own services are clients of it.
         variables |= {"PREFECT_SERVER_API_AUTH_STRING": auth, "PREFECT_API_AUTH_STRING": auth}
-    address = ("--host", HOST, "--port", str(settings.prefect_port))
+    address = ("--host", settings.host, "--port", str(settings.prefect_port))
     return Program(
         name=PREFECT,
         command=(str(_BIN / "prefect"), "server", "start", *address),
@@ -51,7 +51,8 @@ def prefect_server(settings: ServiceSettings) -> Program:
 def mlflow_server(settings: ServiceSettings) -> Program:
     """Clients send and get artifacts through this server, so that only it needs to reach where they lie."""
     variables = {**_QUIET, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # seven processes that nothing here needs
-    command = [str(_BIN / "mlflow"), "server", "--host", HOST, "--port", str(settings.mlflow_port), "--workers", "1"]
+    command = [str(_BIN / "mlflow"), "server", "--host", settings.host, "--workers", "1"]
+    command += ["--port", str(settings.mlflow_port)]
     command += ["--backend-store-uri", settings.database_urls()[1]]
     artifacts = settings.artifacts or str(settings.workspace.mlflow_artifacts_dir)
     command += ["--serve-artifacts", "--artifacts-destination", artifacts]

@@ -1,7 +1,7 @@
 """Where the service of one machine listens and keeps its things, as the environment says.
 
-Reads  CHARLM_WORKSPACE, CHARLM_PREFECT_PORT, CHARLM_MLFLOW_PORT, CHARLM_PASSWORD, DATABASE, ARTIFACTS,
-       CUDA_VISIBLE_DEVICES
+Reads  CHARLM_WORKSPACE, CHARLM_PREFECT_PORT, CHARLM_MLFLOW_PORT, CHARLM_HOST, CHARLM_PASSWORD, DATABASE,
+       ARTIFACTS, CUDA_VISIBLE_DEVICES
 """
 
 from collections.abc import Mapping
@@ -27,6 +27,8 @@ class ServiceSettings:
     workspace: Workspace
     prefect_port: int = 4200
     mlflow_port: int = 5000
+    host: str = HOST
+    """Where both servers listen; `0.0.0.0` is for everybody who reaches this machine."""
     database: str | None = None
     """`postgresql://USER:PASSWORD@HOST/NAME`, which holds the databases NAME_prefect and NAME_mlflow; SQLite else."""
     artifacts: str | None = None
@@ -45,6 +47,8 @@ class ServiceSettings:
                 raise ConfigError("ARTIFACTS is an address like s3://BUCKET/PREFIX; unset it for the workspace")
             if find_spec("boto3") is None:
                 raise ConfigError("ARTIFACTS needs the package boto3; install charlm[s3]")
+        if self.host != HOST and self.password is None:
+            raise ConfigError(f"CHARLM_HOST={self.host} lets others in; set CHARLM_PASSWORD, or unset it")
         if self.password is not None and len(self.password) < _SHORTEST_PASSWORD:
             raise ConfigError(f"CHARLM_PASSWORD has {len(self.password)} characters; MLflow wants {_SHORTEST_PASSWORD}")
 
@@ -54,6 +58,7 @@ class ServiceSettings:
             workspace=Workspace(Path(variables.get("CHARLM_WORKSPACE") or ROOT / "workspace").expanduser().absolute()),
             prefect_port=_port(variables, "CHARLM_PREFECT_PORT", cls.prefect_port),
             mlflow_port=_port(variables, "CHARLM_MLFLOW_PORT", cls.mlflow_port),
+            host=variables.get("CHARLM_HOST") or HOST,
             database=variables.get("DATABASE") or None,
             artifacts=variables.get("ARTIFACTS") or None,
             password=variables.get("CHARLM_PASSWORD") or None,

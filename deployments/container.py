@@ -1,0 +1,86 @@
+"""One program of the service in the foreground, for containers: what `make up` starts, without its looking after.
+
+    python -m deployments.container prefect|mlflow|worker|gpu-worker|set-up
+
+Settings come from the environment, as for `make up`; CHARLM_HOST=0.0.0.0 lets the other containers in, and
+PREFECT_API_URL and MLFLOW_TRACKING_URI say where the servers are. `set-up` gives the Prefect server its pools, limits,
+automations and deployments, and ends; CHARLM_GPUS is the number of devices that `gpu-worker` containers have.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from charlm.errors import CharLMError, ConfigError
+from deployments.prefect_setup import set_up_prefect
+from deployments.programs import Program
+from deployments.servers import mlflow_server, prefect_server, prepare_mlflow, workers
+from deployments.settings import ServiceSettings
+from tasks.services import access_variables
+
+_USER_MISTAKE = 2
+_ADDRESSES = ("PREFECT_API_URL", "MLFLOW_TRACKING_URI")
+
+
+def prefect(settings: ServiceSettings) -> None:
+    _become(prefect_server(settings))
+
+
+def mlflow(settings: ServiceSettings) -> None:
+    prepare_mlflow(settings)
+    _become(mlflow_server(settings))
+
+
+def worker(settings: ServiceSettings) -> None:
+    """The worker for texts and scores, which trains too where there are no others."""
+    _become(workers(replace(settings, gpus=()))[0])
+
+
+def gpu_worker(settings: ServiceSettings) -> None:
+    """The worker for the one GPU that this container has."""
+    _become(workers(replace(settings, gpus=("0",)))[1])
+
+
+def set_up(settings: ServiceSettings) -> None:
+    os.environ.update(access_variables(settings.password))
+    settings.workspace.service.root.mkdir(parents=True, exist_ok=True)
+    set_up_prefect(replace(settings, gpus=tuple(map(str, range(_num_gpus())))))
+
+
+def _num_gpus() -> int:
+    value = os.environ.get("CHARLM_GPUS") or "0"
+    if not value.isdigit():
+        raise ConfigError(f"CHARLM_GPUS is a number of devices, got {value!r}")
+    return int(value)
+
+
+def _become(program: Program) -> None:
+    """Put `program` in the place of this process, with the servers' addresses as this process has them."""
+    addresses = {name: os.environ[name] for name in _ADDRESSES if name in os.environ}
+    os.execvpe(program.command[0], program.command, {**os.environ, **program.variables, **addresses})
+
+
+_PROGRAMS: dict[str, Callable[[ServiceSettings], None]] = {
+    "prefect": prefect,
+    "mlflow": mlflow,
+    "worker": worker,
+    "gpu-worker": gpu_worker,
+    "set-up": set_up,
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one of the programs; a user's mistake is one line and exit code 2."""
+    try:
+        if len(arguments) != 1 or arguments[0] not in _PROGRAMS:
+            raise ConfigError(f"name one of {', '.join(_PROGRAMS)}")
+        _PROGRAMS[arguments[0]](ServiceSettings.from_environment(os.environ))
+    except CharLMError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return _USER_MISTAKE
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
