@@ -16,12 +16,15 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, environment, write_sentences
+from tests.labelled_data import write_entities, write_questions, write_vectors
 
 pytestmark = [pytest.mark.service, pytest.mark.xdist_group("docs")]
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SMALL = ["--set", "max_characters=20000", "--set", "hidden_size=16", "--set", "sequence_length=50"]
 TRAINING = {"run", "train", "finetune", "plan"}
+SMALL_TASK = ["--set", "max_epochs=2", "--set", "hidden_size=16"]
+TASK_TRAINING = {"tag-train", "classify-train"}
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -33,7 +36,7 @@ def shown_commands() -> list[str]:
         for language, block in FENCE.findall(text):
             if language in ("", "console", "sh"):
                 commands += [line for line in block.splitlines() if line.startswith("charlm ")]
-        commands += re.findall(r"`(charlm \w+ [^`]+)`", FENCE.sub("", text))
+        commands += re.findall(r"`(charlm [\w-]+ [^`]+)`", FENCE.sub("", text))
     return list(dict.fromkeys(command for command in commands if "--help" not in command))
 
 
@@ -54,12 +57,16 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_sentences(folder / "other.txt", seed=6, num_lines=50)
     write_sentences(folder / "sentences.txt", seed=7, num_lines=20)
     (folder / "README.md").write_text("# Any text\n")
+    write_entities(folder / "entities")
+    write_questions(folder / "cache" / "datasets" / "trec_6")
+    write_vectors(folder / "cache" / "glove.txt")
     for command in (
         "charlm run books/*.txt --name books",
         "charlm finetune books --from models:/books@champion",
         "charlm promote books",
         "charlm prepare laws.txt --name laws",
         "charlm export models:/books@champion --format flair --output shared",
+        "charlm tag-train entities --name places --label ner --model models:/books@champion",
     ):
         outcome = run(command, folder)
         assert outcome.returncode == 0, outcome.stderr
@@ -73,12 +80,14 @@ def run(command: str, folder: Path, **variables: str) -> subprocess.CompletedPro
     if words[1] in TRAINING:
         arguments = [word for word in arguments if word != "--resume"] + SMALL
         arguments += ["--resume"] * ("--resume" in words)
+    if words[1] in TASK_TRAINING:
+        arguments += SMALL_TASK
     return subprocess.run(
         [sys.executable, "-c", "from flows.cli import main; main()", *arguments],
         capture_output=True,
         text=True,
         cwd=folder,
-        env=environment() | variables | {"PYTHONPATH": str(ROOT)},
+        env=environment() | variables | {"PYTHONPATH": str(ROOT), "CHARLM_CACHE": str(folder / "cache")},
     )
 
 
@@ -99,7 +108,7 @@ def test_a_shown_program_works(number: int, place: Path) -> None:
         capture_output=True,
         text=True,
         cwd=place,
-        env={**environment(), "PYTHONPATH": str(ROOT)},
+        env={**environment(), "PYTHONPATH": str(ROOT), "CHARLM_CACHE": str(place / "cache")},
     )
     assert outcome.returncode == 0, outcome.stderr
 

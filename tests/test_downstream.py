@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from charlm.errors import ConfigError, DatasetError, ModelFileError, TrainingInt
 from tasks.downstream import DownstreamRequest, TrainedTaskModel, train_downstream
 from tasks.prediction import judge_labels, label_text
 from tasks.tracking import mlflow_client
-from tests.conftest import Charlm, TrainedWorkspace, own_workspace
+from tests.conftest import ROOT, Charlm, TrainedWorkspace, environment, own_workspace
 from tests.labelled_data import write_entities, write_questions, write_vectors
 
 pytestmark = [pytest.mark.service, pytest.mark.xdist_group("downstream")]
@@ -192,6 +194,34 @@ def test_commands_train_and_predict(charlm: Charlm, workspace: Workspace, entiti
     assert predicted.code == 0, predicted.stderr
     assert predicted.json["sentences"] == 1
     assert predicted.json["predictions"][0]["text"] == "I visit Berlin ."
+
+
+PROGRAM = """
+import json, sys
+from pathlib import Path
+from tasks.services import start_prefect, use_workspace
+workspace, data = sys.argv[1:]
+use_workspace(workspace)
+start_prefect()
+from flows.downstream import train_downstream
+settings = ["hidden_size=8", "max_epochs=1"]
+trained = train_downstream(
+    "by-flow", "tagger", [data], ["models:/tiny@challenger"], settings=settings, workspace=Path(workspace)
+)
+print(json.dumps(trained.to_json()))
+"""
+
+
+def test_the_flow_trains_and_registers(workspace: Workspace, entities: Path, tmp_path: Path):
+    result = subprocess.run(
+        [sys.executable, "-c", PROGRAM, workspace.root, entities],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=environment() | {"CHARLM_CACHE": str(tmp_path)},
+    )
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout.splitlines()[-1])["model"] == "models:/by-flow/1"
 
 
 @pytest.mark.parametrize(
