@@ -281,11 +281,12 @@ class _Sender:
             if not self._waiting:
                 return None
             sent = self._start(manifest)
-        # A run that was not finished when its older parent ended moves below the newer one.
-        if self._parent not in (None, sent.parent) and sent.status != "FINISHED":
-            mlflow_client().set_tag(sent.run_id, "mlflow.parentRunId", self._parent)
-            sent.parent = self._parent
-            sent.save(self.run)
+        if self._parent not in (None, sent.parent):
+            _end_lost_run(sent.parent, sent.run_id)
+            if sent.status != "FINISHED":  # what the older parent has not seen the end of moves below the newer one
+                mlflow_client().set_tag(sent.run_id, "mlflow.parentRunId", self._parent)
+                sent.parent = self._parent
+                sent.save(self.run)
         if not sent.described:
             self._describe(sent.run_id, manifest)
             sent.described = True
@@ -378,6 +379,16 @@ class _Sender:
         for path in (self.run.training_curve, self.run.loss_tsv, self.run.training_log):
             if path.is_file():
                 client.log_artifact(run_id, str(path))
+
+
+def _end_lost_run(lost: str | None, child: str) -> None:
+    """Note of the run above `child` that it was killed, if nobody could tell MLflow of its end."""
+    if lost is None:
+        return
+    client = mlflow_client()
+    experiment = client.get_run(child).info.experiment_id
+    for run in client.search_runs([experiment], f"attributes.run_id = '{lost}' AND attributes.status = 'RUNNING'"):
+        client.set_terminated(run.info.run_id, "KILLED")
 
 
 def _send_metrics(run_id: str, events: list[Event]) -> None:

@@ -13,7 +13,7 @@ import pytest
 from charlm.artifacts import RunFiles, Workspace
 from charlm.errors import RegistryError
 from tasks.services import use_workspace
-from tasks.tracking import SCORE_NAMES, live_tracking, mlflow_client, sync_run
+from tasks.tracking import SCORE_NAMES, create_mlflow_run, find_experiment, live_tracking, mlflow_client, sync_run
 from tests.conftest import TrainedWorkspace
 
 
@@ -107,6 +107,17 @@ def test_a_process_that_died_between_sending_and_noting_does_no_harm(workspace: 
     run.tracking.write_text(json.dumps({**noted, "last_steps": {}}))
     assert sync_run(workspace, run.name) == run_id
     check_complete(run, run_id)
+
+
+def test_the_run_above_that_died_ends_when_another_one_goes_on(workspace: Workspace, run: RunFiles) -> None:
+    client = mlflow_client()
+    experiment = find_experiment(workspace, "tiny")
+    older, newer = (create_mlflow_run(experiment, name, parent=None, tags={}) for name in ("older", "newer"))
+    for parent in (older, newer):
+        with live_tracking(workspace, run, parent=parent):
+            pass
+    assert client.get_run(older).info.status == "KILLED"
+    assert client.get_run(newer).info.status == "RUNNING"
 
 
 def test_a_run_in_which_nothing_has_happened_is_not_in_mlflow(workspace: Workspace, run: RunFiles) -> None:
