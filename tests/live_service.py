@@ -16,7 +16,7 @@ from deployments.programs import running, stop
 from tests.conftest import ROOT, environment
 
 # A training of a quarter of a minute or more that ends by characters, so that it can go on to the same weights.
-TRAINING = ("max_characters=2500000", "hidden_size=32", "sequence_length=50", "checkpoint_minutes=0.05")
+TRAINING = ("max_characters=1500000", "hidden_size=32", "sequence_length=50", "checkpoint_minutes=0.05")
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
