@@ -1,19 +1,21 @@
 """One vector for a whole sentence, made of the vectors of its tokens."""
 
-# B = sentences, N = tokens of the longest, D = width of all token embeddings, H = hidden size
+# B = sentences, N = tokens of one, W = tokens of all (see ragged.py), D = width of token embeddings, H = hidden size
 
 from collections.abc import Sequence
 from typing import Any, Literal, Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
+from torch.nn.utils.rnn import PackedSequence
 
 from charlm.data.sentence import Sentence
 from charlm.embeddings.base import DocumentEmbeddings, Embeddings, TokenEmbeddings
 from charlm.embeddings.stacked import StackedEmbeddings, token_embeddings_from_json
 from charlm.errors import ConfigError
 from charlm.nn.dropout import LockedDropout, WordDropout
+from charlm.nn.ragged import Ragged
 
 
 class DocumentPoolEmbeddings(DocumentEmbeddings):
@@ -154,22 +156,28 @@ class DocumentRNNEmbeddings(DocumentEmbeddings):
         if not full:
             return
         self.embeddings.embed(full)
+        full.sort(key=len, reverse=True)
         names = self.embeddings.get_names()
-        lengths = torch.tensor([len(sentence) for sentence in full])
-        x = pad_sequence([sentence.get_token_embeddings(names) for sentence in full], batch_first=True)  # (B, N, D)
-        x = self.word_dropout(self.locked_dropout(self.dropout(x.to(device))))
+        ragged = Ragged([len(sentence) for sentence in full], device)
+        x = torch.cat([sentence.get_token_embeddings(names) for sentence in full]).to(device)  # (W, D)
+        x = self.word_dropout(self.locked_dropout(self.dropout(x), ragged.sequence))
         if self.word_reprojection_map is not None:
             x = self.word_reprojection_map(x)
-        packed, _ = self.rnn(pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False))
-        output, _ = pad_packed_sequence(packed, batch_first=True)  # (B, N, H or 2H)
-        output = self.locked_dropout(self.dropout(output))
-        vectors = output[torch.arange(len(full)), lengths - 1]
-        if self.rnn.bidirectional:
-            vectors = torch.cat([output[:, 0], vectors], dim=1)
+        vectors = self._ends(x, ragged)  # (B, 1 or 2, H or 2H)
+        vectors = self.locked_dropout(self.dropout(vectors)).flatten(1)
         if self.static_embeddings:
             vectors = vectors.detach()
         for sentence, vector in zip(full, vectors, strict=True):
             sentence.set_embedding(self.name, vector)
+
+    def _ends(self, x: Tensor, ragged: Ragged) -> Tensor:
+        """The output at the last token of each sentence, and before it that at the first where both directions read."""
+        read = np.argsort(ragged.place, kind="stable")  # time by time
+        found = ragged.tensor(np.argsort(read))
+        packed = PackedSequence(x.index_select(0, ragged.tensor(read)), torch.tensor(ragged.active))
+        output = self.rnn(packed)[0].data  # (W, H or 2H)
+        ends = [ragged.first, ragged.last] if self.rnn.bidirectional else [ragged.last]
+        return torch.stack([output.index_select(0, found[rows]) for rows in ends], dim=1)
 
 
 def _stacked(embeddings: TokenEmbeddings | Sequence[TokenEmbeddings]) -> StackedEmbeddings:
