@@ -103,7 +103,7 @@ class SequenceTagger(TaskModel):
         except KeyError as error:
             raise DatasetError(
                 f"the tag {error.args[0]!r} of {sentence.text[:60]!r} is not among the tagger's {len(self.tags)}: "
-                "make the tag dictionary from this corpus"
+                "make the dictionary with make_tag_dictionary of this corpus"
             ) from None
 
     def forward_loss(self, sentences: list[Sentence], targets: list[Tensor] | None = None) -> tuple[Tensor, int]:
