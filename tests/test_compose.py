@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 import pytest
 import yaml
+from prefect.settings import PREFECT_API_AUTH_STRING, temporary_settings
 
 from deployments.container import main
 from tests.conftest import ROOT, environment, write_sentences
@@ -126,9 +127,10 @@ class Containers:
         try:
             yield process
         finally:
-            for part in [*psutil.Process(process.pid).children(recursive=True), process]:
-                part.terminate()
-            process.wait()
+            if process.poll() is None:
+                for part in [*psutil.Process(process.pid).children(recursive=True), process]:
+                    part.terminate()
+                process.wait()
 
     def is_healthy(self, name: str) -> bool:
         _, _, *arguments = ours()[name]["healthcheck"]["test"]
@@ -145,7 +147,7 @@ class Containers:
 @pytest.mark.service
 @pytest.mark.xdist_group("faults")
 @pytest.mark.timeout(1800)
-def test_the_commands_of_the_containers_make_a_service_that_works(tmp_path, monkeypatch):
+def test_the_commands_of_the_containers_make_a_service_that_works(tmp_path):
     with ExitStack() as stack:
         database = stack.enter_context(postgresql_server("charlm_prefect", "charlm_mlflow"))
         store = stack.enter_context(object_store())
@@ -170,9 +172,7 @@ def test_the_commands_of_the_containers_make_a_service_that_works(tmp_path, monk
         with containers.running("set-up") as set_up:
             assert set_up.wait(300) == 0, (service.workspace.root / "set-up.log").read_text()
         stack.enter_context(containers.running("worker"))
-        for name, value in containers.variables("worker").items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setenv("PREFECT_API_AUTH_STRING", f"charlm:{SECRETS['CHARLM_PASSWORD']}")
+        stack.enter_context(temporary_settings({PREFECT_API_AUTH_STRING: f"charlm:{SECRETS['CHARLM_PASSWORD']}"}))
         text = write_sentences(tmp_path / "text.txt", num_lines=500)
         run = service.start_run("charlm-prepare/prepare-corpus", raw=[str(text)], name="tiny")
         assert service.wait_for_end(run).type.value == "COMPLETED"
