@@ -1,5 +1,6 @@
 """A service of `make up` that tests own: its servers and workers, on free ports and in a workspace of its own."""
 
+import json
 import socket
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import psutil
 
 from charlm.artifacts import RunFiles, Workspace
 from deployments.programs import running, stop
+from tasks.services import access_variables
 from tests.conftest import ROOT, environment
 
 # A training of a quarter of a minute or more that ends by characters, so that it can go on to the same weights.
@@ -98,7 +100,8 @@ class LiveService:
         """A client of the Prefect server."""
         from prefect.client.orchestration import SyncPrefectClient
 
-        return SyncPrefectClient(self.addresses["PREFECT_API_URL"])
+        access = access_variables(self.variables.get("CHARLM_PASSWORD"))
+        return SyncPrefectClient(self.addresses["PREFECT_API_URL"], auth_string=access.get("PREFECT_API_AUTH_STRING"))
 
     def mlflow(self) -> Any:
         """A client of the MLflow server."""
@@ -131,9 +134,16 @@ class LiveService:
         return self.state(run)
 
     def wait_for_checkpoint(self, corpus: str, *, seconds: float = 600) -> RunFiles:
-        """The training of `corpus`, which has a checkpoint to go on from."""
-        wait_until(lambda: self.checkpoints(corpus), seconds=seconds, what="a checkpoint")
-        return RunFiles(self.checkpoints(corpus)[0].parent)
+        """A training of `corpus` that has something behind it, which it can go on from."""
+
+        def well_begun() -> list[RunFiles]:
+            runs = [RunFiles(path.parent) for path in self.checkpoints(corpus)]
+            return [
+                run for run in runs if len(journal_events(run, "checkpoint")) > 2
+            ]  # it is told before it is written
+
+        wait_until(well_begun, seconds=seconds, what="checkpoint")
+        return well_begun()[0]
 
     def checkpoints(self, corpus: str) -> list[Path]:
         return sorted(self.workspace.runs_dir.glob(f"{corpus}-*/checkpoint.pt"))
@@ -146,6 +156,11 @@ class LiveService:
             if "charlm.trainers.run" in line and str(self.workspace.root) in line:
                 found.append(process)
         return found
+
+
+def journal_events(run: RunFiles, kind: str) -> list[dict[str, Any]]:
+    events = [json.loads(line) for line in run.journal.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    return [event for event in events if event["event"] == kind]
 
 
 def wait_until(is_so: Callable[[], Any], *, seconds: float, what: str) -> None:

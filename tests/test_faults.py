@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from charlm.artifacts import RunFiles
 from charlm.trainers.manifest import RunManifest
 from tests.conftest import ROOT, environment, write_sentences
-from tests.live_service import TRAINING, LiveService, wait_until
+from tests.live_service import TRAINING, LiveService, journal_events, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.service, pytest.mark.xdist_group("faults"), pytest.mark.timeout(3600)]
 
@@ -95,13 +96,19 @@ def assert_nothing_registered(service: LiveService, name: str) -> None:
 
 def assert_goes_on(service: LiveService, folder: Path, name: str) -> None:
     """The same request again continues the trainings that were begun, and ends with a champion."""
-    begun = [path.parent.name for path in service.checkpoints(name)]
+    begun = {path.parent.name for path in service.checkpoints(name)}
     state = service.wait_for_end(start_retraining(service, folder, name))
     assert state.type.value == "COMPLETED", state.message
-    finished = [path.parent.name for path in service.checkpoints(name)]
-    assert set(begun) <= set(finished)
+    finished = {path.parent.name for path in service.checkpoints(name)}
+    assert begun <= finished
     assert len(finished) == 2  # a forward and a backward model; none was begun again
     assert_champion(service, name)
+
+
+def assert_resumed(files: RunFiles) -> None:
+    """The training went on from its last checkpoint, not from its start."""
+    (resumed,) = journal_events(files, "resume")
+    assert resumed["characters"] > 0
 
 
 def test_a_training_outlives_a_restart_of_the_prefect_server(whole_service, tmp_path):
@@ -159,11 +166,12 @@ def test_a_killed_flow_process_is_a_crashed_run_that_can_go_on(whole_service, tm
     assert RunManifest.load(files).state == "interrupted"
     assert_nothing_registered(whole_service, "flow-killed")
     assert_goes_on(whole_service, tmp_path, "flow-killed")
+    assert_resumed(files)
 
 
 def test_a_run_that_lost_its_worker_and_its_process_is_marked_as_crashed(whole_service, tmp_path):
     run = start_retraining(whole_service, tmp_path, "both-killed")
-    whole_service.wait_for_checkpoint("both-killed")
+    files = whole_service.wait_for_checkpoint("both-killed")
     flow, worker = whole_service.flow_process(run), whole_service.process("charlm-cpu")
     worker.kill()
     flow.kill()
@@ -173,6 +181,7 @@ def test_a_run_that_lost_its_worker_and_its_process_is_marked_as_crashed(whole_s
     assert "heartbeat" in state.message
     assert_nothing_registered(whole_service, "both-killed")
     assert_goes_on(whole_service, tmp_path, "both-killed")
+    assert_resumed(files)
 
 
 def test_a_full_disk_under_the_artifacts_fails_the_run_and_costs_no_training(whole_service, tmp_path):
@@ -186,19 +195,20 @@ def test_a_full_disk_under_the_artifacts_fails_the_run_and_costs_no_training(who
 
 def test_a_full_disk_under_the_runs_fails_the_run_and_it_can_go_on(whole_service, tmp_path):
     run = start_retraining(whole_service, tmp_path, "runs-full")
-    whole_service.wait_for_checkpoint("runs-full")
+    files = whole_service.wait_for_checkpoint("runs-full")
     with full_disk(whole_service.workspace.runs_dir):
         state = whole_service.wait_for_end(run)
         assert state.type.value == "FAILED"
         assert "No space left" in state.message
     assert_nothing_registered(whole_service, "runs-full")
     assert_goes_on(whole_service, tmp_path, "runs-full")
+    assert_resumed(files)
 
 
 def test_a_backup_of_a_busy_service_goes_on_elsewhere(whole_service, tmp_path):
     """Saved in the middle of a training, lost with the machine, brought back on other ports."""
     run = start_retraining(whole_service, tmp_path, "backed-up")
-    whole_service.wait_for_checkpoint("backed-up")
+    files = whole_service.wait_for_checkpoint("backed-up")
     backup("save", tmp_path / "backup", whole_service)
     whole_service.down()
     elsewhere = LiveService.on_free_ports(tmp_path / "elsewhere")
@@ -208,6 +218,7 @@ def test_a_backup_of_a_busy_service_goes_on_elsewhere(whole_service, tmp_path):
         state = elsewhere.wait_for_end(run)  # the copy still believes that it runs
         assert state.type.value == "CRASHED"
         assert_goes_on(elsewhere, tmp_path, "backed-up")
+        assert_resumed(elsewhere.workspace.run(files.name))
     finally:
         elsewhere.down()
 
