@@ -12,7 +12,6 @@ from typing import Any
 import psutil
 import pytest
 import yaml
-from prefect.settings import PREFECT_API_AUTH_STRING, temporary_settings
 
 from deployments.container import main
 from tests.conftest import ROOT, environment, write_sentences
@@ -152,7 +151,8 @@ def test_the_commands_of_the_containers_make_a_service_that_works(tmp_path):
         database = stack.enter_context(postgresql_server("charlm_prefect", "charlm_mlflow"))
         store = stack.enter_context(object_store())
         (tmp_path / "workspace").mkdir()
-        service = LiveService.on_free_ports(tmp_path / "workspace")
+        password = SECRETS["CHARLM_PASSWORD"]
+        service = LiveService.on_free_ports(tmp_path / "workspace", CHARLM_PASSWORD=password)
         containers = Containers(
             service,
             {
@@ -172,7 +172,6 @@ def test_the_commands_of_the_containers_make_a_service_that_works(tmp_path):
         with containers.running("set-up") as set_up:
             assert set_up.wait(300) == 0, (service.workspace.root / "set-up.log").read_text()
         stack.enter_context(containers.running("worker"))
-        stack.enter_context(temporary_settings({PREFECT_API_AUTH_STRING: f"charlm:{SECRETS['CHARLM_PASSWORD']}"}))
         text = write_sentences(tmp_path / "text.txt", num_lines=500)
         run = service.start_run("charlm-prepare/prepare-corpus", raw=[str(text)], name="tiny")
         assert service.wait_for_end(run).type.value == "COMPLETED"
