@@ -163,6 +163,17 @@ def journal_events(run: RunFiles, kind: str) -> list[dict[str, Any]]:
     return [event for event in events if event["event"] == kind]
 
 
+def end(process: subprocess.Popen[bytes], *, seconds: float = 20) -> None:
+    """End a program and what it has started, by force where it takes too long."""
+    parts = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
+    for part in parts:
+        part.terminate()
+    _, alive = psutil.wait_procs(parts, timeout=seconds)
+    for part in alive:
+        part.kill()
+    process.wait()
+
+
 def wait_until(is_so: Callable[[], Any], *, seconds: float, what: str) -> None:
     deadline = time.monotonic() + seconds
     while not is_so():

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, run_charlm, write_sentences
-from tests.live_service import LiveService, wait_until
+from tests.live_service import LiveService, end, wait_until
 from tests.object_store import BUCKET, ObjectStore, object_store
 from tests.postgresql import postgresql_server
 
@@ -82,8 +82,7 @@ def more_workers(service: LiveService) -> Iterator[None]:
     variables = service.process("charlm-cpu").environ()  # the same but for its limit
     worker = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     yield
-    worker.terminate()
-    worker.wait()
+    end(worker)
 
 
 @pytest.mark.slow

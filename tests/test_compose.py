@@ -9,13 +9,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import yaml
 
 from deployments.container import main
 from tests.conftest import ROOT, environment, write_sentences
-from tests.live_service import LiveService, wait_until
+from tests.live_service import LiveService, end, wait_until
 from tests.object_store import object_store
 from tests.postgresql import postgresql_server
 
@@ -127,9 +126,7 @@ class Containers:
             yield process
         finally:
             if process.poll() is None:
-                for part in [*psutil.Process(process.pid).children(recursive=True), process]:
-                    part.terminate()
-                process.wait()
+                end(process)
 
     def is_healthy(self, name: str) -> bool:
         _, _, *arguments = ours()[name]["healthcheck"]["test"]
