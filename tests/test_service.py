@@ -8,7 +8,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,9 @@ from charlm.artifacts import read_json
 from tests.conftest import QUICK, ROOT, Outcome, environment, run_charlm, write_sentences
 from tests.live_service import FINAL, LiveService, wait_until
 
-pytestmark = [pytest.mark.service, pytest.mark.timeout(1500), pytest.mark.xdist_group("service")]
+pytestmark = [pytest.mark.service, pytest.mark.timeout(2400), pytest.mark.xdist_group("service")]
 
-PATIENCE_SECONDS = 600  # of a machine that does much else
+PATIENCE_SECONDS = 900  # of a machine that does much else
 LAW_WORDS = ["tribunal", "plaintiff", "verdict", "statute", "appeal", "court", "judge", "clause", "contract", "hearing"]
 PLAIN_WORDS = ["the", "of", "in", "set", "call", "return", "value", "object", "function", "list", "string", "file"]
 LONG_TRAINING = ["hidden_size=64", "max_epochs=none", "max_characters=1000000000"]
@@ -79,10 +79,10 @@ def ended_runs(service: LiveService, name: str, count: int) -> list[Any]:
     return ended()
 
 
-def end_of(service: LiveService, name: str, **parameters: object) -> Any:
-    """The final state of a run of the deployment `name` that is started now."""
+def end_of(service: LiveService, started: str, **parameters: object) -> Any:
+    """The final state of a run of the deployment `started` that begins now."""
     with service.prefect() as client:
-        run = client.create_flow_run_from_deployment(deployment(service, name).id, parameters=parameters)
+        run = client.create_flow_run_from_deployment(deployment(service, started).id, parameters=parameters)
     return service.wait_for_end(run.id, seconds=PATIENCE_SECONDS)
 
 
@@ -110,20 +110,25 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveService]:
         service.workspace.texts_dir("tiny").mkdir(parents=True)
         write_sentences(service.workspace.texts_dir("tiny") / "sentences.txt", seed=9, num_lines=20)
         charlm(service, "run", write_sentences(folder / "text.txt"), "--name", "tiny", *QUICK)
-        quicken_retrainings(service)
+        quicken(service)
         yield service
     finally:
         service.down()
 
 
-def quicken_retrainings(service: LiveService) -> None:
-    """Change a default of the deployment, as somebody does in the UI."""
+def quicken(service: LiveService) -> None:
+    """Change defaults of the deployments, as somebody does in the UI: short trainings, and a look every 30 seconds."""
     from prefect.client.schemas.actions import DeploymentUpdate
+    from prefect.client.schemas.schedules import IntervalSchedule
 
-    found = deployment(service, "retrain")
     settings = {"settings": ["max_characters=200000", "sequence_length=50"]}
-    with service.prefect() as client:
-        client.update_deployment(found.id, DeploymentUpdate(parameters={**found.parameters, **settings}))
+    for name, changes in (("retrain", settings), ("scan-inbox", {"settle_seconds": 3})):
+        found = deployment(service, name)
+        with service.prefect() as client:
+            client.update_deployment(found.id, DeploymentUpdate(parameters={**found.parameters, **changes}))
+            if name == "scan-inbox":
+                often = IntervalSchedule(interval=timedelta(seconds=30))
+                client.update_deployment_schedule(found.id, found.schedules[0].id, schedule=often)
 
 
 @pytest.fixture(scope="module")
@@ -212,6 +217,7 @@ def test_make_up_again_changes_nothing(service: LiveService, arrived: Any) -> No
     assert standing() == before
 
 
+@pytest.mark.slow
 def test_a_training_ends_when_its_run_is_cancelled(service: LiveService, arrived: Any) -> None:
     from prefect.states import Cancelling
 
