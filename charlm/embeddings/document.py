@@ -14,7 +14,7 @@ from charlm.data.sentence import Sentence
 from charlm.embeddings.base import DocumentEmbeddings, Embeddings, TokenEmbeddings
 from charlm.embeddings.stacked import StackedEmbeddings, token_embeddings_from_json
 from charlm.errors import ConfigError
-from charlm.nn.dropout import LockedDropout, WordDropout
+from charlm.nn.dropout import Dropout, LockedDropout, WordDropout
 from charlm.nn.ragged import Ragged
 
 
@@ -111,7 +111,7 @@ class DocumentRNNEmbeddings(DocumentEmbeddings):
             width = self.word_reprojection_map.out_features
         layer = nn.GRU if rnn_type == "GRU" else nn.LSTM
         self.rnn = layer(width, hidden_size, rnn_layers, bidirectional=bidirectional, batch_first=True)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.locked_dropout = LockedDropout(locked_dropout)
         self.word_dropout = WordDropout(word_dropout)
         self.name = f"document_{rnn_type}"
@@ -136,7 +136,7 @@ class DocumentRNNEmbeddings(DocumentEmbeddings):
             "reproject_words": reprojection is not None,
             "reproject_words_dimension": None if reprojection is None else reprojection.out_features,
             "bidirectional": self.rnn.bidirectional,
-            "dropout": self.dropout.p,
+            "dropout": self.dropout.share,
             "word_dropout": self.word_dropout.share,
             "locked_dropout": self.locked_dropout.share,
             "rnn_type": "GRU" if isinstance(self.rnn, nn.GRU) else "LSTM",

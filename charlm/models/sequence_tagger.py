@@ -24,7 +24,7 @@ from charlm.label_scores import score_labels, score_spans
 from charlm.models.task_model import Judged, TaskModel, label_items
 from charlm.nn.bidirectional import BidirectionalLSTM
 from charlm.nn.crf import ConditionalRandomField
-from charlm.nn.dropout import LockedDropout, WordDropout
+from charlm.nn.dropout import Dropout, LockedDropout, WordDropout
 from charlm.nn.ragged import Ragged
 
 _NO_TAGS = frozenset({"<unk>", "<START>", "<STOP>"})
@@ -70,7 +70,7 @@ class SequenceTagger(TaskModel):
         self.predict_spans = any(map(is_span_tag, self.tags))
         self._ids = {tag: idx for idx, tag in enumerate(self.tags)}
         width = embeddings.embedding_length
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.word_dropout = WordDropout(word_dropout if use_rnn or use_crf else 0.0)
         self.locked_dropout = LockedDropout(locked_dropout)
         self.embedding2nn = nn.Linear(width, width) if reproject_embeddings else None

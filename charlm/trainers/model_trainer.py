@@ -7,6 +7,7 @@ The order of sentences is drawn from (seed, epoch) and dropout from torch's gene
 holds: a training that was killed and goes on ends with the weights of an undisturbed one (equal machine and threads).
 """
 
+import inspect
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -184,7 +185,7 @@ class _Run:
         self.targets = list(map(model.encode_labels, self.train_sentences))
         frozen = {id(weight) for part in model.embeddings.frozen_parts() for weight in part.parameters()}
         self.weights = {name: w for name, w in model.named_parameters() if id(w) not in frozen and w.requires_grad}
-        self.optimizer = optimizer(self.weights.values(), lr=config.learning_rate)  # type: ignore[call-arg]
+        self.optimizer = _new_optimizer(optimizer, list(self.weights.values()), config.learning_rate)
         self.progress = TaskProgress(plateau=Plateau(learning_rate=config.learning_rate))
         self.dev_scores: list[float] = []
 
@@ -403,6 +404,14 @@ class _Run:
             digest.update("\t".join(sentence.words).encode())
             digest.update(target.numpy().tobytes())
         return digest.hexdigest()
+
+
+def _new_optimizer(
+    kind: type[torch.optim.Optimizer], weights: list[nn.Parameter], learning_rate: float
+) -> torch.optim.Optimizer:
+    """An optimizer over all weights, in one pass over them where its kind can do that."""
+    fused: dict[str, Any] = {"fused": True} if "fused" in inspect.signature(kind).parameters else {}
+    return kind(weights, lr=learning_rate, **fused)  # type: ignore[call-arg]
 
 
 def _train_sentences(corpus: Corpus, config: TaskTrainingConfig) -> list[Sentence]:
