@@ -87,7 +87,6 @@ def more_workers(service: LiveService) -> Iterator[None]:
 
 @pytest.mark.slow
 @pytest.mark.service
-@pytest.mark.xdist_group("faults")
 @pytest.mark.timeout(3600)
 def test_ten_runs_at_once_end_well_and_their_models_come_from_the_object_store(service, more_workers, store, tmp_path):
     text = write_sentences(tmp_path / "text.txt")

@@ -141,7 +141,6 @@ class Containers:
 
 @pytest.mark.slow
 @pytest.mark.service
-@pytest.mark.xdist_group("faults")
 @pytest.mark.timeout(1800)
 def test_the_commands_of_the_containers_make_a_service_that_works(tmp_path):
     with ExitStack() as stack:

@@ -18,7 +18,7 @@ import pytest
 from tests.conftest import ROOT, environment, write_sentences
 from tests.labelled_data import write_entities, write_questions, write_vectors
 
-pytestmark = [pytest.mark.service, pytest.mark.xdist_group("docs")]
+pytestmark = pytest.mark.service
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SMALL = ["--set", "max_characters=20000", "--set", "hidden_size=16", "--set", "sequence_length=50"]

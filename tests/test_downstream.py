@@ -19,7 +19,7 @@ from tasks.tracking import mlflow_client
 from tests.conftest import ROOT, Charlm, TrainedWorkspace, environment, own_workspace
 from tests.labelled_data import write_entities, write_questions, write_vectors
 
-pytestmark = [pytest.mark.service, pytest.mark.xdist_group("downstream")]
+pytestmark = pytest.mark.service
 
 QUICK = DownstreamConfig(
     hidden_size=16, optimizer="adamw", learning_rate=0.02, mini_batch_size=8, max_epochs=8, precision="fp32"

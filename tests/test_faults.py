@@ -19,7 +19,7 @@ from charlm.trainers.manifest import RunManifest
 from tests.conftest import ROOT, environment, write_sentences
 from tests.live_service import TRAINING, LiveService, journal_events, wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.service, pytest.mark.xdist_group("faults"), pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.slow, pytest.mark.service, pytest.mark.timeout(3600)]
 
 
 PREFECT_AWAY_SECONDS = 60

@@ -22,7 +22,6 @@ def shown_commands() -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.service
-@pytest.mark.xdist_group("faults")
 @pytest.mark.timeout(1800)
 def test_the_shown_commands_install_save_move_and_stop_a_service(tmp_path: Path) -> None:
     service = LiveService.on_free_ports(tmp_path / "first")

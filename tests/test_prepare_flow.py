@@ -16,8 +16,6 @@ from charlm.errors import ConfigError
 from flows.task_runners import DASK_ADDRESS_VARIABLE, check_task_runner
 from tests.conftest import ROOT, Charlm, Outcome, environment, run_charlm, write_sentences
 
-pytestmark = pytest.mark.xdist_group("prepare")  # they share one Prefect server
-
 NUM_LINES = 6_000
 SETTINGS = ("--name", "tiny", "--shard-size", "4kB", "--json")
 

@@ -32,8 +32,6 @@ from tasks.versions import PICTURE, JudgedVersion, draw_versions, versions_markd
 from tests.conftest import ROOT, TrainedWorkspace, environment, own_workspace, write_sentences
 
 service = pytest.mark.service
-pytestmark = pytest.mark.xdist_group("retrain")  # they share one Prefect server
-
 # Those of the corpus `tiny`, so that its first pair is the one that the fixture has trained.
 QUICK = ["max_characters=60000", "hidden_size=16", "sequence_length=50"]
 # One retraining after the other in one process: workspace, then their parameters as JSON.

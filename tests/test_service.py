@@ -18,7 +18,7 @@ from charlm.artifacts import read_json
 from tests.conftest import QUICK, ROOT, Outcome, environment, run_charlm, write_sentences
 from tests.live_service import FINAL, LiveService, wait_until
 
-pytestmark = [pytest.mark.service, pytest.mark.timeout(2400), pytest.mark.xdist_group("service")]
+pytestmark = [pytest.mark.service, pytest.mark.timeout(2400)]
 
 PATIENCE_SECONDS = 900  # of a machine that does much else
 LAW_WORDS = ["tribunal", "plaintiff", "verdict", "statute", "appeal", "court", "judge", "clause", "contract", "hearing"]
