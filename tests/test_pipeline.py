@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import QUICK, ROOT, Charlm, Outcome, environment, run_charlm, write_sentences
 
-pytestmark = pytest.mark.service
+pytestmark = [pytest.mark.service, pytest.mark.xdist_group("pipeline")]
 
 
 def prefect_rows(workspace: Path, query: str) -> list[tuple[str, ...]]:
