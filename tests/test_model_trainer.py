@@ -78,7 +78,7 @@ def test_a_tagger_learns_what_can_be_learned(tmp_path, layer):
     embeddings = StackedEmbeddings([FlairEmbeddings(GOLDEN / "forward.pt"), CharacterEmbeddings()])
     model = new_tagger(corpus, layer, embeddings)
     result = ModelTrainer(model, corpus).train(tmp_path, mini_batch_size=8, max_epochs=25, patience=8)
-    assert result.test_score > 0.95
+    assert result.test_score > 0.9
     sentence = Sentence("I love New York")
     SequenceTagger.load(tmp_path / "best-model.pt").predict(sentence)
     if layer == "ner":
