@@ -1,6 +1,7 @@
 """Continuing a model on other text: its dictionary grows at the end, and every domain has a score of its own."""
 
 import dataclasses
+import math
 from pathlib import Path
 
 import numpy as np
@@ -116,18 +117,36 @@ def test_newest_shards_are_read_with_a_share_of_the_old(corpus):
     manifest = load_manifest(corpus)
     old = {Path(file.name).name: file.characters for file in manifest.revisions[0].train_files}
     new = {Path(file.name).name for file in manifest.revisions[1].train_files}
-    assert set(choose_shards(manifest, old_share=0.0, seed=1)) == new
-    assert set(choose_shards(manifest, old_share=1.0, seed=1)) == new | set(old)
-    chosen = set(choose_shards(manifest, old_share=0.3, seed=1)) - new
+
+    def chosen_names(old_share: float, known_revision: int | None = None) -> set[str]:
+        groups = choose_shards(manifest, old_share=old_share, seed=1, known_revision=known_revision)
+        return {name for group in groups for name in group}
+
+    assert chosen_names(0.0) == new
+    assert chosen_names(1.0) == new | set(old)
+    chosen = chosen_names(0.3) - new
     share = sum(old[name] for name in chosen) / sum(old.values())
     assert 0.3 <= share < 0.3 + max(old.values()) / sum(old.values())
 
-    everything_is_new = choose_shards(manifest, old_share=0.0, seed=1, known_revision=0)
-    assert set(everything_is_new) == new | set(old)
+    assert chosen_names(0.0, known_revision=0) == new | set(old)
+
+
+def test_new_and_old_shards_are_read_side_by_side(corpus):
+    manifest = load_manifest(corpus)
+    old, new = ({Path(file.name).name for file in revision.train_files} for revision in manifest.revisions)
+    groups = choose_shards(manifest, old_share=1.0, seed=1)
+    assert len(groups) == math.ceil(len(new | old) / 8)
+    assert all(set(group) & old and set(group) & new for group in groups)
 
     dictionary = Dictionary.load_from_file(corpus.dictionary)
-    text = TextCorpus(corpus.root, dictionary, True, shard_names=sorted(new))
-    assert len(text.shards) == len(new)
+    settings = {"random_case_flip": False, "shuffle": False}
+    names = [min(new), min(old)]
+    one, other = TextCorpus(corpus.root, dictionary, True, shard_groups=[[name] for name in names], **settings).shards
+    text = TextCorpus(corpus.root, dictionary, True, shard_groups=[names], **settings)
+    assert text.shards == [[*one, *other]]
+    streams = text.streams(0, 2, seed=1, epoch=0)
+    written = "".join((corpus.train_dir / name).read_text(encoding="utf-8") for name in names)
+    assert streams.T.reshape(-1).tolist() == dictionary.encode(written)[: streams.size].tolist()
 
 
 @pytest.mark.parametrize("is_forward_lm", [True, False])

@@ -97,14 +97,14 @@ def _build_engine(files: RunFiles, team: Team, stop: StopSignal, observers: tupl
                 model.is_forward_lm,
                 random_case_flip=config.training.random_case_flip,
                 shuffle=config.training.shuffle_lines,
-                shard_names=_shard_names(config),
+                shard_groups=_shard_groups(config),
             )
             return TrainingEngine(
                 model.to(device), corpus, config.training, files, observers=observers, stop=stop, team=team
             )
 
 
-def _shard_names(config: RunConfig) -> list[str] | None:
+def _shard_groups(config: RunConfig) -> list[list[str]] | None:
     corpus = CorpusFiles(Path(config.corpus_dir))
     if config.training.old_share is None or not corpus.manifest.is_file():
         return None

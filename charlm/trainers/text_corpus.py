@@ -6,6 +6,7 @@ use and the next one are ever in memory, as the small integers they are stored i
 
 # B = mini-batch size = number of streams, R = rows of a shard = units of each stream
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,11 +22,14 @@ from charlm.errors import ConfigError, CorpusError
 from charlm.text.encoding import EncodedInfo, encoded_info, ensure_encoded, training_ids
 from charlm.text.manifest import CorpusManifest
 
+_READ_TOGETHER = 8  # shards whose ids are in memory at once, and as many again that are read ahead
+
 
 class TextCorpus:
     """A folder with `train/`, `valid.txt` and `test.txt`, read in one direction through one dictionary.
 
-    `shard_names` are the train split files to read; all of them by default.
+    `shard_groups` names the train split files to read, and which of them together: the streams of a group run through
+    all its files side by side. By default every file is read by itself, one after the other.
 
     Raises CorpusError when a part of the folder is missing, or holds no text.
     """
@@ -38,7 +42,7 @@ class TextCorpus:
         character_level: bool = True,
         random_case_flip: bool = True,
         shuffle: bool = True,
-        shard_names: Sequence[str] | None = None,
+        shard_groups: Sequence[Sequence[str]] | None = None,
     ) -> None:
         if not character_level:
             raise ConfigError("character_level=False (words) is not supported: the units are characters and bytes")
@@ -50,31 +54,36 @@ class TextCorpus:
         encoded = ensure_encoded(self.files, dictionary)
         self.valid = encoded["valid"]
         self.test = encoded["test"]
-        train = [name for name in encoded if name not in ("valid", "test")]
-        self.shards = [encoded[name] for name in (train if shard_names is None else shard_names)]
-        self._infos = [encoded_info(path) for path in self.shards]
-        if not any(info.units for info in self._infos):
+        groups = [[name] for name in encoded if name not in ("valid", "test")] if shard_groups is None else shard_groups
+        self.shards = [[encoded[name] for name in group] for group in groups]
+        self._infos = [[encoded_info(path) for path in group] for group in self.shards]
+        if not any(self._units):
             raise CorpusError(f"{self.files.train_dir} holds no text")
 
     @property
     def num_units(self) -> int:
         """Units of all train shards."""
-        return sum(info.units for info in self._infos)
+        return sum(self._units)
 
     @property
     def infos(self) -> list[EncodedInfo]:
         """What is in each train shard."""
-        return self._infos
+        return [info for group in self._infos for info in group]
+
+    @property
+    def _units(self) -> list[int]:
+        """Units of each group."""
+        return [sum(info.units for info in group) for group in self._infos]
 
     def trained_units(self, mini_batch_size: int) -> int:
         """Units that one epoch predicts: what is left of each shard when it is cut into equal streams.
 
         Raises CorpusError when no shard is long enough for two units in each stream.
         """
-        rows = [info.units // mini_batch_size for info in self._infos]
+        rows = [units // mini_batch_size for units in self._units]
         trained = sum((row - 1) * mini_batch_size for row in rows if row > 1)
         if trained == 0:
-            longest = max(info.units for info in self._infos)
+            longest = max(self._units)
             raise CorpusError(
                 f"the longest train shard in {self.files.train_dir} has {longest} characters; "
                 f"mini_batch_size={mini_batch_size} needs at least {2 * mini_batch_size}. "
@@ -90,25 +99,32 @@ class TextCorpus:
         return order
 
     def streams(self, shard: int, mini_batch_size: int, *, seed: int, epoch: int) -> np.ndarray:
-        """A shard cut into equal streams that stand side by side, (R, B), of the ids' stored integer type."""
-        ids = training_ids(
-            self.shards[shard],
-            self.dictionary,
-            seed=int(np.random.SeedSequence([seed, epoch, shard]).generate_state(1, np.uint64)[0]),
-            shuffle=self.shuffle,
-            random_case_flip=self.random_case_flip,
-            is_forward_lm=self.forward,
-        )
+        """A shard or group of shards as equal streams that stand side by side, (R, B), of the ids' stored type."""
+        paths = self.shards[shard]
+        seeds = np.random.SeedSequence([seed, epoch, shard]).generate_state(len(paths), np.uint64)
+        parts = [
+            training_ids(
+                path,
+                self.dictionary,
+                seed=int(own_seed),
+                shuffle=self.shuffle,
+                random_case_flip=self.random_case_flip,
+                is_forward_lm=self.forward,
+            )
+            for path, own_seed in zip(paths, seeds, strict=True)
+        ]
+        ids = parts[0] if len(parts) == 1 else np.concatenate(parts)
         rows = len(ids) // mini_batch_size
         return ids[: rows * mini_batch_size].reshape(mini_batch_size, rows).T  # a view: shards can be large
 
 
 def choose_shards(
     manifest: CorpusManifest, *, old_share: float, seed: int, known_revision: int | None = None
-) -> list[str]:
+) -> list[list[str]]:
     """The shards of the new revisions, and shards of earlier ones that make up `old_share` of their characters.
 
-    New is what came after `known_revision`, by default the newest revision alone.
+    New is what came after `known_revision`, by default the newest revision alone. Up to eight shards, new and old, make
+    a group that is read together: a model that reads new text and then old text forgets each over the other.
     """
     num_old = manifest.revision - 1 if known_revision is None else known_revision
     names = [Path(file.name).name for revision in manifest.revisions[num_old:] for file in revision.train_files]
@@ -119,7 +135,8 @@ def choose_shards(
             break
         names.append(Path(old[position].name).name)
         wanted -= old[position].characters
-    return sorted(names)
+    num_groups = math.ceil(len(names) / _READ_TOGETHER)
+    return [names[number::num_groups] for number in range(num_groups)]
 
 
 class ShardReader:
