@@ -71,7 +71,7 @@ format: install ## put the code into its format
 	$(BIN)/ruff format
 
 bench: install $(FLAIR_VENV)/installed ## the benchmarks, beside Flair's
-	for script in text embedding training; do \
+	for script in text embedding training race; do \
 		$(BIN)/python benchmarks/$$script.py --flair-python $(FLAIR_VENV)/bin/python || exit 1; \
 	done
 
