@@ -156,7 +156,9 @@ def _run_postgresql(program: str, url: str, *arguments: str) -> None:
     except FileNotFoundError as error:
         raise ConfigError(f"{program} is not installed; it comes with PostgreSQL's client programs") from error
     if outcome.returncode != 0:
-        raise ConfigError(f"{program} on {parts.path.removeprefix('/')}: {outcome.stderr.strip().splitlines()[-1]}")
+        said = outcome.stderr.strip().splitlines()
+        reason = next((line for line in said if "error:" in line), said[-1] if said else f"exit {outcome.returncode}")
+        raise ConfigError(f"{program} on {parts.path.removeprefix('/')}: {reason.removeprefix(f'{program}: ')}")
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -14,6 +14,7 @@ from charlm.errors import ConfigError
 from deployments.backup import restore, save
 from deployments.settings import ServiceSettings
 from tests.conftest import QUICK, ROOT, environment, run_charlm, write_sentences
+from tests.postgresql import postgresql_server
 
 
 def settings(root: Path, **changes: str) -> ServiceSettings:
@@ -98,6 +99,26 @@ def test_text_that_came_after_the_manifest_was_saved_is_cut_away(trained_workspa
     assert not restored.shard(99).exists()
     outcome = run_charlm("prepare", trained_workspace.text, "--name", "tiny", "--workspace", tmp_path / "restored")
     assert outcome.code == 0, outcome.stderr
+
+
+def test_postgresql_databases_are_saved_and_restored_into_empty_ones(small, tmp_path):
+    import psycopg
+
+    with postgresql_server("old_prefect", "old_mlflow", "new_prefect", "new_mlflow") as address:
+        for name in ("prefect", "mlflow"):
+            with psycopg.connect(f"{address}/old_{name}") as connection:
+                connection.execute("CREATE EXTENSION pg_trgm")  # Prefect's tables need it
+                connection.execute("CREATE TABLE runs AS SELECT %s::text AS name", (name,))
+        save(settings(small.workspace.root, database=f"{address}/old"), tmp_path / "backup")
+        new = settings(tmp_path / "restored", database=f"{address}/new")
+        restore(new, tmp_path / "backup")
+        for name in ("prefect", "mlflow"):
+            with psycopg.connect(f"{address}/new_{name}") as connection:
+                assert connection.execute("SELECT name FROM runs").fetchall() == [(name,)]
+        again = settings(tmp_path / "again", database=new.database)
+        with pytest.raises(ConfigError, match=r"pg_restore on new_prefect: .*already exists"):
+            restore(again, tmp_path / "backup")
+        assert not again.workspace.root.exists()
 
 
 def test_what_makes_itself_again_is_left_out(small, tmp_path):
