@@ -21,12 +21,14 @@ from charlm.config import DictionaryConfig, Unit
 from charlm.data.dictionary import Dictionary
 from charlm.errors import CorpusError, DictionaryError
 from charlm.text.arrow import numbers, strings, to_numpy
+from charlm.text.byte_pairs import BytePairs
 from charlm.text.characters import Counts, characters_table, coverage_plot, item_of
 from charlm.text.manifest import CorpusManifest, DictionaryRecord, load_manifest, save_manifest
 from charlm.text.reading import read_chunks
 
 _NUM_ASCII = 128
 _MOSTLY = 3 / 4
+_NUM_BMP = 1 << 16
 _NUM_CODE_POINTS = 0x110000
 _NO_COUNTS = np.empty(0, dtype=np.int64)
 _ALWAYS_KEPT = (ord("\n"), ord(" "))
@@ -41,36 +43,48 @@ class UnitCounter:
 
     def __init__(self, unit: Unit) -> None:
         self.unit = unit
-        self._num_byte_units = 256 if unit == "byte" else _NUM_ASCII
-        self._table = np.zeros(256 if unit == "byte" else _NUM_CODE_POINTS, dtype=np.int64)
-        # Bytes are counted two at a time, which is half the work; the last one of a chunk may stand alone.
-        self._pairs = np.zeros(1 << 16, dtype=np.int64)
+        self._decoded = np.zeros(_NUM_BMP, dtype=np.int64)  # longer when it has to be: a short one is read faster
+        self._pairs = BytePairs()
+        # Single bytes are counted two at a time, which is half the work; the last one of a chunk may stand alone.
+        self._twos = np.zeros(1 << 16, dtype=np.int64)
         self._lone = np.zeros(256, dtype=np.int64)
 
     def add(self, chunk: bytes) -> None:
-        """Count whole characters of UTF-8; raises UnicodeDecodeError for anything else."""
+        """Count whole characters of UTF-8; for anything else, this or `counts` raises UnicodeError."""
         octets = np.frombuffer(chunk, dtype=np.uint8)
         if self.unit == "byte":
             self._add_bytes(octets)
             return
         is_ascii = octets < _NUM_ASCII
         if np.count_nonzero(is_ascii) > _MOSTLY * len(octets):
-            # Counting bytes is twice as fast as counting code points.
             self._add_bytes(octets)
             chunk = octets[np.flatnonzero(~is_ascii)].tobytes()  # valid UTF-8: the parts of a character are never ASCII
-        _add(self._table, np.frombuffer(chunk.decode().encode("utf-32-le"), dtype=np.uint32))
+        elif chunk and self._pairs.suits(octets):
+            chunk = self._pairs.add(octets)
+        if chunk:
+            self._add_decoded(chunk)
 
     def _add_bytes(self, octets: np.ndarray) -> None:
         even = len(octets) // 2 * 2
-        _add(self._pairs, octets[:even].view(np.uint16))
+        _add(self._twos, octets[:even].view(np.uint16))
         _add(self._lone, octets[even:])
+
+    def _add_decoded(self, chunk: bytes) -> None:
+        code_points = np.frombuffer(chunk.decode().encode("utf-32-le"), dtype=np.uint32)
+        if len(self._decoded) == _NUM_BMP and int(code_points.max()) >= _NUM_BMP:
+            self._decoded = np.pad(self._decoded, (0, _NUM_CODE_POINTS - _NUM_BMP))
+        _add(self._decoded, code_points)
 
     @property
     def counts(self) -> Counts:
-        pairs = self._pairs.reshape(256, 256)
-        octets = pairs.sum(axis=0) + pairs.sum(axis=1) + self._lone
-        table = self._table.copy()
-        table[: self._num_byte_units] += octets[: self._num_byte_units]
+        twos = self._twos.reshape(256, 256)
+        octets = twos.sum(axis=0) + twos.sum(axis=1) + self._lone
+        if self.unit == "byte":
+            table = octets
+        else:
+            table = self._decoded.copy()
+            self._pairs.add_to(table)
+            table[:_NUM_ASCII] += octets[:_NUM_ASCII]
         found = np.flatnonzero(table)
         return Counts(found, table[found])
 
@@ -78,12 +92,12 @@ class UnitCounter:
 def count_text(path: Path, unit: Unit) -> Counts:
     """How often each unit occurs in a text file, newlines as Flair reads them."""
     counter = UnitCounter(unit)
-    for chunk in read_chunks(path):
-        try:
+    try:
+        for chunk in read_chunks(path):
             counter.add(chunk)
-        except UnicodeDecodeError as error:
-            raise CorpusError(f"{path} is not UTF-8 ({error.reason}); prepare it first") from error
-    return counter.counts
+        return counter.counts
+    except UnicodeError as error:
+        raise CorpusError(f"{path} is not UTF-8; prepare it first") from error
 
 
 def _add(table: np.ndarray, values: np.ndarray) -> None:
