@@ -79,6 +79,9 @@ def workers(settings: ServiceSettings) -> list[Program]:
         **_QUIET,
         **settings.client_variables(),
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
+        # So the Prefect server answers while its database is away: the worker and its runs ask again, as they do where
+        # the server itself is away.
+        "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500",
         "PREFECT_LOGGING_EXTRA_LOGGERS": "charlm",  # our own lines in the log of a flow run
     }
     own_gpu = [_worker(CPU_POOL, CPU_POOL, _CPU_RUNS, {**variables, "CUDA_VISIBLE_DEVICES": ""})]

@@ -32,7 +32,7 @@ def up(settings: ServiceSettings) -> int:
             prepare_mlflow(settings)
         servers = [prefect_server(settings), mlflow_server(settings)]
         started = [program.name for program in servers if start(program, files)]
-        wait_until(lambda: answers(f"{settings.prefect_api_url}/health"), PREFECT, files)
+        wait_until(lambda: answers(f"{settings.prefect_api_url}/ready"), PREFECT, files)
         wait_until(lambda: answers(f"{settings.mlflow_url}/health"), MLFLOW, files)
         is_changed = set_up_prefect(settings)
         helpers = workers(settings)

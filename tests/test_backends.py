@@ -61,10 +61,10 @@ def test_text_that_the_object_store_lacks_is_one_clear_line(store, tmp_path):
 def service(store: ObjectStore, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveService]:
     """A service with its databases in PostgreSQL and its models in the object store."""
     with ExitStack() as stack:
-        address = stack.enter_context(postgresql_server("service_prefect", "service_mlflow"))
+        database = stack.enter_context(postgresql_server("service_prefect", "service_mlflow"))
         service = LiveService.on_free_ports(
             tmp_path_factory.mktemp("backends") / "workspace",
-            DATABASE=f"{address}/service",
+            DATABASE=f"{database.address}/service",
             ARTIFACTS=f"s3://{BUCKET}/mlflow",
             OMP_WAIT_POLICY="passive",  # ten trainings have more threads than cores: none may wait by spinning
             **store.variables,

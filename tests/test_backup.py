@@ -104,7 +104,8 @@ def test_text_that_came_after_the_manifest_was_saved_is_cut_away(trained_workspa
 def test_postgresql_databases_are_saved_and_restored_into_empty_ones(small, tmp_path):
     import psycopg
 
-    with postgresql_server("old_prefect", "old_mlflow", "new_prefect", "new_mlflow") as address:
+    with postgresql_server("old_prefect", "old_mlflow", "new_prefect", "new_mlflow") as server:
+        address = server.address
         for name in ("prefect", "mlflow"):
             with psycopg.connect(f"{address}/old_{name}") as connection:
                 connection.execute("CREATE EXTENSION pg_trgm")  # Prefect's tables need it

@@ -152,7 +152,7 @@ def test_the_commands_of_the_containers_make_a_service_that_works(tmp_path):
         containers = Containers(
             service,
             {
-                "postgresql:5432": database.partition("@")[2],
+                "postgresql:5432": database.address.partition("@")[2],
                 "http://object-store:9000": store.address,
                 "prefect:4200": f"127.0.0.1:{service.prefect_port}",
                 "127.0.0.1:4200": f"127.0.0.1:{service.prefect_port}",

@@ -14,16 +14,18 @@ from pathlib import Path
 
 import pytest
 
-from charlm.artifacts import RunFiles
+from charlm.artifacts import RunFiles, read_json
 from charlm.trainers.manifest import RunManifest
 from tests.conftest import ROOT, environment, write_sentences
 from tests.live_service import TRAINING, LiveService, journal_events, wait_until
+from tests.postgresql import PostgreSQL, postgresql_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.service, pytest.mark.timeout(3600)]
 
 
 PREFECT_AWAY_SECONDS = 60
 MLFLOW_AWAY_SECONDS = 60
+DATABASE_AWAY_SECONDS = 30
 DISK_MEGABYTES = 200
 
 
@@ -74,13 +76,14 @@ def whole_service(service: LiveService) -> LiveService:
     return service
 
 
-def start_retraining(service: LiveService, folder: Path, name: str) -> object:
-    """A run of the deployment `retrain` on text of its own."""
+def start_retraining(service: LiveService, folder: Path, name: str, *, minutes: float | None = None) -> object:
+    """A run of the deployment `retrain` on text of its own; with `minutes` it trains as long on every machine."""
     text = folder / f"{name}.txt"
     if not text.exists():
         write_sentences(text, seed=sum(map(ord, name)))
+    settings = [*TRAINING, "max_characters=1000000000"] if minutes else list(TRAINING)
     return service.start_run(
-        "charlm-retrain/retrain", name=name, raw=[str(text)], settings=list(TRAINING), limit_minutes=None
+        "charlm-retrain/retrain", name=name, raw=[str(text)], settings=settings, limit_minutes=minutes
     )
 
 
@@ -105,6 +108,15 @@ def assert_goes_on(service: LiveService, folder: Path, name: str) -> None:
     assert_champion(service, name)
 
 
+def assert_sent_once(service: LiveService, name: str) -> None:
+    """Every loss that the trainings have noted is in MLflow, once."""
+    for path in service.checkpoints(name):
+        run = RunFiles(path.parent)
+        noted = [event["step"] for event in journal_events(run, "train")]
+        history = service.mlflow().get_metric_history(read_json(run.tracking)["run_id"], "loss")
+        assert sorted(value.step for value in history) == noted
+
+
 def assert_resumed(files: RunFiles) -> None:
     """The training went on from its last checkpoint, not from its start."""
     (resumed,) = journal_events(files, "resume")
@@ -125,7 +137,7 @@ def test_a_training_outlives_a_restart_of_the_prefect_server(whole_service, tmp_
 
 
 def test_a_training_outlives_an_mlflow_server_that_is_away(whole_service, tmp_path):
-    run = start_retraining(whole_service, tmp_path, "mlflow-away")
+    run = start_retraining(whole_service, tmp_path, "mlflow-away", minutes=3)
     whole_service.wait_for_checkpoint("mlflow-away")
     whole_service.stop("mlflow")
     time.sleep(MLFLOW_AWAY_SECONDS)
@@ -133,6 +145,35 @@ def test_a_training_outlives_an_mlflow_server_that_is_away(whole_service, tmp_pa
     state = whole_service.wait_for_end(run)
     assert state.type.value == "COMPLETED", state.message
     assert_champion(whole_service, "mlflow-away")
+    assert_sent_once(whole_service, "mlflow-away")
+
+
+def test_a_run_outlives_restarts_of_the_database(tmp_path):
+    """One as the run begins, which tells the Prefect server much, and one in the middle of its training."""
+    with postgresql_server("faults_prefect", "faults_mlflow") as database:
+        service = LiveService.on_free_ports(tmp_path / "workspace", DATABASE=f"{database.address}/faults")
+        try:
+            service.up()
+            run = start_retraining(service, tmp_path, "database-restart", minutes=3)
+            wait_until(lambda: service.state(run).type.value == "RUNNING", seconds=300, what="run that begins")
+            restart(database)
+            service.wait_for_checkpoint("database-restart")
+            restart(database)
+            state = service.wait_for_end(run)
+            assert state.type.value == "COMPLETED", state.message
+            assert_champion(service, "database-restart")
+            assert_sent_once(service, "database-restart")
+            assert all(service.process(name) for name in ("prefect", "mlflow", "charlm-cpu"))
+            again = service.wait_for_end(start_retraining(service, tmp_path, "database-restart"))
+            assert again.type.value == "COMPLETED"  # the worker takes runs, and the slot is free
+        finally:
+            service.down()
+
+
+def restart(database: PostgreSQL) -> None:
+    database.stop()
+    time.sleep(DATABASE_AWAY_SECONDS)
+    database.start()
 
 
 def test_a_registry_that_is_away_fails_the_run_and_costs_no_training(whole_service, tmp_path):
