@@ -14,7 +14,9 @@ from charlm.data.sentence import Sentence
 from charlm.embeddings.base import DocumentEmbeddings, Embeddings, TokenEmbeddings
 from charlm.embeddings.stacked import StackedEmbeddings, token_embeddings_from_json
 from charlm.errors import ConfigError
+from charlm.nn.bf16_linear import Linear
 from charlm.nn.dropout import Dropout, LockedDropout, WordDropout
+from charlm.nn.gru import gru_states
 from charlm.nn.ragged import Ragged
 
 
@@ -104,9 +106,9 @@ class DocumentRNNEmbeddings(DocumentEmbeddings):
         self.embeddings = _stacked(embeddings)
         self.static_embeddings = not fine_tune
         width = self.embeddings.embedding_length
-        self.word_reprojection_map: nn.Linear | None = None
+        self.word_reprojection_map: Linear | None = None
         if reproject_words:
-            self.word_reprojection_map = nn.Linear(width, reproject_words_dimension or width)
+            self.word_reprojection_map = Linear(width, reproject_words_dimension or width)
             nn.init.xavier_uniform_(self.word_reprojection_map.weight)
             width = self.word_reprojection_map.out_features
         layer = nn.GRU if rnn_type == "GRU" else nn.LSTM
@@ -172,12 +174,19 @@ class DocumentRNNEmbeddings(DocumentEmbeddings):
 
     def _ends(self, x: Tensor, ragged: Ragged) -> Tensor:
         """The output at the last token of each sentence, and before it that at the first where both directions read."""
-        read = np.argsort(ragged.place, kind="stable")  # time by time
-        found = ragged.tensor(np.argsort(read))
-        packed = PackedSequence(x.index_select(0, ragged.tensor(read)), torch.tensor(ragged.active))
-        output = self.rnn(packed)[0].data  # (W, H or 2H)
+        output = self._outputs(x, ragged)  # (W, H or 2H)
         ends = [ragged.first, ragged.last] if self.rnn.bidirectional else [ragged.last]
-        return torch.stack([output.index_select(0, found[rows]) for rows in ends], dim=1)
+        return torch.stack([output.index_select(0, rows) for rows in ends], dim=1)
+
+    def _outputs(self, x: Tensor, ragged: Ragged) -> Tensor:
+        """What the recurrent layer gives at every row, (W, H or 2H)."""
+        if isinstance(self.rnn, nn.GRU) and x.device.type == "cpu":
+            return gru_states(self.rnn, x, ragged)
+        places = ragged.reading_places[0]
+        read = ragged.tensor(np.argsort(places))
+        packed = PackedSequence(x.index_select(0, read), torch.tensor(ragged.active))
+        output: Tensor = self.rnn(packed)[0].data
+        return output.index_select(0, ragged.tensor(places))
 
 
 def _stacked(embeddings: TokenEmbeddings | Sequence[TokenEmbeddings]) -> StackedEmbeddings:

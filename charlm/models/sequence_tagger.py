@@ -11,7 +11,7 @@ from itertools import chain
 from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from charlm.data.dictionary import Dictionary
@@ -22,6 +22,7 @@ from charlm.embeddings.stacked import token_embeddings_from_json
 from charlm.errors import DatasetError
 from charlm.label_scores import score_labels, score_spans
 from charlm.models.task_model import Judged, TaskModel, label_items
+from charlm.nn.bf16_linear import Linear
 from charlm.nn.bidirectional import BidirectionalLSTM
 from charlm.nn.crf import ConditionalRandomField
 from charlm.nn.dropout import Dropout, LockedDropout, WordDropout
@@ -73,9 +74,9 @@ class SequenceTagger(TaskModel):
         self.dropout = Dropout(dropout)
         self.word_dropout = WordDropout(word_dropout if use_rnn or use_crf else 0.0)
         self.locked_dropout = LockedDropout(locked_dropout)
-        self.embedding2nn = nn.Linear(width, width) if reproject_embeddings else None
+        self.embedding2nn = Linear(width, width) if reproject_embeddings else None
         self.rnn = BidirectionalLSTM(width, hidden_size, rnn_layers) if use_rnn else None
-        self.linear = nn.Linear(width if self.rnn is None else self.rnn.output_size, len(self.tags))
+        self.linear = Linear(width if self.rnn is None else self.rnn.output_size, len(self.tags))
         self.crf = ConditionalRandomField(len(self.tags)) if use_crf else None
         self._arguments = {
             "hidden_size": hidden_size,

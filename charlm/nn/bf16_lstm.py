@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from charlm.nn.bf16_linear import bf16_linear, product_over_rows
 from charlm.nn.ragged import Ragged
 
 
@@ -25,8 +26,7 @@ def bidirectional_bf16(x: Tensor, ragged: Ragged, directions: tuple[Any, Any]) -
     with torch.autocast("cpu", enabled=False):
         x = x.bfloat16()
         gates = [
-            nn.functional.linear(x, lstm.weight_ih_l0.bfloat16(), (lstm.bias_ih_l0 + lstm.bias_hh_l0).bfloat16())
-            for lstm in directions
+            bf16_linear(x, lstm.weight_ih_l0, lstm.bias_ih_l0 + lstm.bias_hh_l0) for lstm in directions
         ]  # (W, 4H) each: the part of the gates that comes from the input
         recurrent = torch.stack([lstm.weight_hh_l0.bfloat16() for lstm in directions])
         states: Tensor = _Recurrence.apply(*gates, recurrent, _Steps.of(ragged))  # type: ignore[no-untyped-call]
@@ -46,14 +46,13 @@ class _Steps:
     places: Tensor
     """For both directions the place at which each row is read, (2, W)."""
 
+    before: Tensor
+    """For each place behind the first step the one that is read before in the same sequence, (W - B,)."""
+
     @classmethod
     def of(cls, ragged: Ragged) -> "_Steps":
-        counts = np.array(ragged.active)
-        before = np.cumsum(counts) - counts
-        times = (ragged.place, np.repeat(ragged.lengths, ragged.lengths) - 1 - ragged.place)
-        sequence = np.repeat(np.arange(len(ragged.lengths)), ragged.lengths)
-        places = np.stack([before[time] + sequence for time in times])
-        return cls(ragged.active, ragged.tensor(np.argsort(places, axis=1)), ragged.tensor(places))
+        places = ragged.reading_places
+        return cls(ragged.active, ragged.tensor(np.argsort(places, axis=1)), ragged.tensor(places), ragged.read_before)
 
     def ordered(self, directions: Iterable[Tensor]) -> Tensor:
         """What both directions have at each row, (W, F) each, -> (2, W, F) in the order of reading."""
@@ -65,16 +64,9 @@ class _Steps:
 
     def previous(self, ordered: Tensor) -> Tensor:
         """For each place what stands one step before it, (2, W, F); zeros at the first step."""
-        first = self.counts[0]
-        kept = np.concatenate([np.arange(count) + start for start, count in self._reached()])
         previous = torch.zeros_like(ordered)
-        previous[:, first:] = ordered.index_select(1, torch.from_numpy(kept))
+        previous[:, self.counts[0] :] = ordered.index_select(1, self.before)
         return previous
-
-    def _reached(self) -> list[tuple[int, int]]:
-        """Where each step but the last begins, and how many of its sequences go on."""
-        starts = np.cumsum([0, *self.counts[:-1]]).tolist()
-        return list(zip(starts, self.counts[1:], strict=False)) or [(0, 0)]
 
 
 class _Recurrence(torch.autograd.Function):
@@ -142,4 +134,5 @@ class _Recurrence(torch.autograd.Function):
                 later_cell = cell.mul_(f[:, here])
                 later_state = torch.bmm(to_gates[:, here].flatten(2), recurrent)
         flat = to_gates.flatten(2)  # (2, W, 4H)
-        return *steps.by_row(flat), torch.bmm(flat.transpose(1, 2), steps.previous(states)), None
+        to_weights = torch.stack(list(map(product_over_rows, flat, steps.previous(states))))
+        return *steps.by_row(flat), to_weights, None

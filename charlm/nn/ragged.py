@@ -78,6 +78,23 @@ class Ragged:
         rows = np.arange(self.lengths.sum())
         return self.tensor(np.delete(rows, self.starts + self.lengths - 1))
 
+    @cached_property
+    def reading_places(self) -> np.ndarray:
+        """For both directions the place at which each row is read, (2, W), where all sequences are read side by side.
+
+        First come all first tokens, that of the longest sequence first, then all second ones, ...
+        """
+        counts = np.array(self.active)
+        before = np.cumsum(counts) - counts
+        times = np.stack([self.place, np.repeat(self.lengths, self.lengths) - 1 - self.place])
+        return np.asarray(before[times] + np.repeat(np.arange(len(self.lengths)), self.lengths))
+
+    @cached_property
+    def read_before(self) -> Tensor:
+        """For each such place behind the first tokens, that of the token read before in its sequence, (W - B,)."""
+        counts = np.array(self.active)
+        return self.tensor(np.arange(counts[0], counts.sum()) - np.repeat(counts[:-1], counts[1:]))
+
     def tensor(self, rows: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(rows)).to(self.device)
 
