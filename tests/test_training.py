@@ -317,6 +317,32 @@ def test_trainer_ends_when_its_parent_is_killed(corpus_dir, tmp_path):
     wait_for_event(files, "interrupted")
 
 
+@pytest.mark.parametrize("kind", ["adamw", "sgd"])
+def test_optimizers_without_the_compiler_take_the_same_steps(kind):
+    program = f"""
+import sys, torch
+from charlm.config import TrainingConfig
+from charlm.trainers.optimization import build_optimizer, spare_compiler
+if "spared" in sys.argv:
+    spare_compiler()
+torch.manual_seed(1)
+model = torch.nn.Linear(3, 2)
+optimizer = build_optimizer(TrainingConfig(optimizer={kind!r}, max_epochs=1), model)
+for _ in range(3):
+    optimizer.zero_grad()
+    model(torch.ones(3)).square().sum().backward()
+    optimizer.step()
+    optimizer.load_state_dict(optimizer.state_dict())
+print("torch._dynamo" in sys.modules, model.weight.tolist())
+"""
+    answers = [
+        subprocess.run([sys.executable, "-c", program, *spared], capture_output=True, text=True, check=True).stdout
+        for spared in ([], ["spared"])
+    ]
+    assert answers[1].split(" ", 1)[0] == "False"
+    assert answers[1].split(" ", 1)[1] == answers[0].split(" ", 1)[1]
+
+
 def test_interruption_inside_the_program_can_be_resumed_to_the_same_weights(corpus_dir, tmp_path):
     result, _ = train(corpus_dir, tmp_path / "whole")
 

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from charlm.artifacts import RunFiles
 from charlm.errors import ConfigError, RunError
 from charlm.label_scores import LabelScores, score_labels, score_spans
+from charlm.trainers import curves
+from charlm.trainers.curves import TrainingCurve
 from charlm.visual.confusion_matrix import draw_confusion_matrix
 from charlm.visual.training_curves import Plotter
 
@@ -91,6 +94,21 @@ def test_weights_that_are_missing_or_damaged_are_refused(tmp_path):
     (tmp_path / "weights.txt").write_text("1\trnn\t0\t0.5\n1\trnn\n")
     with pytest.raises(RunError, match="line 2: an epoch, a name, a number and a value are needed"):
         Plotter().plot_weights(tmp_path / "weights.txt")
+
+
+def test_the_curve_of_a_run_is_drawn_at_its_end_and_between_only_after_a_while(tmp_path, monkeypatch):
+    files = RunFiles(tmp_path)
+    files.journal.touch()
+    curve = TrainingCurve(files)
+    curve.on_event({"event": "validation"})
+    assert not files.training_curve.exists()
+    for event in ("end", "interrupted"):
+        curve.on_event({"event": event})
+        size_of(files.training_curve)
+        files.training_curve.unlink()
+    monkeypatch.setattr(curves, "_SECONDS_BETWEEN", 0.0)
+    curve.on_event({"event": "validation"})
+    assert files.training_curve.exists()
 
 
 def test_confusion_matrix_is_drawn_and_grows_with_its_labels(tmp_path):

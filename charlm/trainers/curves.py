@@ -1,4 +1,4 @@
-"""training-curve.png: the score over the characters read, drawn after every validation.
+"""training-curve.png: the score over the characters read, drawn after validations and at the end.
 
 Reads  journal.jsonl
 Writes training-curve.png   (where matplotlib is installed)
@@ -6,23 +6,28 @@ Writes training-curve.png   (where matplotlib is installed)
 
 import importlib.util
 import json
+import time
 from typing import Any
 
 from charlm.artifacts import RunFiles, atomic_write
 from charlm.trainers.observer import Event
 
 _TRAIN, _VALID, _RATE = "#9aa0a6", "#1a73e8", "#d93025"
+_SECONDS_BETWEEN = 20.0  # a drawing takes half a second, which short trainings would spend most of their time on
 
 
 class TrainingCurve:
-    """Draws the curve of a run anew after each validation."""
+    """Draws the curve of a run anew after validations that are 20 seconds apart, and when the run ends."""
 
     def __init__(self, files: RunFiles) -> None:
         self._files = files
+        self._drawn = time.monotonic()
 
     def on_event(self, event: Event) -> None:
-        if event["event"] in ("validation", "test"):
+        is_due = time.monotonic() - self._drawn >= _SECONDS_BETWEEN
+        if event["event"] in ("interrupted", "end") or (event["event"] == "validation" and is_due):
             draw_training_curve(self._files)
+            self._drawn = time.monotonic()
 
 
 def draw_training_curve(files: RunFiles) -> None:

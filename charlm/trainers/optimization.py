@@ -1,5 +1,6 @@
 """Budget, learning rate and update rule of a training."""
 
+import inspect
 import math
 import time
 from collections.abc import Iterator
@@ -60,6 +61,20 @@ def build_optimizer(config: TrainingConfig, model: nn.Module) -> torch.optim.Opt
         weight_decay=config.weight_decay,
         fused=True,
     )
+
+
+def spare_compiler() -> None:
+    """Let the optimizers of this process do without torch's compiler, which takes longer to load than torch itself.
+
+    torch 2.13 loads it in methods that a compiled program would leave out; nothing is compiled here. What they compute
+    stays the same.
+    """
+    base = torch.optim.Optimizer
+    for method in (base.add_param_group, base.zero_grad, base.state_dict, base.load_state_dict):
+        plain = inspect.unwrap(method)
+        plain.__dict__["__dynamo_disable"] = plain  # where `method` looks for the version that the compiler leaves out
+    for kind in (torch.optim.Adam, torch.optim.SGD):
+        kind.step = torch.no_grad()(inspect.unwrap(kind.step))  # type: ignore[method-assign]
 
 
 def resolve_precision(precision: str, device: torch.device) -> str:

@@ -30,6 +30,7 @@ from charlm.trainers.guards import clear_resource_errors
 from charlm.trainers.launcher import USER_MISTAKE, end_with_parent, launch
 from charlm.trainers.manifest import RunManifest, create_run, mark
 from charlm.trainers.observer import Observer, RewindableFile, open_run_files
+from charlm.trainers.optimization import spare_compiler
 from charlm.trainers.team import Team, is_launched, join_team
 from charlm.trainers.text_corpus import TextCorpus, choose_shards
 
@@ -197,6 +198,7 @@ def _train(config_path: Path, *, resume: bool) -> int:
     signal.signal(signal.SIGINT, request_stop)
     signal.signal(signal.SIGTERM, request_stop)
     end_with_parent(lambda: stop.request("the parent process has ended"))
+    spare_compiler()
     with join_team() as team:
         with team.lead_first():
             run = _open_run(config_path)
