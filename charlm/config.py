@@ -550,7 +550,8 @@ class TaskTrainingConfig(JsonConfig):
     """Where vectors that never change are kept: `none` computes them anew, `cpu` maps a file, `gpu` uses its memory."""
 
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Arithmetic of training; `auto` is bf16 where the hardware multiplies it natively. Scoring is always fp32."""
+    """Arithmetic of training, and of the vectors of train sentences that are kept in a file; `auto` is bf16 where the
+    hardware multiplies it natively. Scoring is always fp32."""
 
     seed: int = 1
     """Of the order of sentences and of dropout."""

@@ -50,6 +50,17 @@ def test_vectors_of_texts_and_of_words_from_a_file_are_stored_too(tmp_path):
     assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True))
 
 
+def test_vectors_computed_in_bf16_are_kept_apart_and_are_the_same_but_for_rounding(tmp_path):
+    exact, rounded = forward(), forward().in_bf16()
+    sentences = [toy_sentences(20, seed=1) for _ in range(2)]
+    for embeddings, batch in zip((exact, rounded), sentences, strict=True):
+        EmbeddingStore(embeddings, tmp_path).attach(batch)
+    assert len(list(tmp_path.iterdir())) == 2
+    pairs = list(zip(*map(matrices, sentences), strict=True))
+    assert not all(torch.equal(*pair) for pair in pairs)
+    assert all(torch.cosine_similarity(*pair).min() > 0.999 for pair in pairs)
+
+
 def test_what_is_there_is_not_computed_again_and_new_sentences_are_added(tmp_path, monkeypatch):
     monkeypatch.setattr(store, "_PART_BYTES", 1000)
     attached = EmbeddingStore(forward(), tmp_path)

@@ -20,6 +20,7 @@ from charlm.embeddings import (
     FlairEmbeddings,
     StackedEmbeddings,
 )
+from charlm.embeddings.store import EmbeddingStore, embeddings_fingerprint
 from charlm.errors import ConfigError, DatasetError, ModelFileError, RunError, TrainingInterruptedError
 from charlm.label_scores import EvaluationMetric
 from charlm.model_archive import read_archive
@@ -154,6 +155,17 @@ def test_bf16_learns_about_the_same(tmp_path):
         losses.append([float(row["dev_loss"]) for row in rows(folder / "loss.tsv")])
     assert losses[0] != losses[1]
     assert losses[0] == pytest.approx(losses[1], rel=0.05)
+
+
+def test_in_bf16_vectors_to_learn_from_are_rounded_and_those_to_score_by_are_not(tmp_path, monkeypatch):
+    attached = []
+    monkeypatch.setattr(
+        EmbeddingStore, "attach", lambda store, sentences, device: attached.append((store.folder.name, len(sentences)))
+    )
+    corpus, exact = toy_corpus(), FlairEmbeddings(GOLDEN / "forward.pt")
+    ModelTrainer(new_tagger(corpus, embeddings=exact), corpus).train(tmp_path, max_epochs=1, precision="bf16")
+    names = [embeddings_fingerprint(embeddings) for embeddings in (exact.in_bf16(), exact, exact)]
+    assert attached == list(zip(names, map(len, (corpus.train, corpus.dev, corpus.test)), strict=True))
 
 
 def test_vectors_of_another_model_with_the_same_name_are_not_taken_for_its_own(tmp_path):

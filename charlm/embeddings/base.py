@@ -66,6 +66,10 @@ class Embeddings(nn.Module):
         """The embeddings in these whose vectors never change, each as large as possible: they can be kept."""
         return [self] if self.static_embeddings else []
 
+    def in_bf16(self) -> "Embeddings":
+        """These embeddings, sharing all weights, computed in bf16; as they are where that brings nothing."""
+        return self
+
     def to_json(self) -> dict[str, Any]:
         """What `embeddings_from_json` makes embeddings of the same kind of; the weights are in the state dict."""
         return {"kind": type(self).__name__, **self._settings()}

@@ -5,6 +5,7 @@ Sequence Labeling"; pooled: Akbik et al. 2019). A forward model has read the sen
 down to it.
 """
 
+import copy
 import itertools
 import os
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from charlm.data.dictionary import Dictionary
 from charlm.data.sentence import Sentence
@@ -91,6 +92,13 @@ class FlairEmbeddings(TokenEmbeddings):
     def train(self, mode: bool = True) -> Self:
         """Without `fine_tune` the language model stays in evaluation mode: its dropout would blur the vectors."""
         return super().train(self.fine_tune and mode)
+
+    def in_bf16(self) -> Embeddings:
+        if self.fine_tune or not isinstance(self.lm.rnn, nn.LSTM):
+            return self
+        embeddings = copy.copy(self)
+        embeddings.precision = "bf16"
+        return embeddings
 
     def _settings(self) -> dict[str, Any]:
         return {

@@ -215,7 +215,7 @@ class _Run:
         for sentences in (self.train_sentences, *self.splits.values()):
             self.model.drop_embeddings(sentences, "none")  # those of other models can have the same names
         try:
-            self._attach(self.train_sentences)
+            self._attach(self.train_sentences, in_bf16=self.precision == "bf16")
             while (reason := self._reason_to_end()) is None:
                 self._train_epoch()
             if save_final_model:
@@ -280,12 +280,13 @@ class _Run:
         wanted = ("dev", "test") if self.config.monitor_test else ("dev",)
         return [split for split in wanted if self.splits[split]]
 
-    def _attach(self, sentences: list[Sentence]) -> None:
+    def _attach(self, sentences: list[Sentence], *, in_bf16: bool = False) -> None:
         """Put the vectors that never change on the sentences, once for the whole training."""
         mode = self.config.embeddings_storage_mode
         for part in [] if mode == "none" else self.model.embeddings.frozen_parts():
-            waiting = [sentence for sentence in sentences if not part.is_on(sentence)]
-            EmbeddingStore(part).attach(waiting, self.model.device if mode == "gpu" else None)
+            if waiting := [sentence for sentence in sentences if not part.is_on(sentence)]:
+                store = EmbeddingStore(part.in_bf16() if in_bf16 else part)
+                store.attach(waiting, self.model.device if mode == "gpu" else None)
 
     def _evaluate(self, split: str) -> Evaluation:
         self._attach(self.splits[split])

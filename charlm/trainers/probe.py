@@ -119,7 +119,8 @@ def _f1(counts: np.ndarray) -> float:
 @contextmanager
 def _leaving_no_vectors(embeddings: StackedEmbeddings) -> Iterator[None]:
     """Remove the stored vectors that come in the block: those of every challenger would fill the disk."""
-    folders = [EmbeddingStore(part).folder for part in embeddings.frozen_parts()]
+    parts = [form for part in embeddings.frozen_parts() for form in (part, part.in_bf16())]
+    folders = [EmbeddingStore(part).folder for part in parts]
     new = [folder for folder in folders if not folder.exists()]
     try:
         yield
