@@ -8,8 +8,10 @@ import hashlib
 import io
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from charlm.artifacts import write_text
+from charlm.errors import ConfigError
 from deployments.prefect_setup import HEARTBEAT_SECONDS
 from deployments.programs import Program
 from deployments.settings import CPU_POOL, GPU_POOL, ServiceSettings
@@ -18,6 +20,7 @@ from tasks.services import SERVER_ARTIFACT_ROOT, USER_NAME, access_variables, mo
 PREFECT, MLFLOW = "prefect", "mlflow"
 _CPU_RUNS = 3  # a retraining, and beside it a look into the inbox and a request by hand
 _WORKER_NICENESS = 5
+_DATABASE_SECONDS = 10
 _QUIET = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
 _BIN = Path(sys.executable).parent
 
@@ -62,6 +65,21 @@ def mlflow_server(settings: ServiceSettings) -> Program:
         # It signs the forms of the UI, and has to be the same after a restart.
         variables["MLFLOW_FLASK_SERVER_SECRET_KEY"] = hashlib.sha256(settings.password.encode()).hexdigest()
     return Program(name=MLFLOW, command=tuple(command), variables=variables, port=settings.mlflow_port)
+
+
+def check_databases(settings: ServiceSettings) -> None:
+    """Raise ConfigError with the reason where a database of DATABASE cannot be used; the servers say it at length."""
+    if settings.database is None:
+        return
+    import psycopg
+
+    for url in settings.database_urls():
+        address = urlsplit(url)._replace(scheme="postgresql")
+        try:
+            psycopg.connect(address.geturl(), connect_timeout=_DATABASE_SECONDS).close()
+        except psycopg.OperationalError as error:
+            name, reason = address.path.removeprefix("/"), str(error).splitlines()[0]
+            raise ConfigError(f"DATABASE: {name} cannot be used: {reason}") from error
 
 
 def prepare_mlflow(settings: ServiceSettings) -> None:

@@ -15,7 +15,15 @@ from charlm.artifacts import exclusive_lock
 from charlm.errors import CharLMError, ConfigError
 from deployments.prefect_setup import has_worker, set_up_prefect, settle_lost_runs
 from deployments.programs import answers, running, start, stop, wait_until
-from deployments.servers import MLFLOW, PREFECT, mlflow_server, prefect_server, prepare_mlflow, workers
+from deployments.servers import (
+    MLFLOW,
+    PREFECT,
+    check_databases,
+    mlflow_server,
+    prefect_server,
+    prepare_mlflow,
+    workers,
+)
 from deployments.settings import ServiceSettings, visible_gpus
 
 _USER_MISTAKE = 2
@@ -26,6 +34,7 @@ def up(settings: ServiceSettings) -> int:
     settings = replace(settings, gpus=visible_gpus(os.environ))
     files = settings.workspace.service
     os.environ.update(settings.client_variables())  # for Prefect's client in this process
+    check_databases(settings)
     with exclusive_lock(files.lock, busy=None):
         settings.workspace.inbox_dir.mkdir(parents=True, exist_ok=True)  # to be found by whoever has text
         if running(MLFLOW, files) is None:

@@ -39,8 +39,13 @@ class ServiceSettings:
     """Names of the CUDA devices, one worker each; `visible_gpus` finds them."""
 
     def __post_init__(self) -> None:
-        if self.database is not None and urlsplit(self.database).scheme != "postgresql":
-            raise ConfigError("DATABASE is an address like postgresql://USER:PASSWORD@HOST/NAME; unset it for SQLite")
+        if self.database is not None:
+            if urlsplit(self.database).scheme != "postgresql":
+                raise ConfigError(
+                    "DATABASE is an address like postgresql://USER:PASSWORD@HOST/NAME; unset it for SQLite"
+                )
+            if find_spec("psycopg") is None:
+                raise ConfigError("DATABASE needs the package psycopg; install charlm[postgresql]")
         if self.artifacts is not None:
             parts = urlsplit(self.artifacts)
             if parts.scheme != "s3" or not parts.netloc:

@@ -14,7 +14,7 @@ from charlm.artifacts import ServiceFiles, Workspace
 from charlm.errors import ConfigError
 from deployments.prefect_setup import DEPLOYMENTS_FILE, lost_runs_automation, machine_deployments
 from deployments.programs import Program, running, start, stop, wait_until
-from deployments.servers import mlflow_server, prefect_server, workers
+from deployments.servers import check_databases, mlflow_server, prefect_server, workers
 from deployments.settings import CPU_POOL, GPU_POOL, ROOT, ServiceSettings
 from tasks.services import SERVER_ARTIFACT_ROOT, move_artifact_root, use_workspace
 from tests.conftest import TrainedWorkspace, own_workspace
@@ -77,6 +77,13 @@ def test_one_postgresql_address_makes_a_database_for_each_server() -> None:
         "postgresql+asyncpg://charlm:secret@db.example:5433/charlm_prefect?sslmode=require",
         "postgresql+psycopg://charlm:secret@db.example:5433/charlm_mlflow?sslmode=require",
     )
+
+
+def test_a_database_that_is_away_is_one_line_without_its_password() -> None:
+    with pytest.raises(ConfigError, match=r"charlm_prefect cannot be used: .*refused") as refused:
+        check_databases(settings(database="postgresql://me:secret@127.0.0.1:1/charlm"))
+    assert "secret" not in str(refused.value)
+    assert "\n" not in str(refused.value)
 
 
 def test_every_server_listens_on_this_machine_alone() -> None:
