@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from charlm.data.spans import tags_of
 from charlm.datasets import (
     TREC_6,
     UD_ENGLISH,
@@ -18,6 +19,7 @@ from charlm.datasets import (
     ColumnCorpus,
     CSVClassificationCorpus,
     JSONLClassificationCorpus,
+    JSONLSpanCorpus,
     UniversalDependenciesCorpus,
 )
 from charlm.datasets.prepared import fetch
@@ -257,6 +259,19 @@ def test_json_lines_may_hold_several_texts_with_a_label_each(tmp_path):
     assert labelled(corpus.train) == [("One.", ["aim"]), ("Two.", ["result"])]
 
 
+def test_json_lines_may_hold_spans(tmp_path):
+    text = "Ann Lee saw  Bonn, again."
+    spans = [[0, 7, "PER"], {"start": 13, "end": 17, "label": "LOC"}]
+    values = [{"text": text, "label": spans}, {"text": "Nobody came.", "label": []}]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(value) + "\n" for value in values))
+    corpus = JSONLSpanCorpus(tmp_path, sample_missing_splits=False)
+    assert [tags_of(sentence, "ner") for sentence in corpus.train] == [
+        ["B-PER", "E-PER", "O", "S-LOC", "O", "O", "O"],
+        ["O", "O", "O"],
+    ]
+    assert [span.text for span in corpus.train[0].get_spans("ner")] == ["Ann Lee", "Bonn"]
+
+
 TABLE = partial(CSVClassificationCorpus, column_name_map={0: "label", 1: "text"})
 
 
@@ -273,6 +288,15 @@ TABLE = partial(CSVClassificationCorpus, column_name_map={0: "label", 1: "text"}
         (JSONLClassificationCorpus, '{"text": "x", \n', "line 1: this is no JSON"),
         (JSONLClassificationCorpus, '{"text": ["x"], "label": []}', "line 1: there must be as many labels"),
         (JSONLClassificationCorpus, '{"text": "", "label": "a"}', "line 1: the text is empty"),
+        (JSONLSpanCorpus, '{"text": "x"}\n', "line 1: the object has no list of spans in a field 'label'"),
+        (JSONLSpanCorpus, '{"label": []}\n', "line 1: the object has no text in a field 'text'"),
+        (JSONLSpanCorpus, '{"text": "a b", "label": [[0, 1]]}', "line 1: a span is [start, end, label], got [0, 1]"),
+        (JSONLSpanCorpus, '\n{"text": "Ann", "label": [[0, 2, "P"]]}', "line 2: the span 0 to 2 ('An') is not one of"),
+        (
+            JSONLSpanCorpus,
+            '{"text": "Ann", "label": [[0, 9, "P"]]}',
+            "line 1: the span 0 to 9 (outside the text)",
+        ),
         (TABLE, 'a,"two\nlines"\nb\n', "line 3: 2 columns are needed, and 1 found"),
         (TABLE, 'a,x\nb,"open\n', "line 2: this is no table"),
         (TABLE, ",x\n", "line 1: the text has no label"),

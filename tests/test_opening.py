@@ -11,6 +11,7 @@ from tests.test_datasets import CONLLU, put
 TEXTS = {
     "lines": ("train.txt", "__label__HUM Who?\n", "class", ["HUM"]),
     "jsonl": ("train.jsonl", '{"text": "Who?", "label": "HUM"}\n', "class", ["HUM"]),
+    "spans": ("train.jsonl", '{"text": "Ann left.", "label": [[0, 3, "PER"]]}\n', "tag", ["PER"]),
     "csv": ("train.csv", "HUM,Who?\n", "class", ["HUM"]),
     "conllu": ("de-train.conllu", CONLLU.partition("\n\n")[0], "upos", ["ADP", "DET", "NOUN", "PUNCT", "NUM"]),
     "columns": ("train.tsv", "Ann\tNNP\tB-PER\n", "tag", ["PER"]),
@@ -71,7 +72,7 @@ def test_what_is_not_there_is_an_error_that_names_the_prepared_corpora(tmp_path)
 
 @pytest.mark.parametrize("kind", TEXTS)
 def test_label_that_a_model_does_not_know_is_refused_with_file_and_line(tmp_path, kind):
-    line, unknown = {"conllu": (4, "DET"), "columns": (1, "PER")}.get(kind, (1, "HUM"))
+    line, unknown = {"conllu": (4, "DET"), "columns": (1, "PER"), "spans": (1, "PER")}.get(kind, (1, "HUM"))
     name, text, layer, labels = TEXTS[kind]
     path: Path = tmp_path / name
     path.write_text(text)

@@ -3,6 +3,7 @@
 from charlm.datasets.classification import ClassificationCorpus, CSVClassificationCorpus, JSONLClassificationCorpus
 from charlm.datasets.columns import ColumnCorpus
 from charlm.datasets.prepared import TREC_6, UD_ENGLISH, UD_GERMAN, WNUT_17
+from charlm.datasets.spans import JSONLSpanCorpus
 from charlm.datasets.universal_dependencies import UniversalDependenciesCorpus
 
 __all__ = [
@@ -14,5 +15,6 @@ __all__ = [
     "ClassificationCorpus",
     "ColumnCorpus",
     "JSONLClassificationCorpus",
+    "JSONLSpanCorpus",
     "UniversalDependenciesCorpus",
 ]

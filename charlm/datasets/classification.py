@@ -6,7 +6,6 @@ Reads  train.jsonl …   `{"text": "buy now", "label": "spam"}`      (JSONLClass
 """
 
 import csv
-import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 from charlm.data.corpus import Corpus
 from charlm.data.sentence import Sentence
-from charlm.datasets.files import check_known, collector_paused, find_splits, mistake, read_lines
+from charlm.datasets.files import check_known, collector_paused, find_splits, mistake, read_json_lines, read_lines
 from charlm.errors import DatasetError
 
 PREFIX = "__label__"
@@ -234,13 +233,7 @@ def read_rows(
 
 def read_objects(path: Path, text_field: str = "text", label_field: str = "label") -> Iterator[LabelledText]:
     """The texts of JSON objects, one object a line."""
-    for number, line in read_lines(path):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise mistake(path, number, f"this is no JSON: {error.msg}") from error
+    for number, value in read_json_lines(path):
         text, labels = (_field(path, number, value, name) for name in (text_field, label_field))
         if isinstance(text, str):
             yield number, [labels] if isinstance(labels, str) else labels, text

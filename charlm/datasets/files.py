@@ -1,10 +1,12 @@
 """Finding the files of a labelled corpus in a folder, and reading their lines with their numbers."""
 
 import gc
+import json
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from charlm.errors import DatasetError
 
@@ -72,6 +74,17 @@ def read_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]
             except UnicodeDecodeError as error:
                 raise mistake(path, number, f"this is no {encoding} text ({error.reason}); say encoding=…") from error
             yield number, text.rstrip("\r\n").removeprefix("\ufeff" if number == 1 else "")
+
+
+def read_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
+    """Number of the line and value of every JSON line."""
+    for number, line in read_lines(path):
+        if line.strip():
+            try:
+                value = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise mistake(path, number, f"this is no JSON: {error.msg}") from error
+            yield number, value
 
 
 @contextmanager

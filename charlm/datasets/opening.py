@@ -21,19 +21,22 @@ from charlm.datasets.classification import (
 from charlm.datasets.columns import TEXT, read_columns
 from charlm.datasets.files import find_splits, read_lines
 from charlm.datasets.prepared import TREC_6, UD_ENGLISH, UD_GERMAN, WNUT_17
+from charlm.datasets.spans import holds_spans, read_spans
 from charlm.datasets.universal_dependencies import read_conllu
 from charlm.errors import DatasetError
 
-Format = Literal["conllu", "csv", "jsonl", "lines", "columns"]
+Format = Literal["conllu", "csv", "jsonl", "spans", "lines", "columns"]
 
 PREPARED: dict[str, type[Corpus]] = {kind.__name__: kind for kind in (UD_ENGLISH, UD_GERMAN, WNUT_17, TREC_6)}
 DEFAULT_LABEL_TYPES: dict[Format, str] = {
     "conllu": "upos",
     "csv": "class",
     "jsonl": "class",
+    "spans": "tag",
     "lines": "class",
     "columns": "tag",
 }
+_JSON_FIELDS = "text,label"
 _UNNAMED = "_"
 
 
@@ -66,7 +69,7 @@ def read_labelled(
     known: Collection[str] | None = None,
 ) -> tuple[list[list[Sentence]], str]:
     """The sentences of each file, and the layer that they are labelled in; a label must be among `known`, if given."""
-    file_format = format_of(paths[0])
+    file_format = format_of(paths[0], columns)
     layer = label_type or DEFAULT_LABEL_TYPES[file_format]
     if file_format == "columns":
         chosen = _column_format(paths[0], layer, columns)
@@ -77,6 +80,9 @@ def read_labelled(
         return read_columns(paths, chosen, known=known), layer
     if file_format == "conllu":
         return [read_conllu(path, layer, known) for path in paths], layer
+    if file_format == "spans":
+        text_field, label_field = _names(columns or _JSON_FIELDS, 2)
+        return [read_spans(path, text_field, label_field, layer, known=known) for path in paths], layer
     return [label_texts(path, _labelled_texts(path, file_format, columns), layer, known=known) for path in paths], layer
 
 
@@ -84,13 +90,15 @@ def _labelled_texts(path: Path, file_format: Format, columns: str | None) -> Ite
     if file_format == "csv":
         return read_rows(path, *_table_columns(columns))
     if file_format == "jsonl":
-        return read_objects(path, *_names(columns or "text,label", 2))
+        return read_objects(path, *_names(columns or _JSON_FIELDS, 2))
     return read_labelled_lines(path)
 
 
-def format_of(path: Path) -> Format:
-    """How the labels stand in a file."""
-    by_suffix: dict[str, Format] = {".conllu": "conllu", ".csv": "csv", ".jsonl": "jsonl"}
+def format_of(path: Path, columns: str | None = None) -> Format:
+    """How the labels stand in a file; `columns` as in `open_corpora`."""
+    if path.suffix == ".jsonl":
+        return "spans" if holds_spans(path, _names(columns or _JSON_FIELDS, 2)[1]) else "jsonl"
+    by_suffix: dict[str, Format] = {".conllu": "conllu", ".csv": "csv"}
     if path.suffix in by_suffix:
         return by_suffix[path.suffix]
     return "lines" if _first_line(path).startswith(PREFIX) else "columns"
