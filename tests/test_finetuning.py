@@ -1,7 +1,6 @@
 """Continuing a model on other text: its dictionary grows at the end, and every domain has a score of its own."""
 
 import dataclasses
-import math
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +8,12 @@ import pytest
 import torch
 
 from charlm.artifacts import CorpusFiles
-from charlm.config import DictionaryConfig, SplitConfig, TrainingConfig
+from charlm.config import DictionaryConfig, RunConfig, SplitConfig, TrainingConfig
 from charlm.data.dictionary import Dictionary
 from charlm.errors import ConfigError, ModelFileError
 from charlm.metrics import score_file, unit_nats
 from charlm.models.language_model import LanguageModel
+from charlm.recipes import find_recipe
 from charlm.text.counting import build_dictionary, count_shard
 from charlm.text.manifest import load_manifest
 from charlm.text.splitting import split_corpus
@@ -26,7 +26,8 @@ from charlm.trainers.finetuning import (
     score_since,
     write_domains,
 )
-from charlm.trainers.text_corpus import TextCorpus, choose_shards
+from charlm.trainers.run import shard_groups
+from charlm.trainers.text_corpus import TextCorpus, choose_shards, side_by_side
 
 ENGLISH = [f"line {number} of a plain English text\n" for number in range(400)]
 GERMAN = [f"Zeile {number} über größere Häuser\n" for number in range(400)]
@@ -119,8 +120,8 @@ def test_newest_shards_are_read_with_a_share_of_the_old(corpus):
     new = {Path(file.name).name for file in manifest.revisions[1].train_files}
 
     def chosen_names(old_share: float, known_revision: int | None = None) -> set[str]:
-        groups = choose_shards(manifest, old_share=old_share, seed=1, known_revision=known_revision)
-        return {name for group in groups for name in group}
+        shards = choose_shards(manifest, old_share=old_share, seed=1, known_revision=known_revision)
+        return {Path(file.name).name for file in shards}
 
     assert chosen_names(0.0) == new
     assert chosen_names(1.0) == new | set(old)
@@ -134,9 +135,20 @@ def test_newest_shards_are_read_with_a_share_of_the_old(corpus):
 def test_new_and_old_shards_are_read_side_by_side(corpus):
     manifest = load_manifest(corpus)
     old, new = ({Path(file.name).name for file in revision.train_files} for revision in manifest.revisions)
-    groups = choose_shards(manifest, old_share=1.0, seed=1)
-    assert len(groups) == math.ceil(len(new | old) / 8)
-    assert all(set(group) & old and set(group) & new for group in groups)
+    shards = choose_shards(manifest, old_share=1.0, seed=1)
+    assert list(map(set, side_by_side(shards))) == [new | old]
+    large = [dataclasses.replace(file, bytes=60_000_000) for file in shards]
+    groups = side_by_side(large)
+    assert sorted(name for group in groups for name in group) == sorted(new | old)
+    assert {len(group) for group in groups} <= {2, 3}
+
+    def groups_of(recipe: str) -> list[list[str]] | None:
+        training = find_recipe(recipe)
+        config = RunConfig(run_dir="run", corpus_dir=str(corpus.root), direction="forward", training=training)
+        return shard_groups(config)
+
+    assert groups_of("demo") == side_by_side(shards)  # a training anew does so too,
+    assert groups_of("flair_classic") is None  # and Flair does not
 
     dictionary = Dictionary.load_from_file(corpus.dictionary)
     settings = {"random_case_flip": False, "shuffle": False}

@@ -32,7 +32,7 @@ from charlm.trainers.manifest import RunManifest, create_run, mark
 from charlm.trainers.observer import Observer, RewindableFile, open_run_files
 from charlm.trainers.optimization import spare_compiler
 from charlm.trainers.team import Team, is_launched, join_team
-from charlm.trainers.text_corpus import TextCorpus, choose_shards
+from charlm.trainers.text_corpus import TextCorpus, choose_shards, side_by_side
 
 
 def run_training(
@@ -98,23 +98,28 @@ def _build_engine(files: RunFiles, team: Team, stop: StopSignal, observers: tupl
                 model.is_forward_lm,
                 random_case_flip=config.training.random_case_flip,
                 shuffle=config.training.shuffle_lines,
-                shard_groups=_shard_groups(config),
+                shard_groups=shard_groups(config),
             )
             return TrainingEngine(
                 model.to(device), corpus, config.training, files, observers=observers, stop=stop, team=team
             )
 
 
-def _shard_groups(config: RunConfig) -> list[list[str]] | None:
-    corpus = CorpusFiles(Path(config.corpus_dir))
-    if config.training.old_share is None or not corpus.manifest.is_file():
+def shard_groups(config: RunConfig) -> list[list[str]] | None:
+    """Which train shards are read together; None where each is read by itself, as Flair does."""
+    corpus, training = CorpusFiles(Path(config.corpus_dir)), config.training
+    if not corpus.manifest.is_file():
         return None
-    return choose_shards(
-        load_manifest(corpus),
-        old_share=config.training.old_share,
-        seed=config.training.seed,
-        known_revision=config.known_revision,
-    )
+    manifest = load_manifest(corpus)
+    if training.old_share is not None:
+        return side_by_side(
+            choose_shards(
+                manifest, old_share=training.old_share, seed=training.seed, known_revision=config.known_revision
+            )
+        )
+    if manifest.revision == 1 or training.validations is None:
+        return None
+    return side_by_side([file for revision in manifest.revisions for file in revision.train_files])
 
 
 def _build_model(config: RunConfig) -> LanguageModel:

@@ -20,9 +20,9 @@ from charlm.artifacts import CorpusFiles
 from charlm.data.dictionary import Dictionary
 from charlm.errors import ConfigError, CorpusError
 from charlm.text.encoding import EncodedInfo, encoded_info, ensure_encoded, training_ids
-from charlm.text.manifest import CorpusManifest
+from charlm.text.manifest import CorpusManifest, FileRecord
 
-_READ_TOGETHER = 8  # shards whose ids are in memory at once, and as many again that are read ahead
+_BYTES_TOGETHER = 100_000_000  # of the shards whose ids are in memory at once; as much again is read ahead
 
 
 class TextCorpus:
@@ -120,22 +120,32 @@ class TextCorpus:
 
 def choose_shards(
     manifest: CorpusManifest, *, old_share: float, seed: int, known_revision: int | None = None
-) -> list[list[str]]:
+) -> list[FileRecord]:
     """The shards of the new revisions, and shards of earlier ones that make up `old_share` of their characters.
 
-    New is what came after `known_revision`, by default the newest revision alone. Up to eight shards, new and old, make
-    a group that is read together: a model that reads new text and then old text forgets each over the other.
+    New is what came after `known_revision`, by default the newest revision alone.
     """
     num_old = manifest.revision - 1 if known_revision is None else known_revision
-    names = [Path(file.name).name for revision in manifest.revisions[num_old:] for file in revision.train_files]
+    chosen = [file for revision in manifest.revisions[num_old:] for file in revision.train_files]
     old = [file for revision in manifest.revisions[:num_old] for file in revision.train_files]
     wanted = old_share * sum(file.characters for file in old)
     for position in np.random.default_rng(seed).permutation(len(old)):
         if wanted <= 0:
             break
-        names.append(Path(old[position].name).name)
+        chosen.append(old[position])
         wanted -= old[position].characters
-    num_groups = math.ceil(len(names) / _READ_TOGETHER)
+    return chosen
+
+
+def side_by_side(shards: Sequence[FileRecord]) -> list[list[str]]:
+    """Groups of shards that are read together, by name: two or as many as make up 100 MB.
+
+    What stands near each other in `shards`, as those of one revision do, comes into different groups: a model that
+    reads one kind of text and then another forgets each over the other.
+    """
+    num_bytes = sum(file.bytes for file in shards)
+    num_groups = max(1, min(math.ceil(num_bytes / _BYTES_TOGETHER), len(shards) // 2))
+    names = [Path(file.name).name for file in shards]
     return [names[number::num_groups] for number in range(num_groups)]
 
 
