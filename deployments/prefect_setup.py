@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 DEPLOYMENTS_FILE = ROOT / "deployments" / "prefect.yaml"
 GPU_LIMIT = "gpu"
 HEARTBEAT_SECONDS = 30
-_LOST_AFTER_SECONDS = 3 * HEARTBEAT_SECONDS
+# As long as Prefect 3.8 keeps the slot of a run that is silent. With three heartbeats a server that was away for 90
+# seconds took all runs for lost when it was back, and gave their slots away, which ended those that lived.
+_LOST_AFTER_SECONDS = 10 * HEARTBEAT_SECONDS
 _TRAINING_TAG = "training"
 """Deployments with this tag go to the workers that own a GPU, where there are some."""
 _RUN_PROCESS = {

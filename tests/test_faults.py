@@ -129,8 +129,8 @@ def test_a_training_outlives_a_restart_of_the_prefect_server(whole_service, tmp_
     whole_service.stop("prefect")
     time.sleep(PREFECT_AWAY_SECONDS)
     whole_service.up()
-    # A start that takes long may have it marked as crashed in between, for want of heartbeats.
-    wait_until(lambda: whole_service.state(run).type.value == "COMPLETED", seconds=900, what="completed run")
+    state = whole_service.wait_for_end(run)
+    assert state.type.value == "COMPLETED", state.message
     assert_champion(whole_service, "prefect-restart")
     again = whole_service.wait_for_end(start_retraining(whole_service, tmp_path, "prefect-restart"))
     assert again.type.value == "COMPLETED"  # the slot that the first one held is free
