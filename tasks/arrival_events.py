@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from prefect.client.schemas.events import EventPage
 
 _PAGE = 50  # the server gives no more at a time
+_MAX_RETRIES = 3  # half a minute, for which somebody may be waiting
 
 
 def send_arrival(arrival: Arrival) -> None:
     """Tell the server of new text; raises ConfigError when there is none that hears it."""
     from httpx import HTTPError
     from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
     if "PREFECT_API_URL" not in os.environ:
         raise ConfigError(
@@ -37,12 +39,13 @@ def send_arrival(arrival: Arrival) -> None:
         "resource": {"prefect.resource.id": _resource(arrival.corpus), "prefect.resource.name": arrival.corpus},
         "payload": arrival.to_payload(),
     }
-    with get_client(sync_client=True) as client:
+    with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: _MAX_RETRIES}), get_client(sync_client=True) as client:
         try:
+            client.request("GET", "/ready")  # while its database is away it takes events, and loses them
             client.request("POST", "/events", json=[event])
         except HTTPError as error:
-            server = os.environ["PREFECT_API_URL"]
-            raise ConfigError(f"{server} did not take the event {CORPUS_ARRIVED}: {error}") from error
+            server, reason = os.environ["PREFECT_API_URL"], str(error).splitlines()[0]
+            raise ConfigError(f"{server} did not take the event {CORPUS_ARRIVED}: {reason}") from error
 
 
 def arrivals_since(name: str, moment: datetime) -> list[Arrival]:
