@@ -1,8 +1,8 @@
 """A linear layer in bf16 on a CPU, whose products come in few shapes.
 
-oneDNN compiles a bf16 product for its exact shape, which takes longer than computing it (2 ms on one core),
-and keeps the last 1024. No two mini-batches of sentences have equally many words, so rows of zeros are added up to a
-multiple of a grid: then everything is compiled in the first few mini-batches.
+oneDNN compiles a bf16 product for its exact shape, which takes longer than computing it (2 ms on one core), and keeps
+the last 1024. No two mini-batches of sentences have equally many words, so rows of zeros are added up to a multiple of
+a grid: then everything is compiled in the first few mini-batches.
 """
 
 # W = rows, D and F = widths of a row before and behind the layer
@@ -34,11 +34,19 @@ def bf16_linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return product
 
 
-def product_over_rows(left: Tensor, right: Tensor) -> Tensor:
-    """`left` (W, F) transposed times `right` (W, D): (F, D); of bf16 in few shapes."""
-    if left.dtype == torch.bfloat16:
-        left, right = _on_grid(left), _on_grid(right)
-    return left.t() @ right
+def weight_gradients(gradient: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients (F, D) and (F,) of weight and bias of a layer from those of its output (W, F) at the input (W, D).
+
+    Computed in the type of `gradient`, and returned in float32.
+    """
+    if gradient.dtype == torch.float32:
+        return gradient.t() @ x, gradient.sum(dim=0)
+    return _bf16_weight_gradients(_on_grid(gradient), _on_grid(x))
+
+
+def _bf16_weight_gradients(gradient: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    ones = gradient.new_ones(1, len(gradient))  # a product is faster than a sum over rows of bf16
+    return (gradient.t() @ x).float(), (ones @ gradient).float().squeeze(0)
 
 
 def _on_grid(x: Tensor) -> Tensor:
@@ -64,4 +72,4 @@ class _Linear(torch.autograd.Function):
         rows, low = ctx.saved_tensors
         padded = _on_grid(gradient)
         to_x = (padded @ low)[: len(gradient)].to(ctx.dtype) if ctx.needs_input_grad[0] else None
-        return to_x, (padded.t() @ rows).float(), gradient.sum(dim=0, dtype=torch.float32)
+        return to_x, *_bf16_weight_gradients(padded, rows)

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from charlm.nn.bf16_linear import bf16_linear, product_over_rows
+from charlm.nn.bf16_linear import bf16_linear, weight_gradients
 from charlm.nn.ragged import Ragged
 
 
@@ -134,5 +134,6 @@ class _Recurrence(torch.autograd.Function):
                 later_cell = cell.mul_(f[:, here])
                 later_state = torch.bmm(to_gates[:, here].flatten(2), recurrent)
         flat = to_gates.flatten(2)  # (2, W, 4H)
-        to_weights = torch.stack(list(map(product_over_rows, flat, steps.previous(states))))
+        previous = steps.previous(states)
+        to_weights = torch.stack([weight_gradients(*pair)[0] for pair in zip(flat, previous, strict=True)])
         return *steps.by_row(flat), to_weights, None

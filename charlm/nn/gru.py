@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from charlm.nn.bf16_linear import bf16_linear, is_bf16, product_over_rows
+from charlm.nn.bf16_linear import bf16_linear, is_bf16, weight_gradients
 from charlm.nn.ragged import Ragged
 
 
@@ -51,70 +51,56 @@ class _Recurrence(torch.autograd.Function):
         ctx: Any, inputs: Tensor, recurrent: Tensor, bias: Tensor, ragged: Ragged, places: np.ndarray
     ) -> Tensor:
         """States (W, H) from the input's part of the gates (W, 3H), of the type that is multiplied, and (3H, H)."""
-        dtype, size = inputs.dtype, recurrent.shape[1]
+        dtype, size, counts = inputs.dtype, recurrent.shape[1], ragged.active
         weight, shift = recurrent.to(dtype), bias.to(dtype)
         gates = inputs.index_select(0, ragged.tensor(np.argsort(places))).float()
-        hidden = torch.empty(gates.shape, dtype=dtype)  # the part of the gates that comes from the state before
+        hidden = torch.empty(gates.shape)  # the part of the gates that comes from the state before
         states = torch.empty(len(gates), size)
         low = states if dtype == states.dtype else torch.empty(states.shape, dtype=dtype)
-        moves = weight.t()
-        hidden[: ragged.active[0]] = shift
-        state, start, before = torch.zeros(ragged.active[0], size), 0, 0
-        for count in ragged.active:
-            here = slice(start, start + count)
-            if start:
-                torch.addmm(shift, low[before : before + count], moves, out=hidden[here])
-            reset_update = gates[here, : 2 * size].add_(hidden[here, : 2 * size]).sigmoid_()
-            new = gates[here, 2 * size :].addcmul_(reset_update[:, :size], hidden[here, 2 * size :]).tanh_()
-            state = torch.lerp(new, state[:count], reset_update[:, size:], out=states[here])
-            if low is not states:
-                low[here] = state
-            start, before = start + count, start
-        ctx.save_for_backward(weight, gates, hidden, states, low)
+        gate_parts = [gates[:, : 2 * size], *gates.chunk(3, dim=1)]
+        hidden_parts = [hidden, hidden[:, : 2 * size], hidden[:, 2 * size :]]
+        steps = zip(counts, *_by_step(counts, *gate_parts, *hidden_parts, states, low), strict=True)
+        state, low_state = torch.zeros(counts[0], size), None
+        for count, both, reset, update, new, hidden_all, hidden_both, hidden_new, next_state, next_low in steps:
+            hidden_all.copy_(shift if low_state is None else functional.linear(low_state[:count], weight, shift))
+            both.add_(hidden_both).sigmoid_()  # reset and update
+            new.addcmul_(reset, hidden_new).tanh_()
+            state = torch.lerp(new, state[:count], update, out=next_state)
+            low_state = next_low if low is states else next_low.copy_(state)
+        ctx.save_for_backward(weight, gates, hidden, states)
         ctx.ragged, ctx.places = ragged, places
         return states.index_select(0, ragged.tensor(places))
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        weight, gates, hidden, states, low = ctx.saved_tensors
+        weight, gates, hidden, states = ctx.saved_tensors
         ragged: Ragged = ctx.ragged
         size, first = weight.shape[1], ragged.active[0]
         reset, update, new = gates.chunk(3, dim=1)
         previous = torch.zeros_like(states)
         previous[first:] = states.index_select(0, ragged.read_before)
         # What one unit of gradient of the state does to the sums in the gates: the new one's, and the recurrent parts.
-        to_new = (1 - update) * (1 - new * new)
-        by_state = torch.stack(
-            [
-                to_new * hidden[:, 2 * size :] * reset * (1 - reset),
-                (previous - new) * update * (1 - update),
-                to_new * reset,
-            ],
-            dim=1,
-        )  # (W, 3, H)
+        to_new = (1 - update).mul_(1 - new * new)
+        by_state = torch.empty(len(states), 3, size)
+        torch.mul(to_new, reset, out=by_state[:, 2])
+        torch.mul(by_state[:, 2] * (1 - reset), hidden[:, 2 * size :], out=by_state[:, 0])
+        torch.mul((previous - new).mul_(update), 1 - update, out=by_state[:, 1])
         to_states = gradient.index_select(0, ragged.tensor(np.argsort(ctx.places)))
         to_hidden = torch.empty(by_state.shape, dtype=weight.dtype)
-        end = len(states)
-        later = None
-        for count in reversed(ragged.active):
-            here = slice(end - count, end)
-            state = to_states[here]
+        later, reached = None, 0
+        parts = _by_step(ragged.active, to_states, by_state, update, to_hidden, to_hidden.flatten(1))
+        for state, effect, kept, result, flat in zip(*map(reversed, parts), strict=True):
             if later is not None:
-                state[: len(later)] += later
-            torch.mul(state[:, None], by_state[here], out=to_hidden[here])
-            end -= count
-            if end:
-                later = torch.mm(to_hidden[here].flatten(1), weight)
-                later = torch.addcmul(later, state, update[here])
+                state[:reached].add_(later)
+            torch.mul(state[:, None], effect, out=result)
+            later, reached = torch.mm(flat, weight).float().addcmul_(state, kept), len(state)
         to_gates = to_hidden.clone()
         torch.mul(to_states, to_new, out=to_gates[:, 2])
-        to_hidden = to_hidden.flatten(1)  # (W, 3H)
-        low_previous = previous if low.dtype == previous.dtype else previous.to(low.dtype)
-        return (
-            to_gates.flatten(1).index_select(0, ragged.tensor(ctx.places)),
-            product_over_rows(to_hidden, low_previous).float(),
-            to_hidden.sum(dim=0, dtype=torch.float32),
-            None,
-            None,
-        )
+        to_weight, to_bias = weight_gradients(to_hidden.flatten(1), previous)
+        return to_gates.flatten(1).index_select(0, ragged.tensor(ctx.places)), to_weight, to_bias, None, None
+
+
+def _by_step(counts: list[int], *tensors: Tensor) -> list[list[Tensor]]:
+    """For each tensor its rows at each step."""
+    return [list(tensor.split_with_sizes(counts)) for tensor in tensors]
