@@ -24,11 +24,28 @@ settings.load_profile("suite")
 
 ROOT = Path(__file__).parent.parent
 
+# What takes longest begins first: a long file that begins last leaves the other test process with nothing to do.
+LONG_FILES = (
+    "test_service",
+    "test_docs",
+    "test_retrain",
+    "test_processes",
+    "test_pipeline",
+    "test_prepare_flow",
+    "test_cli_finetuning",
+    "test_training",
+)
+
 # A training of about a second, and the corpus that is large enough for it.
 QUICK = ("--set", "max_characters=60000", "--set", "hidden_size=16", "--set", "sequence_length=50")
 _WORDS = re.findall(
     r"\w+", "the a of in set call return value object function list string file read write open close name"
 )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    ranks = {name: rank for rank, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: ranks.get(item.path.stem, len(ranks)))
 
 
 @dataclass(frozen=True)
