@@ -6,10 +6,16 @@ Reads  MLFLOW_TRACKING_URI, PREFECT_API_URL   (a server of the user's, which rep
 Writes mlflow.db                              (artifact locations, when the workspace was moved or copied)
 """
 
+import atexit
+import contextlib
 import logging
 import os
 import signal
+import socket
 import sqlite3
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 from charlm.artifacts import Workspace
@@ -21,6 +27,7 @@ __all__ = [
     "USER_NAME",
     "Workspace",
     "access_variables",
+    "has_lasting_prefect",
     "keep_libraries_quiet",
     "move_artifact_root",
     "start_prefect",
@@ -33,6 +40,9 @@ SERVER_ARTIFACT_ROOT = "mlflow-artifacts:"
 """Stands for the artifacts that an MLflow server hands out."""
 USER_NAME = "charlm"
 """Who asks, where the servers want a password."""
+
+_LONGEST_START = 600.0  # seconds; the first start of a server builds its database, on a busy machine for minutes
+_temporary_server: "subprocess.Popen[bytes] | None" = None
 
 # Every column in which MLflow 3.17 stores an absolute artifact location.
 _LOCATION_COLUMNS = (
@@ -56,7 +66,6 @@ def use_workspace(root: Path | str) -> Workspace:
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
         "DO_NOT_TRACK": "1",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",  # its first start builds a database
         # Our own lines reach the run's log in the Prefect UI through this logger.
         "PREFECT_LOGGING_EXTRA_LOGGERS": "charlm",
         **access_variables(os.environ.get("CHARLM_PASSWORD")),
@@ -84,16 +93,14 @@ def access_variables(password: str | None) -> dict[str, str]:
 def start_prefect() -> None:
     """Start Prefect's temporary server, or make sure that the one of PREFECT_API_URL answers.
 
-    Call it before importing Prefect. The temporary server is started with SIGINT blocked, which it inherits: a Ctrl-C
-    that ends a training with a checkpoint would otherwise end the server at once, and the run could no longer be told
-    what became of it. Raises ConfigError when there is no server in the end.
+    Call it before importing Prefect. Raises ConfigError when there is no server in the end.
     """
     if "PREFECT_API_URL" not in os.environ:
-        Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)  # Prefect makes no parents
+        _start_temporary_server()
+        return
     from httpx import HTTPStatusError
     from prefect.client.orchestration import get_client
 
-    old_mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         with get_client(sync_client=True) as client:
             client.raise_for_api_version_mismatch()
@@ -103,8 +110,59 @@ def start_prefect() -> None:
     except HTTPStatusError as error:
         server, answer = os.environ["PREFECT_API_URL"], error.response.status_code
         raise ConfigError(f"Prefect at {server} answers {answer}; set CHARLM_PASSWORD if it has a password") from error
+
+
+def has_lasting_prefect() -> bool:
+    """True when flows are told to a server that outlives them, which may count GPUs and hear of new text."""
+    return "PREFECT_API_URL" in os.environ and _temporary_server is None
+
+
+def _start_temporary_server() -> None:
+    """Start the server that Prefect itself would start, and point this process at it until both end.
+
+    Prefect 3.8 loads the whole server into its client first, for three seconds of work. The server inherits a blocked
+    SIGINT: a Ctrl-C that ends a training with a checkpoint would otherwise end the server at once, and the run could
+    no longer be told what became of it.
+    """
+    global _temporary_server
+    home = Path(os.environ["PREFECT_HOME"])
+    home.mkdir(parents=True, exist_ok=True)  # Prefect makes no parents
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = probe.getsockname()
+    program = ("uvicorn", "--factory", "prefect.server.api.server:create_app", "--lifespan", "on")
+    place = ("--host", address[0], "--port", str(address[1]), "--log-level", "error")
+    modest = {
+        "PREFECT_UI_ENABLED": "0",
+        "PREFECT_API_BLOCKS_REGISTER_ON_START": "0",  # which flows of ours have no use for
+        # How Prefect 3.8 tells this server that it is temporary, and alone in its process.
+        "PREFECT__SERVER_EPHEMERAL": "1",
+        "PREFECT__SERVER_FINAL": "1",
+    }
+    old_mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        _temporary_server = subprocess.Popen([sys.executable, "-m", *program, *place], env={**os.environ, **modest})
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, old_mask)
+    atexit.register(_end, _temporary_server)
+    os.environ["PREFECT_API_URL"] = f"http://{address[0]}:{address[1]}/api"
+    import prefect.client.orchestration  # noqa: F401  # while the server starts
+
+    deadline = time.monotonic() + _LONGEST_START
+    while _temporary_server.poll() is None and time.monotonic() < deadline:
+        with contextlib.suppress(OSError), socket.create_connection(address):  # it listens when its database is ready
+            return
+        time.sleep(0.05)
+    raise ConfigError(f"Prefect: its temporary server did not start; is its database in {home} whole?")
+
+
+def _end(server: "subprocess.Popen[bytes]") -> None:
+    server.terminate()
+    try:
+        server.wait(5)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
 
 
 def keep_libraries_quiet() -> None:

@@ -4,7 +4,6 @@ Only network work that may be repeated blindly is retried; training goes on from
 cache is off: the manifests know what is done.
 """
 
-import os
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from pathlib import Path
@@ -39,6 +38,7 @@ from tasks.reporting import (
     publish_versions,
 )
 from tasks.retraining import RetrainingPlan
+from tasks.services import has_lasting_prefect
 from tasks.training import TrainedRun, TrainingRequest
 from tasks.versions import judged_versions, log_picture
 
@@ -103,7 +103,7 @@ def _gpu_slot() -> AbstractContextManager[None] | None:
     The limit counts; which device a worker trains on is said by its CUDA_VISIBLE_DEVICES. A server without such a limit
     is an error, as trainings would share a GPU unknowingly; one that is away for a while does not end a training.
     """
-    if "PREFECT_API_URL" not in os.environ:
+    if not has_lasting_prefect():
         return None
     return concurrency(GPU_LIMIT, occupy=1, strict=True, raise_on_lease_renewal_failure=False)
 
@@ -148,7 +148,7 @@ def pass_gate(
 def gather_arrivals(workspace: Workspace, own: Arrival) -> list[Arrival]:
     """What this run takes in: its own text, and what the server was told of since it was asked to run."""
     others: list[Arrival] = []
-    if "PREFECT_API_URL" in os.environ:
+    if has_lasting_prefect():
         others = arrivals_since(own.corpus, flow_run.scheduled_start_time - _ARRIVALS_BEFORE_START)
     return arrivals_to_take(workspace.corpus(own.corpus), own, others)
 
