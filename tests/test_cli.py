@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from flows.cli import app
-from tests.conftest import QUICK, ROOT, Charlm, TrainedWorkspace, environment, write_sentences
+from tests.conftest import QUICK, ROOT, Charlm, TrainedWorkspace, environment, run_charlm, write_sentences
 
 SCORES = {"loss", "perplexity", "bits_per_character", "bits_per_byte", "unk_rate"}
 
@@ -371,8 +371,18 @@ def test_embed_writes_a_vector_for_every_token(
 # ---- export --------------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def scores(trained_workspace: TrainedWorkspace) -> dict[str, Any]:
+    """What the registered pair scores on the text that it was trained on."""
+    outcome = run_charlm(
+        "evaluate", "models:/tiny/1", trained_workspace.text, "--workspace", trained_workspace.root, "--json"
+    )
+    assert outcome.code == 0, outcome.stderr
+    return dict(outcome.json)
+
+
 def test_an_export_for_flair_is_opened_again_and_scores_the_same(
-    charlm: Charlm, trained_workspace: TrainedWorkspace, tmp_path: Path
+    charlm: Charlm, trained_workspace: TrainedWorkspace, scores: dict[str, Any], tmp_path: Path
 ) -> None:
     place = ("--workspace", trained_workspace.root, "--json")
     output = tmp_path / "shared"
@@ -380,14 +390,13 @@ def test_an_export_for_flair_is_opened_again_and_scores_the_same(
     names = ["README.md", "backward/best-lm.pt", "forward/best-lm.pt"]
     assert exported.json == {"files": [str(output / name) for name in names]}
     assert {str(path.relative_to(output)) for path in output.rglob("*") if path.is_file()} == set(names)
-    scores = charlm("evaluate", "models:/tiny/1", trained_workspace.text, *place).json
     for direction in ("forward", "backward"):
         alone = charlm("evaluate", output / direction / "best-lm.pt", trained_workspace.text, *place).json
         assert alone == {direction: scores[direction]}
 
 
 def test_an_exported_bundle_is_the_original(
-    charlm: Charlm, trained_workspace: TrainedWorkspace, tmp_path: Path
+    charlm: Charlm, trained_workspace: TrainedWorkspace, scores: dict[str, Any], tmp_path: Path
 ) -> None:
     place = ("--workspace", trained_workspace.root, "--json")
     outcome = charlm("export", "models:/tiny/1", "--format", "safetensors", "--output", tmp_path / "bundle", *place)
@@ -396,8 +405,7 @@ def test_an_exported_bundle_is_the_original(
     copy = json.loads((tmp_path / "bundle" / "bundle.json").read_text())
     assert copy["fingerprint"] == json.loads(original.read_text())["fingerprint"]
     assert (tmp_path / "bundle" / "dictionary.json").read_bytes() == original.with_name("dictionary.json").read_bytes()
-    again = charlm("evaluate", tmp_path / "bundle", trained_workspace.text, *place)
-    assert again.json == charlm("evaluate", "models:/tiny/1", trained_workspace.text, *place).json
+    assert charlm("evaluate", tmp_path / "bundle", trained_workspace.text, *place).json == scores
 
 
 def test_the_card_names_the_licence_it_is_given(

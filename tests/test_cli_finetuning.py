@@ -11,7 +11,7 @@ from charlm.models.language_model import LanguageModel
 from charlm.trainers.manifest import RunManifest
 from tasks.registry import download_bundle
 from tasks.services import use_workspace
-from tests.conftest import Charlm, Outcome, TrainedWorkspace
+from tests.conftest import Charlm, Outcome, TrainedWorkspace, run_charlm
 
 pytestmark = pytest.mark.service  # each command starts MLflow
 
@@ -19,16 +19,22 @@ QUICK = ("--set", "max_characters=30000", "--set", "sequence_length=50")
 GERMAN = ["Zeile {} über größere Häuser in Österreich.\n", "Der {}. Satz heißt nicht viel.\n"]
 
 
-@pytest.fixture
-def workspace(trained_workspace: TrainedWorkspace, tmp_path: Path, charlm: Charlm) -> Path:
+@pytest.fixture(scope="module")
+def prepared(trained_workspace: TrainedWorkspace, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the trained workspace with a German corpus beside the English one."""
-    root = tmp_path / "workspace"
+    folder = tmp_path_factory.mktemp("finetuning")
+    root = folder / "workspace"
     shutil.copytree(trained_workspace.root, root)
-    text = tmp_path / "german.txt"
+    text = folder / "german.txt"
     text.write_text("".join(GERMAN[number % 2].format(number) for number in range(4_000)), encoding="utf-8")
-    outcome = charlm("prepare", text, "--name", "german", "--workspace", root)
+    outcome = run_charlm("prepare", text, "--name", "german", "--workspace", root)
     assert outcome.code == 0, outcome.stderr
     return root
+
+
+@pytest.fixture
+def workspace(prepared: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(prepared, tmp_path / "workspace"))
 
 
 def finetune(charlm: Charlm, workspace: Path, *arguments: object) -> Outcome:
@@ -54,14 +60,17 @@ def test_finetuning_a_registered_model_reports_every_domain_before_and_after(cha
     assert evaluated.json["forward"]["loss"] == pytest.approx(result["runs"]["forward"]["test"]["loss"])
 
 
-def test_the_version_names_its_parent(charlm: Charlm, workspace: Path) -> None:
-    assert finetune(charlm, workspace, "--from", "models:/tiny/1").code == 0
+def test_the_version_names_its_parent_and_resume_takes_it_up(charlm: Charlm, workspace: Path) -> None:
+    first = finetune(charlm, workspace, "--from", "models:/tiny/1").json
     bundle = download_bundle("models:/german/1", use_workspace(workspace))
     assert json.loads(BundleFiles(bundle).manifest.read_text())["parent_version"] == "tiny/1"
+    again = finetune(charlm, workspace, "--from", "models:/tiny/1", "--resume")
+    assert again.json["runs"] == first["runs"]
+    assert again.json["model"] == first["model"] == "models:/german/1"
 
 
 def test_without_extension_the_dictionary_is_the_models(charlm: Charlm, workspace: Path) -> None:
-    outcome = finetune(charlm, workspace, "--from", "models:/tiny/1", "--no-register")
+    outcome = finetune(charlm, workspace, "--from", "models:/tiny/1", "--direction", "forward", "--no-register")
     tuned = LanguageModel.load_language_model(outcome.json["runs"]["forward"]["best_lm"])
     original = LanguageModel.load_language_model(next(workspace.glob("runs/tiny-forward-*")))
     assert tuned.dictionary == original.dictionary
@@ -75,13 +84,6 @@ def test_one_direction_of_a_run_is_continued_and_the_other_refused(charlm: Charl
     assert "has no backward direction to continue, only forward" in refused.json["error"]
     outcome = finetune(charlm, workspace, "--from", run)
     assert set(outcome.json["runs"]) == {"forward"}
-
-
-def test_a_finished_finetuning_is_taken_up_by_resume(charlm: Charlm, workspace: Path) -> None:
-    first = finetune(charlm, workspace, "--from", "models:/tiny/1").json
-    again = finetune(charlm, workspace, "--from", "models:/tiny/1", "--resume")
-    assert again.json["runs"] == first["runs"]
-    assert again.json["model"] == first["model"]
 
 
 def test_hostile_model_is_refused_and_nothing_is_left(charlm: Charlm, workspace: Path, tmp_path: Path) -> None:
