@@ -3,8 +3,9 @@
 Every training is a process of its own with one thread; sides alternate, and processor seconds are counted, so that
 other work on the machine meets both sides alike. An epoch is training and the scoring of the dev sentences. Ours keeps
 vectors in a file (`embeddings_storage_mode="cpu"`), which is empty at the first seed: the first epoch of the others
-shows what a second experiment on the same text costs. `without language models` is the same tagger on word vectors and
-characters; its gain is resampled over test sentences.
+shows what a second experiment on the same text costs. Two more sides show what language models bring: a tagger on word
+vectors and language models, as in Flair's tutorial, and the same without the latter; the gain is resampled over test
+sentences.
 
 Usage: python benchmarks/downstream.py --flair-python .venv-flair/bin/python --data FOLDER --models FORWARD BACKWARD
 FOLDER holds ud-english-ewt/, ncbi-disease/ and trec/ as they are published, and word vectors (--vectors).
@@ -35,7 +36,8 @@ from charlm.datasets import TREC_6, UD_ENGLISH, ColumnCorpus  # noqa: E402
 from charlm.label_scores import score_labels, score_spans  # noqa: E402
 
 REPORT = HERE.parent / "docs" / "benchmarks" / "downstream.md"
-SIDES = ("Flair", "ours, fp32", "ours, bf16", "without language models")
+WITH, WITHOUT = "word vectors and language models", "word vectors alone"
+SIDES = ("Flair", "ours, fp32", "ours, bf16", WITH, WITHOUT)
 Label = tuple[int | None, int | None, str]
 """Start, stop and value of a span; no stop for a word, and no start for a text."""
 
@@ -117,7 +119,7 @@ def main() -> None:
     parser.add_argument("--flair-python", required=True)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--models", nargs=2, required=True, metavar=("FORWARD", "BACKWARD"))
-    parser.add_argument("--vectors", type=Path, help="word vectors for the taggers without language models")
+    parser.add_argument("--vectors", type=Path, help="word vectors of the last two sides")
     parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=list(TASKS))
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
@@ -142,18 +144,18 @@ def run_task(task: Task, folder: Path, options: argparse.Namespace) -> dict[str,
         name: [(s.words, task.labels(s)) for s in sentences[: options.sentences] if len(s)]
         for name, sentences in splits.items()
     }
-    runs: dict[str, Runs] = {side: Runs() for side in options.sides if "without" not in side or task.is_gain_shown}
+    is_gain_shown = task.is_gain_shown and options.vectors is not None
+    runs = {side: Runs() for side in options.sides if side not in (WITH, WITHOUT) or is_gain_shown}
     for seed in options.seeds:
         for side, side_runs in runs.items():
             job = folder / f"{side.replace(' ', '-')}-{seed}.json"
-            is_plain = side == "without language models"
             content = {
                 "side": "flair" if side == "Flair" else "charlm",
                 "task": task.kind,
                 "text": text,
                 "labels": sorted({value for part in text.values() for _, labels in part for *_, value in labels}),
-                "models": [] if is_plain else options.models,
-                "vectors": str(options.vectors) if is_plain else None,
+                "models": [] if side == WITHOUT else options.models,
+                "vectors": str(options.vectors) if side in (WITH, WITHOUT) else None,
                 "hidden_size": options.hidden,
                 "seed": seed,
                 "precision": "fp32" if side == "ours, fp32" else "auto",
@@ -221,19 +223,19 @@ def render(found: dict[str, dict[str, Runs]], options: argparse.Namespace) -> st
                     f"| {TASKS[task].name} | {side} | {fmean(ours.scores) - fmean(flair.scores):+.2f} | "
                     f"{flair.first_epoch / ours.first_epoch:.1f}x | {flair.epoch / ours.epoch:.1f}x |"
                 )
-    gains = [gain_line(TASKS[task], runs) for task, runs in found.items() if "without language models" in runs]
+    gains = [gain_line(TASKS[task], runs) for task, runs in found.items() if WITH in runs and WITHOUT in runs]
     return "\n".join([*lines, "", *gains]).rstrip() + "\n"
 
 
 def gain_line(task: Task, runs: dict[str, Runs]) -> str:
     """What the language models bring, with its interval over test sentences and all seeds."""
-    with_models, without = (counts(task, runs[side]) for side in ("ours, bf16", "without language models"))
+    with_models, without = (counts(task, runs[side]) for side in (WITH, WITHOUT))
     values = []
     for side in (with_models, without):  # the same generator state, so the same sentences are drawn for both
         generator = np.random.default_rng(1)
         values.append(resampled_ratios(2 * side[:, 0], side[:, 1] + side[:, 2], rounds=2_000, generator=generator))
     low, high = interval_of(100 * (values[0] - values[1]), 0.95)
-    gain = fmean(runs["ours, bf16"].scores) - fmean(runs["without language models"].scores)
+    gain = fmean(runs[WITH].scores) - fmean(runs[WITHOUT].scores)
     return (
         f"* {task.name}: language models bring {gain:+.2f} points of {task.score} "
         f"(95 % interval {low:+.2f} to {high:+.2f})"

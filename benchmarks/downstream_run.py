@@ -38,13 +38,7 @@ def train_with_charlm(job: dict[str, Any]) -> dict[str, Any]:
     import torch
 
     from charlm.data import Corpus, Sentence
-    from charlm.embeddings import (
-        CharacterEmbeddings,
-        DocumentRNNEmbeddings,
-        FlairEmbeddings,
-        StackedEmbeddings,
-        WordEmbeddings,
-    )
+    from charlm.embeddings import DocumentRNNEmbeddings, FlairEmbeddings, StackedEmbeddings, WordEmbeddings
     from charlm.models import SequenceTagger, TextClassifier
     from charlm.trainers import ModelTrainer
 
@@ -54,7 +48,7 @@ def train_with_charlm(job: dict[str, Any]) -> dict[str, Any]:
     torch.manual_seed(job["seed"])
     parts = [FlairEmbeddings(model) for model in job["models"]]
     if job["vectors"]:
-        parts += [WordEmbeddings(job["vectors"]), CharacterEmbeddings()]
+        parts.append(WordEmbeddings(job["vectors"]))
     if job["task"] == "classifier":
         document = DocumentRNNEmbeddings(parts, hidden_size=job["hidden_size"])
         model = TextClassifier(document, corpus.make_label_dictionary("class"), "class")
