@@ -4,9 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 FLAIR_VENV := .venv-flair
 CONSTRAINTS := constraints.txt
-# Two test processes share the cores, so each computes with one thread; a file stays with one, as its servers do.
-# Files start in the order of tests/conftest.py: pytest-xdist would begin with those of many tests, which are quick.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# Three test processes share two cores, for many tests wait for servers; each computes with one thread. A file stays with
+# one, as its servers do; long files begin first (tests/conftest.py).
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo up down status backup restore test test-fast test-slow test-flair lint types format bench clean

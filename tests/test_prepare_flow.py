@@ -82,7 +82,7 @@ def prepare(text: Path, workspace: Path, task_runner: str, **variables: str) -> 
 
 
 @pytest.mark.service
-@pytest.mark.parametrize("task_runner", ["threads", "processes", "dask"])
+@pytest.mark.parametrize("task_runner", ["threads", "processes", pytest.param("dask", marks=pytest.mark.slow)])
 def test_every_task_runner_gives_the_same_bytes(
     task_runner: str, text: Path, undisturbed: dict[Path, bytes], server: dict[str, str], tmp_path: Path
 ) -> None:
@@ -113,7 +113,7 @@ def test_a_dask_cluster_of_two_processes_shares_the_work_and_reports_to_one_serv
 
 
 @pytest.mark.service
-@pytest.mark.parametrize("folder", ["counts", "encoded"])
+@pytest.mark.parametrize("folder", [pytest.param("counts", marks=pytest.mark.slow), "encoded"])
 def test_a_prepare_that_is_killed_goes_on_with_what_is_missing(
     folder: str, text: Path, undisturbed: dict[Path, bytes], server: dict[str, str], tmp_path: Path
 ) -> None:

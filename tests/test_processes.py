@@ -136,7 +136,7 @@ def test_stopped_processes_go_on_to_the_weights_of_undisturbed_ones(corpus_dir, 
     assert sha256_of(stopped.best_lm) == sha256_of(whole.best_lm)
 
 
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_a_killed_process_ends_all_with_one_line_and_the_run_can_go_on(corpus_dir, tmp_path, rank):
     run = start_run(corpus_dir, tmp_path / "run", LONG, 2)
     process = trainer(run)
