@@ -7,8 +7,9 @@ shows what a second experiment on the same text costs. Two more sides show what 
 vectors and language models, as in Flair's tutorial, and the same without the latter; the gain is resampled over test
 sentences.
 
-Usage: python benchmarks/downstream.py --flair-python .venv-flair/bin/python --data FOLDER --models FORWARD BACKWARD
-FOLDER holds ud-english-ewt/, ncbi-disease/ and trec/ as they are published, and word vectors (--vectors).
+Usage: python benchmarks/downstream.py --flair-python .venv-flair/bin/python --data FOLDER --models FORWARD BACKWARD \\
+           --vectors FILE --results FOLDER
+The data folder holds ud-english-ewt/, ncbi-disease/ and trec/ as they are published.
 Writes docs/benchmarks/downstream.md
 """
 
@@ -17,7 +18,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,6 +52,7 @@ class Task:
     """`words`, `spans` or `classifier`."""
     open: Callable[[Path], Corpus]
     labels: Callable[[Sentence], Sequence[Label]]
+    epochs: int
     is_gain_shown: bool = True
 
 
@@ -62,6 +63,7 @@ TASKS = {
         "words",
         lambda f: UD_ENGLISH(f / "ud-english-ewt"),
         lambda s: [(place, None, tag) for place, tag in enumerate(tags_of(s, "upos"))],
+        epochs=5,
     ),
     "ncbi": Task(
         "NCBI-disease",
@@ -71,6 +73,7 @@ TASKS = {
             f / "ncbi-disease", {0: "text", 1: "ner"}, "train.tsv", "test.tsv", "devel.tsv", check_tags=False
         ),
         lambda s: spans_of(s, "ner"),
+        epochs=6,
     ),
     "trec": Task(
         "TREC-6",
@@ -78,6 +81,7 @@ TASKS = {
         "classifier",
         lambda f: TREC_6(f / "trec"),
         lambda s: [(None, None, s.get_label("class").value)],
+        epochs=10,
         is_gain_shown=False,
     ),
 }
@@ -123,21 +127,20 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=list(TASKS))
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--results", type=Path, required=True, help="a folder for the trainings")
     parser.add_argument("--hidden", type=int, default=256)
     parser.add_argument("--sentences", type=int, help="most sentences of each split, for a trial")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        found = {task: run_task(TASKS[task], Path(name) / task, options) for task in options.tasks}
-        report = render(found, options)
+    found = {task: run_task(TASKS[task], options.results / task, options) for task in options.tasks}
+    report = render(found, options)
     REPORT.parent.mkdir(parents=True, exist_ok=True)
     REPORT.write_text(report)
     print(report)
 
 
 def run_task(task: Task, folder: Path, options: argparse.Namespace) -> dict[str, Runs]:
-    """Train every side with every seed, one after the other."""
-    folder.mkdir()
+    """Train every side with every seed, one after the other, but what has its result in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
     corpus = task.open(options.data)
     splits = {"train": corpus.train, "dev": corpus.dev, "test": corpus.test}
     text = {
@@ -149,34 +152,40 @@ def run_task(task: Task, folder: Path, options: argparse.Namespace) -> dict[str,
     for seed in options.seeds:
         for side, side_runs in runs.items():
             job = folder / f"{side.replace(' ', '-')}-{seed}.json"
-            content = {
-                "side": "flair" if side == "Flair" else "charlm",
-                "task": task.kind,
-                "text": text,
-                "labels": sorted({value for part in text.values() for _, labels in part for *_, value in labels}),
-                "models": [] if side == WITHOUT else options.models,
-                "vectors": str(options.vectors) if side in (WITH, WITHOUT) else None,
-                "hidden_size": options.hidden,
-                "seed": seed,
-                "precision": "fp32" if side == "ours, fp32" else "auto",
-                "folder": str(job.with_suffix("")),
-                "settings": {"learning_rate": 0.1, "mini_batch_size": 32, "max_epochs": options.epochs},
-            }
-            job.write_text(json.dumps(content))
-            python = options.flair_python if side == "Flair" else sys.executable
-            environment = os.environ | {
-                "OMP_NUM_THREADS": "1",
-                "CHARLM_CACHE": str(folder / f"cache-{side}"),
-                "PYTHONPATH": "" if side == "Flair" else str(HERE.parent),
-            }
-            command = [python, HERE / "downstream_run.py", job]
-            process = subprocess.run(command, env=environment, capture_output=True, text=True)
-            if process.returncode:
-                raise SystemExit(f"{side} has failed: {process.stderr[-2000:]}")
+            if not job.with_suffix(".result.json").exists():
+                train(task, side, seed, job, text, options)
             side_runs.results.append(json.loads(job.with_suffix(".result.json").read_text()))
             side_runs.folders.append(job.with_suffix(""))
             print(f"{task.name} seed {seed} {side}: {side_runs.scores[-1]:.2f}", file=sys.stderr, flush=True)
     return runs
+
+
+def train(task: Task, side: str, seed: int, job: Path, text: dict[str, Any], options: argparse.Namespace) -> None:
+    """Train in a process of its own; what it found is written beside its job."""
+    content = {
+        "side": "flair" if side == "Flair" else "charlm",
+        "task": task.kind,
+        "text": text,
+        "labels": sorted({value for part in text.values() for _, labels in part for *_, value in labels}),
+        "models": [] if side == WITHOUT else options.models,
+        "vectors": str(options.vectors) if side in (WITH, WITHOUT) else None,
+        "hidden_size": options.hidden,
+        "seed": seed,
+        "precision": "fp32" if side == "ours, fp32" else "auto",
+        "folder": str(job.with_suffix("")),
+        "settings": {"learning_rate": 0.1, "mini_batch_size": 32, "max_epochs": task.epochs},
+    }
+    job.write_text(json.dumps(content))
+    python = options.flair_python if side == "Flair" else sys.executable
+    environment = os.environ | {
+        "OMP_NUM_THREADS": "1",
+        "CHARLM_CACHE": str(job.parent / f"cache-{side}"),
+        "PYTHONPATH": "" if side == "Flair" else str(HERE.parent),
+    }
+    command = [python, HERE / "downstream_run.py", job]
+    process = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if process.returncode:
+        raise SystemExit(f"{side} has failed: {process.stderr[-2000:]}")
 
 
 # ---- the report ----------------------------------------------------------------------------------------------------
@@ -189,9 +198,9 @@ def render(found: dict[str, dict[str, Runs]], options: argparse.Namespace) -> st
         "",
         usage[1].strip(),
         "",
-        f"SGD at 0.1, mini-batches of 32, {options.epochs} epochs, hidden size {options.hidden}, seeds "
-        f"{', '.join(map(str, options.seeds))}. Scores are those of the best model on the test sentences, in percent; "
-        "times are processor seconds.",
+        f"SGD at 0.1, mini-batches of 32, hidden size {options.hidden}, seeds {', '.join(map(str, options.seeds))}; "
+        f"{', '.join(f'{TASKS[task].epochs} epochs of {TASKS[task].name}' for task in found)}. "
+        "Scores are those of the best model on the test sentences, in percent; times are processor seconds.",
         "",
         "| task | side | score | of each seed | first epoch | stored | later epochs | peak MB |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
