@@ -99,33 +99,49 @@ def encode_file(text: Path, encoded: Path, dictionary: Dictionary, *, sha256: st
 
 
 def _encode_chunks(path: Path, dictionary: Dictionary) -> Iterator[tuple[np.ndarray, np.ndarray, int, int]]:
-    """Row lengths, ids, and the characters and bytes of their text, about `_UNITS_PER_BATCH` ids at a time."""
+    """Row lengths, ids, and the characters and bytes of their text, about `_UNITS_PER_BATCH` ids at a time.
+
+    The ids are valid until the next ones are asked for.
+    """
     encode = _make_encoder(dictionary)
+    ids = np.empty(_UNITS_PER_BATCH, dtype=dictionary.id_type)  # the memory of every batch
     lengths: list[np.ndarray] = []
-    parts: list[np.ndarray] = []
     num_units = num_characters = num_bytes = 0
     for chunk in read_chunks(path):
         lines = chunk if chunk.endswith(b"\n") else chunk + b"\n"
         try:
-            ids, ends = encode(lines)
+            new_ids, ends = encode(lines)
         except UnicodeDecodeError as error:
             raise CorpusError(f"{path} is not UTF-8 ({error.reason}); prepare it first") from error
-        line_lengths = ends.copy()
-        line_lengths[1:] -= ends[:-1]
-        is_text = line_lengths > 1  # more than a newline
-        if num_empty := len(ends) - int(np.count_nonzero(is_text)):
-            ids = _take_lines(_as_binary(ids, ends), np.flatnonzero(is_text), ids.dtype)
-            line_lengths = line_lengths[is_text]
-        lengths.append(line_lengths)
-        parts.append(ids)
-        num_units += len(ids)
-        num_characters += len(ids) if dictionary.unit == "char" else _count_characters(lines) - num_empty
+        num_lines = len(ends)
+        new_ids, new_lengths = _without_empty_lines(new_ids, ends)
+        if num_units + len(new_ids) > len(ids):
+            if num_units:
+                yield np.concatenate(lengths), ids[:num_units], num_characters, num_bytes
+                lengths, num_units, num_characters, num_bytes = [], 0, 0, 0
+            if len(new_ids) > len(ids):
+                ids = np.empty_like(new_ids)
+        ids[num_units : num_units + len(new_ids)] = new_ids
+        lengths.append(new_lengths)
+        num_empty = num_lines - len(new_lengths)
+        num_units += len(new_ids)
+        num_characters += len(new_ids) if dictionary.unit == "char" else _count_characters(lines) - num_empty
         num_bytes += len(lines) - num_empty
-        if num_units >= _UNITS_PER_BATCH:
-            yield np.concatenate(lengths), np.concatenate(parts), num_characters, num_bytes
-            lengths, parts, num_units, num_characters, num_bytes = [], [], 0, 0, 0
     if num_units:
-        yield np.concatenate(lengths), np.concatenate(parts), num_characters, num_bytes
+        yield np.concatenate(lengths), ids[:num_units], num_characters, num_bytes
+
+
+def _without_empty_lines(ids: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The ids of all lines but those that are a newline alone, and the lengths of these lines."""
+    lengths = np.diff(ends, prepend=0)
+    is_text = lengths > 1
+    changes = np.flatnonzero(is_text[1:] != is_text[:-1])
+    if not len(changes):
+        return (ids, lengths) if len(ends) and is_text[0] else (ids[:0], lengths[:0])
+    # Lines are taken by paragraphs, the runs between empty ones, as there are fewer of these.
+    paragraph_ends = np.append(ends[changes], ends[-1])
+    paragraphs = np.arange(0 if is_text[0] else 1, len(paragraph_ends), 2)
+    return _take_lines(_as_binary(ids, paragraph_ends), paragraphs, ids.dtype), lengths[np.flatnonzero(is_text)]
 
 
 def _count_characters(text: bytes) -> int:
