@@ -139,9 +139,10 @@ def _without_empty_lines(ids: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray,
     if not len(changes):
         return (ids, lengths) if len(ends) and is_text[0] else (ids[:0], lengths[:0])
     # Lines are taken by paragraphs, the runs between empty ones, as there are fewer of these.
-    paragraph_ends = np.append(ends[changes], ends[-1])
-    paragraphs = np.arange(0 if is_text[0] else 1, len(paragraph_ends), 2)
-    return _take_lines(_as_binary(ids, paragraph_ends), paragraphs, ids.dtype), lengths[np.flatnonzero(is_text)]
+    offsets = np.concatenate([[0], ends[changes], ends[-1:]]) * ids.itemsize
+    paragraphs = np.arange(0 if is_text[0] else 1, len(offsets) - 1, 2)
+    taken, _ = _take(_binary_values(ids, offsets), paragraphs, ids.dtype)
+    return taken, lengths[np.flatnonzero(is_text)]
 
 
 def _count_characters(text: bytes) -> int:
@@ -218,18 +219,21 @@ def _try_info(path: Path) -> EncodedInfo | None:
     return EncodedInfo(**values)
 
 
-def _open_rows(path: Path) -> list[pa.LargeListArray]:
-    """The rows of an encoded file as memory-mapped arrays, one a record batch."""
+def _open_rows(path: Path) -> tuple[pa.Buffer, list[pa.LargeListArray]]:
+    """A whole encoded file in memory-mapped pages, and the rows in it, an array for each record batch."""
     try:
-        with pa.memory_map(str(path)) as file, pa.ipc.open_stream(file) as stream:
-            return [batch.column(0) for batch in stream]
+        with pa.memory_map(str(path)) as file:
+            pages = file.read_buffer()
+        with pa.ipc.open_stream(pages) as stream:
+            return pages, [batch.column(0) for batch in stream]
     except (OSError, pa.ArrowException) as error:
         raise CorpusError(f"{path} is missing or damaged; delete it and prepare the corpus again") from error
 
 
 def read_ids(path: Path) -> np.ndarray:
     """All ids of an encoded file in order, one-dimensional, in the stored type; a view of the file where it can be."""
-    parts = [to_numpy(rows.values) for rows in _open_rows(path)]
+    _, batches = _open_rows(path)
+    parts = [to_numpy(rows.values) for rows in batches]
     if len(parts) == 1:
         ids: np.ndarray = parts[0]
         return ids
@@ -245,52 +249,57 @@ def training_ids(
     of it from the end. A character whose case mapping is longer than itself (`ß`, `ŉ`, `İ`) keeps its case, where Flair
     would write the mapping out; `<unk>` stays `<unk>`; of the byte unit only ASCII letters are flipped.
     """
-    ids, ends = _read_lines(path)
     generator = np.random.default_rng(seed)
-    if shuffle:
-        ids, ends = _shuffle(ids, ends, generator)
+    ids, ends = _read_lines(path, dictionary.id_type, generator if shuffle else None)
     if random_case_flip:
-        ids = ids if ids.flags.writeable else ids.copy()
         _flip_case(ids, ends, dictionary, generator)
     return ids if is_forward_lm else np.ascontiguousarray(ids[::-1])
 
 
-def _read_lines(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """All ids of a file, and the end of each line in them."""
-    batches = _open_rows(path)
-    if not batches:
-        return np.empty(0, dtype=np.uint8), np.empty(0, dtype=np.int64)
-    ids = [to_numpy(rows.values) for rows in batches]
-    starts = np.cumsum([0, *map(len, ids[:-1])])
-    ends = [to_numpy(rows.offsets)[1:] + start for rows, start in zip(batches, starts, strict=True)]
-    return (ids[0], ends[0]) if len(batches) == 1 else (np.concatenate(ids), np.concatenate(ends))
+def _read_lines(
+    path: Path, id_type: np.dtype[Any], generator: np.random.Generator | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The ids of a file and the end of each line in them, in an order of `generator` where there is one.
+
+    Lines are taken from where they stand in the memory-mapped pages. Every batch adds a value for what stands before
+    it, and one for each of its lines.
+    """
+    pages, batches = _open_rows(path)
+    offsets, lines = [np.zeros(1, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
+    num_values = num_ids = 0
+    for rows in batches:
+        start = rows.values.buffers()[-1].address - pages.address
+        offsets.append(start + to_numpy(rows.offsets) * id_type.itemsize)
+        lines.append(np.arange(num_values + 1, num_values + 1 + len(rows)))
+        num_values += 1 + len(rows)
+        num_ids += len(rows.values)
+    values, order = _binary_values(pages, np.concatenate(offsets)), np.concatenate(lines)
+    if generator is not None:
+        generator.shuffle(order)
+    ids, ends = np.empty(num_ids, dtype=id_type), np.empty(len(order), dtype=np.int64)
+    num_taken = 0
+    for part in range(0, len(order), _LINES_PER_TAKE):  # in parts, so that Arrow uses the same memory again
+        some_ids, some_ends = _take(values, order[part : part + _LINES_PER_TAKE], id_type)
+        ids[num_taken : num_taken + len(some_ids)] = some_ids
+        ends[part : part + _LINES_PER_TAKE] = num_taken + some_ends
+        num_taken += len(some_ids)
+    return ids, ends
 
 
-def _shuffle(ids: np.ndarray, ends: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """The lines in another order: their ids, and the end of each line."""
-    lines = _as_binary(ids, ends)
-    order = generator.permutation(len(ends))
-    shuffled = np.empty_like(ids)
-    filled = 0
-    for start in range(0, len(order), _LINES_PER_TAKE):  # in parts, so that Arrow uses the same memory again
-        taken = _take_lines(lines, order[start : start + _LINES_PER_TAKE], ids.dtype)
-        shuffled[filled : filled + len(taken)] = taken
-        filled += len(taken)
-    return shuffled, np.cumsum(np.diff(ends, prepend=0)[order])
+def _binary_values(data: Any, offsets: np.ndarray) -> pa.LargeBinaryArray:
+    """What is between each offset in bytes and the next, as values that Arrow moves by memcpy; lists take ten times as
+    long."""
+    return pa.Array.from_buffers(
+        pa.large_binary(), len(offsets) - 1, [None, pa.py_buffer(np.ascontiguousarray(offsets)), pa.py_buffer(data)]
+    )
 
 
-def _as_binary(ids: np.ndarray, ends: np.ndarray) -> pa.LargeBinaryArray:
-    """The lines as binary values, which Arrow moves by memcpy, ten times faster than lists of numbers."""
-    offsets = np.concatenate([[0], ends]).astype(np.int64) * ids.itemsize
-    return pa.Array.from_buffers(pa.large_binary(), len(ends), [None, pa.py_buffer(offsets), pa.py_buffer(ids)])
-
-
-def _take_lines(lines: pa.LargeBinaryArray, which: np.ndarray, id_type: np.dtype[Any]) -> np.ndarray:
-    """The ids of the lines numbered `which`, one line after the other."""
-    taken = pc.take(lines, numbers(which), boundscheck=False)
-    _, offsets, values = taken.buffers()
-    num_bytes = np.frombuffer(offsets, dtype=np.int64)[len(taken)]
-    return np.frombuffer(values, dtype=np.uint8)[:num_bytes].view(id_type)
+def _take(values: pa.LargeBinaryArray, which: np.ndarray, id_type: np.dtype[Any]) -> tuple[np.ndarray, np.ndarray]:
+    """The ids in the values numbered `which`, one after the other, and the end of each value in them."""
+    taken = pc.take(values, numbers(which), boundscheck=False)
+    _, offsets, data = taken.buffers()
+    ends = np.frombuffer(offsets, dtype=np.int64)[1 : len(taken) + 1] // id_type.itemsize
+    return np.frombuffer(data, dtype=id_type, count=ends[-1]), ends
 
 
 def _flip_case(ids: np.ndarray, ends: np.ndarray, dictionary: Dictionary, generator: np.random.Generator) -> None:
