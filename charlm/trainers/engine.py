@@ -31,6 +31,7 @@ from charlm.models.language_model import Hidden, LanguageModel
 from charlm.text.encoding import encoded_info
 from charlm.trainers.checkpoint import Checkpoint, Progress, progress_values, random_state, set_random_state
 from charlm.trainers.guards import clear_resource_errors
+from charlm.trainers.heap import keep_freed_memory
 from charlm.trainers.observer import Event, Observer, RewindableFile
 from charlm.trainers.optimization import (
     MIN_RATE_FACTOR,
@@ -136,6 +137,7 @@ class TrainingEngine:
 
     # ---- the run -----------------------------------------------------------------------------------------------
 
+    @keep_freed_memory()
     def train(self, *, resume: bool = False) -> TrainingResult:
         """Train until the budget is spent, and score the best model.
 
@@ -147,6 +149,7 @@ class TrainingEngine:
         with clear_resource_errors(self.files.root, str(self.device)):
             return self._score_best(reason)
 
+    @keep_freed_memory()
     def follow(self, *, resume: bool = False) -> None:
         """Take the same steps as the first process of the team, which alone validates and writes files.
 

@@ -30,6 +30,7 @@ from charlm.label_scores import EvaluationMetric
 from charlm.models.task_model import Evaluation, TaskModel
 from charlm.trainers.checkpoint import random_state, set_random_state
 from charlm.trainers.guards import clear_resource_errors
+from charlm.trainers.heap import keep_freed_memory
 from charlm.trainers.observer import Event, Observer, RewindableFile
 from charlm.trainers.optimization import resolve_precision
 from charlm.trainers.plateau import Plateau
@@ -201,6 +202,7 @@ class _Run:
         restore_optimizer(self.optimizer, checkpoint.optimizer)
         set_random_state(checkpoint.random_state, self.model.device)
 
+    @keep_freed_memory()
     def train(self, resumed: dict[str, int] | None, save_final_model: bool) -> TaskTrainingResult:
         """Train to the end; `resumed` has the lengths that the files had where the training goes on."""
         for observer in self._growing():
