@@ -20,6 +20,7 @@ from pathlib import Path
 
 from charlm.artifacts import Workspace
 from charlm.errors import ConfigError
+from charlm.trainers.parent import PARENT_VARIABLE
 
 __all__ = [
     "ARTIFACT_ROOT_TAG",
@@ -130,9 +131,10 @@ def _start_temporary_server() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = probe.getsockname()
-    program = ("uvicorn", "--factory", "prefect.server.api.server:create_app", "--lifespan", "on")
-    place = ("--host", address[0], "--port", str(address[1]), "--log-level", "error")
-    modest = {
+    command = [sys.executable, "-m", "tasks.temporary_server", address[0], str(address[1])]
+    variables = {
+        **os.environ,
+        PARENT_VARIABLE: str(os.getpid()),
         "PREFECT_UI_ENABLED": "0",
         "PREFECT_API_BLOCKS_REGISTER_ON_START": "0",  # which flows of ours have no use for
         # How Prefect 3.8 tells this server that it is temporary, and alone in its process.
@@ -141,7 +143,7 @@ def _start_temporary_server() -> None:
     }
     old_mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        _temporary_server = subprocess.Popen([sys.executable, "-m", *program, *place], env={**os.environ, **modest})
+        _temporary_server = subprocess.Popen(command, env=variables)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, old_mask)
     atexit.register(_end, _temporary_server)

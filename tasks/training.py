@@ -26,11 +26,11 @@ from charlm.config import RunConfig, TrainingConfig
 from charlm.data.dictionary import Dictionary
 from charlm.errors import RunError, TrainingInterruptedError
 from charlm.trainers.manifest import RunManifest, create_run, find_runs, new_run_name, plan_run
+from charlm.trainers.parent import PARENT_VARIABLE
 from tasks.display import Bar, terminal
 from tasks.journal import Event, JournalReader
 from tasks.tracking import live_tracking
 
-PARENT_VARIABLE = "CHARLM_PARENT_PID"  # tells the trainer whose end is its own
 _POLL_SECONDS = 0.5
 _USER_MISTAKE = 2
 _INTERRUPTED = (130, 143, -signal.SIGINT, -signal.SIGTERM)

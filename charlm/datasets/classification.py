@@ -6,14 +6,13 @@ Reads  train.jsonl …   `{"text": "buy now", "label": "spam"}`      (JSONLClass
 """
 
 import csv
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from charlm.data.corpus import Corpus
 from charlm.data.sentence import Sentence
-from charlm.datasets.files import check_known, collector_paused, find_splits, mistake, read_json_lines, read_lines
+from charlm.datasets.files import FileCorpus, check_known, collector_paused, mistake, read_json_lines, read_lines
 from charlm.errors import DatasetError
 
 PREFIX = "__label__"
@@ -21,29 +20,7 @@ LabelledText = tuple[int, list[str], str]
 """Line number, labels and text."""
 
 
-class _TextCorpus(Corpus):
-    """What the corpora of labelled texts share: their files are read into sentences with labels."""
-
-    def __init__(
-        self,
-        data_folder: Path | str,
-        label_type: str,
-        named: tuple[Path | str | None, Path | str | None, Path | str | None],
-        read: Callable[[Path], Iterator[LabelledText]],
-        *,
-        use_tokenizer: bool,
-        name: str | None,
-        sample_missing_splits: bool,
-    ) -> None:
-        files = find_splits(data_folder, *named)
-        train, dev, test = (
-            label_texts(path, read(path), label_type, use_tokenizer=use_tokenizer) if path else None
-            for path in (files.train, files.dev, files.test)
-        )
-        super().__init__(train, dev, test, name or str(data_folder), sample_missing_splits=sample_missing_splits)
-
-
-class ClassificationCorpus(_TextCorpus):
+class ClassificationCorpus(FileCorpus):
     """Texts with `__label__X` in front, one a line.
 
     Args:
@@ -69,18 +46,15 @@ class ClassificationCorpus(_TextCorpus):
         name: str | None = None,
         sample_missing_splits: bool = True,
     ) -> None:
-        super().__init__(
-            data_folder,
-            label_type,
-            (train_file, dev_file, test_file),
-            lambda path: read_labelled_lines(path, encoding),
-            use_tokenizer=use_tokenizer,
-            name=name,
-            sample_missing_splits=sample_missing_splits,
-        )
+        def read(path: Path) -> list[Sentence]:
+            texts = read_labelled_lines(path, encoding)
+            return label_texts(path, texts, label_type, use_tokenizer=use_tokenizer)
+
+        named = (train_file, dev_file, test_file)
+        super().__init__(data_folder, named, read, name=name, sample_missing_splits=sample_missing_splits)
 
 
-class CSVClassificationCorpus(_TextCorpus):
+class CSVClassificationCorpus(FileCorpus):
     """Texts in the rows of a table.
 
     Args:
@@ -112,18 +86,16 @@ class CSVClassificationCorpus(_TextCorpus):
         labels = sorted(column for column, what in column_name_map.items() if what.startswith("label"))
         if not texts or not labels:
             raise DatasetError('say which columns hold "text" and "label", for example {0: "label", 1: "text"}')
-        super().__init__(
-            data_folder,
-            label_type,
-            (train_file, dev_file, test_file),
-            lambda path: read_rows(path, texts, labels, skip_header, delimiter, encoding),
-            use_tokenizer=use_tokenizer,
-            name=name,
-            sample_missing_splits=sample_missing_splits,
-        )
+
+        def read(path: Path) -> list[Sentence]:
+            rows = read_rows(path, texts, labels, skip_header, delimiter, encoding)
+            return label_texts(path, rows, label_type, use_tokenizer=use_tokenizer)
+
+        named = (train_file, dev_file, test_file)
+        super().__init__(data_folder, named, read, name=name, sample_missing_splits=sample_missing_splits)
 
 
-class JSONLClassificationCorpus(_TextCorpus):
+class JSONLClassificationCorpus(FileCorpus):
     """Texts in JSON objects, one a line.
 
     Args:
@@ -148,15 +120,12 @@ class JSONLClassificationCorpus(_TextCorpus):
         name: str | None = None,
         sample_missing_splits: bool = True,
     ) -> None:
-        super().__init__(
-            data_folder,
-            label_type,
-            (train_file, dev_file, test_file),
-            lambda path: read_objects(path, text_field, label_field),
-            use_tokenizer=use_tokenizer,
-            name=name,
-            sample_missing_splits=sample_missing_splits,
-        )
+        def read(path: Path) -> list[Sentence]:
+            texts = read_objects(path, text_field, label_field)
+            return label_texts(path, texts, label_type, use_tokenizer=use_tokenizer)
+
+        named = (train_file, dev_file, test_file)
+        super().__init__(data_folder, named, read, name=name, sample_missing_splits=sample_missing_splits)
 
 
 @collector_paused()

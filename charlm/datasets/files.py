@@ -1,13 +1,15 @@
-"""Finding the files of a labelled corpus in a folder, and reading their lines with their numbers."""
+"""The files of a labelled corpus: found in a folder, and read line by line with their numbers."""
 
 import gc
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from charlm.data.corpus import Corpus
+from charlm.data.sentence import Sentence
 from charlm.errors import DatasetError
 
 _PACKED = {".gz", ".zip", ".xz", ".bz2", ".zst"}
@@ -24,6 +26,31 @@ class SplitFiles:
     @property
     def found(self) -> list[Path]:
         return [path for path in (self.train, self.dev, self.test) if path is not None]
+
+
+class FileCorpus(Corpus):
+    """A corpus with a file for each split.
+
+    Args:
+        data_folder: where the files are, and the name of the corpus where it has no other.
+        named: the names of the files for train, dev and test; without any, the names in the folder tell.
+        read: gives the sentences of a file.
+        suffix: of the names that tell.
+    """
+
+    def __init__(
+        self,
+        data_folder: Path | str,
+        named: tuple[Path | str | None, Path | str | None, Path | str | None],
+        read: Callable[[Path], list[Sentence]],
+        *,
+        suffix: str = "",
+        name: str | None,
+        sample_missing_splits: bool,
+    ) -> None:
+        files = find_splits(data_folder, *named, suffix=suffix)
+        train, dev, test = (read(path) if path else None for path in (files.train, files.dev, files.test))
+        super().__init__(train, dev, test, name or str(data_folder), sample_missing_splits=sample_missing_splits)
 
 
 def find_splits(

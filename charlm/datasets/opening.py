@@ -36,7 +36,6 @@ DEFAULT_LABEL_TYPES: dict[Format, str] = {
     "lines": "class",
     "columns": "tag",
 }
-_JSON_FIELDS = "text,label"
 _UNNAMED = "_"
 
 
@@ -81,7 +80,7 @@ def read_labelled(
     if file_format == "conllu":
         return [read_conllu(path, layer, known) for path in paths], layer
     if file_format == "spans":
-        text_field, label_field = _names(columns or _JSON_FIELDS, 2)
+        text_field, label_field = _json_fields(columns)
         return [read_spans(path, text_field, label_field, layer, known=known) for path in paths], layer
     return [label_texts(path, _labelled_texts(path, file_format, columns), layer, known=known) for path in paths], layer
 
@@ -90,14 +89,14 @@ def _labelled_texts(path: Path, file_format: Format, columns: str | None) -> Ite
     if file_format == "csv":
         return read_rows(path, *_table_columns(columns))
     if file_format == "jsonl":
-        return read_objects(path, *_names(columns or _JSON_FIELDS, 2))
+        return read_objects(path, *_json_fields(columns))
     return read_labelled_lines(path)
 
 
 def format_of(path: Path, columns: str | None = None) -> Format:
     """How the labels stand in a file; `columns` as in `open_corpora`."""
     if path.suffix == ".jsonl":
-        return "spans" if holds_spans(path, _names(columns or _JSON_FIELDS, 2)[1]) else "jsonl"
+        return "spans" if holds_spans(path, _json_fields(columns)[1]) else "jsonl"
     by_suffix: dict[str, Format] = {".conllu": "conllu", ".csv": "csv"}
     if path.suffix in by_suffix:
         return by_suffix[path.suffix]
@@ -142,11 +141,12 @@ def _table_columns(columns: str | None) -> tuple[list[int], list[int]]:
     return texts, labels
 
 
-def _names(columns: str, count: int) -> list[str]:
-    names = columns.split(",")
-    if len(names) != count:
-        raise DatasetError(f"{count} names are needed, for example text,label; got {columns!r}")
-    return names
+def _json_fields(columns: str | None) -> tuple[str, str]:
+    """The fields of text and label."""
+    text, comma, label = (columns or "text,label").partition(",")
+    if not comma or "," in label:
+        raise DatasetError(f"2 names are needed, for example text,label; got {columns!r}")
+    return text, label
 
 
 def _first_line(path: Path) -> str:

@@ -8,15 +8,14 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from charlm.data.corpus import Corpus
 from charlm.data.sentence import Sentence
-from charlm.datasets.files import check_known, collector_paused, find_splits, mistake, read_json_lines
+from charlm.datasets.files import FileCorpus, check_known, collector_paused, mistake, read_json_lines
 
 CharacterSpan = tuple[int, int, str]
 """Start, end (behind the last character) and label."""
 
 
-class JSONLSpanCorpus(Corpus):
+class JSONLSpanCorpus(FileCorpus):
     """Texts in JSON objects, one a line, with the places of their labelled spans.
 
     Args:
@@ -43,12 +42,11 @@ class JSONLSpanCorpus(Corpus):
         name: str | None = None,
         sample_missing_splits: bool = True,
     ) -> None:
-        files = find_splits(data_folder, train_file, dev_file, test_file)
-        train, dev, test = (
-            read_spans(path, text_field, label_field, label_type, use_tokenizer=use_tokenizer) if path else None
-            for path in (files.train, files.dev, files.test)
-        )
-        super().__init__(train, dev, test, name or str(data_folder), sample_missing_splits=sample_missing_splits)
+        def read(path: Path) -> list[Sentence]:
+            return read_spans(path, text_field, label_field, label_type, use_tokenizer=use_tokenizer)
+
+        named = (train_file, dev_file, test_file)
+        super().__init__(data_folder, named, read, name=name, sample_missing_splits=sample_missing_splits)
 
 
 @collector_paused()

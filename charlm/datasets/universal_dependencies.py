@@ -10,14 +10,13 @@ multiword tokens.
 from collections.abc import Collection
 from pathlib import Path
 
-from charlm.data.corpus import Corpus
 from charlm.data.sentence import Sentence, Token
-from charlm.datasets.files import check_known, collector_paused, find_splits, mistake, read_lines
+from charlm.datasets.files import FileCorpus, check_known, collector_paused, mistake, read_lines
 
 _COLUMNS = 10
 
 
-class UniversalDependenciesCorpus(Corpus):
+class UniversalDependenciesCorpus(FileCorpus):
     """A treebank; its files are those named, or the `.conllu` files of the folder whose names tell what they are.
 
     Raises DatasetError with file and line where a line is no CoNLL-U.
@@ -33,9 +32,14 @@ class UniversalDependenciesCorpus(Corpus):
         name: str | None = None,
         sample_missing_splits: bool = True,
     ) -> None:
-        files = find_splits(data_folder, train_file, dev_file, test_file, suffix=".conllu")
-        train, dev, test = (read_conllu(path) if path else None for path in (files.train, files.dev, files.test))
-        super().__init__(train, dev, test, name or str(data_folder), sample_missing_splits=sample_missing_splits)
+        super().__init__(
+            data_folder,
+            (train_file, dev_file, test_file),
+            read_conllu,
+            suffix=".conllu",
+            name=name,
+            sample_missing_splits=sample_missing_splits,
+        )
 
 
 @collector_paused()

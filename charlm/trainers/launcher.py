@@ -7,20 +7,14 @@ import logging
 import os
 import signal
 import sys
-import threading
-import time
 import uuid
-from collections.abc import Callable
-from typing import NoReturn
 
 from charlm.artifacts import RunFiles
 from charlm.trainers.manifest import RunManifest
+from charlm.trainers.parent import PARENT_VARIABLE, end_with_parent
 
-PARENT_VARIABLE = "CHARLM_PARENT_PID"
-"""Process id that the trainer ends with; its parent where the variable is not set."""
 USER_MISTAKE = 2
 _INTERRUPTED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
-_GRACE_SECONDS = 30.0
 
 
 def launch(run: RunFiles, *, resume: bool, num_processes: int) -> int:
@@ -65,17 +59,3 @@ def launch(run: RunFiles, *, resume: bool, num_processes: int) -> int:
 def _lost(what: str) -> int:
     print(f"error: {what}; --resume goes on from the last checkpoint", file=sys.stderr)
     return 1
-
-
-def end_with_parent(request_stop: Callable[[], None]) -> None:
-    """Call `request_stop` when the parent has died, and end the process when it does not within seconds."""
-    parent = int(os.environ.get(PARENT_VARIABLE) or os.getppid())
-
-    def watch() -> NoReturn:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        request_stop()
-        time.sleep(_GRACE_SECONDS)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

@@ -27,10 +27,11 @@ from charlm.text.manifest import load_manifest
 from charlm.trainers.curves import TrainingCurve
 from charlm.trainers.engine import StopSignal, TrainingEngine, TrainingResult
 from charlm.trainers.guards import clear_resource_errors
-from charlm.trainers.launcher import USER_MISTAKE, end_with_parent, launch
+from charlm.trainers.launcher import USER_MISTAKE, launch
 from charlm.trainers.manifest import RunManifest, create_run, mark
 from charlm.trainers.observer import Observer, RewindableFile, open_run_files
 from charlm.trainers.optimization import spare_compiler
+from charlm.trainers.parent import end_with_parent
 from charlm.trainers.team import Team, is_launched, join_team
 from charlm.trainers.text_corpus import TextCorpus, choose_shards, side_by_side
 
