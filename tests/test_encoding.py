@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from charlm.artifacts import CorpusFiles, sha256_of
@@ -129,6 +129,43 @@ def test_ids_of_any_text_are_those_of_its_lines(
     assert info.bytes == len("".join(lines).encode())
     assert info.source == sha256_of(folder / "text")
     assert info.dictionary == dictionary.fingerprint
+
+
+SPARSE = st.lists(
+    st.one_of(
+        st.just("plain text, a line of it\n" * 9),
+        st.sampled_from(["\n\n", "é", "ß", "日本", "😀", "\u0080", "\uffff", "\U0010ffff"]),
+    ),
+    max_size=40,
+).map("".join)
+
+
+@given(text=SPARSE)
+def test_few_characters_beyond_ascii_are_encoded_like_many(text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    dictionary = Dictionary.from_items(["\n", *"abcdefghijklmnopqrstuvwxyz, é日😀\uffff"])
+    path = encode(tmp_path_factory.mktemp("sparse"), text, dictionary)
+    assert read_ids(path).tolist() == [
+        dictionary.get_idx_for_item(character) for line in as_flair_reads(text) for character in line
+    ]
+
+
+@given(text=SPARSE, bad=st.binary(min_size=1, max_size=3), place=st.integers(0, 1_000))
+@example(text="", bad=b"\xc3a\xa9", place=0)
+@example(text="é", bad=b"\xa9", place=0)
+def test_bytes_that_are_not_utf8_are_found_between_plain_text(
+    text: str, bad: bytes, place: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    data = text.encode()
+    data = data[:place] + bad + data[place:] + b"plain\n" * 50
+    path = tmp_path_factory.mktemp("bad") / "text"
+    path.write_bytes(data)
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        with pytest.raises(CorpusError, match="is not UTF-8"):
+            encode_file(path, path.with_suffix(".arrow"), Dictionary.from_items(["\n"]))
+    else:
+        encode_file(path, path.with_suffix(".arrow"), Dictionary.from_items(["\n"]))
 
 
 @pytest.mark.parametrize(("num_items", "kind"), [(100, "uint8"), (255, "uint8"), (256, "uint16"), (70_000, "uint32")])

@@ -28,6 +28,8 @@ from charlm.text.reading import read_chunks
 _UNITS_PER_BATCH = 2_000_000
 _NUM_CODE_POINTS = 0x110000
 _NEWLINE = ord("\n")
+_BEYOND_ASCII, _FIRST_BYTE = 0x80, 0xC0  # the bytes of other characters, and their first ones, begin here
+_FEW = 1 / 32  # of the bytes of a text
 _LOWER, _UPPER, _FLIP_SIDES = 0, 1, 100  # of a die with 100 sides, these two flip a line
 _LINES_PER_TAKE = 1 << 15
 _DIGITS = 20  # of a number in the schema metadata
@@ -133,16 +135,13 @@ def _encode_chunks(path: Path, dictionary: Dictionary) -> Iterator[tuple[np.ndar
 
 def _without_empty_lines(ids: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The ids of all lines but those that are a newline alone, and the lengths of these lines."""
-    lengths = np.diff(ends, prepend=0)
+    lengths = ends.copy()
+    lengths[1:] -= ends[:-1]
     is_text = lengths > 1
-    changes = np.flatnonzero(is_text[1:] != is_text[:-1])
-    if not len(changes):
-        return (ids, lengths) if len(ends) and is_text[0] else (ids[:0], lengths[:0])
-    # Lines are taken by paragraphs, the runs between empty ones, as there are fewer of these.
-    offsets = np.concatenate([[0], ends[changes], ends[-1:]]) * ids.itemsize
-    paragraphs = np.arange(0 if is_text[0] else 1, len(offsets) - 1, 2)
-    taken, _ = _take(_binary_values(ids, offsets), paragraphs, ids.dtype)
-    return taken, lengths[np.flatnonzero(is_text)]
+    empty = np.flatnonzero(~is_text)
+    if not len(empty):
+        return ids, lengths
+    return _without(ids, ends[empty] - 1), lengths[np.flatnonzero(is_text)]
 
 
 def _count_characters(text: bytes) -> int:
@@ -158,15 +157,37 @@ def _make_encoder(dictionary: Dictionary) -> Any:
     ids_of_units = numbers(table)
 
     def encode(lines: bytes) -> tuple[np.ndarray, np.ndarray]:
-        if dictionary.unit == "byte" or lines.isascii():
-            units: np.ndarray = np.frombuffer(lines, dtype=np.uint8)
-        else:
-            units = np.frombuffer(lines.decode().encode("utf-32-le"), dtype=np.uint32)
+        units, code_points = _units_of(lines, dictionary)
         # Arrow takes by any unsigned integer, where NumPy first makes each one 64 bits wide; the table has every unit.
         ids = to_numpy(pc.take(ids_of_units, numbers(units), boundscheck=False))
+        if len(code_points):
+            ids[np.flatnonzero(units >= _BEYOND_ASCII)] = table[code_points]
         return ids, np.flatnonzero(units == _NEWLINE) + 1
 
     return encode
+
+
+def _units_of(lines: bytes, dictionary: Dictionary) -> tuple[np.ndarray, np.ndarray]:
+    """The units of a text: bytes, or code points.
+
+    Where few characters are beyond ASCII, each one is a byte, and the code points of those come second.
+    """
+    units, none = np.frombuffer(lines, dtype=np.uint8), np.empty(0, dtype=np.uint32)
+    if dictionary.unit == "byte" or lines.isascii():
+        return units, none
+    places = np.flatnonzero(units >= _BEYOND_ASCII)
+    if len(places) > len(units) * _FEW:
+        return _code_points(lines.decode()), none
+    beyond = units[places]
+    is_first = beyond >= _FIRST_BYTE
+    if not is_first[0] or np.any(np.diff(places)[~is_first[1:]] != 1):
+        lines.decode()  # says what is wrong
+    code_points = _code_points(beyond.tobytes().decode())
+    return _without(units, places[~is_first]), code_points
+
+
+def _code_points(text: str) -> np.ndarray:
+    return np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
 
 
 def _record_batch(lengths: np.ndarray, ids: np.ndarray) -> pa.RecordBatch:
@@ -292,6 +313,15 @@ def _binary_values(data: Any, offsets: np.ndarray) -> pa.LargeBinaryArray:
     return pa.Array.from_buffers(
         pa.large_binary(), len(offsets) - 1, [None, pa.py_buffer(np.ascontiguousarray(offsets)), pa.py_buffer(data)]
     )
+
+
+def _without(values: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """The values but for those at some places, in ascending order; it takes long where these are many."""
+    offsets = np.empty(2 * len(places) + 2, dtype=np.int64)
+    offsets[0], offsets[-1] = 0, len(values)
+    offsets[1:-1:2], offsets[2:-1:2] = places, places + 1
+    kept = np.arange(0, len(offsets) - 1, 2)
+    return _take(_binary_values(values, offsets * values.itemsize), kept, values.dtype)[0]
 
 
 def _take(values: pa.LargeBinaryArray, which: np.ndarray, id_type: np.dtype[Any]) -> tuple[np.ndarray, np.ndarray]:
