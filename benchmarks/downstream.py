@@ -53,6 +53,7 @@ class Task:
     open: Callable[[Path], Corpus]
     labels: Callable[[Sentence], Sequence[Label]]
     epochs: int
+    mini_batch_size: int = 32
     is_gain_shown: bool = True
 
 
@@ -74,6 +75,7 @@ TASKS = {
         ),
         lambda s: spans_of(s, "ner"),
         epochs=6,
+        mini_batch_size=8,
     ),
     "trec": Task(
         "TREC-6",
@@ -173,7 +175,7 @@ def train(task: Task, side: str, seed: int, job: Path, text: dict[str, Any], opt
         "seed": seed,
         "precision": "fp32" if side == "ours, fp32" else "auto",
         "folder": str(job.with_suffix("")),
-        "settings": {"learning_rate": 0.1, "mini_batch_size": 32, "max_epochs": task.epochs},
+        "settings": {"learning_rate": 0.1, "mini_batch_size": task.mini_batch_size, "max_epochs": task.epochs},
     }
     job.write_text(json.dumps(content))
     python = options.flair_python if side == "Flair" else sys.executable
@@ -193,13 +195,15 @@ def train(task: Task, side: str, seed: int, job: Path, text: dict[str, Any], opt
 
 def render(found: dict[str, dict[str, Runs]], options: argparse.Namespace) -> str:
     usage = (__doc__ or "").split("Usage:")[0].split("\n", 1)
+    tasks = [TASKS[name] for name in found]
     lines = [
         "# Taggers and classifiers: beside Flair 0.15.1",
         "",
         usage[1].strip(),
         "",
-        f"SGD at 0.1, mini-batches of 32, hidden size {options.hidden}, seeds {', '.join(map(str, options.seeds))}; "
-        f"{', '.join(f'{TASKS[task].epochs} epochs of {TASKS[task].name}' for task in found)}. "
+        f"SGD at 0.1, hidden size {options.hidden}, seeds {', '.join(map(str, options.seeds))}; "
+        + ", ".join(f"{task.epochs} epochs of {task.name} in mini-batches of {task.mini_batch_size}" for task in tasks)
+        + ". "
         "Scores are those of the best model on the test sentences, in percent; times are processor seconds.",
         "",
         "| task | side | score | of each seed | first epoch | stored | later epochs | peak MB |",
