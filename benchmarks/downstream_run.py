@@ -65,7 +65,7 @@ def train_with_charlm(job: dict[str, Any]) -> dict[str, Any]:
                 laps.append(clock.lap())
 
     clock = Clock()
-    result = ModelTrainer(model, corpus).train(
+    result = ModelTrainer(model, corpus, getattr(torch.optim, job["optimizer"])).train(
         job["folder"], seed=job["seed"], precision=job["precision"], observers=[Laps()], **job["settings"]
     )
     return {"seconds": laps, "score": result.test_score, "dev": result.dev_scores}
@@ -110,7 +110,8 @@ def train_with_flair(job: dict[str, Any]) -> dict[str, Any]:
             laps.append(clock.lap())
 
     clock = Clock()
-    result = ModelTrainer(model, corpus).train(job["folder"], plugins=[Laps()], **job["settings"])
+    optimizer = getattr(torch.optim, job["optimizer"])
+    result = ModelTrainer(model, corpus).train(job["folder"], optimizer=optimizer, plugins=[Laps()], **job["settings"])
     return {"seconds": laps, "score": result["test_score"]}
 
 
