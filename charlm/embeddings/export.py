@@ -32,6 +32,7 @@ from charlm.embeddings.stacked import StackedEmbeddings
 from charlm.embeddings.states import Precision
 from charlm.errors import ConfigError, SourceError
 from charlm.models.language_model import LanguageModel
+from charlm.text.arrow import numbers, strings
 
 Format = Literal["text", "conll", "parquet"]
 Pooling = Literal["token", "mean", "first_last"]
@@ -244,12 +245,12 @@ def _table(window: list[_Source], first: int, pooling: Pooling, dtype: np.dtype[
             rows.append(_pooled(matrix, pooling))
         sentence.clear_embeddings()
     vectors = torch.cat(rows).cpu().numpy().astype(dtype, copy=False)
-    embedding = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
+    embedding = pa.FixedSizeListArray.from_arrays(numbers(vectors.reshape(-1)), vectors.shape[1])
     columns = {
-        "sentence_id": pa.array(ids, pa.int64()),
-        "token": pa.array(tokens, pa.string()),
-        "start": pa.array(starts, pa.int32()),
-        "end": pa.array(ends, pa.int32()),
+        "sentence_id": numbers(np.array(ids, dtype=np.int64)),
+        "token": strings(tokens),
+        "start": numbers(np.array(starts, dtype=np.int32)),
+        "end": numbers(np.array(ends, dtype=np.int32)),
     }
     return pa.table({**columns, "embedding": embedding})
 

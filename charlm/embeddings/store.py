@@ -28,6 +28,7 @@ from charlm.data.cache import cache_dir
 from charlm.data.sentence import Sentence
 from charlm.embeddings.base import Embeddings, TokenEmbeddings
 from charlm.errors import RunError
+from charlm.text.arrow import numbers, to_numpy
 
 _FORMAT = "charlm.embeddings/1"
 _PART_BYTES = 64 * 2**20
@@ -55,13 +56,13 @@ class EmbeddingStore:
         be written.
         """
         with self._writing():
-            parts = self._parts()
-            places = _find(parts, sentences)
-            missing = [sentence for sentence, place in zip(sentences, places, strict=True) if place is None]
+            parts, keys = self._parts(), _keys(sentences)
+            places = _find(parts, keys)
+            missing = [row for row, place in enumerate(places) if place is None]
             if missing:
-                self._compute(missing, first=len(parts) + 1)
+                self._compute([sentences[row] for row in missing], keys[missing], first=len(parts) + 1)
                 parts = self._parts()
-                places = _find(parts, sentences)
+                places = _find(parts, keys)
         copied = [part.vectors if device is None else part.vectors.to(device) for part in parts]
         for sentence, place in zip(sentences, places, strict=True):
             assert place is not None
@@ -83,13 +84,16 @@ class EmbeddingStore:
         return sentence.get_embedding(name)[None]
 
     @torch.no_grad()
-    def _compute(self, sentences: list[Sentence], first: int) -> None:
+    def _compute(self, sentences: list[Sentence], keys: Keys, first: int) -> None:
         """Embed sentences, each text once, and write them part by part."""
-        unique = list({(tuple(s.words), tuple(s.whitespaces_after)): s for s in sentences}.values())
-        for number, block in enumerate(_blocks(unique, 4 * self._embeddings.embedding_length), first):
+        unique = np.sort(np.unique(keys, axis=0, return_index=True)[1])
+        keys, sentences = keys[unique], [sentences[row] for row in unique]
+        token_bytes = 4 * self._embeddings.embedding_length
+        for number, rows in enumerate(_blocks(sentences, token_bytes), first):
+            block = sentences[rows]
             self._embeddings.embed(block)
             vectors = [self._take(sentence).cpu() for sentence in block]
-            _write(self._part_path(number), _keys(block), vectors)
+            _write(self._part_path(number), keys[rows], vectors)
             for sentence in block:
                 sentence.clear_embeddings(self._embeddings.all_names())
 
@@ -142,13 +146,13 @@ class _Part:
         buffer = pa.py_buffer(content)
         batch = pa.ipc.open_stream(buffer).read_next_batch()
         lists = batch.column("vectors")
-        numbers = lists.values.values
+        values = lists.values.values
         vectors = torch.frombuffer(
-            content, dtype=torch.float32, count=len(numbers), offset=numbers.buffers()[1].address - buffer.address
+            content, dtype=torch.float32, count=len(values), offset=values.buffers()[1].address - buffer.address
         )
         return cls(
             keys=np.frombuffer(batch.column("key").buffers()[1], dtype=np.uint64).reshape(-1, 2),
-            offsets=np.asarray(lists.offsets),
+            offsets=to_numpy(lists.offsets),
             vectors=vectors.view(-1, lists.values.type.list_size),
         )
 
@@ -157,9 +161,9 @@ def _write(path: Path, keys: Keys, vectors: list[Tensor]) -> None:
     """Write one part; without tokens at all there is still a vector, which nobody reads, as nothing can be mapped."""
     width = vectors[0].shape[1]
     offsets = np.cumsum([0, *map(len, vectors)])
-    numbers = torch.cat([*vectors, torch.zeros(1, width)]).float().contiguous().numpy()
+    values = torch.cat([*vectors, torch.zeros(1, width)]).float().contiguous().numpy()
     lists = pa.LargeListArray.from_arrays(
-        pa.array(offsets, pa.int64()), pa.FixedSizeListArray.from_arrays(pa.array(numbers.ravel()), width)
+        numbers(offsets.astype(np.int64)), pa.FixedSizeListArray.from_arrays(numbers(values.ravel()), width)
     )
     key = pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(keys), [None, pa.py_buffer(keys.tobytes())])
     batch = pa.record_batch([key, lists], names=["key", "vectors"])
@@ -177,13 +181,12 @@ def _keys(sentences: Sequence[Sentence]) -> Keys:
     return keys
 
 
-def _find(parts: list[_Part], sentences: Sequence[Sentence]) -> list[tuple[int, int] | None]:
-    """Part and row of each sentence, none for one that is not stored."""
-    wanted = _keys(sentences)
+def _find(parts: list[_Part], wanted: Keys) -> list[tuple[int, int] | None]:
+    """Part and row of each key, none for one that is not stored."""
     if not parts:
-        return [None] * len(sentences)
+        return [None] * len(wanted)
     stored = np.concatenate([part.keys for part in parts])
-    numbers = np.repeat(np.arange(len(parts)), [len(part.keys) for part in parts])
+    part_numbers = np.repeat(np.arange(len(parts)), [len(part.keys) for part in parts])
     rows = np.concatenate([np.arange(len(part.keys)) for part in parts])
     order = np.lexsort((stored[:, 1], stored[:, 0]))
     ordered = stored[order].view([("high", np.uint64), ("low", np.uint64)]).ravel()
@@ -192,20 +195,16 @@ def _find(parts: list[_Part], sentences: Sequence[Sentence]) -> list[tuple[int, 
     return [
         (number, row) if hit else None
         for hit, number, row in zip(
-            hits.tolist(), numbers[order[found]].tolist(), rows[order[found]].tolist(), strict=True
+            hits.tolist(), part_numbers[order[found]].tolist(), rows[order[found]].tolist(), strict=True
         )
     ]
 
 
-def _blocks(sentences: list[Sentence], token_bytes: int) -> Iterator[list[Sentence]]:
-    """The sentences in blocks whose vectors fill a part."""
-    block: list[Sentence] = []
-    size = 0
-    for sentence in sentences:
-        block.append(sentence)
+def _blocks(sentences: list[Sentence], token_bytes: int) -> Iterator[slice]:
+    """The sentences whose vectors fill a part."""
+    start = size = 0
+    for stop, sentence in enumerate(sentences, 1):
         size += max(len(sentence), 1) * token_bytes
-        if size >= _PART_BYTES:
-            yield block
-            block, size = [], 0
-    if block:
-        yield block
+        if size >= _PART_BYTES or stop == len(sentences):
+            yield slice(start, stop)
+            start, size = stop, 0
