@@ -157,37 +157,38 @@ def _make_encoder(dictionary: Dictionary) -> Any:
     ids_of_units = numbers(table)
 
     def encode(lines: bytes) -> tuple[np.ndarray, np.ndarray]:
-        units, code_points = _units_of(lines, dictionary)
+        units, places, code_points = _units_of(lines, dictionary)
         # Arrow takes by any unsigned integer, where NumPy first makes each one 64 bits wide; the table has every unit.
         ids = to_numpy(pc.take(ids_of_units, numbers(units), boundscheck=False))
-        if len(code_points):
-            ids[np.flatnonzero(units >= _BEYOND_ASCII)] = table[code_points]
+        ids[places] = table[code_points]
         return ids, np.flatnonzero(units == _NEWLINE) + 1
 
     return encode
 
 
-def _units_of(lines: bytes, dictionary: Dictionary) -> tuple[np.ndarray, np.ndarray]:
+def _units_of(lines: bytes, dictionary: Dictionary) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The units of a text: bytes, or code points.
 
-    Where few characters are beyond ASCII, each one is a byte, and the code points of those come second.
+    Where few characters are beyond ASCII, all are a byte; the places of those and their code points come behind.
     """
     units, none = np.frombuffer(lines, dtype=np.uint8), np.empty(0, dtype=np.uint32)
     if dictionary.unit == "byte" or lines.isascii():
-        return units, none
-    places = np.flatnonzero(units >= _BEYOND_ASCII)
-    if len(places) > len(units) * _FEW:
-        return _code_points(lines.decode()), none
+        return units, none, none
+    is_beyond = units >= _BEYOND_ASCII
+    if np.count_nonzero(is_beyond) > len(units) * _FEW:
+        return _code_points(lines.decode()), none, none
+    places = np.flatnonzero(is_beyond)
     beyond = units[places]
     is_first = beyond >= _FIRST_BYTE
     if not is_first[0] or np.any(np.diff(places)[~is_first[1:]] != 1):
         lines.decode()  # says what is wrong
     code_points = _code_points(beyond.tobytes().decode())
-    return _without(units, places[~is_first]), code_points
+    return _without(units, places[~is_first]), (places - np.cumsum(~is_first))[is_first], code_points
 
 
 def _code_points(text: str) -> np.ndarray:
-    return np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
+    code_points: np.ndarray = np.array(text).reshape(1).view(np.uint32)  # twice as fast as text.encode("utf-32")
+    return code_points
 
 
 def _record_batch(lengths: np.ndarray, ids: np.ndarray) -> pa.RecordBatch:
