@@ -30,8 +30,9 @@ from typing import Any
 from charlm.artifacts import CorpusFiles
 from charlm.config import DictionaryConfig, SplitConfig, parse_size
 from charlm.text.counting import build_dictionary, count_shard, load_dictionary
-from charlm.text.encoding import encode_file, ensure_encoded, known_digests, record_unk_rate, training_ids
+from charlm.text.encoding import encode_file, ensure_encoded, known_digests, record_unk_rate
 from charlm.text.splitting import split_corpus
+from charlm.text.visiting import training_ids
 
 HERE = Path(__file__).parent
 DOCS = HERE.parent / "docs" / "benchmarks"

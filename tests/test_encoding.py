@@ -16,7 +16,7 @@ from charlm.artifacts import CorpusFiles, sha256_of
 from charlm.config import DictionaryConfig, SplitConfig
 from charlm.data.dictionary import Dictionary
 from charlm.errors import CorpusError, DictionaryError
-from charlm.text import encoding
+from charlm.text import visiting
 from charlm.text.counting import build_dictionary, count_shard
 from charlm.text.encoding import (
     encode_file,
@@ -24,10 +24,10 @@ from charlm.text.encoding import (
     ensure_encoded,
     read_ids,
     record_unk_rate,
-    training_ids,
 )
 from charlm.text.manifest import load_manifest
 from charlm.text.splitting import split_corpus
+from charlm.text.visiting import training_ids
 from tests.flair import text_ids
 
 GOLDEN = Path(__file__).parent / "golden" / "text_ids.json"
@@ -269,7 +269,7 @@ def lines_of(path: Path, dictionary: Dictionary = LETTERS, seed: int = 1, *, fli
 
 
 def test_lines_are_shuffled_and_a_seed_says_how(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoding, "_UNITS_PER_BATCH", 50)  # lines are shuffled across record batches
+    monkeypatch.setattr(visiting, "_UNITS_PER_BATCH", 50)  # lines are shuffled across record batches
     monkeypatch.setattr("charlm.text.reading.CHUNK_BYTES", 20)
     lines = [f"line {number}\n" for number in range(200)]
     path = encode(tmp_path, "".join(lines), LETTERS)
@@ -312,9 +312,9 @@ def test_a_flipped_line_is_what_python_makes_of_it(
     dictionary = Dictionary.from_items(characters)
     path = encode(tmp_path_factory.mktemp("flip"), line + "\n", dictionary)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(encoding, "_FLIP_SIDES", 1)
-        patch.setattr(encoding, "_LOWER", 0 if side == "lower" else -1)
-        patch.setattr(encoding, "_UPPER", 0 if side == "upper" else -1)
+        patch.setattr(visiting, "_FLIP_SIDES", 1)
+        patch.setattr(visiting, "_LOWER", 0 if side == "lower" else -1)
+        patch.setattr(visiting, "_UPPER", 0 if side == "upper" else -1)
         ids = training_ids(path, dictionary, seed=1, shuffle=False, random_case_flip=True, is_forward_lm=True)
     change = getattr(str, side)
     # Where a mapping grows, the character stays; the others come out as Python's str.lower and str.upper have them.

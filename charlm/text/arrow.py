@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 
 def numbers(values: np.ndarray) -> pa.Array:
@@ -30,3 +31,27 @@ def to_numpy(array: Any) -> np.ndarray:
     """The integers of an Arrow array without nulls, as a view of its memory."""
     values: np.ndarray = np.frombuffer(array.buffers()[-1], dtype=str(array.type))
     return values[array.offset : array.offset + len(array)]
+
+
+def binary_values(data: Any, offsets: np.ndarray) -> pa.LargeBinaryArray:
+    """The bytes of `data` between each offset and the next one: Arrow moves them ten times as fast as lists."""
+    return pa.Array.from_buffers(
+        pa.large_binary(), len(offsets) - 1, [None, pa.py_buffer(np.ascontiguousarray(offsets)), pa.py_buffer(data)]
+    )
+
+
+def without(values: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """The values but for those at some places, in ascending order; it takes long where these are many."""
+    offsets = np.empty(2 * len(places) + 2, dtype=np.int64)
+    offsets[0], offsets[-1] = 0, len(values)
+    offsets[1:-1:2], offsets[2:-1:2] = places, places + 1
+    kept = np.arange(0, len(offsets) - 1, 2)
+    return take_numbers(binary_values(values, offsets * values.itemsize), kept, values.dtype)[0]
+
+
+def take_numbers(values: pa.LargeBinaryArray, which: np.ndarray, kind: np.dtype[Any]) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers of a kind in the values at `which`, one after the other, and where each value ends in them."""
+    taken = pc.take(values, numbers(which), boundscheck=False)
+    _, offsets, data = taken.buffers()
+    ends = np.frombuffer(offsets, dtype=np.int64)[1 : len(taken) + 1] // kind.itemsize
+    return np.frombuffer(data, dtype=kind, count=ends[-1]), ends

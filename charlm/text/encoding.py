@@ -1,11 +1,10 @@
-"""Encode text files as ids, and read the ids back for training.
+"""Encode text files as ids.
 
 Reads  train/train_split_*, valid.txt, test.txt
 Writes encoded/FINGERPRINT/*.arrow   Arrow IPC stream, column `ids: large_list<uint8|uint16|uint32>`
 
 One row is one non-empty line with its newline: the ids that Flair reads from the same file, without its shuffling and
-case flips. Those, and reading backward, are done on ids each time a shard is read. Encoded files are a cache, text is
-the truth.
+case flips (see visiting.py). Encoded files are a cache, text is the truth.
 """
 
 import dataclasses
@@ -21,7 +20,7 @@ import pyarrow.compute as pc
 from charlm.artifacts import CorpusFiles, atomic_write, sha256_of
 from charlm.data.dictionary import Dictionary
 from charlm.errors import CorpusError, DictionaryError
-from charlm.text.arrow import numbers, to_numpy
+from charlm.text.arrow import numbers, to_numpy, without
 from charlm.text.manifest import load_manifest, save_manifest
 from charlm.text.reading import read_chunks
 
@@ -30,8 +29,6 @@ _NUM_CODE_POINTS = 0x110000
 _NEWLINE = ord("\n")
 _BEYOND_ASCII, _FIRST_BYTE = 0x80, 0xC0  # the bytes of other characters, and their first ones, begin here
 _FEW = 1 / 32  # of the bytes of a text
-_LOWER, _UPPER, _FLIP_SIDES = 0, 1, 100  # of a die with 100 sides, these two flip a line
-_LINES_PER_TAKE = 1 << 15
 _DIGITS = 20  # of a number in the schema metadata
 
 
@@ -141,7 +138,7 @@ def _without_empty_lines(ids: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray,
     empty = np.flatnonzero(~is_text)
     if not len(empty):
         return ids, lengths
-    return _without(ids, ends[empty] - 1), lengths[np.flatnonzero(is_text)]
+    return without(ids, ends[empty] - 1), lengths[np.flatnonzero(is_text)]
 
 
 def _count_characters(text: bytes) -> int:
@@ -183,7 +180,7 @@ def _units_of(lines: bytes, dictionary: Dictionary) -> tuple[np.ndarray, np.ndar
     if not is_first[0] or np.any(np.diff(places)[~is_first[1:]] != 1):
         lines.decode()  # says what is wrong
     code_points = _code_points(beyond.tobytes().decode())
-    return _without(units, places[~is_first]), (places - np.cumsum(~is_first))[is_first], code_points
+    return without(units, places[~is_first]), (places - np.cumsum(~is_first))[is_first], code_points
 
 
 def _code_points(text: str) -> np.ndarray:
@@ -241,7 +238,7 @@ def _try_info(path: Path) -> EncodedInfo | None:
     return EncodedInfo(**values)
 
 
-def _open_rows(path: Path) -> tuple[pa.Buffer, list[pa.LargeListArray]]:
+def open_rows(path: Path) -> tuple[pa.Buffer, list[pa.LargeListArray]]:
     """A whole encoded file in memory-mapped pages, and the rows in it, an array for each record batch."""
     try:
         with pa.memory_map(str(path)) as file:
@@ -254,127 +251,12 @@ def _open_rows(path: Path) -> tuple[pa.Buffer, list[pa.LargeListArray]]:
 
 def read_ids(path: Path) -> np.ndarray:
     """All ids of an encoded file in order, one-dimensional, in the stored type; a view of the file where it can be."""
-    _, batches = _open_rows(path)
+    _, batches = open_rows(path)
     parts = [to_numpy(rows.values) for rows in batches]
     if len(parts) == 1:
         ids: np.ndarray = parts[0]
         return ids
     return np.concatenate(parts) if parts else np.empty(0, dtype=np.uint8)
-
-
-def training_ids(
-    path: Path, dictionary: Dictionary, *, seed: int, shuffle: bool, random_case_flip: bool, is_forward_lm: bool
-) -> np.ndarray:
-    """The ids of a train shard as one epoch reads them, in the stored type; equal arguments give equal ids.
-
-    Lines are shuffled uniformly; of 100 lines about one is lower-cased and one upper-cased; a backward model reads all
-    of it from the end. A character whose case mapping is longer than itself (`ß`, `ŉ`, `İ`) keeps its case, where Flair
-    would write the mapping out; `<unk>` stays `<unk>`; of the byte unit only ASCII letters are flipped.
-    """
-    generator = np.random.default_rng(seed)
-    ids, ends = _read_lines(path, dictionary.id_type, generator if shuffle else None)
-    if random_case_flip:
-        _flip_case(ids, ends, dictionary, generator)
-    return ids if is_forward_lm else np.ascontiguousarray(ids[::-1])
-
-
-def _read_lines(
-    path: Path, id_type: np.dtype[Any], generator: np.random.Generator | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """The ids of a file and the end of each line in them, in an order of `generator` where there is one.
-
-    Lines are taken from where they stand in the memory-mapped pages. Every batch adds a value for what stands before
-    it, and one for each of its lines.
-    """
-    pages, batches = _open_rows(path)
-    offsets, lines = [np.zeros(1, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
-    num_values = num_ids = 0
-    for rows in batches:
-        start = rows.values.buffers()[-1].address - pages.address
-        offsets.append(start + to_numpy(rows.offsets) * id_type.itemsize)
-        lines.append(np.arange(num_values + 1, num_values + 1 + len(rows)))
-        num_values += 1 + len(rows)
-        num_ids += len(rows.values)
-    values, order = _binary_values(pages, np.concatenate(offsets)), np.concatenate(lines)
-    if generator is not None:
-        generator.shuffle(order)
-    ids, ends = np.empty(num_ids, dtype=id_type), np.empty(len(order), dtype=np.int64)
-    num_taken = 0
-    for part in range(0, len(order), _LINES_PER_TAKE):  # in parts, so that Arrow uses the same memory again
-        some_ids, some_ends = _take(values, order[part : part + _LINES_PER_TAKE], id_type)
-        ids[num_taken : num_taken + len(some_ids)] = some_ids
-        ends[part : part + _LINES_PER_TAKE] = num_taken + some_ends
-        num_taken += len(some_ids)
-    return ids, ends
-
-
-def _binary_values(data: Any, offsets: np.ndarray) -> pa.LargeBinaryArray:
-    """What is between each offset in bytes and the next, as values that Arrow moves by memcpy; lists take ten times as
-    long."""
-    return pa.Array.from_buffers(
-        pa.large_binary(), len(offsets) - 1, [None, pa.py_buffer(np.ascontiguousarray(offsets)), pa.py_buffer(data)]
-    )
-
-
-def _without(values: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """The values but for those at some places, in ascending order; it takes long where these are many."""
-    offsets = np.empty(2 * len(places) + 2, dtype=np.int64)
-    offsets[0], offsets[-1] = 0, len(values)
-    offsets[1:-1:2], offsets[2:-1:2] = places, places + 1
-    kept = np.arange(0, len(offsets) - 1, 2)
-    return _take(_binary_values(values, offsets * values.itemsize), kept, values.dtype)[0]
-
-
-def _take(values: pa.LargeBinaryArray, which: np.ndarray, id_type: np.dtype[Any]) -> tuple[np.ndarray, np.ndarray]:
-    """The ids in the values numbered `which`, one after the other, and the end of each value in them."""
-    taken = pc.take(values, numbers(which), boundscheck=False)
-    _, offsets, data = taken.buffers()
-    ends = np.frombuffer(offsets, dtype=np.int64)[1 : len(taken) + 1] // id_type.itemsize
-    return np.frombuffer(data, dtype=id_type, count=ends[-1]), ends
-
-
-def _flip_case(ids: np.ndarray, ends: np.ndarray, dictionary: Dictionary, generator: np.random.Generator) -> None:
-    """Lower-case one line in a hundred and upper-case another one, in place."""
-    die = generator.integers(_FLIP_SIDES, size=len(ends))
-    for side, change in ((_LOWER, str.lower), (_UPPER, str.upper)):
-        places = _places_of_lines(np.flatnonzero(die == side), ends)
-        before = ids[places]
-        ids[places] = _case_table(dictionary, change)[before]
-        if side == _LOWER:
-            _write_final_sigmas(ids, places, before, dictionary)
-
-
-def _places_of_lines(lines: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """The index of every id of the given lines."""
-    starts = np.where(lines > 0, ends[lines - 1], 0)
-    lengths = ends[lines] - starts
-    shift = starts - np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
-    return np.repeat(shift, lengths) + np.arange(lengths.sum())
-
-
-def _case_table(dictionary: Dictionary, change: Any) -> np.ndarray:
-    """The id of every item after `change`; its own id where the change is longer than one character."""
-    table = np.arange(len(dictionary), dtype=dictionary.id_type)
-    for idx, item in enumerate(dictionary.get_items()):
-        if idx == 0 or len(item) != 1 or (dictionary.unit == "byte" and not item.isascii()):
-            continue
-        changed = change(item)
-        if len(changed) == 1:
-            table[idx] = dictionary.get_idx_for_item(changed)
-    return table
-
-
-def _write_final_sigmas(ids: np.ndarray, places: np.ndarray, before: np.ndarray, dictionary: Dictionary) -> None:
-    """Lower-casing is a matter of single characters but for one: a sigma that ends a word.
-
-    `before` are the ids that stood at `places` in upper and lower case.
-    """
-    capital = dictionary.item2idx.get("Σ".encode(), 0)
-    if dictionary.unit == "byte" or not capital or not np.any(before == capital):
-        return
-    text = dictionary.decode(before.tolist()).replace("İ", "I")  # the one character that would grow
-    is_final = np.array([character == "ς" for character in text.lower()], dtype=bool)
-    ids[places[is_final & (before == capital)]] = dictionary.get_idx_for_item("ς")
 
 
 # ---- a whole corpus ------------------------------------------------------------------------------------------------

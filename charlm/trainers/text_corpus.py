@@ -19,8 +19,9 @@ import numpy as np
 from charlm.artifacts import CorpusFiles
 from charlm.data.dictionary import Dictionary
 from charlm.errors import ConfigError, CorpusError
-from charlm.text.encoding import EncodedInfo, encoded_info, ensure_encoded, training_ids
+from charlm.text.encoding import EncodedInfo, encoded_info, ensure_encoded
 from charlm.text.manifest import CorpusManifest, FileRecord
+from charlm.text.visiting import training_ids
 
 _BYTES_TOGETHER = 100_000_000  # of the shards whose ids are in memory at once; as much again is read ahead
 
