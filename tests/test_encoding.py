@@ -269,7 +269,7 @@ def lines_of(path: Path, dictionary: Dictionary = LETTERS, seed: int = 1, *, fli
 
 
 def test_lines_are_shuffled_and_a_seed_says_how(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(visiting, "_UNITS_PER_BATCH", 50)  # lines are shuffled across record batches
+    monkeypatch.setattr("charlm.text.encoding._UNITS_PER_BATCH", 50)  # lines are shuffled across record batches
     monkeypatch.setattr("charlm.text.reading.CHUNK_BYTES", 20)
     lines = [f"line {number}\n" for number in range(200)]
     path = encode(tmp_path, "".join(lines), LETTERS)
