@@ -44,6 +44,17 @@ def test_shapes_are_time_first():
     assert hidden.shape == cell.shape == (2, 3, 12)
 
 
+@pytest.mark.parametrize("settings", [{}, {"nlayers": 2, "nout": 5}, {"recurrent_type": "gru", "nlayers": 2}])
+@torch.no_grad()
+def test_a_single_step_is_that_of_the_layers(settings):
+    model = model_of(**settings)
+    _, _, hidden = model(torch.tensor([[1, 4], [2, 3]]), model.init_hidden(2))
+    expected, _, expected_hidden = model(torch.tensor([[5, 6]]), hidden)
+    logits, new_hidden = model._predict_next(torch.tensor([5, 6]), hidden)
+    torch.testing.assert_close(logits, expected[0])
+    torch.testing.assert_close(new_hidden, expected_hidden)
+
+
 def test_gatewise_start_gives_orthogonal_recurrent_gates():
     model = LanguageModel.from_config(
         TrainingConfig(hidden_size=16, max_epochs=1), Dictionary.load("chars"), is_forward_lm=True

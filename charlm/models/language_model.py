@@ -20,7 +20,7 @@ from charlm.artifacts import DIRECTIONS, BundleFiles, RunFiles
 from charlm.config import TrainingConfig, Unit
 from charlm.data.dictionary import Dictionary
 from charlm.errors import ModelFileError
-from charlm.nn.recurrent import initialize_gatewise, recurrent_layer
+from charlm.nn.recurrent import initialize_gatewise, recurrent_layer, recurrent_step
 from charlm.serialization import (
     LanguageModelConfig,
     LanguageModelState,
@@ -169,25 +169,30 @@ class LanguageModel(nn.Module):
         else:
             generator.manual_seed(seed)
         ids = self.encode_text(prefix or "\n").to(self.device)
-        hidden = self.init_hidden(1)
         sampled: list[int] = []
         nats = 0.0
-        inputs = ids.unsqueeze(1)  # (T, 1)
+        output, _, hidden = self(ids.unsqueeze(1), self.init_hidden(1))
+        output = output[-1]  # (1, V)
         for _ in range(number_of_characters):
-            logits, _, hidden = self(inputs, hidden)
-            logits = logits[-1, 0].float().cpu()
+            logits = output[0].float().cpu()
             logits[0] = -math.inf  # nobody wants to read <unk>
             idx = int(torch.multinomial(F.softmax(logits / temperature, dim=-1), 1, generator=generator))
             nats -= float(F.log_softmax(logits, dim=-1)[idx])
             sampled.append(idx)
             if break_on_suffix and self.dictionary.decode(sampled).endswith(break_on_suffix):
                 break
-            inputs = torch.tensor([[idx]], device=self.device)
+            output, hidden = self._predict_next(torch.tensor([idx], device=self.device), hidden)
         self.train(was_training)
         ordered = sampled if self.is_forward_lm else sampled[::-1]
         text = self.dictionary.decode(ordered)
         prefix = prefix or "\n"
         return (prefix + text if self.is_forward_lm else text + prefix), nats / max(len(sampled), 1)
+
+    def _predict_next(self, ids: Tensor, hidden: Hidden) -> tuple[Tensor, Hidden]:
+        """Logits (B, V) and the new state after one more unit of each stream, (B,)."""
+        output, hidden = recurrent_step(self.rnn, self.encoder(ids), hidden)
+        assert self.decoder is not None  # without it the first of the text has failed
+        return self.decoder(output if self.proj is None else self.proj(output)), hidden
 
     @torch.no_grad()
     def calculate_perplexity(self, text: str) -> float:

@@ -1,4 +1,4 @@
-"""Recurrent layers of the language model and how their weights start.
+"""Recurrent layers of the language model, how they take a single step, and how their weights start.
 
 Idea of the per-gate start: each gate is a matrix of its own, so each gets its own Xavier (input) and orthogonal
 (recurrent) start, as in Saxe et al. 2014, "Exact solutions to the nonlinear dynamics of learning in deep linear
@@ -8,7 +8,7 @@ neural networks". Flair's start is the uniform one of torch's LSTM with encoder 
 # E = embedding size, H = hidden size, V = dictionary size, G = gates (LSTM 4, GRU 3)
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from charlm.errors import ConfigError
 
@@ -23,6 +23,29 @@ def recurrent_layer(
         raise ConfigError(f"recurrent_type is LSTM or GRU, got {recurrent_type!r}")
     layer = _LAYERS[recurrent_type.lower()]
     return layer(input_size, hidden_size, nlayers, dropout=dropout if nlayers > 1 else 0.0)
+
+
+def recurrent_step(
+    layers: nn.LSTM | nn.GRU, inputs: Tensor, hidden: tuple[Tensor, Tensor] | Tensor
+) -> tuple[Tensor, tuple[Tensor, Tensor] | Tensor]:
+    """What `layers` make of a single step in evaluation mode, (B, E) -> (B, H), and the new state.
+
+    On a CPU the layers themselves pack all their weights anew at each call, which takes longer than the step.
+    """
+    names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    weights = [[getattr(layers, f"{name}_l{number}") for name in names] for number in range(layers.num_layers)]
+    outputs = []
+    if not isinstance(hidden, tuple):
+        for state, layer_weights in zip(hidden, weights, strict=True):
+            inputs = torch.gru_cell(inputs, state, *layer_weights)
+            outputs.append(inputs)
+        return inputs, torch.stack(outputs)
+    cells = []
+    for state, cell, layer_weights in zip(*hidden, weights, strict=True):
+        inputs, new_cell = torch.lstm_cell(inputs, (state, cell), *layer_weights)
+        outputs.append(inputs)
+        cells.append(new_cell)
+    return inputs, (torch.stack(outputs), torch.stack(cells))
 
 
 @torch.no_grad()
