@@ -7,7 +7,7 @@ on a whole shard.
 from collections.abc import Iterator
 from pathlib import Path
 
-CHUNK_BYTES = 1 << 18
+CHUNK_BYTES = 1 << 19
 
 
 def read_chunks(path: Path) -> Iterator[bytes]:
@@ -20,7 +20,7 @@ def read_chunks(path: Path) -> Iterator[bytes]:
         while block := file.read(CHUNK_BYTES):
             cut = max(block.rfind(b"\n"), block.rfind(b"\r", 0, -1)) + 1  # a last \r may be half of a \r\n
             if cut:
-                yield with_universal_newlines(b"".join([*pending, block[:cut]]))
+                yield with_universal_newlines(b"".join([*pending, memoryview(block)[:cut]]))
                 pending = []
             pending.append(block[cut:])
     if rest := b"".join(pending):
