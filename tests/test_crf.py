@@ -25,7 +25,7 @@ def random_field(lengths: list[int], num_tags: int, seed: int, scale: float = 1.
     torch.manual_seed(seed)
     crf = ConditionalRandomField(num_tags).double()
     for parameter in crf.parameters():
-        parameter.data *= scale
+        parameter.data.normal_(std=scale)
     emissions = (scale * torch.randn(sum(lengths), num_tags, dtype=torch.float64)).requires_grad_()
     return crf, emissions, Ragged(lengths, CPU)
 

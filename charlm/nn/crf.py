@@ -18,13 +18,17 @@ from charlm.nn.ragged import Ragged
 
 
 class ConditionalRandomField(nn.Module):
-    """Scores of tag sequences; `transitions[i, j]` is that of tag `j` right behind tag `i`."""
+    """Scores of tag sequences; `transitions[i, j]` is that of tag `j` right behind tag `i`.
+
+    All sequences begin equally likely. Random scores, with which Flair begins, take epochs to unlearn where a tag that is
+    rare happens to be preferred (docs/lab-notebook.md).
+    """
 
     def __init__(self, num_tags: int) -> None:
         super().__init__()
-        self.transitions = nn.Parameter(torch.randn(num_tags, num_tags))
-        self.start = nn.Parameter(torch.randn(num_tags))
-        self.stop = nn.Parameter(torch.randn(num_tags))
+        self.transitions = nn.Parameter(torch.zeros(num_tags, num_tags))
+        self.start = nn.Parameter(torch.zeros(num_tags))
+        self.stop = nn.Parameter(torch.zeros(num_tags))
 
     def loss(self, emissions: Tensor, tags: Tensor, ragged: Ragged) -> Tensor:
         """Negative log likelihood, summed over the sentences, of `tags` (W,) under `emissions` (W, K)."""
