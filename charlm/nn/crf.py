@@ -20,8 +20,8 @@ from charlm.nn.ragged import Ragged
 class ConditionalRandomField(nn.Module):
     """Scores of tag sequences; `transitions[i, j]` is that of tag `j` right behind tag `i`.
 
-    All sequences begin equally likely. Random scores, with which Flair begins, take epochs to unlearn where they happen to
-    prefer a rare tag (docs/lab-notebook.md).
+    All sequences begin equally likely. Random scores, with which Flair begins, take epochs to unlearn where they
+    happen to prefer a rare tag (docs/lab-notebook.md).
     """
 
     def __init__(self, num_tags: int) -> None:
