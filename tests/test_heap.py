@@ -8,24 +8,18 @@ import sys
 import pytest
 
 PROGRAM = """
-import numpy as np
+import resource
 from charlm.trainers.heap import keep_freed_memory
 
-def held():
-    for line in open("/proc/self/status"):
-        if line.startswith("VmRSS"):
-            return int(line.split()[1]) / 1024
+def faults_of_a_step():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    blocks = [b"x" * (40 << 20) for _ in range(5)]
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
-def use():
-    blocks = [np.ones(40 << 20, dtype=np.uint8) for _ in range(5)]
-
-before = held()
 with keep_freed_memory():
-    use()
-    inside = held()
-print(inside - before > 190, held() - before < 20)
-use()
-print(held() - before < 60)
+    faults_of_a_step()
+    print(faults_of_a_step() < 5_000)
+print(faults_of_a_step() < 5_000)
 """
 
 
@@ -36,4 +30,4 @@ def test_freed_memory_is_kept_until_the_end(variables: dict[str, str], is_kept: 
         [sys.executable, "-c", PROGRAM], env={**os.environ, **variables}, capture_output=True, text=True, check=True
     )
 
-    assert process.stdout.split() == [str(is_kept), "True", "True"]
+    assert process.stdout.split() == [str(is_kept), "False"]  # a step takes 50,000 pages; what was kept is given back
