@@ -16,6 +16,7 @@ Writes docs/benchmarks/downstream.md
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -157,6 +158,8 @@ def run_task(task: Task, folder: Path, options: argparse.Namespace) -> dict[str,
         for side, side_runs in runs.items():
             job = folder / f"{side.replace(' ', '-')}-{seed}.json"
             if not job.with_suffix(".result.json").exists():
+                if seed == options.seeds[0]:  # a training that was stopped has stored vectors
+                    shutil.rmtree(cache_of(job, side), ignore_errors=True)
                 train(task, side, seed, job, text, options)
             side_runs.results.append(json.loads(job.with_suffix(".result.json").read_text()))
             side_runs.folders.append(job.with_suffix(""))
@@ -184,13 +187,18 @@ def train(task: Task, side: str, seed: int, job: Path, text: dict[str, Any], opt
     python = options.flair_python if side == "Flair" else sys.executable
     environment = os.environ | {
         "OMP_NUM_THREADS": "1",
-        "CHARLM_CACHE": str(job.parent / f"cache-{side}"),
+        "CHARLM_CACHE": str(cache_of(job, side)),
         "PYTHONPATH": "" if side == "Flair" else str(HERE.parent),
     }
     command = [python, HERE / "downstream_run.py", job]
     process = subprocess.run(command, env=environment, capture_output=True, text=True)
     if process.returncode:
         raise SystemExit(f"{side} has failed: {process.stderr[-2000:]}")
+
+
+def cache_of(job: Path, side: str) -> Path:
+    """Where one side keeps the vectors of one task."""
+    return job.parent / f"cache-{side}"
 
 
 # ---- the report ----------------------------------------------------------------------------------------------------

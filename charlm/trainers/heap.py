@@ -1,7 +1,7 @@
 """Keep the memory that one training step frees for the next one.
 
 glibc takes large blocks from the operating system each time and gives them back when they are freed, so every step of a
-training on a CPU pays again for fresh pages: a quarter to a third of its time (docs/benchmarks/training.md).
+training on a CPU pays again for fresh pages: a tenth to a third of its time (docs/lab-notebook.md).
 """
 
 import ctypes
