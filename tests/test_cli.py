@@ -294,6 +294,18 @@ def test_doctor_says_what_is_in_a_text_and_leaves_no_trace(charlm: Charlm, tmp_p
     assert not workspace.exists()
 
 
+def test_what_doctor_suggests_can_be_pasted_behind_prepare(charlm: Charlm, tmp_path: Path) -> None:
+    paragraph = "A cafe\u0301 by the sea, where nobody ever was before.\nIt has a door and two windows.\n\n"
+    text = tmp_path / "text.txt"
+    numbered = "".join(f"{number} {paragraph}" for number in range(400))
+    text.write_bytes((numbered + 200 * paragraph).encode() + b"a caf\xe9 in Latin-1\n")
+    shown = charlm("doctor", text).stdout
+    (suggested,) = (line.split()[1:] for line in shown.splitlines() if line.startswith("suggested"))
+    assert {"--deduplicate", "--normalization", "--bad-bytes", "--valid-share"} <= set(suggested)
+    outcome = charlm("prepare", text, "--name", "suggested", "--workspace", tmp_path / "workspace", *suggested)
+    assert outcome.code == 0, outcome.stderr
+
+
 def test_doctor_of_nothing_is_one_line(charlm: Charlm, workspace: Path) -> None:
     outcome = charlm("doctor", "nowhere.txt", "--workspace", workspace, "--json")
     assert outcome.code == 2

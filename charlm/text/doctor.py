@@ -390,7 +390,10 @@ def _describe(report: DoctorReport) -> list[str]:
     encodings = Counter(source.encoding for source in report.sources)
     scripts = [f"{name} {share:.1%}" for name, share in report.scripts.items() if share >= 0.001]
     sizes = ", ".join(f"{size} at {coverage}" for coverage, size in report.dictionary_sizes.items())
-    settings = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in report.settings.items())
+    settings = " ".join(
+        f"--{name.replace('_', '-')}" + ("" if value is True else f" {value}")
+        for name, value in report.settings.items()
+    )
     return [
         f"sources     {len(report.sources)}: {', '.join(f'{number} {name}' for name, number in encodings.items())}",
         f"text        {report.bytes:,} bytes, {report.characters:,} characters",
