@@ -42,8 +42,24 @@ def open_task_runner(name: TaskRunnerName) -> "Iterator[TaskRunner[Any]]":
     with get_client(sync_client=True) as client:
         server = str(client.api_url).rstrip("/")
     settings = {} if name == "threads" else {PREFECT_API_URL: server}
-    with temporary_settings(settings), _new_task_runner(check_task_runner(name)) as runner:
+    with keep_environment(), temporary_settings(settings), _new_task_runner(check_task_runner(name)) as runner:
         yield runner
+
+
+@contextmanager
+def keep_environment() -> Iterator[None]:
+    """Take back what is set in the environment meanwhile.
+
+    A local Dask cluster leaves there what it wants for its workers: one thread, and memory given back at every step. The
+    training that follows would inherit it.
+    """
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
 
 
 def _new_task_runner(name: TaskRunnerName) -> "TaskRunner[Any]":

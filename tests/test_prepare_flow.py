@@ -1,5 +1,6 @@
 """The flow that prepares a corpus gives the same bytes under every task runner, and after it was killed."""
 
+import os
 import shutil
 import socket
 import sqlite3
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from charlm.errors import ConfigError
-from flows.task_runners import DASK_ADDRESS_VARIABLE, check_task_runner
+from flows.task_runners import DASK_ADDRESS_VARIABLE, check_task_runner, keep_environment
 from tests.conftest import ROOT, Charlm, Outcome, environment, run_charlm, write_sentences
 
 NUM_LINES = 6_000
@@ -96,13 +97,16 @@ def test_a_dask_cluster_of_two_processes_shares_the_work_and_reports_to_one_serv
 ) -> None:
     from distributed import Client, LocalCluster
 
-    workspace = tmp_path / "workspace"
+    workspace, variables = tmp_path / "workspace", dict(os.environ)
     with (
+        keep_environment(),
         LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
         Client(cluster) as client,
     ):
         outcome = prepare(text, workspace, "dask", **{DASK_ADDRESS_VARIABLE: cluster.scheduler_address})
         num_done = client.run(lambda dask_worker: dask_worker.state.executed_count)
+        assert os.environ["MALLOC_TRIM_THRESHOLD_"]  # of Dask
+    assert os.environ == variables
     assert contents(Path(outcome.json["corpus"])) == undisturbed
     assert len(num_done) == 2
     assert all(num_done.values())
