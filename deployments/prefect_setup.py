@@ -181,5 +181,5 @@ def _deploy(client: "SyncPrefectClient", settings: ServiceSettings) -> bool:
 
 def _sources_of_forms() -> Iterator[Path]:
     """The files that parameters and their limits come from."""
-    yield ROOT / "charlm" / "config.py"
+    yield from sorted((ROOT / "charlm" / "config").glob("*.py"))
     yield from sorted((ROOT / "flows").glob("*.py"))

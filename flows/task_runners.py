@@ -50,8 +50,8 @@ def open_task_runner(name: TaskRunnerName) -> "Iterator[TaskRunner[Any]]":
 def keep_environment() -> Iterator[None]:
     """Take back what is set in the environment meanwhile.
 
-    A local Dask cluster leaves there what it wants for its workers: one thread, and memory given back at every step. The
-    training that follows would inherit it.
+    A local Dask cluster leaves there what it wants for its workers: one thread, and memory given back at every step.
+    The training that follows would inherit it.
     """
     before = dict(os.environ)
     try:

@@ -1,0 +1,30 @@
+"""The settings of every step. `__post_init__` of each checks what a user can get wrong.
+
+Named sets of training settings stand in recipes.py.
+"""
+
+from charlm.config.downstream import DownstreamConfig, StorageMode, TaskTrainingConfig
+from charlm.config.json_config import JsonConfig, with_settings
+from charlm.config.promotion import DriftConfig, GateConfig
+from charlm.config.text import BadBytes, DictionaryConfig, DocumentMode, ReadConfig, SplitConfig, Unit, parse_size
+from charlm.config.training import RunConfig, TrainingConfig, parse_directions
+
+__all__ = [
+    "BadBytes",
+    "DictionaryConfig",
+    "DocumentMode",
+    "DownstreamConfig",
+    "DriftConfig",
+    "GateConfig",
+    "JsonConfig",
+    "ReadConfig",
+    "RunConfig",
+    "SplitConfig",
+    "StorageMode",
+    "TaskTrainingConfig",
+    "TrainingConfig",
+    "Unit",
+    "parse_directions",
+    "parse_size",
+    "with_settings",
+]

@@ -1,0 +1,91 @@
+"""What all settings share: frozen, checked, plain JSON outside the program, and set by `field=value`."""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Self, TypeVar
+
+from charlm.errors import ConfigError
+
+_C = TypeVar("_C", bound="JsonConfig")
+
+
+@dataclass(frozen=True, kw_only=True)
+class JsonConfig:
+    """A configuration that is plain JSON outside the program."""
+
+    __pydantic_config__: ClassVar[dict[str, bool]] = {"use_attribute_docstrings": True}
+    """Forms made from a configuration, as in the Prefect UI, show the line under each field."""
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """The configuration with these fields; raises ConfigError for a field that does not exist."""
+        names = {field.name for field in dataclasses.fields(cls)}
+        for name in values:
+            if name not in names:
+                raise ConfigError(f"{cls.__name__} has no field {name!r}; it has {', '.join(sorted(names))}")
+        return cls(**values)
+
+
+def with_settings(config: _C, settings: list[str]) -> _C:
+    """`config` with every `field=value` of `settings` applied; the value is read by the field's type."""
+    hints = typing.get_type_hints(type(config))
+    changes: dict[str, Any] = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        name = name.strip()
+        if not equals:
+            raise ConfigError(f"--set takes field=value, got {setting!r}")
+        if name not in hints:
+            raise ConfigError(f"there is no field {name!r} to set; there are {', '.join(sorted(hints))}")
+        changes[name] = _parse_value(name, text.strip(), hints[name])
+    return dataclasses.replace(config, **changes)
+
+
+def _parse_value(name: str, text: str, hint: Any) -> Any:
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        options = typing.get_args(hint)
+        if type(None) in options and text.lower() in ("none", "null", ""):
+            return None
+        hint = next(option for option in options if option is not type(None))
+    if typing.get_origin(hint) is Literal:
+        return text  # __post_init__ names the allowed words
+    if hint is bool:
+        if text.lower() in ("true", "yes", "1"):
+            return True
+        if text.lower() in ("false", "no", "0"):
+            return False
+        raise ConfigError(f"{name} is true or false, got {text!r}")
+    if hint is int:
+        try:
+            number = float(text)
+        except ValueError:
+            number = 0.5
+        if not number.is_integer():
+            raise ConfigError(f"{name} is a whole number, got {text!r}")
+        return int(number)
+    if hint is float:
+        try:
+            return float(text)
+        except ValueError:
+            raise ConfigError(f"{name} is a number, got {text!r}") from None
+    return text
+
+
+def check_words(config: Any, *names: str) -> None:
+    """Raise ConfigError where a field with a fixed set of words holds another one."""
+    hints = typing.get_type_hints(type(config))
+    for name in names:
+        words = typing.get_args(hints[name])
+        if getattr(config, name) not in words:
+            raise ConfigError(f"{name} is one of {', '.join(words)}; got {getattr(config, name)!r}")
+
+
+def check_share(name: str, value: float, *, zero: bool = True, one: bool = False) -> None:
+    if not (0 <= value <= 1) or (value == 0 and not zero) or (value == 1 and not one):
+        raise ConfigError(f"{name} must be in {'[' if zero else '('}0, 1{']' if one else ')'}, got {value}")

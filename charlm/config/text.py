@@ -1,0 +1,119 @@
+"""How raw text is read, cut into documents and splits, and which characters get an id."""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from charlm.config.json_config import JsonConfig, check_share, check_words
+from charlm.errors import ConfigError
+
+Unit = Literal["char", "byte"]
+DocumentMode = Literal["auto", "line", "paragraph", "file"]
+BadBytes = Literal["strict", "replace", "skip"]
+
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kMG]?)B?\s*", re.IGNORECASE)
+_SIZE_FACTORS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
+
+
+def parse_size(text: str | int) -> int:
+    """A size in bytes from decimal units: `"50MB"` -> 50000000, `"100KB"` -> 100000."""
+    match = _SIZE.fullmatch(str(text))
+    size = int(float(match[1]) * _SIZE_FACTORS[match[2].lower()]) if match else 0
+    if size < 1:
+        raise ConfigError(f"a size is a number with kB, MB or GB (as 50MB), got {text!r}")
+    return size
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitConfig(JsonConfig):
+    """How raw text becomes documents, and documents become splits. Frozen in corpus.json at revision 1."""
+
+    document: DocumentMode = "auto"
+    """What a document is; `auto` decides per source: paragraphs where it has blank lines, lines otherwise."""
+
+    unit: Unit = "char"
+    """What the language model predicts one of: a character (code point) or a byte of UTF-8."""
+
+    shard_size: int = 50_000_000
+    """A train shard is closed when it reaches this many bytes."""
+
+    valid_share: float = 0.02
+    """Share of the documents held out for validation."""
+
+    test_share: float = 0.02
+    """Share of the documents held out for the test scores."""
+
+    open_shards: int = 8
+    """Shards that are filled at once; a document's hash chooses among them."""
+
+    normalize_newlines: bool = True
+    r"""Turn `\r\n` into `\n`."""
+
+    normalization: Literal["none", "NFC", "NFKC"] = "none"
+    """Unicode normalisation form."""
+
+    deduplicate: bool = False
+    """Drop a document that the corpus already holds."""
+
+    def __post_init__(self) -> None:
+        check_words(self, "document", "unit", "normalization")
+        check_share("valid_share", self.valid_share)
+        check_share("test_share", self.test_share)
+        if self.valid_share + self.test_share >= 1:
+            raise ConfigError(
+                f"valid_share + test_share must leave text to train on, got {self.valid_share} + {self.test_share}"
+            )
+        if self.shard_size < 1:
+            raise ConfigError(f"shard_size must be at least 1 byte, got {self.shard_size}")
+        if self.open_shards < 1:
+            raise ConfigError(f"open_shards must be at least 1, got {self.open_shards}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DictionaryConfig(JsonConfig):
+    """Which characters get an id of their own."""
+
+    coverage: float = 0.9999
+    """Share of all train characters the kept characters must cover, in (0, 1]."""
+
+    max_size: int | None = None
+    """Most ids, `<unk>` included."""
+
+    min_count: int = 1
+    """Fewest occurrences of a kept character."""
+
+    def __post_init__(self) -> None:
+        check_share("coverage", self.coverage, zero=False, one=True)
+        if self.max_size is not None and self.max_size < 3:
+            raise ConfigError(f"max_size must leave room for <unk>, newline and space, got {self.max_size}")
+        if self.min_count < 1:
+            raise ConfigError(f"min_count must be at least 1, got {self.min_count}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadConfig(JsonConfig):
+    """How raw text is read; every revision may have its own."""
+
+    bad_bytes: BadBytes = "strict"
+    """What to do about bytes that are not UTF-8."""
+
+    text_column: str | None = None
+    """Field of JSON lines, or column of a table, that holds the text; `text` by default."""
+
+    max_document_bytes: int = 32_000_000
+    """Most bytes of a document or line, which is held in memory whole."""
+
+    max_ratio: float = 200.0
+    """Most bytes of text per compressed byte; more is taken for a decompression bomb."""
+
+    max_unpacked_bytes: int = 10**13
+    """Most bytes of text that one compressed file may unpack to."""
+
+    def __post_init__(self) -> None:
+        check_words(self, "bad_bytes")
+        if self.max_document_bytes < 1:
+            raise ConfigError(f"max_document_bytes must be at least 1, got {self.max_document_bytes}")
+        if not self.max_ratio > 1:
+            raise ConfigError(f"max_ratio must be greater than 1, got {self.max_ratio}")
+        if self.max_unpacked_bytes < 1:
+            raise ConfigError(f"max_unpacked_bytes must be at least 1, got {self.max_unpacked_bytes}")
