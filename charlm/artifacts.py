@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -106,6 +107,10 @@ class CorpusFiles:
     def encoded(self, fingerprint: str, split_name: str) -> Path:
         """The encoded form of `train_split_0001`, `valid` or `test` under one dictionary fingerprint."""
         return self.encoded_root / fingerprint / f"{split_name}.arrow"
+
+    def shared_folders(self) -> list[Path]:
+        """The folders that trainings write into as well, which do not take the lock."""
+        return [self.root, self.counts_dir, *self.encoded_root.glob("*")]
 
     @property
     def lock(self) -> Path:
@@ -457,9 +462,19 @@ def _temporary_name(path: Path) -> Path:
     return path.with_name(f"{_TEMPORARY_PREFIX}{path.name}-{uuid.uuid4().hex[:12]}")
 
 
-def remove_temporaries(folder: Path) -> None:
-    """Delete what writers that were killed have left in `folder`; call it only under the folder's lock."""
+def remove_temporaries(folder: Path, *, unused_seconds: float = 0) -> None:
+    """Delete what writers that were killed have left in `folder` and not touched for so long.
+
+    Where others may write too, as no lock keeps them out, give them time: a living writer goes on writing.
+    """
+    oldest = time.time() - unused_seconds
     for path in folder.glob(f"{_TEMPORARY_PREFIX}*"):
+        try:
+            is_used = path.stat().st_mtime > oldest
+        except FileNotFoundError:  # whole by now
+            continue
+        if is_used:
+            continue
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:

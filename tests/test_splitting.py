@@ -74,6 +74,22 @@ def corpus(tmp_path: Path) -> CorpusFiles:
 # ---- sides ---------------------------------------------------------------------------------------------------------
 
 
+def test_what_killed_writers_left_goes_after_a_day(tmp_path: Path) -> None:
+    corpus, raw = CorpusFiles(tmp_path / "corpus"), write(tmp_path / "raw.txt", lines(0, 300))
+    split(corpus, raw)
+    encoded = corpus.encoded("0123456789abcdef", "valid")
+    for folder in (corpus.counts_dir, encoded.parent):
+        folder.mkdir(parents=True)
+        for name, age in ((".tmp-old", 25 * 60 * 60), (".tmp-being-written", 60), ("whole", 25 * 60 * 60)):
+            (folder / name).write_bytes(b"x")
+            os.utime(folder / name, (time.time() - age,) * 2)
+
+    split(corpus, raw)
+
+    for folder in (corpus.counts_dir, encoded.parent):
+        assert sorted(path.name for path in folder.iterdir()) == [".tmp-being-written", "whole"]
+
+
 def test_every_document_goes_to_one_side_and_nothing_is_lost(corpus: CorpusFiles, tmp_path: Path) -> None:
     result = split(corpus, write(tmp_path / "a.txt", lines(0, 2000)))
     found = sides(corpus)

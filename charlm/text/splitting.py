@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from xxhash import xxh3_64_intdigest
 
-from charlm.artifacts import CorpusFiles, exclusive_lock, fingerprint
+from charlm.artifacts import CorpusFiles, exclusive_lock, fingerprint, remove_temporaries
 from charlm.config import ReadConfig, SplitConfig
 from charlm.errors import CorpusError, SourceError
 from charlm.text.deduplication import SeenKeys
@@ -35,6 +35,7 @@ from charlm.text.staging import Staging, finish_commit
 
 CHECKPOINT_BYTES = 256_000_000
 _BLOCK_BYTES = 1 << 20
+_DAY = 24 * 60 * 60
 _VALID, _TEST, _KEYS, _MANIFEST = "valid.txt", "test.txt", "keys", "corpus.json"  # names in the staging folder
 # Not frozen: it says what a revision leaves out, not where a document falls.
 _FREE_FIELDS = {"deduplicate"}
@@ -92,6 +93,8 @@ def split_corpus(
 
     with exclusive_lock(corpus.lock, busy=f"{corpus.root} is being prepared by another process; wait for it to end"):
         finish_commit(corpus.staging_dir)
+        for folder in corpus.shared_folders():
+            remove_temporaries(folder, unused_seconds=_DAY)
         manifest = load_manifest(corpus) if corpus.manifest.is_file() else CorpusManifest(split=config)
         check_frozen(corpus, manifest, config)
         check_files(corpus, manifest)
