@@ -90,10 +90,17 @@ def group_run(
 
 def create_mlflow_run(experiment_id: str, name: str, *, parent: str | None, tags: Mapping[str, str]) -> str:
     """A new running MLflow run, below `parent`; its id."""
-    all_tags = {**tags, "mlflow.source.name": "charlm", "mlflow.source.type": "LOCAL", "mlflow.user": getpass.getuser()}
+    all_tags = {**tags, "mlflow.source.name": "charlm", "mlflow.source.type": "LOCAL", "mlflow.user": user_name()}
     if parent is not None:
         all_tags["mlflow.parentRunId"] = parent
     return str(mlflow_client().create_run(experiment_id, tags=all_tags, run_name=name).info.run_id)
+
+
+def user_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # containers run under numbers that no password file knows
+        return str(os.getuid())
 
 
 def log_scores(run_id: str | None, scores: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:

@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +16,7 @@ from charlm.artifacts import RunFiles, Workspace
 from charlm.errors import RegistryError
 from tasks.services import use_workspace
 from tasks.tracking import SCORE_NAMES, create_mlflow_run, find_experiment, live_tracking, mlflow_client, sync_run
-from tests.conftest import TrainedWorkspace
+from tests.conftest import ROOT, TrainedWorkspace
 
 
 @pytest.fixture
@@ -142,3 +144,10 @@ def test_a_server_that_is_away_neither_fails_nor_slows_the_training_and_a_sync_b
     run_id = sync_run(workspace, run.name)
     assert run_id is not None
     check_complete(run, run_id)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+def test_a_user_without_a_name_as_in_containers_is_told_by_number() -> None:
+    program = "import os; from tasks.tracking import user_name; os.setuid(54321); print(user_name())"
+    result = subprocess.run([sys.executable, "-c", program], env={}, cwd=ROOT, capture_output=True, text=True)
+    assert result.stdout == "54321\n", result.stderr
