@@ -187,6 +187,16 @@ def test_bad_input_is_one_line_and_leaves_no_output(models, tmp_path, name, cont
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
+@pytest.mark.parametrize(("output", "reason"), [("folder", "is a folder"), ("in.txt", "is the text itself")])
+def test_an_output_that_would_write_over_something_else_is_refused_before_any_work(models, tmp_path, output, reason):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "in.txt").write_text("a b\n")
+    with pytest.raises(ConfigError, match=reason):
+        embed_file(models, tmp_path / "in.txt", tmp_path / output)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["folder", "in.txt"]
+    assert (tmp_path / "in.txt").read_text() == "a b\n"
+
+
 def test_a_parquet_file_without_text_is_refused(models, tmp_path):
     pq.write_table(pa.table({"body": ["x"]}), tmp_path / "in.parquet")
     with pytest.raises(SourceError, match="has no column `text` or `tokens`; it has body"):

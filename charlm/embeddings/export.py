@@ -91,6 +91,7 @@ def embed_file(
 
     Raises:
         SourceError: the input is missing, not of its format, or holds nothing to embed.
+        ConfigError: a setting does not exist, or the output is a folder or the input.
     """
     path, files = Path(input_path), EmbeddingFiles(Path(output_path))
     for name, value, allowed in (
@@ -103,6 +104,9 @@ def embed_file(
     format = format or _FORMATS.get(path.suffix, "text")
     if not path.is_file():
         raise SourceError(f"there is no file {path} to embed")
+    if files.output.is_dir() or files.output.resolve() == path.resolve():
+        what = "a folder" if files.output.is_dir() else "the text itself"
+        raise ConfigError(f"the embeddings cannot be written to {files.output}, it is {what}; name another file")
     names = [direction for direction in DIRECTIONS if direction in models]
     embeddings = StackedEmbeddings([FlairEmbeddings(models[name], name=name, precision=precision) for name in names])
     total = _open_parquet(path).metadata.num_rows if format == "parquet" else path.stat().st_size
