@@ -42,7 +42,7 @@ def prepare_corpus(
         task_runner: What the work on shards is spread over.
     """
     space = use_workspace(workspace)
-    steps.split_text(space, raw, name, split, reading, domain)
+    steps.split_text(space, raw, name, split, dictionary, reading, domain)
     return finish_corpus(space, name, dictionary, extend_dictionary=extend_dictionary, task_runner=task_runner)
 
 

@@ -16,9 +16,9 @@ from typing import Any
 from charlm.artifacts import CorpusFiles, Workspace
 from charlm.config import DictionaryConfig, ReadConfig, SplitConfig
 from charlm.text.counting import build_dictionary as build
+from charlm.text.counting import check_frozen_dictionary, load_dictionary
 from charlm.text.counting import count_shard as count
 from charlm.text.counting import extend_dictionary as extend
-from charlm.text.counting import load_dictionary
 from charlm.text.encoding import encode_file, known_digests, record_unk_rate, split_files
 from charlm.text.manifest import CorpusManifest, load_manifest
 from charlm.text.raw import find_sources
@@ -71,7 +71,7 @@ def prepare_corpus(
     extend_dictionary: bool = False,
 ) -> PreparedCorpus:
     """Bring raw text into the corpus `name`, from split to encoded shards; what is done already is not done again."""
-    corpus = split_text(workspace, raw, name, split, reading, domain=domain)
+    corpus = split_text(workspace, raw, name, split, reading, dictionary=dictionary, domain=domain)
     with _pool(corpus) as pool:
         _for_each(pool, count_shard, corpus, corpus.shards(), title="count characters")
         build_dictionary(corpus, dictionary, with_new_units=extend_dictionary)
@@ -95,10 +95,16 @@ def split_text(
     config: SplitConfig | None,
     reading: ReadConfig,
     *,
+    dictionary: DictionaryConfig | None = None,
     domain: str | None = None,
 ) -> CorpusFiles:
-    """Cut raw text into train shards and held-out text; without `config` as the corpus was first cut."""
+    """Cut raw text into train shards and held-out text; without `config` as the corpus was first cut.
+
+    Raises CorpusError, and leaves the corpus as it is, where its dictionary was built in another way than `dictionary`.
+    """
     corpus = workspace.corpus(name)
+    if dictionary is not None and corpus.manifest.is_file() and (known := load_manifest(corpus).dictionary):
+        check_frozen_dictionary(corpus, known, dictionary)
     with terminal.step(f"split {name}") as bar:
         result = split_corpus(
             raw,

@@ -49,10 +49,16 @@ _ARRIVALS_BEFORE_START = timedelta(minutes=5)
 
 @task(task_run_name="split {name}", cache_policy=NO_CACHE)
 def split_text(
-    workspace: Workspace, raw: list[str], name: str, config: SplitConfig | None, reading: ReadConfig, domain: str | None
+    workspace: Workspace,
+    raw: list[str],
+    name: str,
+    config: SplitConfig | None,
+    dictionary: DictionaryConfig | None,
+    reading: ReadConfig,
+    domain: str | None,
 ) -> CorpusFiles:
     """Cut raw text into train shards and held-out text."""
-    return corpora.split_text(workspace, raw, name, config, reading, domain=domain)
+    return corpora.split_text(workspace, raw, name, config, reading, dictionary=dictionary, domain=domain)
 
 
 @task(task_run_name="count {shard.name}", cache_policy=NO_CACHE)

@@ -151,6 +151,20 @@ def test_bad_raw_text_is_refused_and_leaves_an_earlier_corpus_as_it_was(
     assert {path: path.read_bytes() for path in workspace.rglob("*") if path.is_file()} == before
 
 
+def test_another_dictionary_is_refused_before_new_text_comes_in(
+    charlm: Charlm, tmp_path: Path, workspace: Path
+) -> None:
+    place = ("--name", "a", "--workspace", workspace, "--json")
+    assert charlm("prepare", write_sentences(tmp_path / "a.txt"), *place).code == 0
+    before = {path: path.read_bytes() for path in workspace.rglob("*") if path.is_file()}
+    new = write_sentences(tmp_path / "b.txt", seed=2)
+    for setting in (("--coverage", "0.9"), ("--max-size", "9"), ("--min-count", "3")):
+        outcome = charlm("prepare", new, *setting, *place)
+        assert outcome.code == 2
+        assert "the dictionary of corpus 'a' was built with" in outcome.json["error"]
+        assert {path: path.read_bytes() for path in workspace.rglob("*") if path.is_file()} == before
+
+
 def test_an_empty_text_is_refused(charlm: Charlm, tmp_path: Path, workspace: Path) -> None:
     (tmp_path / "empty.txt").touch()
     outcome = charlm("prepare", tmp_path / "empty.txt", "--name", "a", "--workspace", workspace, "--json")
