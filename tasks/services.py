@@ -176,6 +176,7 @@ def keep_libraries_quiet() -> None:
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
         "GIT_PYTHON_REFRESH": "quiet",
+        "HF_HUB_VERBOSITY": "error",
     }
     for name, value in quiet.items():
         os.environ.setdefault(name, value)

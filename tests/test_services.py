@@ -41,3 +41,14 @@ def test_the_temporary_server_ends_with_a_command_that_is_killed(tmp_path: Path)
     while answers(health) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not answers(health)
+
+
+def test_the_hub_that_does_not_answer_is_tried_again_in_silence():
+    program = """
+from tasks.services import keep_libraries_quiet
+keep_libraries_quiet()
+from huggingface_hub.utils import _http
+_http.logger.warning("Retrying in 1s [Retry 1/5].")
+"""
+    result = subprocess.run([sys.executable, "-c", program], env=environment(), capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, "")
