@@ -497,7 +497,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except CharLMError as error:
         code = _fail(_one_line(error), as_json)
     except TyperException as error:
-        code = _fail(f"{_one_line(error.format_message())} (charlm --help shows how)", as_json)
+        line = _one_line(error.format_message()) or "no command was given"  # typer has shown the help for it
+        code = _fail(f"{line} (charlm --help shows how)", as_json)
     except OSError as error:
         code = _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", as_json)
     except (KeyboardInterrupt, typer.Abort):

@@ -127,6 +127,13 @@ def test_a_mistake_is_one_clear_line_with_exit_code_2(
     assert not list(workspace.glob("runs/*"))
 
 
+def test_no_command_at_all_shows_the_help_and_says_so(charlm: Charlm) -> None:
+    outcome = charlm()
+    assert outcome.code == 2
+    assert "prepare" in outcome.stdout
+    assert outcome.stderr == "error: no command was given (charlm --help shows how)\n"
+
+
 def test_without_json_a_mistake_leaves_stdout_empty(charlm: Charlm, workspace: Path) -> None:
     outcome = charlm("train", "x", "--workspace", workspace)
     assert (outcome.code, outcome.stdout) == (2, "")
