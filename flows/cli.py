@@ -9,6 +9,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -25,7 +26,7 @@ from charlm.config import (
     parse_size,
     with_settings,
 )
-from charlm.errors import CharLMError, TrainingInterruptedError
+from charlm.errors import CharLMError, ConfigError, TrainingInterruptedError
 from charlm.recipes import changed_recipe
 from flows import options
 from flows.task_runners import check_task_runner
@@ -34,6 +35,7 @@ from tasks.display import domain_table, labelled_line, print_result, score_table
 _DEFAULT_WORKSPACE = Path("workspace")
 _USER_MISTAKE = 2
 _INTERRUPTED = 130
+_UTF8_REMEDY = f"change it, or, if it is and Python takes it for {sys.getfilesystemencoding()}, set PYTHONUTF8=1"
 _C = TypeVar("_C", bound=JsonConfig)
 
 app = typer.Typer(
@@ -499,6 +501,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except TyperException as error:
         line = _one_line(error.format_message()) or "no command was given"  # typer has shown the help for it
         code = _fail(f"{line} (charlm --help shows how)", as_json)
+    except UnicodeEncodeError as error:  # of a name: text is checked where it is read
+        before, after = error.object[: error.start], error.object[error.start :]
+        name = before.rsplit('"', 1)[-1] + after.split('"', 1)[0]  # out of the JSON that it stands in
+        code = _fail(f"the name {name!r} is not UTF-8; {_UTF8_REMEDY}", as_json)
     except OSError as error:
         code = _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", as_json)
     except (KeyboardInterrupt, typer.Abort):
@@ -507,8 +513,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _fail(line: str, as_json: bool, code: int = _USER_MISTAKE) -> int:
-    if as_json:
-        write_stdout(json.dumps({"error": line}, ensure_ascii=False))
+    with suppress(OSError):  # standard output may be what has failed: a full disk
+        if as_json:
+            write_stdout(json.dumps({"error": line}, ensure_ascii=False))
     print(f"error: {line}", file=sys.stderr)
     return code
 
@@ -519,6 +526,10 @@ def _one_line(error: object) -> str:
 
 def _open(root: Path) -> Any:
     """The workspace, with Prefect and MLflow inside it and silent on the terminal."""
+    try:
+        str(root.absolute()).encode()
+    except UnicodeEncodeError as error:  # Arrow and the databases need it
+        raise ConfigError(f"the name of the workspace {str(root)!r} is not UTF-8; {_UTF8_REMEDY}") from error
     from tasks.services import keep_libraries_quiet, use_workspace
 
     keep_libraries_quiet()

@@ -215,7 +215,9 @@ def print_result(result: RenderableType, *, markup: bool = True) -> None:
 
 
 def write_stdout(text: str) -> None:
-    """Write a result, whole, to standard output."""
+    """Write a result, whole, to standard output; OSError where that is closed or full."""
+    if sys.stdout is None:
+        raise OSError("standard output is closed; the result was not shown")
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -156,6 +157,31 @@ def test_bad_raw_text_is_refused_and_leaves_an_earlier_corpus_as_it_was(
     assert outcome.code == 2
     assert expected in outcome.json["error"]
     assert {path: path.read_bytes() for path in workspace.rglob("*") if path.is_file()} == before
+
+
+def test_a_name_that_is_not_utf8_is_one_line(charlm: Charlm, tmp_path: Path, workspace: Path) -> None:
+    text = write_sentences(tmp_path / "a.txt")
+    strange = os.fsdecode(b"caf\xe9")
+    for arguments in (("--workspace", tmp_path / strange), ("--workspace", workspace, "--domain", strange)):
+        outcome = charlm("prepare", text, "--name", "a", *arguments, "--json")
+        assert outcome.code == 2
+        assert r"caf\udce9' is not UTF-8" in outcome.json["error"]
+        assert len(outcome.stderr.splitlines()) == 1
+    assert not list(tmp_path.rglob("corpus.json"))
+
+
+def test_a_result_that_cannot_be_written_is_one_line(tmp_path: Path, workspace: Path) -> None:
+    text = write_sentences(tmp_path / "a.txt")
+    code = "from flows.cli import main; main()"
+    command = [sys.executable, "-c", code, "prepare", str(text), "--name", "a", "--workspace", str(workspace), "--json"]
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment())
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-1] == "error: No space left on device"
+    closed = ["sh", "-c", 'exec "$@" >&-', "sh", *command]
+    result = subprocess.run(closed, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment())
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-1] == "error: standard output is closed; the result was not shown"
 
 
 def test_another_dictionary_is_refused_before_new_text_comes_in(
