@@ -107,6 +107,8 @@ def changed_recipe(
     Raises ConfigError where `num_processes` could not train it together.
     """
     config = find_recipe(name)
+    if any(setting.partition("=")[0].strip() == "recipe" for setting in settings):
+        raise ConfigError("the recipe is chosen with --recipe NAME; --set changes its other fields")
     if max_minutes is not None:
         config = dataclasses.replace(config, max_minutes=max_minutes, max_epochs=None, max_characters=None)
     config = with_settings(config, list(settings))

@@ -34,7 +34,8 @@ class JsonConfig:
 
 def with_settings(config: _C, settings: list[str]) -> _C:
     """`config` with every `field=value` of `settings` applied; the value is read by the field's type."""
-    hints = typing.get_type_hints(type(config))
+    known = typing.get_type_hints(type(config))
+    hints = {field.name: known[field.name] for field in dataclasses.fields(config)}
     changes: dict[str, Any] = {}
     for setting in settings:
         name, equals, text = setting.partition("=")

@@ -1,6 +1,7 @@
 """How a language model is trained: the recipe, and one run of it."""
 
 import dataclasses
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -129,11 +130,15 @@ class TrainingConfig(JsonConfig):
             "nout", "grow_to_sequence_length", "patience_characters", "stop_characters", "validations",
             "validation_characters", "max_epochs", "max_characters", "max_minutes",
         ):  # fmt: skip
-            if getattr(self, name) is not None and getattr(self, name) <= 0:
-                raise ConfigError(f"{name} must be greater than 0, got {getattr(self, name)}")
+            if getattr(self, name) is not None and not 0 < getattr(self, name) < math.inf:
+                raise ConfigError(f"{name} must be a number greater than 0, got {getattr(self, name)}")
         for name in ("learning_rate", "clip", "checkpoint_minutes"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} must be greater than 0, got {getattr(self, name)}")
+        if not 0 <= self.weight_decay < math.inf:
+            raise ConfigError(f"weight_decay must be 0 or more, got {self.weight_decay}")
+        check_share("beta1", self.beta1)
+        check_share("beta2", self.beta2)
         check_share("dropout", self.dropout)
         check_share("warmup_share", self.warmup_share)
         check_share("anneal_factor", self.anneal_factor, zero=False)
