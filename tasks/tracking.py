@@ -38,12 +38,26 @@ _STATUS = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 
 
 def mlflow_client() -> Any:
-    """The client of the tracking server that the environment names."""
+    """The client of the tracking server that the environment names.
+
+    Raises ConfigError where its database would have to be made in a place that cannot be written.
+    """
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    _check_database_can_be_made()
     from mlflow import MlflowClient
 
     return MlflowClient()
+
+
+def _check_database_can_be_made() -> None:
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    database = Path(uri.removeprefix("sqlite:///"))
+    if not uri.startswith("sqlite:///") or database.is_file():
+        return
+    folder = next(folder for folder in database.absolute().parents if folder.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise ConfigError(f"MLflow's database {database} cannot be made: {folder} is no folder that can be written")
 
 
 def find_experiment(workspace: Workspace, name: str) -> str:

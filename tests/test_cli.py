@@ -232,6 +232,13 @@ def test_a_workspace_that_is_a_file_is_refused(charlm: Charlm, tmp_path: Path) -
 # ---- prepare -------------------------------------------------------------------------------------------------------
 
 
+def test_a_registry_in_a_place_that_cannot_be_written_is_one_line(charlm: Charlm, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    outcome = charlm("generate", "models:/a@champion", "--workspace", tmp_path / "file" / "workspace", "--json")
+    assert outcome.code == 2
+    assert f"cannot be made: {tmp_path / 'file'} is no folder that can be written" in outcome.json["error"]
+
+
 def test_prepare_reports_the_keys_of_its_contract(trained_workspace: TrainedWorkspace) -> None:
     prepared = trained_workspace.prepared
     assert prepared["corpus"] == str(trained_workspace.root / "corpora" / "tiny")
