@@ -117,6 +117,7 @@ def test_confusion_matrix_is_drawn_and_grows_with_its_labels(tmp_path):
     large = size_of(draw_confusion_matrix(score_labels(letters, letters), tmp_path / "large.png"))
     capped = size_of(draw_confusion_matrix(score_labels(letters, letters), tmp_path / "capped.png", max_labels=2))
     assert small == capped < large
+    assert small[0] >= 400  # room for the title
     draw_confusion_matrix(score_spans([["S-A", "O"]], [["O", "S-A"]]), tmp_path / "spans.png")
     with pytest.raises(ConfigError, match="no labels to draw"):
         draw_confusion_matrix(LabelScores(), tmp_path / "none.png")

@@ -16,6 +16,8 @@ from charlm.visual.figures import new_figure, save_figure
 
 _NUMBERS_UP_TO = 25
 """With more labels than this, the numbers would be too small to read."""
+_TITLE_WIDTH = 3.8
+"""Inches that the title needs: a matrix of one or two labels is narrower."""
 
 
 def draw_confusion_matrix(scores: LabelScores, path: str | os.PathLike[str], *, max_labels: int = 40) -> Path:
@@ -33,7 +35,7 @@ def draw_confusion_matrix(scores: LabelScores, path: str | os.PathLike[str], *, 
     labels = [names[place] for place in shown]
     classes = scores.classes
     size = 2.2 + 0.34 * len(labels)
-    figure = new_figure(size + 0.6, size)
+    figure = new_figure(max(size + 0.6, _TITLE_WIDTH), size)
     axes = figure.subplots()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
@@ -49,7 +51,7 @@ def draw_confusion_matrix(scores: LabelScores, path: str | os.PathLike[str], *, 
             colour = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, f"{counts[row, column]}", ha="center", va="center", fontsize=6, color=colour)
     left_out = len(names) - len(labels)
-    axes.set_title(
+    figure.suptitle(
         f"accuracy {scores.accuracy:.4f}, micro F1 {scores.micro_f1:.4f}, macro F1 {scores.macro_f1:.4f}"
         + (f"\nthe {len(labels)} most frequent of {len(names)} labels" if left_out else ""),
         fontsize=9,

@@ -91,6 +91,7 @@ class Plotter:
                 axes.plot(times, values, linewidth=0.8)
             axes.set_title(name, fontsize=7)
             axes.tick_params(labelsize=6)
+            axes.xaxis.get_major_locator().set_params(integer=True)
             axes.grid(alpha=0.3)
         for axes in panels[len(parameters) :]:
             axes.set_axis_off()
