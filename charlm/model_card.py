@@ -59,7 +59,7 @@ def _training(bundle: Mapping[str, Any]) -> dict[str, Any]:
 
 def _scores(scores: Mapping[str, Any]) -> str:
     rows = [
-        [direction, split, *(_mapping(values).get(score) for score in _SCORES)]
+        [direction, split, *(_shown_score(score, _mapping(values).get(score)) for score in _SCORES)]
         for direction, splits in scores.items()
         for split, values in _mapping(splits).items()
     ]
@@ -68,6 +68,13 @@ def _scores(scores: Mapping[str, Any]) -> str:
         "per character than it is. `bits_per_byte` pays for them and compares models with different dictionaries."
     )
     return f"{_table(['direction', 'split', *_SCORES], rows)}\n\n{explanation}" if rows else f"{_UNKNOWN.capitalize()}."
+
+
+def _shown_score(name: str, value: float | None) -> str | None:
+    """A score with three decimals, so that those of a column compare at a glance; a share as per cent."""
+    if value is None:
+        return None
+    return f"{value:.3%}" if name == "unk_rate" else f"{value:.3f}"
 
 
 def _loading(bundle: Mapping[str, Any]) -> str:

@@ -26,7 +26,7 @@ def test_the_card_states_corpus_recipe_scores_and_licence(tmp_path):
     assert "| domains | law, a\\|b |" in card
     assert "| recipe | demo |" in card
     assert "| torch version | 2.13.0 |" in card
-    assert "| forward | test | 2.25 | not recorded | not recorded | 0.0123 |" in card
+    assert "| forward | test | 2.250 | not recorded | not recorded | 1.230% |" in card
     assert "| forward | 1 × 4 LSTM | char | 8 |" in card
 
 
