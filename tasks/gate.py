@@ -29,6 +29,7 @@ from tasks.registry import (
     find_champion,
     find_version,
     load_models,
+    with_room,
 )
 from tasks.tracking import mlflow_client
 
@@ -158,7 +159,7 @@ def _record(
     """Write the decision to the tags and the description of `version`; the report last: it says that all is there."""
     client, number = mlflow_client(), str(version.version)
     card = (description or "").partition(_SECTION)[0]
-    section = gate_markdown(report)
+    section = with_room(gate_markdown(report))
     if len(card + _SECTION + section) > LONGEST_DESCRIPTION:
         section = report.reason
     if len(card + _SECTION + section) <= LONGEST_DESCRIPTION:

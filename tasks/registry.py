@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 CHALLENGER, CHAMPION = "challenger", "champion"
 LONGEST_DESCRIPTION = 5_000
 """Characters of a version's description: the width of the column in MLflow's database."""
+ROOM = "\u2003\u200b"
+"""An em space; MLflow would trim it without the zero-width space behind it."""
 _ADDRESS = re.compile(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))")
 _FINGERPRINT_TAG = "bundle.fingerprint"
 _PREDICT_LIBRARIES = ("charlm", "mlflow", "torch", "numpy", "pyarrow", "safetensors", "xxhash")
@@ -253,15 +255,24 @@ def _description(bundle: BundleFiles, before: RegisteredVersion | None, domains:
     """The model card of a bundle, and what changed since the version `before`."""
     card = bundle.card.read_text(encoding="utf-8")
     if before is None:
-        return card
+        return with_room(card)
     changes = changes_markdown(
         read_manifest(before),
         read_json(bundle.manifest),
         domains,
         older_label=f"{before.name} version {before.version}",
     )
-    described = f"{card}\n## What changed\n\n{changes}"
-    return described if len(described) <= LONGEST_DESCRIPTION else card
+    described = with_room(f"{card}\n## What changed\n\n{changes}")
+    return described if len(described) <= LONGEST_DESCRIPTION else with_room(card)
+
+
+def with_room(markdown: str) -> str:
+    """`markdown` with room between the columns of its tables, which MLflow draws with none."""
+    lines = markdown.split("\n")
+    rows = [line.startswith("| ") and not line.startswith("| ---") for line in lines]
+    return "\n".join(
+        line.replace(" | ", f"{ROOM} | ") if is_row else line for line, is_row in zip(lines, rows, strict=True)
+    )
 
 
 def _run_tags(runs: Mapping[str, TrainedRun]) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from charlm.artifacts import TaskRunFiles, Workspace
 from charlm.errors import ConfigError, ModelFileError
-from tasks.registry import RegisteredVersion, clear_errors, find_tagged, find_version, pip_requirements
+from tasks.registry import RegisteredVersion, clear_errors, find_tagged, find_version, pip_requirements, with_room
 from tasks.tracking import mlflow_client
 
 NEWEST = "newest"
@@ -45,7 +45,7 @@ def register_task_model(
             source=logged.model_uri,
             run_id=run_id,
             tags=_tags(files, facts, test),
-            description=describe_task_model(facts, test),
+            description=with_room(describe_task_model(facts, test)),
             model_id=logged.model_id,
         )
         client.set_registered_model_alias(name, NEWEST, created.version)

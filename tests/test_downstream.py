@@ -15,6 +15,7 @@ from charlm.config import DownstreamConfig
 from charlm.errors import ConfigError, DatasetError, ModelFileError, TrainingInterruptedError
 from tasks.downstream import DownstreamRequest, TrainedTaskModel, train_downstream
 from tasks.prediction import judge_labels, label_text
+from tasks.registry import ROOM
 from tasks.tracking import mlflow_client
 from tests.conftest import ROOT, Charlm, TrainedWorkspace, environment, own_workspace
 from tests.labelled_data import write_entities, write_questions, write_vectors
@@ -72,7 +73,7 @@ def test_a_tagger_is_registered_with_the_version_of_the_language_model_that_it_c
     assert version.tags["label_type"] == "ner"
     assert float(version.tags["test.micro_f1"]) == pytest.approx(tagger.test["micro_f1"], abs=1e-5)
     assert "[models:/tiny/1](#/models/tiny/versions/1)" in version.description
-    assert "| location |" in version.description
+    assert f"| location{ROOM} |" in version.description
     assert mlflow_client().get_model_version_by_alias("places", "newest").version == 1
 
 

@@ -17,7 +17,7 @@ from charlm.models.language_model import LanguageModel
 from charlm.text.manifest import load_manifest
 from tasks.drift import measure_drift
 from tasks.gate import pass_gate, promote_challenger, roll_back
-from tasks.registry import RegisteredVersion, find_version, register_runs
+from tasks.registry import ROOM, RegisteredVersion, find_version, register_runs
 from tasks.tracking import group_run, mlflow_client
 from tasks.training import TrainedRun
 from tests.conftest import Charlm, TrainedWorkspace, own_workspace, write_sentences
@@ -88,7 +88,7 @@ def test_a_worse_challenger_is_refused_with_numbers_and_intervals(workspace: Wor
     assert "worse than the champion" in tags["gate.reason"]
     assert tags["gate.interval"] == f"{low:.6g} to {high:.6g}"
     assert tags["gate.improvement"].startswith("-")
-    assert "| tiny (target) |" in mlflow_client().get_model_version("tiny", "2").description
+    assert f"| tiny (target){ROOM} |" in mlflow_client().get_model_version("tiny", "2").description
 
 
 def test_what_was_decided_is_not_decided_again(workspace: Workspace) -> None:

@@ -10,7 +10,7 @@ from charlm.errors import CharLMError, RegistryError
 from charlm.serialization import read_bundle
 from tasks.gate import pass_gate
 from tasks.pairs import TrainedPair
-from tasks.registry import download_bundle, find_version, register_runs
+from tasks.registry import ROOM, download_bundle, find_version, register_runs, with_room
 from tasks.tracking import group_run, mlflow_client
 from tasks.training import TrainedRun
 from tests.conftest import TrainedWorkspace, own_workspace
@@ -47,6 +47,12 @@ def test_a_registered_version_says_where_it_comes_from_and_how_good_it_is(worksp
     assert {len(version.tags[name]) for name in ("corpus.fingerprint", "dictionary.fingerprint")} == {16}
     assert "Character language models of tiny" in version.description
     assert "models:/tiny@champion" in mlflow_client().get_registered_model("tiny").description
+
+
+def test_tables_of_a_description_have_room_between_their_columns() -> None:
+    table = "a | b\n\n| direction | size |\n| --- | ---: |\n| forward | 43 |\n"
+    spaced = f"a | b\n\n| direction{ROOM} | size |\n| --- | ---: |\n| forward{ROOM} | 43 |\n"
+    assert with_room(table) == spaced
 
 
 def test_an_identical_bundle_keeps_its_version(workspace: Workspace) -> None:
