@@ -114,8 +114,8 @@ def test_of_a_prepared_corpus_only_the_text_is_looked_at_and_nothing_leaks(tmp_p
     [
         ("".join(f"token\tB-{number}\n" for number in range(9000)), "a table or annotated data"),
         ("".join(f"{number} 0.123 0.456\n" for number in range(9000)), "of the visible characters are letters"),
-        (PROSE + "word " * 30_000 + "\n", "the longest line has 150000 characters"),
-        ("word\n" * 600, "3000 characters are little"),
+        (PROSE + "word " * 30_000 + "\n", "the longest line has 150,000 characters"),
+        ("word\n" * 600, "3,000 characters are little"),
     ],
 )
 def test_text_that_will_not_train_well_is_pointed_out(text: str, finding: str, tmp_path: Path) -> None:

@@ -296,16 +296,16 @@ class _Examination:
         advice = []
         if report.replacement_characters:
             advice.append(
-                f"{report.replacement_characters} replacement characters (U+FFFD) stand in the text: "
+                f"{report.replacement_characters:,} replacement characters (U+FFFD) stand in the text: "
                 f"it was decoded wrongly before it came here"
             )
         if report.carriage_returns:
             advice.append(
-                f"{report.carriage_returns} carriage returns: \\r\\n becomes \\n, a lone \\r stays in the text"
+                f"{report.carriage_returns:,} carriage returns: \\r\\n becomes \\n, a lone \\r stays in the text"
             )
         suspects = {name: number for name, number in report.suspects.items() if name != "\\r"}
         if suspects:
-            shown = ", ".join(f"{name} {number} times" for name, number in list(suspects.items())[:5])
+            shown = ", ".join(f"{name} {number:,} times" for name, number in list(suspects.items())[:5])
             advice.append(f"invisible or unassigned characters: {shown}")
         if not self.is_normalized:
             advice.append(
@@ -313,23 +313,25 @@ class _Examination:
             )
         if (share := report.duplicates / report.documents.number) > _WORTH_TELLING:
             advice.append(
-                f"{report.duplicates} of {report.documents.number} documents ({share:.1%}) repeat an earlier one; "
+                f"{report.duplicates:,} of {report.documents.number:,} documents ({share:.1%}) repeat an earlier one; "
                 f"--deduplicate leaves them out"
             )
         for role, number in report.leaks.items():
             if number:
-                advice.append(f"{number} documents of the {role} file also stand in the train file: its score flatters")
+                advice.append(
+                    f"{number:,} documents of the {role} file also stand in the train file: its score flatters"
+                )
         if self.num_columned > 0.5 * report.lines.number:
             advice.append("most lines are columns between tabs: this looks like a table or annotated data, not text")
         elif report.letters < 0.6:
             advice.append(f"only {report.letters:.0%} of the visible characters are letters: is this text?")
         if "valid_share" in report.settings:
             advice.append(
-                f"{report.characters} characters are little: at the default 2 % the held-out scores would be noisy; "
+                f"{report.characters:,} characters are little: at the default 2 % the held-out scores would be noisy; "
                 f"--valid-share {report.settings['valid_share']} --test-share {report.settings['test_share']}"
             )
         if report.lines.longest > 100_000:
-            advice.append(f"the longest line has {report.lines.longest} characters; training shuffles by line")
+            advice.append(f"the longest line has {report.lines.longest:,} characters; training shuffles by line")
         if max(self.modes.values()) < _CLEAR_MAJORITY * report.documents.number:
             advice.append("the sources differ in what a document is; --document settles it for all")
         return advice
