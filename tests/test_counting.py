@@ -192,6 +192,7 @@ def test_the_dictionary_folder_has_a_file_for_us_one_for_flair_and_one_for_eyes(
     shown = [element.text for element in plot if element.tag.endswith("text")]
     assert f"dictionary: {len(dictionary) - 1}" in shown
     assert "coverage 0.99" in shown
+    assert [label for label in shown if label.endswith("%")][:4] == ["100%", "10%", "1%", "0.1%"]
 
 
 def test_the_table_for_eyes_is_one_line_a_character_whatever_it_is() -> None:

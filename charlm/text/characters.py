@@ -96,14 +96,20 @@ def coverage_plot(counts: Counts, dictionary: Dictionary, coverage: float) -> st
     ranks = np.unique(np.geomspace(1, max(len(missing), 1), _MOST_POINTS).astype(int))[: len(missing)]
     curve = " ".join(f"{x_of(rank):.1f},{y_of(missing[rank - 1]):.1f}" for rank in ranks)
     num_kept = len(dictionary) - 1
+    units = "bytes" if dictionary.unit == "byte" else "characters"
     left, right, top, bottom = _MARGIN, _WIDTH - _MARGIN, _MARGIN, _HEIGHT - _MARGIN
     parts = [
         _line(left, top, left, bottom, "black"),
         _line(left, bottom, right, bottom, "black"),
         *(_text(x_of(10**power), bottom + 20, f"{10**power:,}") for power in range(int(decades_x) + 1)),
-        *(_text(left - 30, y_of(10.0**-power) + 4, f"{10.0**-power:g}") for power in range(int(decades_y) + 1)),
-        _text(_WIDTH / 2, _HEIGHT - 14, "units kept, most frequent first"),
-        _text(_WIDTH / 2, top - 30, f"share of the text not covered: {num_kept:,} of {len(missing):,} units are kept"),
+        *(
+            _text(left - 8, y_of(10.0**-power) + 4, f"{100 * 10.0**-power:g}%", anchor="end")
+            for power in range(int(decades_y) + 1)
+        ),
+        _text(_WIDTH / 2, _HEIGHT - 14, f"{units} kept, most frequent first"),
+        _text(
+            _WIDTH / 2, top - 30, f"share of the text not covered: {num_kept:,} of {len(missing):,} {units} are kept"
+        ),
         f'<polyline points="{curve}" fill="none" stroke="#4269d0" stroke-width="2"/>',
         _line(x_of(num_kept), top, x_of(num_kept), bottom, "#ff725c"),
         _text(x_of(num_kept), top - 8, f"dictionary: {num_kept:,}"),
@@ -124,5 +130,5 @@ def _line(x1: float, y1: float, x2: float, y2: float, color: str) -> str:
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{color}"/>'
 
 
-def _text(x: float, y: float, text: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="middle">{escape(text)}</text>'
+def _text(x: float, y: float, text: str, *, anchor: str = "middle") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
