@@ -50,7 +50,7 @@ def set_up_prefect(settings: ServiceSettings) -> bool:
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
-        changes = [_add_pools(client), _add_gpu_limit(client, max(1, len(settings.gpus)))]
+        changes = [_add_pools(client, settings), _add_gpu_limit(client, max(1, len(settings.gpus)))]
         changes.append(_keep_automation(client, lost_runs_automation()))
         changes.append(_deploy(client, settings))
     return any(changes)
@@ -124,11 +124,12 @@ def machine_deployments(settings: ServiceSettings) -> dict[str, Any]:
     return config
 
 
-def _add_pools(client: "SyncPrefectClient") -> bool:
+def _add_pools(client: "SyncPrefectClient", settings: ServiceSettings) -> bool:
     from prefect.client.schemas.actions import WorkPoolCreate
 
     known = {pool.name for pool in client.read_work_pools()}
-    missing = {name: text for name, text in _POOLS.items() if name not in known}
+    wanted = {CPU_POOL, GPU_POOL} if settings.gpus else {CPU_POOL}  # a pool without a worker looks like a fault
+    missing = {name: text for name, text in _POOLS.items() if name in wanted - known}
     for name, description in missing.items():
         client.create_work_pool(WorkPoolCreate(name=name, type="process", description=description))
     return bool(missing)

@@ -217,6 +217,11 @@ def test_make_up_again_changes_nothing(service: LiveService, arrived: Any) -> No
     assert standing() == before
 
 
+def test_every_pool_has_a_worker(service: LiveService, arrived: Any) -> None:
+    with service.prefect() as client:
+        assert all(client.read_workers_for_work_pool(pool.name) for pool in client.read_work_pools())
+
+
 @pytest.mark.slow
 def test_a_training_ends_when_its_run_is_cancelled(service: LiveService, arrived: Any) -> None:
     from prefect.states import Cancelling
