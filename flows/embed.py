@@ -42,7 +42,9 @@ def embed_corpus(
     space = use_workspace(workspace)
     found = find_texts(texts) or texts_of_model(space, model)
     if not found:
-        return Completed(message="nothing to do: there are no texts to embed", data=[])
+        return Completed(
+            message="nothing to do: no texts were given, and to-embed/NAME of the workspace has none", data=[]
+        )
     pinned = pinned_model(model)
     folder = output or embeddings_folder(space, pinned)
     outputs = embedding_outputs(found, folder)

@@ -114,7 +114,7 @@ def train_downstream(
 
     with terminal.step("read labelled data") as bar:
         corpus, label_type = open_corpora(request.data, request.label_type, request.columns)
-        bar.finish(str(corpus).partition("\n")[0])
+        bar.finish(str(corpus).partition("\n")[0].removeprefix("Corpus: "))
     models = [pinned_model(model) for model in request.models]
     embeddings = _embeddings(workspace, models, request.vectors)
     facts = _facts(request, models, corpus, label_type, embeddings)
