@@ -11,6 +11,12 @@ ACTIONS: dict[Action, str] = {
     "finetune-extended": "Fine-tune the champion, with ids for new characters",
     "train-anew": "Train a new pair from the start",
 }
+_SHORT: dict[Action, str] = {
+    "nothing": "nothing",
+    "finetune": "fine-tune",
+    "finetune-extended": "fine-tune, new ids",
+    "train-anew": "train anew",
+}
 _COLUMNS = ("text", "documents", "bits/byte", "dearer by", "interval", "&lt;unk&gt;", "asks for")
 
 
@@ -41,11 +47,11 @@ def _table(drift: DriftReport) -> Iterator[str]:
     for domain, found in drift.domains.items():
         yield f"| {domain} | {' | '.join(_cells(found))} |"
     if drift.reference is not None:
-        yield f"| what the champion was trained on | {' | '.join(_reference_cells(drift.reference))} |"
+        yield f"| the champion's own | {' | '.join(_reference_cells(drift.reference))} |"
 
 
 def _cells(found: DomainDrift) -> list[str]:
-    action = ACTIONS[found.action].lower()
+    action = _SHORT[found.action]
     if found.score is None or found.change is None or found.interval is None:
         return [f"{found.documents:,}", "–", "–", "–", "–", action]
     low, high = found.interval
@@ -61,7 +67,7 @@ def _cells(found: DomainDrift) -> list[str]:
 
 
 def _reference_cells(score: TextScore) -> list[str]:
-    return [f"{score.documents:,}", f"{score.bits_per_byte:.4f}", "", "", f"{score.unk_rate:.3%}", ""]
+    return [f"{score.documents:,}", f"{score.bits_per_byte:.4f}", "–", "–", f"{score.unk_rate:.3%}", "–"]
 
 
 def _escaped(reason: str) -> str:

@@ -24,7 +24,7 @@ from charlm.drift import DomainDrift, DriftReport, TextScore
 from charlm.recipes import RECIPES
 from charlm.text.manifest import load_manifest
 from tasks.lineage import changes_markdown
-from tasks.registry import RegisteredVersion, find_version
+from tasks.registry import ROOM, RegisteredVersion, find_version
 from tasks.retrain_report import plan_markdown
 from tasks.retraining import RetrainingPlan, plan_retraining, sign_version
 from tasks.tracking import mlflow_client
@@ -83,9 +83,9 @@ def test_the_decision_is_told_with_its_numbers() -> None:
     report = plan_markdown("books", plan)
     assert "**Fine-tune the champion, with ids for new characters**: law: &lt;unk&gt; makes up 0.200%" in report
     assert "The newest revision of the corpus is 4, the champion is models:/books/3." in report
-    assert "| law | 40 | 2.5000 | +0.5000 | +0.4000 to +0.6000 | 0.200% |" in report
-    assert "| poems | 3 | – | – | – | – | nothing to do |" in report
-    assert "| what the champion was trained on | 120 | 2.0000 |" in report
+    assert "| law | 40 | 2.5000 | +0.5000 | +0.4000 to +0.6000 | 0.200% | fine-tune, new ids |" in report
+    assert "| poems | 3 | – | – | – | – | nothing |" in report
+    assert "| the champion's own | 120 | 2.0000 | – | – | 0.000% | – |" in report
     assert "1.25 times the train text" in report
     assert "* `ab12`" in report
     assert "<unk>" not in report.replace("&lt;unk&gt;", "")
@@ -378,7 +378,7 @@ def test_text_of_a_new_domain_makes_a_better_champion(story: Story) -> None:
 
 @service
 def test_a_version_says_what_changed_since_its_parent(story: Story) -> None:
-    description = story.versions[2]["description"]
+    description = story.versions[2]["description"].replace(ROOM, "")
     assert "| what | tiny version 1 | this version |" in description
     assert "| corpus documents | 3,000 | 6,000 (+100 %) |" in description
     assert "| recipe | demo | finetune |" in description
