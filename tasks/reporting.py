@@ -20,7 +20,8 @@ from tasks.pairs import TrainedPair
 from tasks.registry import RegisteredVersion
 from tasks.retrain_report import plan_markdown
 from tasks.retraining import RetrainingPlan
-from tasks.tracking import first_line, mlflow_client
+from tasks.tracking import first_line, mlflow_client, mlflow_run_of
+from tasks.training import TrainedRun
 from tasks.versions import JudgedVersion, versions_markdown
 
 _PROGRESS_SECONDS = 5.0
@@ -132,6 +133,9 @@ def publish_gate_report(version: RegisteredVersion, report: GateReport) -> None:
 
 def pipeline_report(name: str, pairs: Sequence[TrainedPair], best: TrainedPair, decision: GateReport | None) -> str:
     """The report as markdown: the outcome, the scores of every recipe, and where to look further."""
+    experiment = None  # its path in MLflow; none where MLflow did not answer
+    if best.mlflow_run is not None:
+        experiment = f"experiments/{mlflow_client().get_run(best.mlflow_run).info.experiment_id}"
     lines = [f"# Language models of {name}", ""]
     if best.version is None:
         lines.append("Nothing was registered.")
@@ -145,31 +149,41 @@ def pipeline_report(name: str, pairs: Sequence[TrainedPair], best: TrainedPair, 
     for pair in pairs:
         for direction, run in pair.runs.items():
             scores = " | ".join(shown_score(score, run.test[score]) for score in SHOWN_SCORES)
-            origin = "reused" if run.reused else "trained"
-            lines.append(f"| {run.recipe} | {direction} | {scores} | {origin}: `{run.run_dir.name}` |")
-    return "\n".join([*lines, "", "## Where to look", "", *_links(name, best)]) + "\n"
+            lines.append(f"| {run.recipe} | {direction} | {scores} | {_linked_run(run, experiment)} |")
+    return "\n".join([*lines, "", "## Where to look", "", *_links(name, best, experiment)]) + "\n"
 
 
-def _links(name: str, best: TrainedPair) -> list[str]:
+def _links(name: str, best: TrainedPair, experiment: str | None) -> list[str]:
     """Where to look in MLflow; its own page of a run shows the training curve, samples and metrics."""
-    server = os.environ["MLFLOW_TRACKING_URI"].rstrip("/")
     lines = []
-    if not server.startswith("http"):
-        lines.append(f"* Open MLflow with `mlflow ui --backend-store-uri {server}`; the links below lead there.")
-        server = "http://127.0.0.1:5000"
-    # Without its last part MLflow 3.17 shows its pages about chat traces.
-    page = "{server}/#/experiments/{experiment}/runs{run}?workflowType=machine_learning"
-    if best.mlflow_run is not None:
-        experiment = mlflow_client().get_run(best.mlflow_run).info.experiment_id
-        lines.append(f"* [All runs of {name}]({page.format(server=server, experiment=experiment, run='')})")
-        run = f"/{best.mlflow_run}"
-        lines.append(
-            f"* [Run of the recipe {best.recipe}]({page.format(server=server, experiment=experiment, run=run)})"
-        )
+    if not _has_server():
+        address = os.environ["MLFLOW_TRACKING_URI"]
+        lines.append(f"* Open MLflow with `mlflow ui --backend-store-uri {address}`; the links lead there.")
+    if experiment is not None:
+        lines.append(f"* [All runs of {name}]({_page(f'{experiment}/runs')})")
+        lines.append(f"* [Run of the recipe {best.recipe}]({_page(f'{experiment}/runs/{best.mlflow_run}')})")
     if best.version is not None:
         number = best.version.version
-        lines.append(f"* [Model version {number}]({server}/#/models/{name}/versions/{number})")
+        lines.append(f"* [Model version {number}]({_page(f'models/{name}/versions/{number}')})")
     return lines
+
+
+def _linked_run(run: TrainedRun, experiment: str | None) -> str:
+    """`trained` or `reused`, with a link to the run in MLflow where it has one."""
+    origin = "reused" if run.reused else "trained"
+    run_id = mlflow_run_of(run.files)
+    return origin if None in (experiment, run_id) else f"[{origin}]({_page(f'{experiment}/runs/{run_id}')})"
+
+
+def _page(path: str) -> str:
+    """The address of a page of MLflow; where no server runs, where `mlflow ui` will show it."""
+    server = os.environ["MLFLOW_TRACKING_URI"].rstrip("/") if _has_server() else "http://127.0.0.1:5000"
+    # Without its last part MLflow 3.17 shows its pages about chat traces.
+    return f"{server}/#/{path}?workflowType=machine_learning"
+
+
+def _has_server() -> bool:
+    return os.environ["MLFLOW_TRACKING_URI"].startswith("http")
 
 
 def _publish(markdown: str, *, key: str, description: str) -> None:
