@@ -635,4 +635,15 @@ def _show_training(result: dict[str, Any], as_json: bool) -> None:
     print_result(score_table({direction: {"test": run["test"]} for direction, run in result["runs"].items()}))
     for direction, run in result["runs"].items():
         write_stdout(f"{direction:<8}  {run['run_dir']}")
-    write_stdout(f"model     {result['model'] or 'not registered'}")
+    write_stdout(f"model     {_shown_version(result)}")
+
+
+def _shown_version(result: dict[str, Any]) -> str:
+    """The registered version, and what it is: champion, or a challenger that nobody has judged yet."""
+    if result["model"] is None:
+        return "not registered"
+    name = result["model"].removeprefix("models:/").rpartition("/")[0]
+    if result["promoted"] is None:
+        return f"{result['model']}, a challenger; the gate judges it with: charlm promote {name}"
+    champion = f", which people use as models:/{name}@champion"
+    return f"{result['model']}{champion if result['promoted'] else ', refused by the gate'}"

@@ -13,10 +13,10 @@ from flows.parameters import CorpusName, Minutes, RecipeName
 from flows.train import train_directions
 from tasks import steps
 from tasks.finetuning import FinetunedPair, finetuning_requests
-from tasks.pairs import TrainedPair, pair_tags
+from tasks.pairs import TrainedPair, pair_run
 from tasks.registry import find_version
 from tasks.services import Workspace, use_workspace
-from tasks.tracking import group_run, log_scores
+from tasks.tracking import log_scores
 from tasks.training import scores_of
 
 
@@ -58,7 +58,7 @@ def finetune_pair(
         finetuning_requests(
             workspace, name, pinned, (), training, extend_dictionary=extend_dictionary, reuse=True, resume=True
         ) as requests,
-        group_run(workspace, name, training.recipe, tags=pair_tags(workspace, name, training)) as run_id,
+        pair_run(workspace, name, training) as run_id,
     ):
         runs = train_directions(workspace, requests, run_id)
         log_scores(run_id, scores_of(runs))

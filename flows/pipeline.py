@@ -84,6 +84,7 @@ def charlm_pipeline(
         version = steps.register_pair(space, name, best.runs, best.mlflow_run)
         best = replace(best, version=version)
         decision = steps.pass_gate(space, version, gate)
+        best = replace(best, promoted=decision.promoted)
         steps.embed_sentences(space, version.address, _SENTENCES)
     publish_report(name, pairs, best, decision)
     return best

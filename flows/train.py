@@ -12,9 +12,9 @@ from charlm.config import TrainingConfig
 from charlm.recipes import changed_recipe
 from flows.parameters import CorpusName, Directions, Minutes, RecipeName
 from tasks import steps
-from tasks.pairs import TrainedPair, pair_tags, training_requests
+from tasks.pairs import TrainedPair, pair_run, training_requests
 from tasks.services import Workspace, use_workspace
-from tasks.tracking import group_run, log_scores
+from tasks.tracking import log_scores
 from tasks.training import TrainedRun, TrainingRequest, ending_with_checkpoints, scores_of
 
 
@@ -56,8 +56,7 @@ def train_pair(
     num_processes: int = 1,
 ) -> TrainedPair:
     """Train all directions of one recipe at the same time, under one MLflow run, which stands below `parent`."""
-    tags = pair_tags(workspace, name, training)
-    with group_run(workspace, name, training.recipe, parent=parent, tags=tags) as run_id:
+    with pair_run(workspace, name, training, parent=parent) as run_id:
         requests = training_requests(name, directions, training, reuse=True, resume=resume, num_processes=num_processes)
         runs = train_directions(workspace, requests, run_id)
         log_scores(run_id, scores_of(runs))

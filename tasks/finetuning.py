@@ -14,9 +14,9 @@ from charlm.text.manifest import load_manifest
 from charlm.trainers.manifest import RunManifest
 from tasks.display import terminal
 from tasks.lineage import DomainScores
-from tasks.pairs import TrainedPair, pair_tags, register_pair
+from tasks.pairs import TrainedPair, pair_run, register_pair
 from tasks.registry import find_version, resolve_model
-from tasks.tracking import group_run, log_domain_scores, log_scores
+from tasks.tracking import log_domain_scores, log_scores
 from tasks.training import TrainedRun, TrainingRequest, scores_of, threads_for, train_directions
 
 
@@ -59,7 +59,7 @@ def finetune_pair(
             resume=resume,
             num_processes=num_processes,
         ) as requests,
-        group_run(workspace, name, training.recipe, tags=pair_tags(workspace, name, training)) as run_id,
+        pair_run(workspace, name, training) as run_id,
     ):
         runs = train_directions(workspace, requests, parent=run_id)
         log_scores(run_id, scores_of(runs))

@@ -1,6 +1,7 @@
 """Train the directions of one recipe and register them together: what `charlm train` does."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,8 @@ class TrainedPair:
     """The MLflow run above theirs; none where MLflow did not answer."""
 
     version: RegisteredVersion | None = None
+    promoted: bool | None = None
+    """True when the gate has made it champion, or kept it; none where the gate was not asked."""
 
     @property
     def recipe(self) -> str:
@@ -37,6 +40,7 @@ class TrainedPair:
         return {
             "runs": {direction: run.to_json() for direction, run in self.runs.items()},
             "model": self.version and self.version.address,
+            "promoted": self.promoted,
         }
 
 
@@ -52,7 +56,7 @@ def train_pair(
 ) -> TrainedPair:
     """Train `directions` on the corpus `name` and register them as challenger."""
     requests = training_requests(name, directions, training, reuse=False, resume=resume, num_processes=num_processes)
-    with group_run(workspace, name, training.recipe, tags=pair_tags(workspace, name, training)) as run_id:
+    with pair_run(workspace, name, training) as run_id:
         runs = train_directions(workspace, requests, parent=run_id)
         log_scores(run_id, scores_of(runs))
         version = register_pair(workspace, name, runs, run_id) if register else None
@@ -99,11 +103,14 @@ def register_pair(
     return version
 
 
-def pair_tags(workspace: Workspace, name: str, training: TrainingConfig) -> dict[str, str]:
-    """Tags of the MLflow run above the directions."""
+def pair_run(
+    workspace: Workspace, name: str, training: TrainingConfig, *, parent: str | None = None
+) -> AbstractContextManager[str | None]:
+    """The MLflow run above the directions, called after the recipe and the revision: `demo on revision 2`."""
     manifest = load_manifest(workspace.prepared_corpus(name))
-    return {
+    tags = {
         "recipe": training.recipe,
         "corpus.revision": str(manifest.revision),
         "corpus.fingerprint": manifest.fingerprint,
     }
+    return group_run(workspace, name, f"{training.recipe} on revision {manifest.revision}", parent=parent, tags=tags)

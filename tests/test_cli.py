@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from flows.cli import app
+from flows.cli import _show_training, app
 from tests.conftest import QUICK, ROOT, Charlm, TrainedWorkspace, environment, run_charlm, write_sentences
 
 SCORES = {"loss", "perplexity", "bits_per_character", "bits_per_byte", "unk_rate"}
@@ -390,6 +390,22 @@ def test_train_reports_the_keys_of_its_contract(trained_workspace: TrainedWorksp
         assert run["characters_per_second"] > 0
         check_scores(run["valid"])
         check_scores(run["test"])
+
+
+@pytest.mark.parametrize(
+    ("model", "promoted", "shown"),
+    [
+        (None, None, "not registered"),
+        ("models:/a/1", None, "models:/a/1, a challenger; the gate judges it with: charlm promote a"),
+        ("models:/a/1", True, "models:/a/1, which people use as models:/a@champion"),
+        ("models:/a/1", False, "models:/a/1, refused by the gate"),
+    ],
+)
+def test_a_training_ends_with_what_its_version_is_good_for(
+    capsys: pytest.CaptureFixture[str], model: str | None, promoted: bool | None, shown: str
+) -> None:
+    _show_training({"runs": {}, "model": model, "promoted": promoted}, as_json=False)
+    assert capsys.readouterr().out.splitlines()[-1] == f"model     {shown}"
 
 
 def test_evaluate_gives_the_scores_that_training_gave(charlm: Charlm, trained_workspace: TrainedWorkspace) -> None:

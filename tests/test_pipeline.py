@@ -1,5 +1,6 @@
 """The whole pipeline with a real embedded Prefect server and a real MLflow, and how it is interrupted."""
 
+import re
 import signal
 import sqlite3
 import subprocess
@@ -38,7 +39,7 @@ def run_pipeline(workspace: Path) -> Outcome:
 
 def test_one_command_takes_raw_text_to_a_champion(charlm: Charlm, workspace: Path, first: Outcome) -> None:
     assert first.code == 0, first.stderr
-    assert first.json["model"] == "models:/tiny/1"
+    assert (first.json["model"], first.json["promoted"]) == ("models:/tiny/1", True)
     assert first.json["runs"].keys() == {"forward", "backward"}
     test_text = workspace / "corpora" / "tiny" / "test.txt"
     scores = charlm("evaluate", "models:/tiny@champion", test_text, "--workspace", workspace, "--json").json
@@ -60,6 +61,7 @@ def test_prefect_shows_what_was_done(workspace: Path, first: Outcome) -> None:
     ((report,),) = prefect_rows(workspace, "SELECT data FROM artifact WHERE key = 'report-tiny' LIMIT 1")
     assert "models:/tiny/1" in report
     assert "| demo | forward |" in report
+    assert re.search(r"\| \[trained\]\(http\S+/#/experiments/\d+/runs/[0-9a-f]{32}\?\S+\) \|", report)
     ((decision,),) = prefect_rows(workspace, "SELECT data FROM artifact WHERE key = 'gate-tiny' LIMIT 1")
     assert "**Promoted**: the first" in decision
     assert prefect_rows(workspace, "SELECT DISTINCT data FROM artifact WHERE key = 'training-tiny-demo-forward'") == [
