@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 
 import pytest
 
@@ -9,6 +10,7 @@ from charlm.artifacts import CorpusFiles, RunFiles
 from charlm.config import TrainingConfig
 from charlm.errors import CorpusError, RunError
 from charlm.trainers.planning import plan_training
+from tasks.training import threads_for
 from tests.test_training import corpus_dir, train  # noqa: F401  # the fixture
 
 CONFIG = TrainingConfig(
@@ -40,6 +42,12 @@ def test_time_budget_is_the_time_that_is_planned(corpus_dir):  # noqa: F811
     assert plan.characters == pytest.approx(1800 * plan.characters_per_second, rel=0.01)
 
 
+def test_a_calibration_is_no_longer_than_the_training_that_is_planned(corpus_dir):  # noqa: F811
+    config = dataclasses.replace(CONFIG, max_characters=8_000)
+    plan = plan_training(CorpusFiles(corpus_dir), config, num_threads=1, calibration_seconds=3600)
+    assert plan.characters == 8_000
+
+
 def test_corpus_that_is_not_prepared_cannot_be_planned(tmp_path):
     with pytest.raises(CorpusError, match="prepare"):
         plan_training(CorpusFiles(tmp_path / "nowhere"), CONFIG)
@@ -48,3 +56,13 @@ def test_corpus_that_is_not_prepared_cannot_be_planned(tmp_path):
 def test_failing_calibration_gives_its_reason(corpus_dir):  # noqa: F811
     with pytest.raises(RunError, match="cuda"):
         plan_training(CorpusFiles(corpus_dir), CONFIG, device="cuda:7", calibration_seconds=1)
+
+
+def test_trainings_share_the_cores_and_take_no_more_threads_than_openmp_may(monkeypatch):
+    cores = len(os.sched_getaffinity(0))
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert (threads_for(1), threads_for(cores), threads_for(2 * cores)) == (cores, 1, 1)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert threads_for(1) == 1
+    monkeypatch.setenv("OMP_NUM_THREADS", str(2 * cores))
+    assert threads_for(1) == cores

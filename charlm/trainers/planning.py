@@ -68,6 +68,7 @@ def plan_training(
 ) -> TrainingPlan:
     """Train for `calibration_seconds`, and work out what a training of `config` on `corpus` will need.
 
+    A training that is shorter is its own calibration.
     Raises CorpusError when the corpus is not prepared, RunError when the calibration fails (say, for want of memory).
     """
     if not corpus.dictionary.is_file():
@@ -78,9 +79,7 @@ def plan_training(
         run = RunFiles(Path(folder) / "run")
         short = dataclasses.replace(
             config,
-            max_minutes=calibration_seconds / 60,
-            max_characters=None,
-            max_epochs=None,
+            max_minutes=min(calibration_seconds, budget.seconds) / 60,
             schedule="linear",
             validations=1,
         )
