@@ -119,8 +119,10 @@ def scores_of(runs: Mapping[str, TrainedRun]) -> dict[str, dict[str, dict[str, f
 
 
 def threads_for(num_directions: int) -> int:
-    """CPU threads of each of the trainings that run at the same time."""
-    return max(1, len(os.sched_getaffinity(0)) // num_directions)
+    """CPU threads of each of the trainings that run at the same time; OMP_NUM_THREADS bounds them, as everywhere."""
+    share = max(1, len(os.sched_getaffinity(0)) // num_directions)
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    return min(share, int(limit)) if limit.isdecimal() and int(limit) else share
 
 
 def train_direction(

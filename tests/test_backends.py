@@ -66,7 +66,6 @@ def service(store: ObjectStore, tmp_path_factory: pytest.TempPathFactory) -> Ite
             tmp_path_factory.mktemp("backends") / "workspace",
             DATABASE=f"{database.address}/service",
             ARTIFACTS=f"s3://{BUCKET}/mlflow",
-            OMP_WAIT_POLICY="passive",  # ten trainings have more threads than cores: none may wait by spinning
             **store.variables,
         )
         stack.callback(service.down)
