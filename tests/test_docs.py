@@ -11,10 +11,14 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
+from flows.cli import app
 from tests.conftest import ROOT, environment, write_sentences
 from tests.labelled_data import write_entities, write_questions, write_vectors
 
@@ -44,9 +48,39 @@ def shown_programs() -> list[str]:
     return [block for page in PAGES for language, block in FENCE.findall(page.read_text()) if language == "python"]
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+# What other commands need; shown ones among them are tested by this run.
+PREPARATION = (
+    "charlm run books/*.txt --name books",
+    "charlm finetune books --from models:/books@champion",
+    "charlm promote books",
+    "charlm prepare laws.txt --name laws",
+    "charlm export models:/books@champion --format flair --output shared/",
+    "charlm tag-train entities --name places --label ner --model models:/books@champion",
+)
+
+
+def commands_to_run() -> list[Any]:
+    """The shown commands that need no server; further forms of one are for `make test-slow`."""
+    first_forms = {command.split()[1]: command for command in reversed(shown_commands())}
+    quick = {*first_forms.values(), *PREPARATION}
+    return [
+        pytest.param(command, marks=[] if command in quick else [pytest.mark.slow])
+        for command in shown_commands()
+        if not command.startswith("charlm notify ")
+    ]
+
+
+@dataclass(frozen=True)
+class Place:
     """A folder with the texts that the docs speak of, a second champion of `books`, and a prepared corpus `laws`."""
+
+    folder: Path
+    done: dict[str, subprocess.CompletedProcess[str]]
+    """What the commands of the preparation have said."""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     folder = tmp_path_factory.mktemp("docs")
     (folder / "books").mkdir()
     (folder / "new").mkdir()
@@ -60,17 +94,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_entities(folder / "entities")
     write_questions(folder / "cache" / "datasets" / "trec_6")
     write_vectors(folder / "cache" / "glove.txt")
-    for command in (
-        "charlm run books/*.txt --name books",
-        "charlm finetune books --from models:/books@champion",
-        "charlm promote books",
-        "charlm prepare laws.txt --name laws",
-        "charlm export models:/books@champion --format flair --output shared",
-        "charlm tag-train entities --name places --label ner --model models:/books@champion",
-    ):
-        outcome = run(command, folder)
-        assert outcome.returncode == 0, outcome.stderr
-    return folder
+    done = {}
+    for command in PREPARATION:
+        done[command] = run(command, folder)
+        assert done[command].returncode == 0, done[command].stderr
+    return Place(folder, done)
 
 
 def run(command: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -91,49 +119,56 @@ def run(command: str, folder: Path, **variables: str) -> subprocess.CompletedPro
     )
 
 
-@pytest.mark.parametrize("command", [one for one in shown_commands() if not one.startswith("charlm notify")])
-def test_a_shown_command_works(command: str, place: Path) -> None:
-    if "export" in command and (place / "shared").exists():
-        command = command.replace("shared", f"shared-{time.monotonic_ns()}")  # it is not written over
-    outcome = run(re.sub(r"--max-minutes \S+", "--max-minutes 0.05", command), place)
+@pytest.mark.parametrize("command", shown_commands())
+def test_a_shown_command_is_understood(command: str) -> None:
+    group = typer.main.get_command(app)
+    name, arguments = shlex.split(command)[1], shlex.split(command)[2:]
+    group.commands[name].make_context(name, arguments)
+
+
+@pytest.mark.parametrize("command", commands_to_run())
+def test_a_shown_command_works(command: str, place: Place) -> None:
+    short = re.sub(r"--max-minutes \S+", "--max-minutes 0.05", command)
+    other_folder = re.sub(r"--output shared$", "--output shared-again", short)  # it is not written over
+    outcome = place.done.get(command) or run(other_folder, place.folder)
     assert outcome.returncode == 0, outcome.stderr
     assert "Traceback" not in outcome.stderr
 
 
 @pytest.mark.parametrize("number", range(len(shown_programs())))
-def test_a_shown_program_works(number: int, place: Path) -> None:
+def test_a_shown_program_works(number: int, place: Place) -> None:
     program = shown_programs()[number]
     outcome = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,
         text=True,
-        cwd=place,
-        env={**environment(), "PYTHONPATH": str(ROOT), "CHARLM_CACHE": str(place / "cache")},
+        cwd=place.folder,
+        env={**environment(), "PYTHONPATH": str(ROOT), "CHARLM_CACHE": str(place.folder / "cache")},
     )
     assert outcome.returncode == 0, outcome.stderr
 
 
-def test_the_shown_run_configuration_trains(place: Path) -> None:
+def test_the_shown_run_configuration_trains(place: Place) -> None:
+    workspace = place.folder / "workspace"
     (block,) = [
         block for language, block in FENCE.findall((ROOT / "docs" / "recipes.md").read_text()) if language == "json"
     ]
     config = json.loads(block)
     config["num_threads"] = 1
     config["training"] |= {"hidden_size": 16, "max_epochs": 1, "sequence_length": 20, "mini_batch_size": 10}
-    (place / "workspace" / "config.json").write_text(json.dumps(config))
+    (workspace / "config.json").write_text(json.dumps(config))
     command = [sys.executable, "-m", "charlm.trainers.run", "config.json"]
     outcome = subprocess.run(
-        command, capture_output=True, text=True, cwd=place / "workspace", env=environment() | {"PYTHONPATH": str(ROOT)}
+        command, capture_output=True, text=True, cwd=workspace, env=environment() | {"PYTHONPATH": str(ROOT)}
     )
     assert outcome.returncode == 0, outcome.stderr
-    assert (place / "workspace" / "run" / "best-lm.pt").is_file()
+    assert (workspace / "run" / "best-lm.pt").is_file()
 
 
 @pytest.mark.parametrize(
     ("command", "path"),
     [
         ("mlflow ui --backend-store-uri sqlite:///workspace/mlflow.db", "/health"),
-        ("PREFECT_HOME=workspace/.prefect prefect server start", "/api/health"),
         (
             "MLFLOW_TRACKING_URI=sqlite:///workspace/mlflow.db "
             "mlflow models serve -m models:/books@champion --env-manager local",
@@ -141,24 +176,24 @@ def test_the_shown_run_configuration_trains(place: Path) -> None:
         ),
     ],
 )
-def test_the_shown_servers_start(command: str, path: str, place: Path) -> None:
-    assert any(command in page.read_text() for page in PAGES)
-    with server(command, path, place):
+def test_the_shown_servers_of_mlflow_start(command: str, path: str, place: Place) -> None:
+    with server(command, path, place.folder):
         pass
 
 
-def test_the_shown_notifications_are_taken(place: Path) -> None:
+def test_the_shown_prefect_server_takes_the_shown_notifications(place: Place) -> None:
     commands = [command for command in shown_commands() if command.startswith("charlm notify")]
     assert commands
-    with server("PREFECT_HOME=workspace/.prefect prefect server start", "/api/health", place) as address:
+    with server("PREFECT_HOME=workspace/.prefect prefect server start", "/api/health", place.folder) as address:
         for command in commands:
-            outcome = run(command, place, PREFECT_API_URL=f"{address}/api")
+            outcome = run(command, place.folder, PREFECT_API_URL=f"{address}/api")
             assert outcome.returncode == 0, outcome.stderr
 
 
 @contextmanager
 def server(command: str, path: str, folder: Path) -> Iterator[str]:
     """The address of a server that was started as shown, on a free port, and answers at `path`."""
+    assert any(command in page.read_text() for page in PAGES)
     variables = dict(word.split("=", 1) for word in shlex.split(command) if re.match(r"[A-Z_]+=", word))
     words = [word for word in shlex.split(command) if not re.match(r"[A-Z_]+=", word)]
     with socket.socket() as probe:
@@ -170,6 +205,7 @@ def server(command: str, path: str, folder: Path) -> Iterator[str]:
         env=environment()
         | variables
         | {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+        | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_WORKERS": "1"}  # not a dozen processes
         | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},  # mlflow starts uvicorn by its name
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
