@@ -122,13 +122,43 @@ def own_workspace(trained: TrainedWorkspace, folder: Path) -> Iterator[Workspace
         os.environ.update(saved)
 
 
+@contextmanager
+def shared_folder(factory: pytest.TempPathFactory, name: str) -> Iterator[Path]:
+    """A folder of all test processes, which for the block is this one's alone."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    with exclusive_lock(folder / ".lock", busy=None):
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def new_prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A PREFECT_HOME to copy, with a new database, which Prefect takes seconds to build."""
+    from tests.prefect_server import build_database
+
+    with shared_folder(tmp_path_factory, "prefect") as folder:
+        home = folder / "home"
+        if not home.is_dir():
+            build_database(folder / "half-built")
+            (folder / "half-built").rename(home)
+    return home
+
+
+@pytest.fixture(scope="module")
+def server(new_prefect_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The variables that lead to one Prefect server, so that not every command of a file waits for its own."""
+    from tests.prefect_server import prefect_server
+
+    home = shutil.copytree(new_prefect_home, tmp_path_factory.mktemp("prefect") / "home")
+    with prefect_server(home) as variables:
+        yield variables
+
+
 @pytest.fixture(scope="session")
 def trained_workspace(tmp_path_factory: pytest.TempPathFactory) -> TrainedWorkspace:
     """Made once for all test processes, through the real command line; tests that change a workspace copy it."""
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "trained"
-    text, root, results = folder / "text.txt", folder / "workspace", folder / "results.json"
-    with exclusive_lock(folder / ".lock", busy=None):
+    with shared_folder(tmp_path_factory, "trained") as folder:
+        text, root, results = folder / "text.txt", folder / "workspace", folder / "results.json"
         if not results.is_file():
             shutil.rmtree(root, ignore_errors=True)
             prepared = run_charlm("prepare", write_sentences(text), "--name", "tiny", "--workspace", root, "--json")

@@ -213,7 +213,8 @@ print(json.dumps(trained.to_json()))
 """
 
 
-def test_the_flow_trains_and_registers(workspace: Workspace, entities: Path, tmp_path: Path):
+def test_the_flow_trains_and_registers(workspace: Workspace, entities: Path, new_prefect_home: Path, tmp_path: Path):
+    shutil.copytree(new_prefect_home, workspace.prefect_home)
     result = subprocess.run(
         [sys.executable, "-c", PROGRAM, workspace.root, entities],
         capture_output=True,

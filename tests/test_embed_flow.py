@@ -1,6 +1,7 @@
 """The flow that embeds many texts, with a real embedded Prefect server."""
 
 import json
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -28,14 +29,16 @@ print(json.dumps([text.to_json() for text in embedded]))
 
 @pytest.mark.service
 def test_every_text_has_its_file_its_task_and_its_line_in_the_report(
-    trained_workspace: TrainedWorkspace, tmp_path: Path
+    trained_workspace: TrainedWorkspace, new_prefect_home: Path, tmp_path: Path
 ) -> None:
+    workspace = Path(shutil.copytree(trained_workspace.root, tmp_path / "workspace"))
+    shutil.copytree(new_prefect_home, workspace / ".prefect")
     (tmp_path / "a.txt").write_text("the set of files\nread a list\n")
     (tmp_path / "b.conll").write_text("read X\nit Y\n\n")
     texts = [str(tmp_path / name) for name in ("a.txt", "b.conll")]
     output = tmp_path / "vectors"
     result = subprocess.run(
-        [sys.executable, "-c", PROGRAM, trained_workspace.root, output, *texts],
+        [sys.executable, "-c", PROGRAM, workspace, output, *texts],
         capture_output=True,
         text=True,
         cwd=ROOT,
@@ -49,7 +52,7 @@ def test_every_text_has_its_file_its_task_and_its_line_in_the_report(
     table = pq.read_table(output / "b.conll.parquet")
     assert table["token"].to_pylist() == ["read", "it"]
     assert str(table.schema.field("embedding").type.value_type) == "halffloat"
-    with sqlite3.connect(trained_workspace.root / ".prefect" / "prefect.db") as database:
+    with sqlite3.connect(workspace / ".prefect" / "prefect.db") as database:
         names = {name for (name,) in database.execute("SELECT name FROM task_run WHERE state_name = 'Completed'")}
         ((report,),) = database.execute("SELECT data FROM artifact WHERE key = 'embeddings-vectors'").fetchall()
     assert {f"embed {text}" for text in texts} <= names

@@ -1,6 +1,7 @@
 """The whole pipeline with a real embedded Prefect server and a real MLflow, and how it is interrupted."""
 
 import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -79,10 +80,11 @@ def test_a_second_run_reuses_every_step_and_registers_nothing_new(workspace: Pat
     assert "models:/tiny/1 already holds this very model" in again.stderr
 
 
-def test_ctrl_c_leaves_runs_that_resume_finishes(charlm: Charlm, tmp_path: Path) -> None:
+def test_ctrl_c_leaves_runs_that_resume_finishes(charlm: Charlm, new_prefect_home: Path, tmp_path: Path) -> None:
     workspace = tmp_path / "workspace"
+    shutil.copytree(new_prefect_home, workspace / ".prefect")
     text = write_sentences(tmp_path / "text.txt", num_lines=20_000)
-    settings = ["--set", "max_characters=3000000", "--set", "hidden_size=16", "--workspace", str(workspace)]
+    settings = ["--set", "max_characters=1200000", "--set", "hidden_size=16", "--workspace", str(workspace)]
     start = [sys.executable, "-c", "from flows.cli import main; main()"]
     command = [*start, "run", str(text), "--name", "tiny", *settings]
     process = subprocess.Popen(command, cwd=ROOT, env=environment(), stderr=subprocess.PIPE, text=True)

@@ -2,13 +2,11 @@
 
 import os
 import shutil
-import socket
 import sqlite3
 import subprocess
 import sys
 import time
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,7 +15,6 @@ from charlm.errors import ConfigError
 from flows.task_runners import DASK_ADDRESS_VARIABLE, check_task_runner, keep_environment
 from tests.conftest import ROOT, Charlm, Outcome, environment, run_charlm, write_sentences
 
-NUM_LINES = 6_000
 SETTINGS = ("--name", "tiny", "--shard-size", "4kB", "--json")
 
 
@@ -29,42 +26,20 @@ def contents(corpus: Path) -> dict[Path, bytes]:
 
 @pytest.fixture(scope="module")
 def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_sentences(tmp_path_factory.mktemp("text") / "text.txt", num_lines=NUM_LINES)
+    """Text of two dozen shards."""
+    return write_sentences(tmp_path_factory.mktemp("text") / "text.txt", num_lines=2_000)
 
 
 @pytest.fixture(scope="module")
 def undisturbed(text: Path) -> dict[Path, bytes]:
-    """The corpus as the plain functions make it."""
+    return plain_contents(text)
+
+
+def plain_contents(text: Path) -> dict[Path, bytes]:
+    """The corpus of `text` as the plain functions make it."""
     outcome = run_charlm("prepare", text, *SETTINGS, "--workspace", text.parent / "plain")
     assert outcome.code == 0, outcome.stderr
     return contents(Path(outcome.json["corpus"]))
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The variables that lead to one Prefect server, so that not every command waits for its own."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    home = tmp_path_factory.mktemp("prefect")
-    process = subprocess.Popen(
-        [Path(sys.executable).with_name("prefect"), "server", "start", "--port", str(port)],
-        env=environment() | {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    wait_until(lambda: answers(f"http://127.0.0.1:{port}/api/health"))
-    yield {"PREFECT_API_URL": f"http://127.0.0.1:{port}/api", "PREFECT_HOME": str(home)}
-    process.terminate()
-    process.wait()
-
-
-def answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=5) as response:
-            return bool(response.status == 200)
-    except OSError:
-        return False
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:
@@ -93,11 +68,12 @@ def test_every_task_runner_gives_the_same_bytes(
 
 @pytest.mark.service
 def test_a_dask_cluster_of_two_processes_shares_the_work_and_reports_to_one_server(
-    text: Path, undisturbed: dict[Path, bytes], tmp_path: Path
+    text: Path, undisturbed: dict[Path, bytes], new_prefect_home: Path, tmp_path: Path
 ) -> None:
     from distributed import Client, LocalCluster
 
     workspace, variables = tmp_path / "workspace", dict(os.environ)
+    shutil.copytree(new_prefect_home, workspace / ".prefect")
     with (
         keep_environment(),
         LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
@@ -119,9 +95,10 @@ def test_a_dask_cluster_of_two_processes_shares_the_work_and_reports_to_one_serv
 @pytest.mark.service
 @pytest.mark.parametrize("folder", [pytest.param("counts", marks=pytest.mark.slow), "encoded"])
 def test_a_prepare_that_is_killed_goes_on_with_what_is_missing(
-    folder: str, text: Path, undisturbed: dict[Path, bytes], server: dict[str, str], tmp_path: Path
+    folder: str, server: dict[str, str], tmp_path: Path
 ) -> None:
-    workspace = tmp_path / "workspace"
+    text = write_sentences(tmp_path / "text.txt", num_lines=6_000)  # for long enough
+    undisturbed, workspace = plain_contents(text), tmp_path / "workspace"
     corpus = workspace / "corpora" / "tiny"
     command = [sys.executable, "-c", "from flows.cli import main; main()", "prepare", str(text), *SETTINGS]
     process = subprocess.Popen(

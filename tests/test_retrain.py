@@ -5,12 +5,11 @@ import json
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -243,32 +242,6 @@ def results(process: "subprocess.Popen[str]") -> list[dict[str, str]]:
     return [json.loads(line) for line in stdout.splitlines()]
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    home = tmp_path_factory.mktemp("prefect")
-    process = subprocess.Popen(
-        [Path(sys.executable).with_name("prefect"), "server", "start", "--port", str(port)],
-        env=environment() | {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    wait_until(lambda: answers(f"http://127.0.0.1:{port}/api/health"))
-    yield {"PREFECT_API_URL": f"http://127.0.0.1:{port}/api", "PREFECT_HOME": str(home)}
-    process.terminate()
-    process.wait()
-
-
-def answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=5) as response:
-            return bool(response.status == 200)
-    except OSError:
-        return False
-
-
 def wait_until(is_so: Callable[[], bool], *, seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not is_so():
@@ -477,7 +450,6 @@ def test_two_retrainings_at_once_go_one_after_the_other(
 ) -> None:
     shutil.copytree(trained_workspace.root, tmp_path / "workspace")
     place = Place(Workspace(tmp_path / "workspace"), server)
-    assert place.retrain({})[0]["message"].startswith("models:/tiny/1 promoted")
     text = {"raw": [str(loud(tmp_path / "loud.txt", "the", seed=2))], "domain": "loud"}
     processes = [place.start(text), place.start(text)]
     done = sorted((results(process)[0] for process in processes), key=lambda result: result["message"])
@@ -495,7 +467,7 @@ def test_a_flow_that_is_ended_ends_its_trainings_and_the_next_one_goes_on(
 ) -> None:
     shutil.copytree(trained_workspace.root, tmp_path / "workspace")
     place = Place(Workspace(tmp_path / "workspace"), server)
-    long = {"settings": ["max_characters=600000", *QUICK[1:]]}
+    long = {"settings": ["max_characters=250000", *QUICK[1:]]}
     process = place.start(long)
     before = set(place.workspace.runs_dir.iterdir())
     wait_until(lambda: len(training(place.workspace) - before) == 2)

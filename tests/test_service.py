@@ -3,6 +3,7 @@
 import base64
 import json
 import random
+import shutil
 import subprocess
 import sys
 import urllib.error
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from charlm.artifacts import read_json
-from tests.conftest import QUICK, ROOT, Outcome, environment, run_charlm, write_sentences
+from tests.conftest import QUICK, ROOT, Outcome, TrainedWorkspace, environment, run_charlm, write_sentences
 from tests.live_service import FINAL, LiveService, wait_until
 
 pytestmark = [pytest.mark.service, pytest.mark.timeout(2400)]
@@ -101,15 +102,22 @@ def newest_version(service: LiveService) -> Any:
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveService]:
-    """A service whose corpus `tiny` has a champion; its retrainings take seconds."""
+def service(
+    trained_workspace: TrainedWorkspace, new_prefect_home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LiveService]:
+    """A service for a workspace that was trained without one, whose retrainings take seconds.
+
+    The corpus `tiny` gets its champion by a run that finds everything trained.
+    """
     folder = tmp_path_factory.mktemp("service")
     service = LiveService.on_free_ports(folder / "workspace")
+    shutil.copytree(trained_workspace.root, service.workspace.root)
+    shutil.copytree(new_prefect_home, service.workspace.prefect_home)
     try:
         service.up()
         service.workspace.texts_dir("tiny").mkdir(parents=True)
         write_sentences(service.workspace.texts_dir("tiny") / "sentences.txt", seed=9, num_lines=20)
-        charlm(service, "run", write_sentences(folder / "text.txt"), "--name", "tiny", *QUICK)
+        charlm(service, "run", trained_workspace.text, "--name", "tiny", *QUICK)
         quicken(service)
         yield service
     finally:

@@ -3,10 +3,12 @@
 import subprocess
 import sys
 import time
-import urllib.request
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import environment
+from tests.prefect_server import answers
 
 PROGRAM = """
 import os, sys, time
@@ -18,14 +20,7 @@ time.sleep(600)
 """
 
 
-def answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=5):
-            return True
-    except OSError:
-        return False
-
-
+@pytest.mark.service
 def test_the_temporary_server_ends_with_a_command_that_is_killed(tmp_path: Path):
     command = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, tmp_path], env=environment(), stdout=subprocess.PIPE, text=True

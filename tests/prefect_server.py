@@ -1,0 +1,59 @@
+"""A Prefect server that tests own, on a free port, for commands that need not wait for one of their own."""
+
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.conftest import environment
+
+_PREFECT = Path(sys.executable).with_name("prefect")
+_START_SECONDS = 120
+
+
+def build_database(home: Path) -> None:
+    """Make the database of a server with this PREFECT_HOME, which takes longer than the server itself."""
+    command = [_PREFECT, "server", "database", "upgrade", "--yes"]
+    done = subprocess.run(command, env=_variables(home), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@contextmanager
+def prefect_server(home: Path) -> Iterator[dict[str, str]]:
+    """The variables that lead a command to a server with this PREFECT_HOME."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        [_PREFECT, "server", "start", "--port", str(port)],
+        env=_variables(home),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        api = f"http://127.0.0.1:{port}/api"
+        deadline = time.monotonic() + _START_SECONDS
+        while not answers(f"{api}/health"):
+            assert time.monotonic() < deadline, "the server did not start"
+            time.sleep(0.25)
+        yield {"PREFECT_API_URL": api, "PREFECT_HOME": str(home)}
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _variables(home: Path) -> dict[str, str]:
+    return environment() | {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+
+
+def answers(url: str) -> bool:
+    """True when a server says at `url` that it is well."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as response:
+            return bool(response.status == 200)
+    except OSError:
+        return False
