@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import transformers
 
 from charlm.data import Dictionary, Sentence
 from charlm.embeddings import (
@@ -186,6 +185,8 @@ def test_a_stack_says_what_it_is_made_of():
 @pytest.fixture
 def transformer(tmp_path) -> Path:
     """A model of one layer with random weights."""
+    import transformers
+
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "hello", "world"]
     (tmp_path / "vocab.txt").write_text("\n".join(words))
     transformers.BertTokenizerFast(str(tmp_path / "vocab.txt")).save_pretrained(tmp_path / "tiny")

@@ -7,9 +7,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from seqeval import metrics as seqeval
-from sklearn import metrics as sklearn
-from sklearn.preprocessing import MultiLabelBinarizer
 
 from charlm.label_scores import NOTHING, LabelScores, score_label_sets, score_labels, score_spans
 from charlm.training_utils import EvaluationMetric
@@ -40,6 +37,8 @@ def assert_averages_are(scores: LabelScores, reference, true, predicted, **optio
 
 @given(st.lists(st.tuples(LABELS, LABELS), min_size=1, max_size=60))
 def test_scores_of_single_labels_are_those_of_scikit_learn(pairs):
+    from sklearn import metrics as sklearn
+
     true, predicted = unzip(pairs)
     scores = score_labels(true, predicted)
     assert scores.accuracy == pytest.approx(sklearn.accuracy_score(true, predicted))
@@ -52,6 +51,9 @@ def test_scores_of_single_labels_are_those_of_scikit_learn(pairs):
 
 @given(st.lists(st.tuples(st.sets(LABELS), st.sets(LABELS)), min_size=1, max_size=40))
 def test_scores_of_label_sets_are_those_of_scikit_learn(pairs):
+    from sklearn import metrics as sklearn
+    from sklearn.preprocessing import MultiLabelBinarizer
+
     true, predicted = (MultiLabelBinarizer(classes=["A", "B", "C-D", "O"]).fit_transform(sets) for sets in unzip(pairs))
     scores = score_label_sets(*unzip(pairs))
     assert scores.accuracy == pytest.approx(sklearn.accuracy_score(true, predicted))
@@ -62,6 +64,8 @@ def test_scores_of_label_sets_are_those_of_scikit_learn(pairs):
 
 @given(SENTENCES)
 def test_scores_of_spans_are_those_of_seqeval_even_for_tags_in_a_wrong_order(sentences):
+    from seqeval import metrics as seqeval
+
     true, predicted = unzip([unzip(sentence) for sentence in sentences])
     scores = score_spans(true, predicted)
     assert scores.accuracy == pytest.approx(seqeval.accuracy_score(true, predicted))

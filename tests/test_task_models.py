@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import transformers
 
 from charlm.data import Dictionary, Sentence
 from charlm.embeddings import (
@@ -184,6 +183,8 @@ def remembering(folder: Path) -> PooledFlairEmbeddings:
 
 
 def transformer(folder: Path) -> TransformerDocumentEmbeddings:
+    import transformers
+
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "berlin", "i", "love", "##ve"]
     (folder / "vocab.txt").write_text("\n".join(words))
     transformers.BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder / "tiny")

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import transformers
 
 from tests.labelled_data import write_entities, write_questions, write_treebank, write_vectors
 
@@ -87,6 +86,8 @@ def test_text_classifier_is_trained_and_predicts():
 
 
 def test_transformer_is_fine_tuned_to_classify_texts(cache):
+    import transformers
+
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "who", "where", "how", "many", "is", "the", "?"]
     folder = cache / "distilbert-base-uncased"
     folder.mkdir()
