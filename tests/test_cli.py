@@ -375,6 +375,13 @@ def test_doctor_of_nothing_is_one_line(charlm: Charlm, workspace: Path) -> None:
 # ---- the models ----------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def bundle(trained_workspace: TrainedWorkspace) -> Path:
+    """What the model `models:/tiny/1` consists of; a command that is given the folder does without MLflow."""
+    (manifest,) = trained_workspace.root.glob("mlartifacts/**/bundle.json")
+    return manifest.parent
+
+
 def check_scores(scores: dict[str, Any]) -> None:
     assert scores.keys() >= SCORES
     assert scores["unk_rate"] == 0
@@ -426,13 +433,13 @@ def test_a_model_of_one_direction_is_scored_in_that_direction_alone(
     assert outcome.json.keys() == {"backward"}
 
 
-def test_generate_continues_to_the_right_and_to_the_left(charlm: Charlm, trained_workspace: TrainedWorkspace) -> None:
-    line = ("generate", "models:/tiny@challenger", "--prefix", "set ", "--characters", "20", "--seed", "3", "--json")
-    first = charlm(*line, "--workspace", trained_workspace.root).json
+def test_generate_continues_to_the_right_and_to_the_left(charlm: Charlm, bundle: Path) -> None:
+    line = ("generate", bundle, "--prefix", "set ", "--characters", "20", "--seed", "3", "--json")
+    first = charlm(*line).json
     assert first["forward"].startswith("set ")
     assert first["backward"].endswith("set ")
     assert {len(text) for text in first.values()} == {24}
-    assert charlm(*line, "--workspace", trained_workspace.root).json == first
+    assert charlm(*line).json == first
 
 
 def test_embed_writes_a_vector_for_every_token(
@@ -460,62 +467,55 @@ def test_embed_writes_a_vector_for_every_token(
 
 
 @pytest.fixture(scope="module")
-def scores(trained_workspace: TrainedWorkspace) -> dict[str, Any]:
+def scores(bundle: Path, trained_workspace: TrainedWorkspace) -> dict[str, Any]:
     """What the registered pair scores on the text that it was trained on."""
-    outcome = run_charlm(
-        "evaluate", "models:/tiny/1", trained_workspace.text, "--workspace", trained_workspace.root, "--json"
-    )
+    outcome = run_charlm("evaluate", bundle, trained_workspace.text, "--json")
     assert outcome.code == 0, outcome.stderr
     return dict(outcome.json)
 
 
 def test_an_export_for_flair_is_opened_again_and_scores_the_same(
-    charlm: Charlm, trained_workspace: TrainedWorkspace, scores: dict[str, Any], tmp_path: Path
+    charlm: Charlm, bundle: Path, trained_workspace: TrainedWorkspace, scores: dict[str, Any], tmp_path: Path
 ) -> None:
-    place = ("--workspace", trained_workspace.root, "--json")
     output = tmp_path / "shared"
-    exported = charlm("export", "models:/tiny/1", "--format", "flair", "--card", "--output", output, *place)
+    exported = charlm("export", bundle, "--format", "flair", "--card", "--output", output, "--json")
     names = ["README.md", "backward/best-lm.pt", "forward/best-lm.pt"]
     assert exported.json == {"files": [str(output / name) for name in names]}
     assert {str(path.relative_to(output)) for path in output.rglob("*") if path.is_file()} == set(names)
     for direction in ("forward", "backward"):
-        alone = charlm("evaluate", output / direction / "best-lm.pt", trained_workspace.text, *place).json
+        alone = charlm("evaluate", output / direction / "best-lm.pt", trained_workspace.text, "--json").json
         assert alone == {direction: scores[direction]}
 
 
 def test_an_exported_bundle_is_the_original(
-    charlm: Charlm, trained_workspace: TrainedWorkspace, scores: dict[str, Any], tmp_path: Path
+    charlm: Charlm, bundle: Path, trained_workspace: TrainedWorkspace, scores: dict[str, Any], tmp_path: Path
 ) -> None:
     place = ("--workspace", trained_workspace.root, "--json")
     outcome = charlm("export", "models:/tiny/1", "--format", "safetensors", "--output", tmp_path / "bundle", *place)
     assert str(tmp_path / "bundle" / "forward" / "model.safetensors") in outcome.json["files"]
-    (original,) = trained_workspace.root.glob("mlartifacts/**/bundle.json")
     copy = json.loads((tmp_path / "bundle" / "bundle.json").read_text())
-    assert copy["fingerprint"] == json.loads(original.read_text())["fingerprint"]
-    assert (tmp_path / "bundle" / "dictionary.json").read_bytes() == original.with_name("dictionary.json").read_bytes()
+    assert copy["fingerprint"] == json.loads((bundle / "bundle.json").read_text())["fingerprint"]
+    assert (tmp_path / "bundle" / "dictionary.json").read_bytes() == (bundle / "dictionary.json").read_bytes()
     assert charlm("evaluate", tmp_path / "bundle", trained_workspace.text, *place).json == scores
 
 
-def test_the_card_names_the_licence_it_is_given(
-    charlm: Charlm, trained_workspace: TrainedWorkspace, tmp_path: Path
-) -> None:
-    arguments = ["--card", "--licence", "CC BY-SA 4.0", "--workspace", trained_workspace.root]
-    outcome = charlm("export", trained_workspace.trained["model"], "--output", tmp_path / "shared", *arguments)
+def test_the_card_names_the_licence_it_is_given(charlm: Charlm, bundle: Path, tmp_path: Path) -> None:
+    arguments = ["--card", "--licence", "CC BY-SA 4.0"]
+    outcome = charlm("export", bundle, "--output", tmp_path / "shared", *arguments)
     assert outcome.code == 0, outcome.stderr
     assert "Licence: CC BY-SA 4.0" in (tmp_path / "shared" / "README.md").read_text()
 
 
-def test_an_export_writes_over_nothing(charlm: Charlm, trained_workspace: TrainedWorkspace, tmp_path: Path) -> None:
+def test_an_export_writes_over_nothing(charlm: Charlm, bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
-    outcome = charlm("export", "models:/tiny/1", "--output", tmp_path, "--workspace", trained_workspace.root, "--json")
+    outcome = charlm("export", bundle, "--output", tmp_path, "--json")
     assert outcome.code == 2
     assert "already holds something" in outcome.json["error"]
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_an_unknown_format_is_refused(charlm: Charlm, trained_workspace: TrainedWorkspace, tmp_path: Path) -> None:
-    place = ("--output", tmp_path / "x", "--workspace", trained_workspace.root, "--json")
-    outcome = charlm("export", "models:/tiny/1", "--format", "onnx", *place)
+def test_an_unknown_format_is_refused(charlm: Charlm, bundle: Path, tmp_path: Path) -> None:
+    outcome = charlm("export", bundle, "--format", "onnx", "--output", tmp_path / "x", "--json")
     assert outcome.json["error"] == "--format is flair or safetensors, got 'onnx'"
 
 
@@ -532,8 +532,8 @@ def test_train_resumed_when_all_is_finished_prints_the_result_and_registers_noth
     assert "already holds this very model" in outcome.stderr
 
 
-def test_results_without_json_are_for_people(charlm: Charlm, trained_workspace: TrainedWorkspace) -> None:
-    outcome = charlm("evaluate", "models:/tiny/1", trained_workspace.text, "--workspace", trained_workspace.root)
+def test_results_without_json_are_for_people(charlm: Charlm, bundle: Path, trained_workspace: TrainedWorkspace) -> None:
+    outcome = charlm("evaluate", bundle, trained_workspace.text)
     assert "bits/character" in outcome.stdout
     with pytest.raises(json.JSONDecodeError):
         json.loads(outcome.stdout)
