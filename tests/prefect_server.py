@@ -47,7 +47,9 @@ def prefect_server(home: Path) -> Iterator[dict[str, str]]:
 
 
 def _variables(home: Path) -> dict[str, str]:
-    return environment() | {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    """With them a server starts without what no flow of ours has use for."""
+    without = {"PREFECT_UI_ENABLED": "0", "PREFECT_API_BLOCKS_REGISTER_ON_START": "0"}
+    return environment() | without | {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
 
 
 def answers(url: str) -> bool:
