@@ -450,7 +450,7 @@ def test_two_retrainings_at_once_go_one_after_the_other(
 ) -> None:
     shutil.copytree(trained_workspace.root, tmp_path / "workspace")
     place = Place(Workspace(tmp_path / "workspace"), server)
-    text = {"raw": [str(loud(tmp_path / "loud.txt", "the", seed=2))], "domain": "loud"}
+    text = {"raw": [str(write_sentences(tmp_path / "more.txt", seed=2))]}
     processes = [place.start(text), place.start(text)]
     done = sorted((results(process)[0] for process in processes), key=lambda result: result["message"])
     assert [result["state"] for result in done] == ["Completed", "Completed"]
