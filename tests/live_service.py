@@ -19,6 +19,7 @@ from tests.conftest import ROOT, environment
 
 # A training of a quarter of a minute or more that ends by characters, so that it can go on to the same weights.
 TRAINING = ("max_characters=1500000", "hidden_size=32", "sequence_length=50", "checkpoint_minutes=0.05")
+ASKING = 2.0  # seconds between two questions to the server: each is work for it too
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
@@ -130,7 +131,7 @@ class LiveService:
 
     def wait_for_end(self, run: Any, *, seconds: float = 900) -> Any:
         """The final state of a flow run."""
-        wait_until(lambda: self.state(run).type.value in FINAL, seconds=seconds, what="a final state")
+        wait_until(lambda: self.state(run).type.value in FINAL, seconds=seconds, what="a final state", pause=ASKING)
         return self.state(run)
 
     def wait_for_checkpoint(self, corpus: str, *, seconds: float = 600) -> RunFiles:
@@ -174,8 +175,8 @@ def end(process: subprocess.Popen[bytes], *, seconds: float = 20) -> None:
     process.wait()
 
 
-def wait_until(is_so: Callable[[], Any], *, seconds: float, what: str) -> None:
+def wait_until(is_so: Callable[[], Any], *, seconds: float, what: str, pause: float = 0.25) -> None:
     deadline = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < deadline, f"no {what} after {seconds:.0f} seconds"
-        time.sleep(0.25)
+        time.sleep(pause)

@@ -61,10 +61,11 @@ def test_finetuning_a_registered_model_reports_every_domain_before_and_after(cha
 
 
 def test_the_version_names_its_parent_and_resume_takes_it_up(charlm: Charlm, workspace: Path) -> None:
-    first = finetune(charlm, workspace, "--from", "models:/tiny/1").json
+    forward = ("--from", "models:/tiny/1", "--direction", "forward")
+    first = finetune(charlm, workspace, *forward).json
     bundle = download_bundle("models:/german/1", use_workspace(workspace))
     assert json.loads(BundleFiles(bundle).manifest.read_text())["parent_version"] == "tiny/1"
-    again = finetune(charlm, workspace, "--from", "models:/tiny/1", "--resume")
+    again = finetune(charlm, workspace, *forward, "--resume")
     assert again.json["runs"] == first["runs"]
     assert again.json["model"] == first["model"] == "models:/german/1"
 

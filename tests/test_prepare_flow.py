@@ -26,8 +26,8 @@ def contents(corpus: Path) -> dict[Path, bytes]:
 
 @pytest.fixture(scope="module")
 def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Text of two dozen shards."""
-    return write_sentences(tmp_path_factory.mktemp("text") / "text.txt", num_lines=2_000)
+    """Text of a dozen shards."""
+    return write_sentences(tmp_path_factory.mktemp("text") / "text.txt", num_lines=1_000)
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def test_a_dask_cluster_of_two_processes_shares_the_work_and_reports_to_one_serv
 def test_a_prepare_that_is_killed_goes_on_with_what_is_missing(
     folder: str, server: dict[str, str], tmp_path: Path
 ) -> None:
-    text = write_sentences(tmp_path / "text.txt", num_lines=6_000)  # for long enough
+    text = write_sentences(tmp_path / "text.txt", num_lines=4_000)  # for long enough
     undisturbed, workspace = plain_contents(text), tmp_path / "workspace"
     corpus = workspace / "corpora" / "tiny"
     command = [sys.executable, "-c", "from flows.cli import main; main()", "prepare", str(text), *SETTINGS]

@@ -17,7 +17,7 @@ import pytest
 
 from charlm.artifacts import read_json
 from tests.conftest import QUICK, ROOT, Outcome, TrainedWorkspace, environment, run_charlm, write_sentences
-from tests.live_service import FINAL, LiveService, wait_until
+from tests.live_service import ASKING, FINAL, LiveService, wait_until
 
 pytestmark = [pytest.mark.service, pytest.mark.timeout(2400)]
 
@@ -76,7 +76,8 @@ def ended_runs(service: LiveService, name: str, count: int) -> list[Any]:
     def ended() -> list[Any]:
         return [run for run in runs(service, name) if run.state_type.value in FINAL]
 
-    wait_until(lambda: len(ended()) >= count, seconds=PATIENCE_SECONDS, what=f"{count} ended runs of {name}")
+    what = f"{count} ended runs of {name}"
+    wait_until(lambda: len(ended()) >= count, seconds=PATIENCE_SECONDS, what=what, pause=ASKING)
     return ended()
 
 
@@ -181,7 +182,7 @@ def test_the_same_text_again_changes_nothing(service: LiveService, arrived: Any)
         found = [run for run in runs(service, "scan-inbox") if run.start_time > dropped]
         return [run.state.message for run in found if run.state_type.value == "COMPLETED"]
 
-    wait_until(later_looks, seconds=PATIENCE_SECONDS, what="look into the inbox")
+    wait_until(later_looks, seconds=PATIENCE_SECONDS, what="look into the inbox", pause=ASKING)
     assert set(later_looks()) == {"nothing new"}
     assert len(runs(service, "retrain")) == 1
     again = end_of(service, "retrain", name="tiny", raw=[str(copy)], domain="laws")

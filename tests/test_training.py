@@ -444,7 +444,7 @@ def test_full_memory_is_one_clear_line(corpus_dir, tmp_path, where):
     large = {"model": {"hidden_size": 20_000, "nlayers": 2}, "batch": {"sequence_length": 1_000, "mini_batch_size": 20}}
     config = dataclasses.replace(TINY, **large[where])
     if where == "batch":
-        config = dataclasses.replace(config, hidden_size=4_000, embedding_size=4_000)
+        config = dataclasses.replace(config, hidden_size=2_500, embedding_size=500)
     files = start_run(corpus_dir, tmp_path / "run", config)
     code = (
         "import resource, sys; import charlm.trainers.run as run; "
