@@ -29,11 +29,13 @@ LONG_FILES = (
     "test_service",
     "test_docs",
     "test_retrain",
-    "test_processes",
     "test_pipeline",
+    "test_cli",
+    "test_processes",
+    "test_training",
     "test_prepare_flow",
     "test_cli_finetuning",
-    "test_training",
+    "test_downstream",
 )
 
 # A training of about a second, and the corpus that is large enough for it.
