@@ -165,6 +165,7 @@ def test_the_benchmark_ends_with_one_line_where_there_is_no_gpu():
     assert outcome.stderr.strip() == "no CUDA device: nothing was measured"
 
 
+@pytest.mark.slow
 def test_the_benchmark_writes_its_table(tmp_path):
     table = tmp_path / "gpu.md"
     small = ("--hidden", 16, "--sequence-length", 20, "--batches", 4, 8, "--seconds", 0.5, "--characters", 40_000)

@@ -177,8 +177,13 @@ def test_a_second_team_is_refused_while_the_first_one_trains(corpus_dir, tmp_pat
     run = start_run(corpus_dir, tmp_path / "run", LONG, 2)
     first = trainer(run)
     wait_for(run, "start")
+    workers = workers_of(first.pid)
+    for pid in workers:  # there they are, and leave the cores to the second
+        os.kill(pid, signal.SIGSTOP)
     second = trainer(run, "--resume")
     _, errors = second.communicate(timeout=120)
+    for pid in workers:
+        os.kill(pid, signal.SIGCONT)
     first.send_signal(signal.SIGTERM)
     first.communicate(timeout=120)
     assert second.returncode == 2
