@@ -7,6 +7,7 @@ one line and exit code 2. Heavy libraries load in the commands that need them, s
 import json
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -222,7 +223,7 @@ def plan(
     workspace: options.WorkspaceDir = _DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
 ) -> None:
-    """Say what time, memory and disk a training will need, after a calibration of under a minute."""
+    """Say what time, memory and disk a training will need, after a short calibration."""
     training = changed_recipe(recipe, settings or [], max_minutes=max_minutes, num_processes=num_processes)
     directions = parse_directions(direction)
     space = _open(workspace)
@@ -489,9 +490,12 @@ def demo(workspace: options.WorkspaceDir = _DEFAULT_WORKSPACE) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command line and exit with its code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what is begun is tidied up, as after Ctrl-C
     as_json = "--json" in arguments
     try:
         code = app(args=arguments, prog_name="charlm", standalone_mode=False)
+        if code == _INTERRUPTED:  # what typer makes of Ctrl-C
+            raise KeyboardInterrupt
     except TrainingInterruptedError:
         resumes = arguments[0] == "demo" or "--resume" in arguments  # the demo always does
         again = shlex.join(["charlm", *arguments, *([] if resumes else ["--resume"])])

@@ -85,6 +85,10 @@ class CorpusOptions:
     )
     unit: Annotated[str | None, typer.Option(help="What the model predicts: char (the default) or byte.")] = None
     normalization: Annotated[str | None, typer.Option(help="Unicode form: none (the default), NFC or NFKC.")] = None
+    normalize_newlines: Annotated[
+        bool | None,
+        typer.Option("--normalize-newlines/--keep-newlines", help=r"Turn \\r\\n into \\n (the default), or leave it."),
+    ] = None
     shard_size: Annotated[str | None, typer.Option(help="A train shard is closed at this size; 50MB by default.")] = (
         None
     )
@@ -124,9 +128,8 @@ class CorpusOptions:
 
     def given(self) -> dict[str, Any]:
         """The options that were given."""
-        return {
-            name: value for name, value in dataclasses.asdict(self).items() if value is not None and value is not False
-        }
+        values = {field.name: (getattr(self, field.name), field.default) for field in dataclasses.fields(self)}
+        return {name: value for name, (value, default) in values.items() if value != default}
 
 
 def with_corpus_options(command: Callable[..., None]) -> Callable[..., None]:

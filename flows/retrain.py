@@ -12,7 +12,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
-from charlm.config import DriftConfig, GateConfig, ReadConfig, TrainingConfig
+from charlm.config import ARCHITECTURE, DriftConfig, GateConfig, ReadConfig, TrainingConfig
 from charlm.errors import ConfigError
 from charlm.recipes import changed_recipe
 from flows.finetune import finetune_pair
@@ -60,7 +60,7 @@ def retrain(
         workspace: Folder that holds everything a run leaves.
         recipe: Settings of a training from the start.
         finetune_recipe: Settings of a training that continues the champion.
-        settings: Changes to the recipe that is used, as `field=value`.
+        settings: Changes to the recipe that is used, as `field=value`; width and depth where training begins anew.
         limit_minutes: Minutes of training after which a direction ends, if the recipe does not end it before.
         reading: How raw text is read.
         drift: How much new text may differ before it asks for a new model.
@@ -71,7 +71,9 @@ def retrain(
         common = {"workspace": workspace, "recipe": recipe, "finetune_recipe": finetune_recipe, "settings": settings}
         common |= {"limit_minutes": limit_minutes, "reading": reading, "drift": drift, "gate": gate}
         return _retrain_every_corpus(space, raw, common)
-    anew, tuned = (_limited(changed_recipe(chosen, settings), limit_minutes) for chosen in (recipe, finetune_recipe))
+    kept = [setting for setting in settings if setting.partition("=")[0].strip() not in ARCHITECTURE]
+    anew = _limited(changed_recipe(recipe, settings), limit_minutes)
+    tuned = _limited(changed_recipe(finetune_recipe, kept), limit_minutes)
     with one_retraining(space, name):
         own = Arrival(corpus=name, domain=domain, addresses=tuple(raw), digests=tuple(digests))
         arrivals = steps.gather_arrivals(space, own)

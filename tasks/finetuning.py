@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from charlm.artifacts import BundleFiles, CorpusFiles, RunFiles, Workspace, check_name, read_json
-from charlm.config import TrainingConfig
+from charlm.config import ARCHITECTURE, TrainingConfig
 from charlm.errors import ConfigError, ModelFileError
+from charlm.recipes import find_recipe
 from charlm.text.manifest import load_manifest
 from charlm.trainers.manifest import RunManifest
 from tasks.display import terminal
@@ -86,7 +87,7 @@ def finetuning_requests(
 ) -> Iterator[list[TrainingRequest]]:
     """A training for each direction, which continues `model` on the corpus `name`; to be begun inside the block.
 
-    Raises ConfigError where corpus and model do not fit.
+    Raises ConfigError where corpus and model do not fit, or `training` asks for another architecture than the model's.
     """
     from charlm.models.language_model import load_language_models
     from charlm.trainers.finetuning import adapted, initial_model
@@ -98,6 +99,8 @@ def finetuning_requests(
     if missing:
         raise ConfigError(f"{model} has no {missing[0]} direction to continue, only {' and '.join(models)}")
     chosen = [direction for direction in models if not directions or direction in directions]
+    for direction in chosen:
+        _check_architecture(training, adapted(training, models[direction]), model)
     origin = _origin(path)
     with tempfile.TemporaryDirectory(prefix="charlm-initial-") as folder:
         requests = []
@@ -118,6 +121,14 @@ def finetuning_requests(
                 )
             )
         yield requests
+
+
+def _check_architecture(training: TrainingConfig, kept: TrainingConfig, model: str) -> None:
+    recipe = find_recipe(training.recipe)
+    for name in ARCHITECTURE:
+        wanted, own = getattr(training, name), getattr(kept, name)
+        if wanted not in (own, getattr(recipe, name)):  # the recipe's is nobody's wish
+            raise ConfigError(f"fine-tuning keeps the architecture of {model}, whose {name} is {own}; got {wanted}")
 
 
 def score_before_and_after(

@@ -275,6 +275,17 @@ def test_normalisation_joins_letters_with_their_accents(charlm: Charlm, tmp_path
     assert "\u0301" not in (Path(prepared["corpus"]) / "dictionary" / "characters.tsv").read_text()
 
 
+def test_carriage_returns_stay_where_newlines_are_kept_and_nowhere_else(
+    charlm: Charlm, tmp_path: Path, workspace: Path
+) -> None:
+    (tmp_path / "dos.txt").write_bytes(b"".join(b"line %d\r\n" % number for number in range(2_000)))
+    for options, is_kept in (((), False), (("--keep-newlines",), True)):
+        name = "kept" if is_kept else "turned"
+        outcome = charlm("prepare", tmp_path / "dos.txt", "--name", name, *options, "--workspace", workspace, "--json")
+        assert outcome.code == 0, outcome.stderr
+        assert (b"\r\n" in Path(outcome.json["corpus"], "valid.txt").read_bytes()) is is_kept
+
+
 def test_the_dictionary_keeps_to_its_size_and_its_counts(charlm: Charlm, tmp_path: Path, workspace: Path) -> None:
     text = write_sentences(tmp_path / "text.txt")
     place = ("--workspace", workspace, "--json")

@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,7 @@ from charlm.models.language_model import LanguageModel
 from charlm.trainers.manifest import RunManifest
 from tasks.registry import download_bundle
 from tasks.services import use_workspace
-from tests.conftest import Charlm, Outcome, TrainedWorkspace, run_charlm
+from tests.conftest import ROOT, Charlm, Outcome, TrainedWorkspace, environment, run_charlm
 
 pytestmark = pytest.mark.service  # each command starts MLflow
 
@@ -87,6 +90,14 @@ def test_one_direction_of_a_run_is_continued_and_the_other_refused(charlm: Charl
     assert set(outcome.json["runs"]) == {"forward"}
 
 
+def test_another_architecture_than_the_model_has_is_refused(charlm: Charlm, workspace: Path) -> None:
+    runs = sorted(workspace.glob("runs/*"))
+    outcome = finetune(charlm, workspace, "--from", "models:/tiny/1", "--set", "hidden_size=24")
+    assert outcome.code == 2
+    assert "the architecture of models:/tiny/1, whose hidden_size is 16; got 24" in outcome.json["error"]
+    assert sorted(workspace.glob("runs/*")) == runs
+
+
 def test_hostile_model_is_refused_and_nothing_is_left(charlm: Charlm, workspace: Path, tmp_path: Path) -> None:
     before = sorted(workspace.glob("runs/*"))
     (tmp_path / "evil.pt").write_bytes(b"cos\nsystem\n(S'touch executed'\ntR.")
@@ -105,3 +116,22 @@ def test_plan_says_what_a_training_needs(charlm: Charlm, workspace: Path) -> Non
     assert plan["minutes"] > 0
     assert plan["memory_bytes"] == 2 * plan["per_direction"]["memory_bytes"]  # both directions at once on the CPU
     assert not list(workspace.glob("runs/*calibration*"))
+
+
+def test_a_plan_that_is_ended_leaves_nothing(workspace: Path, tmp_path: Path) -> None:
+    program = "from flows.cli import main; main()"
+    arguments = ("plan", "german", "--max-minutes", "60", "--workspace", workspace)
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *map(str, arguments)],
+        cwd=ROOT,
+        env=environment() | {"TMPDIR": str(tmp_path)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not list(tmp_path.glob("charlm-plan-*/run/journal.jsonl")):
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.terminate()
+    _, stderr = process.communicate()
+    assert (process.returncode, stderr.splitlines()[-1]) == (130, "error: interrupted")
+    assert not list(tmp_path.glob("charlm-plan-*"))

@@ -7,9 +7,10 @@ from charlm.config.downstream import DownstreamConfig, StorageMode, TaskTraining
 from charlm.config.json_config import JsonConfig, with_settings
 from charlm.config.promotion import DriftConfig, GateConfig
 from charlm.config.text import BadBytes, DictionaryConfig, DocumentMode, ReadConfig, SplitConfig, Unit, parse_size
-from charlm.config.training import RunConfig, TrainingConfig, parse_directions
+from charlm.config.training import ARCHITECTURE, RunConfig, TrainingConfig, parse_directions
 
 __all__ = [
+    "ARCHITECTURE",
     "BadBytes",
     "DictionaryConfig",
     "DocumentMode",

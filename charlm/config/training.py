@@ -12,6 +12,9 @@ from charlm.artifacts import DIRECTIONS
 from charlm.config.json_config import JsonConfig, check_share, check_words
 from charlm.errors import ConfigError
 
+ARCHITECTURE = ("hidden_size", "nlayers", "nout", "embedding_size", "dropout")
+"""Fields that are the model's own: one that is continued keeps them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig(JsonConfig):

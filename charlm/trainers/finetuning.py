@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from charlm.artifacts import CorpusFiles
-from charlm.config import DictionaryConfig, TrainingConfig
+from charlm.config import ARCHITECTURE, DictionaryConfig, TrainingConfig
 from charlm.data.dictionary import Dictionary
 from charlm.errors import ConfigError
 from charlm.metrics import LMScore, score_documents, score_file
@@ -50,14 +50,7 @@ def extended(dictionary: Dictionary, corpus: CorpusFiles) -> Dictionary:
 
 def adapted(config: TrainingConfig, model: LanguageModel) -> TrainingConfig:
     """`config` with the architecture of `model`, which fine-tuning cannot change."""
-    return dataclasses.replace(
-        config,
-        hidden_size=model.hidden_size,
-        nlayers=model.nlayers,
-        nout=model.nout,
-        embedding_size=model.embedding_size,
-        dropout=model.dropout,
-    )
+    return dataclasses.replace(config, **{name: getattr(model, name) for name in ARCHITECTURE})
 
 
 def write_domains(corpus: CorpusFiles, split: str, folder: Path) -> dict[str, Path]:
