@@ -71,6 +71,10 @@ def use_workspace(root: Path | str) -> Workspace:
         "PREFECT_LOGGING_EXTRA_LOGGERS": "charlm",
         **access_variables(os.environ.get("CHARLM_PASSWORD")),
     }
+    try:
+        Path.home()
+    except RuntimeError:  # Prefect asks for it; container engines say the same to users whom no password file knows
+        defaults["HOME"] = "/"
     if "PREFECT_API_URL" not in os.environ:  # with a server, the user's own profile may hold its key
         defaults["PREFECT_HOME"] = str(workspace.prefect_home)
     for name, value in defaults.items():

@@ -1,5 +1,6 @@
 """The servers that stand behind a command."""
 
+import os
 import subprocess
 import sys
 import time
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import environment
+from tests.conftest import ROOT, environment
 from tests.prefect_server import answers
 
 PROGRAM = """
@@ -36,6 +37,19 @@ def test_the_temporary_server_ends_with_a_command_that_is_killed(tmp_path: Path)
     while answers(health) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not answers(health)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+def test_a_user_without_a_home_gets_that_of_containers():
+    program = "import os; from tasks.services import use_workspace; os.setuid(54321); use_workspace('w')"
+    result = subprocess.run(
+        [sys.executable, "-c", f"{program}; print(os.environ['HOME'])"],
+        env={},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert result.stdout == "/\n", result.stderr
 
 
 def test_the_hub_that_does_not_answer_is_tried_again_in_silence():
