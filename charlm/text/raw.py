@@ -249,7 +249,7 @@ class RawStream(AbstractContextManager["RawStream"]):
 
     def _damage(self, error: Exception) -> SourceError:
         return SourceError(
-            f"{self.source.address} is cut short or damaged after {self.num_read} bytes of text "
+            f"{self.source.address} is cut short or damaged within its first {self.num_stored} bytes "
             f"({_one_line(error)}); fetch the file again"
         )
 
