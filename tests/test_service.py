@@ -9,7 +9,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -126,18 +126,14 @@ def service(
 
 
 def quicken(service: LiveService) -> None:
-    """Change defaults of the deployments, as somebody does in the UI: short trainings, and a look every 30 seconds."""
+    """Change defaults of the deployments, as somebody does in the UI: short trainings, and files settle soon."""
     from prefect.client.schemas.actions import DeploymentUpdate
-    from prefect.client.schemas.schedules import IntervalSchedule
 
-    settings = {"settings": ["max_characters=200000", "sequence_length=50"]}
+    settings = {"settings": ["max_characters=100000", "sequence_length=50"]}
     for name, changes in (("retrain", settings), ("scan-inbox", {"settle_seconds": 3})):
         found = deployment(service, name)
         with service.prefect() as client:
             client.update_deployment(found.id, DeploymentUpdate(parameters={**found.parameters, **changes}))
-            if name == "scan-inbox":
-                often = IntervalSchedule(interval=timedelta(seconds=30))
-                client.update_deployment_schedule(found.id, found.schedules[0].id, schedule=often)
 
 
 @pytest.fixture(scope="module")
