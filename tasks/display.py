@@ -5,6 +5,7 @@ Everything goes to stderr, because stdout belongs to results. Steps that run in 
 """
 
 import logging
+import os
 import sys
 import threading
 import time
@@ -218,8 +219,12 @@ def write_stdout(text: str) -> None:
     """Write a result, whole, to standard output; OSError where that is closed or full."""
     if sys.stdout is None:
         raise OSError("standard output is closed; the result was not shown")
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except OSError:  # what is left of it would fail again at the end of the process, and take its exit code
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
 
 
 terminal = Terminal()

@@ -67,7 +67,7 @@ class Outcome:
 
 def environment() -> dict[str, str]:
     """The environment without anything that names a workspace or a server."""
-    mine = ("CHARLM_", "MLFLOW_", "PREFECT_")
+    mine = ("CHARLM_", "MLFLOW_", "PREFECT_", "PYTHONUNBUFFERED")
     return {name: value for name, value in os.environ.items() if not name.startswith(mine)} | {"OMP_NUM_THREADS": "1"}
 
 

@@ -41,7 +41,7 @@ def test_the_temporary_server_ends_with_a_command_that_is_killed(tmp_path: Path)
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
 def test_a_user_without_a_home_gets_that_of_containers():
-    program = "import os; from tasks.services import use_workspace; os.setuid(54321); use_workspace('w')"
+    program = "import os; from tasks.services import use_workspace; os.setuid(54321); use_workspace('/nowhere')"
     result = subprocess.run(
         [sys.executable, "-c", f"{program}; print(os.environ['HOME'])"],
         env={},
