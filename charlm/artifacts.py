@@ -109,7 +109,7 @@ class CorpusFiles:
         return self.encoded_root / fingerprint / f"{split_name}.arrow"
 
     def shared_folders(self) -> list[Path]:
-        """The folders that trainings write into as well, which do not take the lock."""
+        """The folders that other processes write into without the lock: trainings encode, runs of one corpus count."""
         return [self.root, self.counts_dir, *self.encoded_root.glob("*")]
 
     @property

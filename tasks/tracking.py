@@ -111,6 +111,7 @@ def create_mlflow_run(experiment_id: str, name: str, *, parent: str | None, tags
 
 
 def user_name() -> str:
+    """The user's name, or number where there is no name."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # containers run under numbers that no password file knows

@@ -35,7 +35,7 @@ from charlm.text.staging import Staging, finish_commit
 
 CHECKPOINT_BYTES = 256_000_000
 _BLOCK_BYTES = 1 << 20
-_DAY = 24 * 60 * 60
+_DAY = 24 * 60 * 60  # seconds
 _VALID, _TEST, _KEYS, _MANIFEST = "valid.txt", "test.txt", "keys", "corpus.json"  # names in the staging folder
 # Not frozen: it says what a revision leaves out, not where a document falls.
 _FREE_FIELDS = {"deduplicate"}
