@@ -319,7 +319,7 @@ class _Examination:
         for role, number in report.leaks.items():
             if number:
                 advice.append(
-                    f"{number:,} documents of the {role} file also stand in the train file: its score flatters"
+                    f"documents of the {role} file that also stand in the train file: {number:,}; its score flatters"
                 )
         if self.num_columned > 0.5 * report.lines.number:
             advice.append("most lines are columns between tabs: this looks like a table or annotated data, not text")
@@ -391,7 +391,7 @@ def _suspects(number_of: dict[int, int]) -> dict[str, int]:
 def _describe(report: DoctorReport) -> list[str]:
     encodings = Counter(source.encoding for source in report.sources)
     scripts = [f"{name} {share:.1%}" for name, share in report.scripts.items() if share >= 0.001]
-    sizes = ", ".join(f"{size} at {coverage}" for coverage, size in report.dictionary_sizes.items())
+    sizes = ", ".join(f"{size:,} at {coverage}" for coverage, size in report.dictionary_sizes.items())
     settings = " ".join(
         f"--{name.replace('_', '-')}" + ("" if value is True else f" {value}")
         for name, value in report.settings.items()
@@ -404,7 +404,7 @@ def _describe(report: DoctorReport) -> list[str]:
         f"lines       {_describe_lengths(report.lines)}",
         f"documents   {_describe_lengths(report.documents)}",
         f"duplicates  {report.duplicates:,} of {report.documents.number:,} documents",
-        f"characters  {report.distinct_characters} distinct; dictionary {sizes} coverage",
+        f"characters  {report.distinct_characters:,} distinct; dictionary {sizes} coverage",
         f"suggested   {settings}",
     ]
 
