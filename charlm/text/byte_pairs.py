@@ -53,11 +53,16 @@ class BytePairs:
         is_met = new[:, :16].any(axis=1) & (first == 0)
         first[is_met] = 0xE0 + new[is_met, :16].argmax(axis=1)
         is_told = np.arange(0xE0, 0x100) == first[:, None]
-        return self._pick_out(octets) if new[~is_told].any() else b""
+        begins_untold = (new.astype(bool) & ~is_told).any(axis=0)
+        return self._pick_out(octets, 0xE0 + np.flatnonzero(begins_untold)) if begins_untold.any() else b""
 
-    def _pick_out(self, octets: np.ndarray) -> bytes:
-        """The characters that their last two bytes do not tell; they are taken out of the pairs."""
-        places = np.flatnonzero(octets >= 0xE0)
+    def _pick_out(self, octets: np.ndarray, firsts: np.ndarray) -> bytes:
+        """The characters that their last two bytes do not tell, which begin with one of `firsts`; they are taken out of
+        the pairs."""
+        is_met = octets == firsts[0]
+        for other in firsts[1:]:
+            is_met |= octets == other
+        places = np.flatnonzero(is_met)
         first, second = octets[places], octets.take(places + 1, mode="clip")
         is_told = first == self._first[second]
         picked = b""

@@ -20,14 +20,16 @@ from charlm.artifacts import CorpusFiles, atomic_folder, atomic_write, sha256_of
 from charlm.config import DictionaryConfig, Unit
 from charlm.data.dictionary import Dictionary
 from charlm.errors import CorpusError, DictionaryError
+from charlm.heap import keep_freed_memory
 from charlm.text.arrow import numbers, strings, to_numpy
 from charlm.text.byte_pairs import BytePairs
-from charlm.text.characters import Counts, characters_table, coverage_plot, item_of
+from charlm.text.characters import Counts, characters_table, code_points, coverage_plot, item_of
 from charlm.text.manifest import CorpusManifest, DictionaryRecord, load_manifest, save_manifest
 from charlm.text.reading import read_chunks
 
 _NUM_ASCII = 128
 _MOSTLY = 3 / 4
+_SAMPLED = 16  # one byte of so many tells whether most are ASCII
 _NUM_BMP = 1 << 16
 _NUM_CODE_POINTS = 0x110000
 _NO_COUNTS = np.empty(0, dtype=np.int64)
@@ -49,16 +51,17 @@ class UnitCounter:
         self._twos = np.zeros(1 << 16, dtype=np.int64)
         self._lone = np.zeros(256, dtype=np.int64)
 
-    def add(self, chunk: bytes) -> None:
+    def add(self, chunk: bytes | memoryview) -> None:
         """Count whole characters of UTF-8; for anything else, this or `counts` raises UnicodeError."""
         octets = np.frombuffer(chunk, dtype=np.uint8)
         if self.unit == "byte":
             self._add_bytes(octets)
             return
-        is_ascii = octets < _NUM_ASCII
-        if np.count_nonzero(is_ascii) > _MOSTLY * len(octets):
+        sample = octets[::_SAMPLED]
+        if np.count_nonzero(sample < _NUM_ASCII) > _MOSTLY * len(sample):
             self._add_bytes(octets)
-            chunk = octets[np.flatnonzero(~is_ascii)].tobytes()  # valid UTF-8: the parts of a character are never ASCII
+            # This is UTF-8 again: no part of a longer character is ASCII.
+            chunk = octets[np.flatnonzero(octets >= _NUM_ASCII)].tobytes()
         elif chunk and self._pairs.suits(octets):
             chunk = self._pairs.add(octets)
         if chunk:
@@ -69,11 +72,11 @@ class UnitCounter:
         _add(self._twos, octets[:even].view(np.uint16))
         _add(self._lone, octets[even:])
 
-    def _add_decoded(self, chunk: bytes) -> None:
-        code_points = np.frombuffer(chunk.decode().encode("utf-32-le"), dtype=np.uint32)
-        if len(self._decoded) == _NUM_BMP and int(code_points.max()) >= _NUM_BMP:
+    def _add_decoded(self, chunk: bytes | memoryview) -> None:
+        decoded = code_points(str(chunk, "utf-8"))
+        if len(self._decoded) == _NUM_BMP and int(decoded.max()) >= _NUM_BMP:
             self._decoded = np.pad(self._decoded, (0, _NUM_CODE_POINTS - _NUM_BMP))
-        _add(self._decoded, code_points)
+        _add(self._decoded, decoded)
 
     @property
     def counts(self) -> Counts:
@@ -89,6 +92,7 @@ class UnitCounter:
         return Counts(found, table[found])
 
 
+@keep_freed_memory()
 def count_text(path: Path, unit: Unit) -> Counts:
     """How often each unit occurs in a text file, newlines as Flair reads them."""
     counter = UnitCounter(unit)

@@ -20,7 +20,9 @@ import pyarrow.compute as pc
 from charlm.artifacts import CorpusFiles, atomic_write, sha256_of
 from charlm.data.dictionary import Dictionary
 from charlm.errors import CorpusError, DictionaryError
+from charlm.heap import keep_freed_memory
 from charlm.text.arrow import numbers, to_numpy, without
+from charlm.text.characters import code_points
 from charlm.text.manifest import load_manifest, save_manifest
 from charlm.text.reading import read_chunks
 
@@ -29,6 +31,7 @@ _NUM_CODE_POINTS = 0x110000
 _NEWLINE = ord("\n")
 _BEYOND_ASCII, _FIRST_BYTE = 0x80, 0xC0  # the bytes of other characters, and their first ones, begin here
 _FEW = 1 / 32  # of the bytes of a text
+_SAMPLED = 16  # one byte of so many tells how many are few
 _DIGITS = 20  # of a number in the schema metadata
 
 
@@ -68,6 +71,7 @@ class EncodedInfo:
 # ---- writing -------------------------------------------------------------------------------------------------------
 
 
+@keep_freed_memory()
 def encode_file(text: Path, encoded: Path, dictionary: Dictionary, *, sha256: str | None = None) -> EncodedInfo:
     """Encode a text file, unless `encoded` already holds this text under this dictionary.
 
@@ -107,7 +111,9 @@ def _encode_chunks(path: Path, dictionary: Dictionary) -> Iterator[tuple[np.ndar
     lengths: list[np.ndarray] = []
     num_units = num_characters = num_bytes = 0
     for chunk in read_chunks(path):
-        lines = chunk if chunk.endswith(b"\n") else chunk + b"\n"
+        lines = np.frombuffer(chunk, dtype=np.uint8)
+        if lines[-1] != _NEWLINE:
+            lines = np.append(lines, np.uint8(_NEWLINE))
         try:
             new_ids, ends = encode(lines)
         except UnicodeDecodeError as error:
@@ -141,51 +147,55 @@ def _without_empty_lines(ids: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray,
     return without(ids, ends[empty] - 1), lengths[np.flatnonzero(is_text)]
 
 
-def _count_characters(text: bytes) -> int:
-    """Code points of a UTF-8 text: its bytes but for those that continue one."""
-    return int(np.count_nonzero(np.frombuffer(text, dtype=np.uint8) & 0xC0 != 0x80))
+def _count_characters(text: np.ndarray) -> int:
+    """Code points of a UTF-8 text, uint8 (bytes,): its bytes but for those that continue one."""
+    return int(np.count_nonzero(text & 0xC0 != 0x80))
 
 
 def _make_encoder(dictionary: Dictionary) -> Any:
-    """A function from whole lines, as UTF-8, to their ids and the end of each line in ids."""
+    """A function from whole lines, as UTF-8, uint8 (bytes,), to their ids and the end of each line in ids."""
     known = dictionary.id_table()[:-1]
     table = np.zeros(256 if dictionary.unit == "byte" else _NUM_CODE_POINTS, dtype=known.dtype)
     table[: len(known)] = known
     ids_of_units = numbers(table)
+    newline = table[_NEWLINE]
 
-    def encode(lines: bytes) -> tuple[np.ndarray, np.ndarray]:
-        units, places, code_points = _units_of(lines, dictionary)
+    def encode(lines: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        units, places, units_there = _units_of(lines, dictionary)
         # Arrow takes by any unsigned integer, where NumPy first makes each one 64 bits wide; the table has every unit.
         ids = to_numpy(pc.take(ids_of_units, numbers(units), boundscheck=False))
-        ids[places] = table[code_points]
-        return ids, np.flatnonzero(units == _NEWLINE) + 1
+        ids[places] = table[units_there]
+        # No other unit has the id of a known one, and an id is narrower than a code point.
+        is_newline = ids == newline if newline else units == _NEWLINE
+        return ids, np.flatnonzero(is_newline) + 1
 
     return encode
 
 
-def _units_of(lines: bytes, dictionary: Dictionary) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The units of a text: bytes, or code points.
+def _units_of(lines: np.ndarray, dictionary: Dictionary) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The units of a text, uint8 (bytes,): bytes, or code points.
 
     Where few characters are beyond ASCII, all are a byte; the places of those and their code points come behind.
     """
-    units, none = np.frombuffer(lines, dtype=np.uint8), np.empty(0, dtype=np.uint32)
-    if dictionary.unit == "byte" or lines.isascii():
-        return units, none, none
-    is_beyond = units >= _BEYOND_ASCII
-    if np.count_nonzero(is_beyond) > len(units) * _FEW:
-        return _code_points(lines.decode()), none, none
-    places = np.flatnonzero(is_beyond)
-    beyond = units[places]
+    none = np.empty(0, dtype=np.uint32)
+    if dictionary.unit == "byte":
+        return lines, none, none
+    sample = lines[::_SAMPLED]
+    if np.count_nonzero(sample >= _BEYOND_ASCII) > len(sample) * _FEW:
+        return code_points(_decoded(lines)), none, none
+    places = np.flatnonzero(lines >= _BEYOND_ASCII)
+    if not len(places):
+        return lines, none, none
+    beyond = lines[places]
     is_first = beyond >= _FIRST_BYTE
     if not is_first[0] or np.any(np.diff(places)[~is_first[1:]] != 1):
-        lines.decode()  # says what is wrong
-    code_points = _code_points(beyond.tobytes().decode())
-    return without(units, places[~is_first]), (places - np.cumsum(~is_first))[is_first], code_points
+        _decoded(lines)  # says what is wrong
+    of_beyond = code_points(_decoded(beyond))
+    return without(lines, places[~is_first]), (places - np.cumsum(~is_first))[is_first], of_beyond
 
 
-def _code_points(text: str) -> np.ndarray:
-    code_points: np.ndarray = np.array(text).reshape(1).view(np.uint32)  # twice as fast as text.encode("utf-32")
-    return code_points
+def _decoded(octets: np.ndarray) -> str:
+    return str(memoryview(octets), "utf-8")
 
 
 def _record_batch(lengths: np.ndarray, ids: np.ndarray) -> pa.RecordBatch:
