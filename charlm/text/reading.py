@@ -19,8 +19,10 @@ def read_chunks(path: Path) -> Iterator[memoryview]:
     start = 0
     with path.open("rb", buffering=0) as file:
         while block := os.pread(file.fileno(), CHUNK_BYTES, start):
-            while not (cut := _end_of_lines(block)) and (more := os.pread(file.fileno(), len(block), start + len(block))):
+            cut = _end_of_lines(block)
+            while not cut and (more := os.pread(file.fileno(), len(block), start + len(block))):
                 block += more
+                cut = _end_of_lines(block)
             cut = cut or len(block)
             start += cut
             chunk = memoryview(block)[:cut]

@@ -27,6 +27,7 @@ from xxhash import xxh3_64_intdigest
 from charlm.artifacts import CorpusFiles, exclusive_lock, fingerprint, remove_temporaries
 from charlm.config import ReadConfig, SplitConfig
 from charlm.errors import CorpusError, SourceError
+from charlm.heap import keep_freed_memory
 from charlm.text.deduplication import SeenKeys
 from charlm.text.documents import DocumentReader
 from charlm.text.manifest import CorpusManifest, FileRecord, Revision, SourceRecord, load_manifest, save_manifest
@@ -63,6 +64,7 @@ class SplitResult:
         return self.manifest.revision
 
 
+@keep_freed_memory()
 def split_corpus(
     raw: Sequence[str],
     corpus: CorpusFiles,

@@ -26,12 +26,12 @@ from torch.nn import functional as F
 from charlm.artifacts import RunFiles
 from charlm.config import TrainingConfig
 from charlm.errors import CorpusError, ModelFileError, RunError, TrainingInterruptedError
+from charlm.heap import keep_freed_memory
 from charlm.metrics import LMScore, score_encoded
 from charlm.models.language_model import Hidden, LanguageModel
 from charlm.text.encoding import encoded_info
 from charlm.trainers.checkpoint import Checkpoint, Progress, progress_values, random_state, set_random_state
 from charlm.trainers.guards import clear_resource_errors
-from charlm.heap import keep_freed_memory
 from charlm.trainers.observer import Event, Observer, RewindableFile
 from charlm.trainers.optimization import (
     MIN_RATE_FACTOR,

@@ -26,11 +26,11 @@ from charlm.data.corpus import Corpus
 from charlm.data.sentence import Sentence
 from charlm.embeddings.store import EmbeddingStore
 from charlm.errors import DatasetError, RunError, TrainingInterruptedError
+from charlm.heap import keep_freed_memory
 from charlm.label_scores import EvaluationMetric
 from charlm.models.task_model import Evaluation, TaskModel
 from charlm.trainers.checkpoint import random_state, set_random_state
 from charlm.trainers.guards import clear_resource_errors
-from charlm.heap import keep_freed_memory
 from charlm.trainers.observer import Event, Observer, RewindableFile
 from charlm.trainers.optimization import resolve_precision
 from charlm.trainers.plateau import Plateau
