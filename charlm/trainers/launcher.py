@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 import uuid
 
 from charlm.artifacts import RunFiles
@@ -22,25 +23,27 @@ def launch(run: RunFiles, *, resume: bool, num_processes: int) -> int:
 
     SIGINT and SIGTERM are handed on: the processes write a checkpoint first. It never restarts anything.
     """
-    from torch.distributed.elastic.multiprocessing import SignalException
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     logging.disable()  # the launcher's own account of a failure is forty lines long
     end_with_parent(lambda: os.kill(os.getpid(), signal.SIGTERM))
     os.environ[PARENT_VARIABLE] = str(os.getpid())
-    config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
-        nproc_per_node=num_processes,
-        run_id=uuid.uuid4().hex,
-        rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
-        max_restarts=0,
-    )
     command = ["-m", "charlm.trainers.run", str(run.manifest), *(["--resume"] if resume else [])]
     try:
-        elastic_launch(config, sys.executable)(*command)
+        with tempfile.TemporaryDirectory(prefix="charlm-launch-") as folder:  # the launcher would leave its own behind
+            config = LaunchConfig(
+                min_nodes=1,
+                max_nodes=1,
+                nproc_per_node=num_processes,
+                run_id=uuid.uuid4().hex,
+                rdzv_backend="c10d",
+                rdzv_endpoint="localhost:0",
+                max_restarts=0,
+                logs_specs=DefaultLogsSpecs(log_dir=folder),
+            )
+            elastic_launch(config, sys.executable)(*command)
     except SignalException as stopped:
         return 128 + stopped.sigval
     except ChildFailedError as failed:
