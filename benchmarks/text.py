@@ -1,13 +1,15 @@
 """Throughput and memory of the text engine, beside Flair's and beside reading the same bytes.
 
 Every measurement is a process of its own, so that its peak memory is its own; `memory` is what it took above the
-interpreter with the libraries loaded. Flair's side and ours take turns on the same shard, so a change of the machine's
-speed meets both; each number is the best of the rounds. Ratios are by seconds of the processor (CPU), which other
-programs on the machine change less than those on the clock (wall); only two processes are compared with one by the
-clock. `prepare` is everything from raw text to encoded shards, and its speed is the slope between the smallest and the
-next size, which leaves the fixed costs out; Flair's is its tutorial's count and one encoding. The texts are the
-interpreter's documentation as it stands (latin), with the letters of every second paragraph replaced by letters of
-other scripts (mixed), and with all of them replaced (non-latin).
+interpreter with the libraries loaded. Flair's side (a shard of the smallest size) and ours (the next size) take turns,
+and a ratio is the median of those of the rounds: the machine's speed changes from minute to minute, and both meet it.
+Seconds and speeds are the best of the rounds. Ratios are by seconds of the processor (CPU), which other programs on the
+machine change less than those on the clock (wall); only two processes are compared with one by the clock. `prepare` is
+everything from raw text to encoded shards, and its speed is the slope between these two sizes, which leaves the fixed
+costs out; Flair's is its tutorial's count and one encoding. Flair keeps no ids: both
+encodings, into memory as it does it and into a file that is on the disk at the end, stand beside the same. The texts
+are the interpreter's documentation as it stands (latin), with the letters of every second paragraph replaced by letters
+of other scripts (mixed), and with all of them replaced (non-latin).
 
 Usage: python benchmarks/text.py --flair-python .venv-flair/bin/python [--text NAME=FILE]
 Writes docs/benchmarks/text.md and docs/benchmarks/text.png
@@ -25,22 +27,32 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from charlm.artifacts import CorpusFiles
 from charlm.config import DictionaryConfig, SplitConfig, parse_size
+from charlm.heap import keep_freed_memory
 from charlm.text.counting import build_dictionary, count_shard, load_dictionary
-from charlm.text.encoding import encode_file, ensure_encoded, known_digests, record_unk_rate
+from charlm.text.encoding import encode_chunks, encode_file, ensure_encoded, known_digests, record_unk_rate
 from charlm.text.splitting import split_corpus
 from charlm.text.visiting import training_ids
 
 HERE = Path(__file__).parent
 DOCS = HERE.parent / "docs" / "benchmarks"
-STEPS = ("read", "count", "encode", "shuffle", "prepare")
+STEPS = ("read", "count", "ids", "encode", "shuffle", "prepare")
+COMPARED = {
+    "count": "count",
+    "ids": "encode, ids in memory",
+    "encode": "encode, into a file",
+    "prepare": "prepare (slope)",
+    "shuffle": "visit of a shard: shuffle and flips",
+}
 SCRIPTS = (0x0430, 0x3042, 0x0905, 0x0621)  # Cyrillic, Hiragana, Devanagari, Arabic
 MB = 1_000_000
 
 Row = dict[str, float]
+Rounds = dict[str, list[Row]]
 
 
 def main() -> None:
@@ -48,7 +60,7 @@ def main() -> None:
     parser.add_argument("--flair-python", required=True, help="interpreter of an environment with flair 0.15.1")
     parser.add_argument("--text", action="append", default=[], metavar="NAME=FILE", help="in place of the three texts")
     parser.add_argument("--sizes", nargs="+", default=["10MB", "100MB", "1GB"])
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--output", type=Path, default=DOCS)
     parser.add_argument("--measure", nargs=3, metavar=("STEP", "CORPUS", "RAW"), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -58,12 +70,14 @@ def main() -> None:
         return
     texts = {name: Path(file).read_text() for name, _, file in (text.partition("=") for text in options.text)}
     sizes = [parse_size(size) for size in options.sizes]
-    found: dict[str, dict[int, dict[str, Row]]] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for name, text in (texts or documentation()).items():
-            found[name] = {}
+    found: dict[str, dict[int, Rounds]] = {}
+    for name, text in (texts or documentation()).items():
+        found[name] = {}
+        with tempfile.TemporaryDirectory() as folder:
+            small = CorpusFiles(Path(folder) / "small")
             for size in sizes:
-                found[name][size] = compare(Path(folder), text, size, sizes[0], options)
+                beside_flair = small if size == sizes[min(1, len(sizes) - 1)] else None
+                found[name][size] = compare(Path(folder), text, size, sizes[0], beside_flair, options)
                 print(name, size, json.dumps(found[name][size]), file=sys.stderr, flush=True)
     options.output.mkdir(parents=True, exist_ok=True)
     (options.output / "text.md").write_text(render(found, sizes))
@@ -102,36 +116,44 @@ def write_raw(path: Path, text: str, size: int) -> None:
 # ---- measuring -----------------------------------------------------------------------------------------------------
 
 
-def compare(folder: Path, text: str, size: int, smallest: int, options: argparse.Namespace) -> dict[str, Row]:
-    """Seconds and memory of each step at one size; Flair's too at the smallest, where it is done in seconds."""
-    raw, corpus = folder / "raw.txt", CorpusFiles(folder / "corpus")
+def compare(
+    folder: Path, text: str, size: int, smallest: int, beside_flair: CorpusFiles | None, options: argparse.Namespace
+) -> Rounds:
+    """Seconds and memory of each step at one size, round by round; with Flair's for the shard of a small corpus."""
+    raw, small_raw, corpus = folder / "raw.txt", folder / "small.txt", CorpusFiles(folder / "corpus")
     write_raw(raw, text, size)
-    rows: dict[str, Row] = {}
+    write_raw(small_raw, text, smallest)
+    steps = ["prepare", "read", "count", "ids", "encode", "shuffle"]
+    if size > smallest:
+        steps += ["one process", "two processes"]
+    rounds: Rounds = {}
+
+    def add(step: str, measured: str, corpus: CorpusFiles, raw: Path) -> None:
+        command = [sys.executable, __file__, "--flair-python=", "--measure", measured, str(corpus.root), str(raw)]
+        rounds.setdefault(step, []).append(run(command))
+
     for _ in range(options.rounds):
-        steps = ("prepare", "read", "count", "encode", "shuffle")
-        for step in (*steps, "one process", "two processes") if size > smallest else steps:
-            command = [sys.executable, __file__, "--flair-python=", "--measure", step, str(corpus.root), str(raw)]
-            keep_best(rows, step, run(command))
-        if size == smallest:
-            flair = run([options.flair_python, str(HERE / "flair_text.py"), str(corpus.root)])
-            num_mb = corpus.shard(1).stat().st_size / MB
-            for step in ("count", "encode", "visit"):
-                seconds, cpu = flair[step]
-                row = {"seconds": seconds, "cpu": cpu, "user": cpu, "mb": num_mb, "memory": flair["memory"] / MB}
-                keep_best(rows, f"flair {step}", row)
+        if beside_flair is not None:
+            add("small prepare", "prepare", beside_flair, small_raw)
+            flair = run([options.flair_python, str(HERE / "flair_text.py"), str(beside_flair.root)])
+            num_mb = beside_flair.shard(1).stat().st_size / MB
+            for step, (seconds, cpu) in ((step, flair[step]) for step in ("count", "encode", "visit")):
+                rounds.setdefault(f"flair {step}", []).append({"seconds": seconds, "cpu": cpu, "mb": num_mb})
+        for step in steps:
+            add(step, step, corpus, raw)
     shutil.rmtree(corpus.root)
-    return rows
+    return rounds
 
 
 def run(command: list[str]) -> Any:
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return json.loads(output.splitlines()[-1])
+    process = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if process.returncode:
+        sys.exit(process.returncode)  # it has said why
+    return json.loads(process.stdout.splitlines()[-1])
 
 
-def keep_best(rows: dict[str, Row], step: str, row: Row) -> None:
-    best = rows.setdefault(step, row)
-    for clock in ("seconds", "cpu", "user"):
-        best[clock] = min(best[clock], row[clock])
+def best(rows: list[Row], value: str) -> float:
+    return min(row[value] for row in rows)
 
 
 def measure(step: str, corpus: CorpusFiles, raw: Path) -> Row:
@@ -142,6 +164,7 @@ def measure(step: str, corpus: CorpusFiles, raw: Path) -> Row:
         "read": lambda: read(raw),
         "prepare": lambda: prepare(corpus, raw),
         "count": lambda: count_all(corpus),
+        "ids": lambda: make_ids(corpus),
         "encode": lambda: encode_all(corpus),
         "shuffle": lambda: shuffle_all(corpus),
         "one process": lambda: count_and_encode(corpus, 1),
@@ -203,6 +226,14 @@ def count_all(corpus: CorpusFiles) -> None:
     remove_again(corpus)
 
 
+@keep_freed_memory()
+def make_ids(corpus: CorpusFiles) -> None:
+    """What Flair's dataset does: the ids of a file, in memory."""
+    for shard in corpus.shards():
+        for _ in encode_chunks(shard, load_dictionary(corpus)):
+            pass
+
+
 def encode_all(corpus: CorpusFiles) -> None:
     for shard in corpus.shards():
         encode_one(corpus, shard)
@@ -232,45 +263,41 @@ def shuffle_all(corpus: CorpusFiles) -> None:
 # ---- showing -------------------------------------------------------------------------------------------------------
 
 
-def speed(row: Row, clock: str) -> float:
-    return row["mb"] / row[clock]
+def speeds(rounds: Rounds, step: str, clock: str) -> list[tuple[float, float]]:
+    """Megabytes a second of Flair and of ours in each round."""
+
+    def of(name: str) -> list[float]:
+        return [row["mb"] / row[clock] for row in rounds[name]]
+
+    if step != "prepare":
+        beside = {"ids": "encode", "shuffle": "visit"}.get(step, step)
+        return list(zip(of(f"flair {beside}"), of(step), strict=True))
+    flair = [1 / (1 / count + 1 / encode) for count, encode in zip(of("flair count"), of("flair encode"), strict=True)]
+    slopes = [
+        (large["mb"] - small["mb"]) / (large[clock] - small[clock]) if large["mb"] > small["mb"] else speed
+        for small, large, speed in zip(rounds["small prepare"], rounds["prepare"], of("prepare"), strict=True)
+    ]
+    return list(zip(flair, slopes, strict=True))
 
 
-def slope(by_size: dict[int, dict[str, Row]], sizes: list[int], clock: str) -> float:
-    """Megabytes a second of `prepare` between the two smallest sizes."""
-    if len(sizes) == 1:
-        return speed(by_size[sizes[0]]["prepare"], clock)
-    small, large = (by_size[size]["prepare"] for size in sizes[:2])
-    return (large["mb"] - small["mb"]) / (large[clock] - small[clock])
-
-
-def speeds(by_size: dict[int, dict[str, Row]], sizes: list[int], clock: str) -> dict[str, tuple[float, float]]:
-    """Megabytes a second of Flair and of ours for each step."""
-    small, large = by_size[sizes[0]], by_size[sizes[min(1, len(sizes) - 1)]]
-    flair = {step: speed(small[f"flair {step}"], clock) for step in ("count", "encode", "visit")}
-    return {
-        "count": (flair["count"], speed(large["count"], clock)),
-        "encode": (flair["encode"], speed(large["encode"], clock)),
-        "prepare (slope)": (1 / (1 / flair["count"] + 1 / flair["encode"]), slope(by_size, sizes, clock)),
-        "visit of a shard: shuffle and flips": (flair["visit"], speed(large["shuffle"], clock)),
-    }
-
-
-def render(found: dict[str, dict[int, dict[str, Row]]], sizes: list[int]) -> str:
+def render(found: dict[str, dict[int, Rounds]], sizes: list[int]) -> str:
+    compared = sizes[min(1, len(sizes) - 1)]
     lines = ["# Text: speed and memory beside Flair 0.15.1", "", " ".join((__doc__ or "").split("\n\n")[1].split()), ""]
     lines += ["One process, megabytes of UTF-8 a second:", ""]
-    lines += ["| text | step | Flair, CPU | ours, CPU | ratio | Flair, wall | ours, wall |"]
-    lines += ["| --- | --- | ---: | ---: | ---: | ---: | ---: |"]
+    lines += ["| text | step | Flair, CPU | ours, CPU | ratio | lowest to highest | Flair, wall | ours, wall |"]
+    lines += ["| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |"]
     for text, by_size in found.items():
-        by_clock = speeds(by_size, sizes, "seconds")
-        for step, (flair, ours) in speeds(by_size, sizes, "cpu").items():
-            flair_wall, ours_wall = by_clock[step]
+        rounds = by_size[compared]
+        for step, title in COMPARED.items():
+            by_cpu, by_wall = (speeds(rounds, step, clock) for clock in ("cpu", "seconds"))
+            (flair, ours), (flair_wall, ours_wall) = (map(max, zip(*pairs, strict=True)) for pairs in (by_cpu, by_wall))
+            ratios = sorted(ours / flair for flair, ours in by_cpu)
             lines.append(
-                f"| {text} | {step} | {flair:.1f} | {ours:.0f} | {ours / flair:.0f}x "
-                f"| {flair_wall:.1f} | {ours_wall:.0f} |"
+                f"| {text} | {title} | {flair:.1f} | {ours:.0f} | {median(ratios):.0f}x "
+                f"| {ratios[0]:.0f}x to {ratios[-1]:.0f}x | {flair_wall:.1f} | {ours_wall:.0f} |"
             )
-        read = by_size[sizes[min(1, len(sizes) - 1)]]["read"]
-        limit = f"{speed(read, 'cpu'):.0f} | | | {speed(read, 'seconds'):.0f}"
+        read = rounds["read"]
+        limit = f"{read[0]['mb'] / best(read, 'cpu'):.0f} | | | | {read[0]['mb'] / best(read, 'seconds'):.0f}"
         lines.append(f"| {text} | reading the bytes, the limit | | {limit} |")
     lines += ["", "By size, CPU seconds (without the kernel's), wall seconds, and memory above the interpreter:", ""]
     head = " | ".join(f"{size // MB} MB" for size in sizes)
@@ -278,23 +305,23 @@ def render(found: dict[str, dict[int, dict[str, Row]]], sizes: list[int]) -> str
     for text, by_size in found.items():
         for step in STEPS:
             cells = [
-                "{cpu:.2f} s ({user:.2f} s), {seconds:.2f} s, {memory:.0f} MB".format_map(rows[step])
-                for rows in by_size.values()
+                "{cpu:.2f} s ({user:.2f} s), {seconds:.2f} s, {memory:.0f} MB".format(
+                    **{value: best(rounds[step], value) for value in ("cpu", "user", "seconds")},
+                    memory=max(row["memory"] for row in rounds[step]),
+                )
+                for rounds in by_size.values()
             ]
             lines.append(f"| {text} | {step} | {' | '.join(cells)} |")
     lines += ["", "Count and encode in two processes against one:", ""]
     lines += ["| text | size | one | two | ratio |", "| --- | ---: | ---: | ---: | ---: |"]
     for text, by_size in found.items():
         for size in sizes[1:]:
-            one, two = (by_size[size][f"{number} process{'es' * (number == 'two')}"] for number in ("one", "two"))
-            lines.append(
-                f"| {text} | {size // MB} MB | {one['seconds']:.2f} s | {two['seconds']:.2f} s "
-                f"| {one['seconds'] / two['seconds']:.2f}x |"
-            )
+            one, two = (best(by_size[size][step], "seconds") for step in ("one process", "two processes"))
+            lines.append(f"| {text} | {size // MB} MB | {one:.2f} s | {two:.2f} s | {one / two:.2f}x |")
     return "\n".join(lines) + "\n"
 
 
-def plot(path: Path, found: dict[str, dict[int, dict[str, Row]]]) -> None:
+def plot(path: Path, found: dict[str, dict[int, Rounds]]) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4 * len(found), 4), layout="constrained")
@@ -302,11 +329,12 @@ def plot(path: Path, found: dict[str, dict[int, dict[str, Row]]]) -> None:
         figure.subplots(1, len(found), squeeze=False, sharey=True)[0], found.items(), strict=True
     ):
         for step in STEPS:
-            axes.plot(list(by_size), [rows[step]["cpu"] for rows in by_size.values()], marker="o", label=step)
-        flair = next(iter(by_size.values()))
-        for step in ("count", "encode"):
-            row = flair[f"flair {step}"]
-            axes.plot(row["mb"] * MB, row["cpu"], marker="x", linestyle="", label=f"Flair {step}")
+            axes.plot(list(by_size), [best(rounds[step], "cpu") for rounds in by_size.values()], marker="o", label=step)
+        for rounds in by_size.values():
+            for step in ("count", "encode"):
+                if rows := rounds.get(f"flair {step}"):
+                    num_bytes = rows[0]["mb"] * MB
+                    axes.plot(num_bytes, best(rows, "cpu"), marker="x", linestyle="", label=f"Flair {step}")
         axes.set(xscale="log", yscale="log", title=text, xlabel="bytes of text")
     figure.axes[0].set_ylabel("CPU seconds")
     figure.axes[0].legend(frameon=False)

@@ -1,51 +1,28 @@
-"""Tell the Prefect server of new text, and ask it what it has been told.
-
-The event is sent in the foreground: Prefect's own way of sending one in the background loses it without a word where no
-server is named or none answers.
-"""
+"""Tell the Prefect server of new text, and ask it what it has been told."""
 
 import os
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 from charlm.errors import ConfigError
 from tasks.arrivals import CORPUS_ARRIVED, Arrival
-from tasks.services import start_prefect
+from tasks.server_events import send_event
 
 if TYPE_CHECKING:
     from prefect.client.schemas.events import EventPage
 
 _PAGE = 50  # the server gives no more at a time
-_MAX_RETRIES = 3  # half a minute, for which somebody may be waiting
 
 
 def send_arrival(arrival: Arrival) -> None:
     """Tell the server of new text; raises ConfigError when there is none that hears it."""
-    from httpx import HTTPError
-    from prefect.client.orchestration import get_client
-    from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
-
     if "PREFECT_API_URL" not in os.environ:
         raise ConfigError(
             "PREFECT_API_URL is not set, so nobody would hear of this; `make up` starts a server and prints its address"
         )
-    start_prefect()
-    event = {
-        "id": str(uuid4()),
-        "occurred": datetime.now(UTC).isoformat(),
-        "event": CORPUS_ARRIVED,
-        "resource": {"prefect.resource.id": _resource(arrival.corpus), "prefect.resource.name": arrival.corpus},
-        "payload": arrival.to_payload(),
-    }
-    with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: _MAX_RETRIES}), get_client(sync_client=True) as client:
-        try:
-            client.request("GET", "/ready")  # while its database is away it takes events, and loses them
-            client.request("POST", "/events", json=[event])
-        except HTTPError as error:
-            server, reason = os.environ["PREFECT_API_URL"], str(error).splitlines()[0]
-            raise ConfigError(f"{server} did not take the event {CORPUS_ARRIVED}: {reason}") from error
+    resource = {"prefect.resource.id": _resource(arrival.corpus), "prefect.resource.name": arrival.corpus}
+    send_event(CORPUS_ARRIVED, resource=resource, payload=arrival.to_payload())
 
 
 def arrivals_since(name: str, moment: datetime) -> list[Arrival]:

@@ -143,7 +143,7 @@ def pass_gate(
     previous = find_champion(version.name)
     report = gate.pass_gate(workspace, version, config=config, target=target)
     publish_gate_report(version, report)
-    if report.promoted and (previous is None or previous.version != version.version):
+    if report.promoted:
         announce_promotion(version, previous, report.reason)
     if judged := judged_versions(version.name):
         publish_versions(version.name, judged, log_picture(version, judged))

@@ -1,5 +1,6 @@
 """A Prefect server that tests own, on a free port, for commands that need not wait for one of their own."""
 
+import json
 import socket
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tests.conftest import environment
 
@@ -59,3 +61,12 @@ def answers(url: str) -> bool:
             return bool(response.status == 200)
     except OSError:
         return False
+
+
+def ask(server: dict[str, str], path: str, body: dict[str, Any]) -> Any:
+    """What the Prefect server answers to a POST."""
+    request = urllib.request.Request(
+        f"{server['PREFECT_API_URL']}{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=20) as response:
+        return json.load(response)

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +22,7 @@ from tasks.registry import ROOM, RegisteredVersion, find_version, register_runs
 from tasks.tracking import group_run, mlflow_client
 from tasks.training import TrainedRun
 from tests.conftest import Charlm, TrainedWorkspace, own_workspace, write_sentences
+from tests.prefect_server import ask
 
 pytestmark = pytest.mark.service
 
@@ -204,3 +206,20 @@ def test_promote_and_rollback_on_the_command_line(charlm: Charlm, workspace: Wor
     again = charlm("rollback", "tiny", *root, "--json")
     assert again.code == 2
     assert "models:/tiny/2 replaced no other; there is nothing to roll back to" in again.json["error"]
+
+
+def test_a_server_hears_of_promotions_by_hand(charlm: Charlm, workspace: Workspace, server: dict[str, str]) -> None:
+    root = ("--workspace", workspace.root)
+    mlflow_client().set_registered_model_alias("tiny", "champion", str(register_noisy(workspace, 0.02).version))
+    mlflow_client().set_registered_model_alias("tiny", "challenger", "1")
+    nobody = charlm("promote", "tiny", *root, PREFECT_API_URL="http://127.0.0.1:9/api")
+    assert nobody.code == 0, nobody.stderr
+    assert "models:/tiny/1 is champion, but what follows promotions has not heard of it: " in nobody.stderr
+    assert charlm("promote", "tiny", *root, **server).code == 0  # is champion already
+    assert charlm("rollback", "tiny", *root, **server).code == 0
+    wanted = {"filter": {"event": {"name": ["charlm.model.promoted"]}}, "limit": 50}
+    deadline = time.monotonic() + 60
+    while not (events := ask(server, "/events/filter", wanted)["events"]) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    told = [(event["payload"]["address"], event["payload"]["previous_champion"]) for event in events]
+    assert told == [("models:/tiny/2", "models:/tiny/1")]

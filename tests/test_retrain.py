@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +28,7 @@ from tasks.retraining import RetrainingPlan, plan_retraining, sign_version
 from tasks.tracking import mlflow_client
 from tasks.versions import PICTURE, JudgedVersion, draw_versions, versions_markdown
 from tests.conftest import ROOT, TrainedWorkspace, environment, own_workspace, write_sentences
+from tests.prefect_server import ask
 
 service = pytest.mark.service
 # Those of the corpus `tiny`, so that its first pair is the one that the fixture has trained.
@@ -247,15 +247,6 @@ def wait_until(is_so: Callable[[], bool], *, seconds: float = 120) -> None:
     while not is_so():
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.1)
-
-
-def ask(server: dict[str, str], path: str, body: dict[str, Any]) -> Any:
-    """What the Prefect server answers to a POST."""
-    request = urllib.request.Request(
-        f"{server['PREFECT_API_URL']}{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
-    )
-    with urllib.request.urlopen(request, timeout=20) as response:
-        return json.load(response)
 
 
 def versions(workspace: Workspace) -> dict[int, dict[str, Any]]:

@@ -87,7 +87,7 @@ def encode_file(text: Path, encoded: Path, dictionary: Dictionary, *, sha256: st
     with atomic_write(encoded) as file:
         schema = pa.schema({"ids": pa.large_list(pa.from_numpy_dtype(dictionary.id_type))})
         with pa.ipc.new_stream(file, _with_info(schema, info)) as stream:
-            for lengths, ids, num_characters, num_bytes in _encode_chunks(text, dictionary):
+            for lengths, ids, num_characters, num_bytes in encode_chunks(text, dictionary):
                 stream.write_batch(_record_batch(lengths, ids))
                 info = dataclasses.replace(
                     info,
@@ -101,7 +101,7 @@ def encode_file(text: Path, encoded: Path, dictionary: Dictionary, *, sha256: st
     return info
 
 
-def _encode_chunks(path: Path, dictionary: Dictionary) -> Iterator[tuple[np.ndarray, np.ndarray, int, int]]:
+def encode_chunks(path: Path, dictionary: Dictionary) -> Iterator[tuple[np.ndarray, np.ndarray, int, int]]:
     """Row lengths, ids, and the characters and bytes of their text, about `_UNITS_PER_BATCH` ids at a time.
 
     The ids are valid until the next ones are asked for.
