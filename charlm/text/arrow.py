@@ -11,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+_FIRST_LONGER = (0x80, 0x800, 0x10000)  # from each of these on, a character has one byte more
+
 
 def numbers(values: np.ndarray) -> pa.Array:
     """The numbers of a one-dimensional array."""
@@ -25,6 +27,14 @@ def strings(values: Sequence[str]) -> pa.Array:
     return pa.Array.from_buffers(
         pa.string(), len(encoded), [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded))]
     )
+
+
+def characters(code_points: np.ndarray) -> pa.Array:
+    """Each code point as a string."""
+    text = code_points.astype("<u4").tobytes().decode("utf-32-le").encode()
+    lengths = 1 + np.searchsorted(_FIRST_LONGER, code_points, side="right")
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    return pa.Array.from_buffers(pa.string(), len(lengths), [None, pa.py_buffer(offsets), pa.py_buffer(text)])
 
 
 def is_utf8(text: bytes) -> bool:

@@ -21,7 +21,7 @@ from charlm.config import DictionaryConfig, Unit
 from charlm.data.dictionary import Dictionary
 from charlm.errors import CorpusError, DictionaryError
 from charlm.heap import keep_freed_memory
-from charlm.text.arrow import numbers, strings, to_numpy
+from charlm.text.arrow import characters, numbers, to_numpy
 from charlm.text.byte_pairs import BytePairs
 from charlm.text.characters import Counts, characters_table, code_points, coverage_plot, item_of
 from charlm.text.manifest import CorpusManifest, DictionaryRecord, load_manifest, save_manifest
@@ -30,6 +30,7 @@ from charlm.text.reading import read_chunks
 _NUM_ASCII = 128
 _MOSTLY = 3 / 4
 _SAMPLED = 16  # one byte of so many tells whether most are ASCII
+_CHUNKS_UNLIKE = 7
 _NUM_BMP = 1 << 16
 _NUM_CODE_POINTS = 0x110000
 _NO_COUNTS = np.empty(0, dtype=np.int64)
@@ -47,6 +48,7 @@ class UnitCounter:
         self.unit = unit
         self._decoded = np.zeros(_NUM_BMP, dtype=np.int64)  # longer when it has to be: a short one is read faster
         self._pairs = BytePairs()
+        self._num_unlike = 0
         # Single bytes are counted two at a time, which is half the work; the last one of a chunk may stand alone.
         self._twos = np.zeros(1 << 16, dtype=np.int64)
         self._lone = np.zeros(256, dtype=np.int64)
@@ -62,10 +64,19 @@ class UnitCounter:
             self._add_bytes(octets)
             # This is UTF-8 again: no part of a longer character is ASCII.
             chunk = octets[np.flatnonzero(octets >= _NUM_ASCII)].tobytes()
-        elif chunk and self._pairs.suits(octets):
+        elif chunk and self._is_told_by_pairs(octets):
             chunk = self._pairs.add(octets)
         if chunk:
             self._add_decoded(chunk)
+
+    def _is_told_by_pairs(self, octets: np.ndarray) -> bool:
+        """Whether to count by pairs; after a text that they do not suit, some chunks go by before the next look."""
+        if self._num_unlike:
+            self._num_unlike -= 1
+            return False
+        suits = self._pairs.suits(octets)
+        self._num_unlike = 0 if suits else _CHUNKS_UNLIKE
+        return suits
 
     def _add_bytes(self, octets: np.ndarray) -> None:
         even = len(octets) // 2 * 2
@@ -122,7 +133,7 @@ def count_shard(shard: Path, counts: Path, unit: Unit, *, sha256: str | None = N
 
 
 def write_counts(path: Path, counts: Counts, unit: Unit, *, source: str) -> None:
-    _write_table(path, {"character": _characters(counts), "count": numbers(counts.counts)}, unit, source)
+    _write_table(path, {"character": characters(counts.code_points), "count": numbers(counts.counts)}, unit, source)
 
 
 def read_counts(path: Path) -> Counts:
@@ -130,9 +141,9 @@ def read_counts(path: Path) -> Counts:
     try:
         with pq.ParquetFile(path) as file:
             batches = list(file.iter_batches(columns=["character", "count"]))
-        characters = [character for batch in batches for character in batch.column(0).to_pylist()]
+        found = [character for batch in batches for character in batch.column(0).to_pylist()]
         counts = [to_numpy(batch.column(1)) for batch in batches]
-        return Counts(np.array(list(map(ord, characters)), dtype=np.int64), np.concatenate([*counts, _NO_COUNTS]))
+        return Counts(np.array(list(map(ord, found)), dtype=np.int64), np.concatenate([*counts, _NO_COUNTS]))
     except (OSError, pa.ArrowException, TypeError) as error:
         raise CorpusError(f"{path} is missing or damaged; delete it and prepare the corpus again") from error
 
@@ -145,17 +156,13 @@ def merge_counts(parts: Sequence[Path], total: Path, unit: Unit) -> Counts:
     found = np.flatnonzero(table)
     counts = Counts(found, table[found]).ranked()
     columns = {
-        "character": _characters(counts),
+        "character": characters(counts.code_points),
         "count": numbers(counts.counts),
         "rank": numbers(np.arange(1, len(found) + 1)),
         "cumulative_share": numbers(counts.cumulative_shares()),
     }
     _write_table(total, columns, unit, source="")
     return counts
-
-
-def _characters(counts: Counts) -> pa.Array:
-    return strings([chr(code_point) for code_point in counts.code_points.tolist()])
 
 
 def _write_table(path: Path, columns: dict[str, pa.Array], unit: Unit, source: str) -> None:
