@@ -337,7 +337,7 @@ def plot(path: Path, found: dict[str, dict[int, Rounds]]) -> None:
                     axes.plot(num_bytes, best(rows, "cpu"), marker="x", linestyle="", label=f"Flair {step}")
         axes.set(xscale="log", yscale="log", title=text, xlabel="bytes of text")
     figure.axes[0].set_ylabel("CPU seconds")
-    figure.axes[0].legend(frameon=False)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), frameon=False, loc="outside right center")
     figure.savefig(path, dpi=120)
 
 
