@@ -253,6 +253,7 @@ def remove_again(corpus: CorpusFiles) -> None:
         path.unlink()
 
 
+@keep_freed_memory()  # as trainings do
 def shuffle_all(corpus: CorpusFiles) -> None:
     dictionary = load_dictionary(corpus)
     for shard in corpus.shards():
