@@ -269,13 +269,13 @@ def promote(
     space = _open(workspace)
     from tasks.gate import promote_challenger
     from tasks.gate_report import gate_table
-    from tasks.promotion_events import tell_promotion
+    from tasks.promotion_events import announce_promotion
     from tasks.registry import find_champion
 
     previous = find_champion(name)
     version, report = promote_challenger(space, name, config=_gate(probe))
     if report.promoted:
-        tell_promotion(version, previous, report.reason)
+        announce_promotion(version, previous, report.reason)
     if as_json:
         _show({"model": version.address, "promoted": report.promoted, **report.to_json()}, as_json)
         return
@@ -293,10 +293,10 @@ def rollback(
     """Make the version champion again that the present champion has replaced."""
     space = _open(workspace)
     from tasks.gate import roll_back
-    from tasks.promotion_events import tell_promotion
+    from tasks.promotion_events import announce_promotion
 
     done = roll_back(space, name)
-    tell_promotion(done.champion, done.replaced, "rolled back")
+    announce_promotion(done.champion, done.replaced, "rolled back")
     if as_json:
         _show(done.to_json(), as_json)
     else:

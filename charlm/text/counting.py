@@ -25,11 +25,10 @@ from charlm.text.arrow import characters, numbers, to_numpy
 from charlm.text.byte_pairs import BytePairs
 from charlm.text.characters import Counts, characters_table, code_points, coverage_plot, item_of
 from charlm.text.manifest import CorpusManifest, DictionaryRecord, load_manifest, save_manifest
-from charlm.text.reading import read_chunks
+from charlm.text.reading import read_chunks, share_beyond_ascii
 
 _NUM_ASCII = 128
-_MOSTLY = 3 / 4
-_SAMPLED = 16  # one byte of so many tells whether most are ASCII
+_FEW = 1 / 4  # of the bytes of a text
 _CHUNKS_UNLIKE = 7
 _NUM_BMP = 1 << 16
 _NUM_CODE_POINTS = 0x110000
@@ -56,15 +55,14 @@ class UnitCounter:
     def add(self, chunk: bytes | memoryview) -> None:
         """Count whole characters of UTF-8; for anything else, this or `counts` raises UnicodeError."""
         octets = np.frombuffer(chunk, dtype=np.uint8)
-        if self.unit == "byte":
+        if self.unit == "byte" or not len(octets):
             self._add_bytes(octets)
             return
-        sample = octets[::_SAMPLED]
-        if np.count_nonzero(sample < _NUM_ASCII) > _MOSTLY * len(sample):
+        if share_beyond_ascii(octets) < _FEW:
             self._add_bytes(octets)
             # This is UTF-8 again: no part of a longer character is ASCII.
             chunk = octets[np.flatnonzero(octets >= _NUM_ASCII)].tobytes()
-        elif chunk and self._is_told_by_pairs(octets):
+        elif self._is_told_by_pairs(octets):
             chunk = self._pairs.add(octets)
         if chunk:
             self._add_decoded(chunk)

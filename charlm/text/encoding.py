@@ -24,14 +24,13 @@ from charlm.heap import keep_freed_memory
 from charlm.text.arrow import numbers, to_numpy, without
 from charlm.text.characters import code_points
 from charlm.text.manifest import load_manifest, save_manifest
-from charlm.text.reading import read_chunks
+from charlm.text.reading import read_chunks, share_beyond_ascii
 
 _UNITS_PER_BATCH = 2_000_000
 _NUM_CODE_POINTS = 0x110000
 _NEWLINE = ord("\n")
 _BEYOND_ASCII, _FIRST_BYTE = 0x80, 0xC0  # the bytes of other characters, and their first ones, begin here
 _FEW = 1 / 32  # of the bytes of a text
-_SAMPLED = 16  # one byte of so many tells how many are few
 _DIGITS = 20  # of a number in the schema metadata
 
 
@@ -180,8 +179,7 @@ def _units_of(lines: np.ndarray, dictionary: Dictionary) -> tuple[np.ndarray, np
     none = np.empty(0, dtype=np.uint32)
     if dictionary.unit == "byte":
         return lines, none, none
-    sample = lines[::_SAMPLED]
-    if np.count_nonzero(sample >= _BEYOND_ASCII) > len(sample) * _FEW:
+    if share_beyond_ascii(lines) > _FEW:
         return code_points(_decoded(lines)), none, none
     places = np.flatnonzero(lines >= _BEYOND_ASCII)
     if not len(places):
