@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from charlm.config import ReadConfig, SplitConfig
 from charlm.errors import SourceError
-from charlm.text.arrow import is_utf8
 from charlm.text.cutting import choose_document_mode
 from charlm.text.documents import BadByte, DocumentReader, parse_hub_address
 from charlm.text.raw import find_sources
@@ -152,17 +151,6 @@ def test_a_binary_file_and_utf16_are_refused_or_skipped(tmp_path: Path) -> None:
 
 def test_text_with_nul_is_text(tmp_path: Path) -> None:
     assert cut(tmp_path, "a\0b\n世" * 3000, document="line")[0] == "a\0b\n"
-
-
-@given(st.lists(st.one_of(st.binary(max_size=4), st.characters().map(lambda c: c.encode(errors="surrogatepass")))))
-def test_utf8_is_what_python_decodes(parts: list[bytes]) -> None:
-    text = b"".join(parts)
-    try:
-        text.decode()
-    except UnicodeDecodeError:
-        assert not is_utf8(text)
-    else:
-        assert is_utf8(text)
 
 
 # ---- long documents ------------------------------------------------------------------------------------------------

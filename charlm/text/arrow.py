@@ -37,17 +37,6 @@ def characters(code_points: np.ndarray) -> pa.Array:
     return pa.Array.from_buffers(pa.string(), len(lengths), [None, pa.py_buffer(offsets), pa.py_buffer(text)])
 
 
-def is_utf8(text: bytes) -> bool:
-    """Whether `text` is UTF-8; where most of it is ASCII this takes a third of the time of decoding it."""
-    offsets = np.array([0, len(text)], dtype=np.int64)
-    value = pa.Array.from_buffers(pa.large_string(), 1, [None, pa.py_buffer(offsets), pa.py_buffer(text)])
-    try:
-        value.validate(full=True)
-    except pa.ArrowInvalid:
-        return False
-    return True
-
-
 def to_numpy(array: Any) -> np.ndarray:
     """The integers of an Arrow array without nulls, as a view of its memory."""
     values: np.ndarray = np.frombuffer(array.buffers()[-1], dtype=str(array.type))
@@ -59,15 +48,6 @@ def binary_values(data: Any, offsets: np.ndarray) -> pa.LargeBinaryArray:
     return pa.Array.from_buffers(
         pa.large_binary(), len(offsets) - 1, [None, pa.py_buffer(np.ascontiguousarray(offsets)), pa.py_buffer(data)]
     )
-
-
-def without(values: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """The values but for those at some places, in ascending order; it takes long where these are many."""
-    offsets = np.empty(2 * len(places) + 2, dtype=np.int64)
-    offsets[0], offsets[-1] = 0, len(values)
-    offsets[1:-1:2], offsets[2:-1:2] = places, places + 1
-    kept = np.arange(0, len(offsets) - 1, 2)
-    return take_numbers(binary_values(values, offsets * values.itemsize), kept, values.dtype)[0]
 
 
 def take_numbers(values: pa.LargeBinaryArray, which: np.ndarray, kind: np.dtype[Any]) -> tuple[np.ndarray, np.ndarray]:

@@ -22,15 +22,13 @@ from charlm.data.dictionary import Dictionary
 from charlm.errors import CorpusError, DictionaryError
 from charlm.heap import keep_freed_memory
 from charlm.text.arrow import characters, numbers, to_numpy
-from charlm.text.byte_pairs import BytePairs
-from charlm.text.characters import Counts, characters_table, code_points, coverage_plot, item_of
+from charlm.text.characters import Counts, characters_table, coverage_plot, item_of
 from charlm.text.manifest import CorpusManifest, DictionaryRecord, load_manifest, save_manifest
-from charlm.text.reading import read_chunks, share_beyond_ascii
+from charlm.text.reading import read_chunks
+from charlm.text.utf8 import bytes_beyond_ascii, code_points, share_beyond_ascii
 
 _NUM_ASCII = 128
-_FEW = 1 / 4  # of the bytes of a text
-_CHUNKS_UNLIKE = 7
-_NUM_BMP = 1 << 16
+_FEW = 2 / 3  # of the bytes of a text
 _NUM_CODE_POINTS = 0x110000
 _NO_COUNTS = np.empty(0, dtype=np.int64)
 _ALWAYS_KEPT = (ord("\n"), ord(" "))
@@ -45,47 +43,33 @@ class UnitCounter:
 
     def __init__(self, unit: Unit) -> None:
         self.unit = unit
-        self._decoded = np.zeros(_NUM_BMP, dtype=np.int64)  # longer when it has to be: a short one is read faster
-        self._pairs = BytePairs()
-        self._num_unlike = 0
+        self._decoded = np.zeros(_NUM_ASCII, dtype=np.int64)  # grows as it has to: a short one is read faster
         # Single bytes are counted two at a time, which is half the work; the last one of a chunk may stand alone.
         self._twos = np.zeros(1 << 16, dtype=np.int64)
         self._lone = np.zeros(256, dtype=np.int64)
 
     def add(self, chunk: bytes | memoryview) -> None:
-        """Count whole characters of UTF-8; for anything else, this or `counts` raises UnicodeError."""
+        """Count whole characters of UTF-8; raises UnicodeDecodeError for anything else."""
         octets = np.frombuffer(chunk, dtype=np.uint8)
         if self.unit == "byte" or not len(octets):
             self._add_bytes(octets)
             return
         if share_beyond_ascii(octets) < _FEW:
             self._add_bytes(octets)
-            # This is UTF-8 again: no part of a longer character is ASCII.
-            chunk = octets[np.flatnonzero(octets >= _NUM_ASCII)].tobytes()
-        elif self._is_told_by_pairs(octets):
-            chunk = self._pairs.add(octets)
-        if chunk:
-            self._add_decoded(chunk)
-
-    def _is_told_by_pairs(self, octets: np.ndarray) -> bool:
-        """Whether to count by pairs; after a text that they do not suit, some chunks go by before the next look."""
-        if self._num_unlike:
-            self._num_unlike -= 1
-            return False
-        suits = self._pairs.suits(octets)
-        self._num_unlike = 0 if suits else _CHUNKS_UNLIKE
-        return suits
+            octets = bytes_beyond_ascii(octets)
+        if len(octets):
+            self._add_decoded(octets)
 
     def _add_bytes(self, octets: np.ndarray) -> None:
         even = len(octets) // 2 * 2
         _add(self._twos, octets[:even].view(np.uint16))
         _add(self._lone, octets[even:])
 
-    def _add_decoded(self, chunk: bytes | memoryview) -> None:
-        decoded = code_points(str(chunk, "utf-8"))
-        if len(self._decoded) == _NUM_BMP and int(decoded.max()) >= _NUM_BMP:
-            self._decoded = np.pad(self._decoded, (0, _NUM_CODE_POINTS - _NUM_BMP))
-        _add(self._decoded, decoded)
+    def _add_decoded(self, octets: np.ndarray) -> None:
+        counts = np.bincount(code_points(octets))
+        if len(counts) > len(self._decoded):
+            self._decoded = np.pad(self._decoded, (0, len(counts) - len(self._decoded)))
+        self._decoded[: len(counts)] += counts
 
     @property
     def counts(self) -> Counts:
@@ -95,7 +79,6 @@ class UnitCounter:
             table = octets
         else:
             table = self._decoded.copy()
-            self._pairs.add_to(table)
             table[:_NUM_ASCII] += octets[:_NUM_ASCII]
         found = np.flatnonzero(table)
         return Counts(found, table[found])
@@ -114,7 +97,7 @@ def count_text(path: Path, unit: Unit) -> Counts:
 
 
 def _add(table: np.ndarray, values: np.ndarray) -> None:
-    """Add one to the entry of each value; faster than np.bincount, which first looks for the largest value."""
+    """Add one to the entry of each value; the table of np.bincount would be a new one each time."""
     np.add.at(table, values.astype(np.intp), 1)
 
 

@@ -22,10 +22,10 @@ import pyarrow.parquet as pq
 
 from charlm.config import ReadConfig, SplitConfig
 from charlm.errors import SourceError
-from charlm.text.arrow import is_utf8
 from charlm.text.cutting import Cutter, choose_document_mode
 from charlm.text.lines import Lines, whole_lines
 from charlm.text.raw import BLOCK_BYTES, RawStream, Source, open_stored, sha256_of_source
+from charlm.text.utf8 import is_utf8
 
 _RECORDS_PER_BATCH = 1000
 _DEFAULT_COLUMN = "text"

@@ -21,16 +21,18 @@ from charlm.artifacts import CorpusFiles, atomic_write, sha256_of
 from charlm.data.dictionary import Dictionary
 from charlm.errors import CorpusError, DictionaryError
 from charlm.heap import keep_freed_memory
-from charlm.text.arrow import numbers, to_numpy, without
-from charlm.text.characters import code_points
+from charlm.text.arrow import numbers, to_numpy
 from charlm.text.manifest import load_manifest, save_manifest
-from charlm.text.reading import read_chunks, share_beyond_ascii
+from charlm.text.picking import column, pick, places
+from charlm.text.reading import read_chunks
+from charlm.text.utf8 import bytes_beyond_ascii, code_points, first_bytes, share_beyond_ascii
 
 _UNITS_PER_BATCH = 2_000_000
 _NUM_CODE_POINTS = 0x110000
 _NEWLINE = ord("\n")
-_BEYOND_ASCII, _FIRST_BYTE = 0x80, 0xC0  # the bytes of other characters, and their first ones, begin here
-_FEW = 1 / 32  # of the bytes of a text
+_NEWLINES = np.array([_NEWLINE], dtype=np.uint8)
+_NUM_OCTETS, _BEYOND_ASCII = 0x100, 0x80
+_FEW = 1 / 4  # of the bytes of a text
 _DIGITS = 20  # of a number in the schema metadata
 
 
@@ -105,20 +107,20 @@ def encode_chunks(path: Path, dictionary: Dictionary) -> Iterator[tuple[np.ndarr
 
     The ids are valid until the next ones are asked for.
     """
-    encode = _make_encoder(dictionary)
+    encoder = _Encoder(dictionary)
     ids = np.empty(_UNITS_PER_BATCH, dtype=dictionary.id_type)  # the memory of every batch
     lengths: list[np.ndarray] = []
     num_units = num_characters = num_bytes = 0
     for chunk in read_chunks(path):
-        lines = np.frombuffer(chunk, dtype=np.uint8)
-        if lines[-1] != _NEWLINE:
-            lines = np.append(lines, np.uint8(_NEWLINE))
+        # The last line of a file may have no newline.
+        lines = np.concatenate([_NEWLINES, np.frombuffer(chunk, dtype=np.uint8), _NEWLINES])
         try:
-            new_ids, ends = encode(lines)
+            new_ids, is_newline = encoder.encode(lines)
         except UnicodeDecodeError as error:
             raise CorpusError(f"{path} is not UTF-8 ({error.reason}); prepare it first") from error
-        num_lines = len(ends)
-        new_ids, new_lengths = _without_empty_lines(new_ids, ends)
+        num_left_out = len(new_ids)
+        new_ids, new_lengths = _without_empty_lines(new_ids, is_newline)
+        num_left_out -= len(new_ids)
         if num_units + len(new_ids) > len(ids):
             if num_units:
                 yield np.concatenate(lengths), ids[:num_units], num_characters, num_bytes
@@ -127,23 +129,18 @@ def encode_chunks(path: Path, dictionary: Dictionary) -> Iterator[tuple[np.ndarr
                 ids = np.empty_like(new_ids)
         ids[num_units : num_units + len(new_ids)] = new_ids
         lengths.append(new_lengths)
-        num_empty = num_lines - len(new_lengths)
         num_units += len(new_ids)
-        num_characters += len(new_ids) if dictionary.unit == "char" else _count_characters(lines) - num_empty
-        num_bytes += len(lines) - num_empty
+        num_characters += len(new_ids) if dictionary.unit == "char" else _count_characters(lines) - num_left_out
+        num_bytes += len(lines) - num_left_out
     if num_units:
         yield np.concatenate(lengths), ids[:num_units], num_characters, num_bytes
 
 
-def _without_empty_lines(ids: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The ids of all lines but those that are a newline alone, and the lengths of these lines."""
-    lengths = ends.copy()
-    lengths[1:] -= ends[:-1]
-    is_text = lengths > 1
-    empty = np.flatnonzero(~is_text)
-    if not len(empty):
-        return ids, lengths
-    return without(ids, ends[empty] - 1), lengths[np.flatnonzero(is_text)]
+def _without_empty_lines(ids: np.ndarray, is_newline: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The ids but for the first one, a newline, and newlines behind another one; and the lengths of the lines."""
+    is_kept = ~(is_newline[1:] & is_newline[:-1])
+    kept, is_end = pick(is_kept, ids[1:], is_newline[1:])
+    return kept, np.diff(places(is_end), prepend=-1)
 
 
 def _count_characters(text: np.ndarray) -> int:
@@ -151,49 +148,45 @@ def _count_characters(text: np.ndarray) -> int:
     return int(np.count_nonzero(text & 0xC0 != 0x80))
 
 
-def _make_encoder(dictionary: Dictionary) -> Any:
-    """A function from whole lines, as UTF-8, uint8 (bytes,), to their ids and the end of each line in ids."""
-    known = dictionary.id_table()[:-1]
-    table = np.zeros(256 if dictionary.unit == "byte" else _NUM_CODE_POINTS, dtype=known.dtype)
-    table[: len(known)] = known
-    ids_of_units = numbers(table)
-    newline = table[_NEWLINE]
+class _Encoder:
+    """Looks up the ids of whole lines."""
 
-    def encode(lines: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        units, places, units_there = _units_of(lines, dictionary)
-        # Arrow takes by any unsigned integer, where NumPy first makes each one 64 bits wide; the table has every unit.
-        ids = to_numpy(pc.take(ids_of_units, numbers(units), boundscheck=False))
-        ids[places] = table[units_there]
+    def __init__(self, dictionary: Dictionary) -> None:
+        self._unit = dictionary.unit
+        known = dictionary.id_table()[:-1]
+        self._ids = np.zeros(_NUM_CODE_POINTS, dtype=known.dtype)
+        self._ids[: len(known)] = known
+        self._ids_of_units = numbers(self._ids)
+        of_octets = self._ids[:_NUM_OCTETS]
+        second, first = np.broadcast_arrays(of_octets[:, None], of_octets)  # as they stand in a number of both
+        self._ids_of_twos = numbers(np.stack([first, second], axis=-1).ravel().view(f"u{2 * known.itemsize}"))
+
+    def encode(self, lines: np.ndarray) -> tuple[np.ndarray, Any]:
+        """The ids of a UTF-8 text, uint8 (bytes,), and a mask: which of them are newlines."""
+        units = lines
+        if self._unit == "byte":
+            ids = self._of_octets(lines)
+        elif share_beyond_ascii(lines) < _FEW:
+            beyond = bytes_beyond_ascii(lines)
+            if len(beyond):
+                units = first_bytes(lines)
+            ids = self._of_octets(units)
+            if len(beyond):
+                ids[places(column(units) >= _BEYOND_ASCII)] = self._ids[code_points(beyond)]
+        else:
+            units = code_points(lines)
+            # Arrow takes by any unsigned integer, where NumPy first makes it 64 bits wide; the table has them all.
+            ids = to_numpy(pc.take(self._ids_of_units, numbers(units), boundscheck=False))
+        newline = self._ids[_NEWLINE]
         # No other unit has the id of a known one, and an id is narrower than a code point.
-        is_newline = ids == newline if newline else units == _NEWLINE
-        return ids, np.flatnonzero(is_newline) + 1
+        return ids, column(ids) == newline if newline else column(units) == _NEWLINE
 
-    return encode
-
-
-def _units_of(lines: np.ndarray, dictionary: Dictionary) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The units of a text, uint8 (bytes,): bytes, or code points.
-
-    Where few characters are beyond ASCII, all are a byte; the places of those and their code points come behind.
-    """
-    none = np.empty(0, dtype=np.uint32)
-    if dictionary.unit == "byte":
-        return lines, none, none
-    if share_beyond_ascii(lines) > _FEW:
-        return code_points(_decoded(lines)), none, none
-    places = np.flatnonzero(lines >= _BEYOND_ASCII)
-    if not len(places):
-        return lines, none, none
-    beyond = lines[places]
-    is_first = beyond >= _FIRST_BYTE
-    if not is_first[0] or np.any(np.diff(places)[~is_first[1:]] != 1):
-        _decoded(lines)  # says what is wrong
-    of_beyond = code_points(_decoded(beyond))
-    return without(lines, places[~is_first]), (places - np.cumsum(~is_first))[is_first], of_beyond
-
-
-def _decoded(octets: np.ndarray) -> str:
-    return str(octets.data, "utf-8")
+    def _of_octets(self, octets: np.ndarray) -> np.ndarray:
+        """The ids of single bytes, looked up two at a time."""
+        even = len(octets) // 2 * 2
+        twos = numbers(octets[:even].view(np.uint16))
+        ids = to_numpy(pc.take(self._ids_of_twos, twos, boundscheck=False)).view(self._ids.dtype)
+        return ids if even == len(octets) else np.append(ids, self._ids[octets[-1]])
 
 
 def _record_batch(lengths: np.ndarray, ids: np.ndarray) -> pa.RecordBatch:

@@ -8,8 +8,6 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 CHUNK_BYTES = 1 << 19
 
 
@@ -34,12 +32,6 @@ def read_chunks(path: Path) -> Iterator[memoryview]:
 def _end_of_lines(block: bytes) -> int:
     r"""Where the last whole line of a block ends; a last `\r` may be half of a `\r\n`."""
     return max(block.rfind(b"\n"), block.rfind(b"\r", 0, -1)) + 1
-
-
-def share_beyond_ascii(text: np.ndarray) -> float:
-    """Of the bytes of a text that is not empty, uint8 (bytes,), by one in sixteen."""
-    sample = text[::16]
-    return int(np.count_nonzero(sample >= 0x80)) / len(sample)
 
 
 def with_universal_newlines(text: bytes) -> bytes:

@@ -1,0 +1,44 @@
+"""Compare the values of arrays, and pick out those that a mask marks.
+
+Polars does it with the processor's vector instructions, in a tenth of the time that NumPy takes. Machines that only
+train can do without it: then a column is its array, and a mask an array of bool.
+"""
+
+import importlib
+import importlib.util
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+_ASCENDING = np.arange(1 << 20, dtype=np.uint32)
+
+
+@cache
+def polars() -> Any:
+    """The package, imported when it is first needed, or None where it is not installed."""
+    return importlib.import_module("polars") if importlib.util.find_spec("polars") else None
+
+
+def column(values: np.ndarray) -> Any:
+    """An array as something whose comparisons are masks: these have slices, `&`, `|`, `~`, `all` and `any`."""
+    return values if polars() is None else polars().Series(values)
+
+
+def pick(mask: Any, *arrays: Any) -> list[Any]:
+    """Of each array, or mask, the values where `mask` is true, in their order."""
+    if polars() is None:
+        where = np.flatnonzero(mask)
+        return [values[where] for values in arrays]
+    return [
+        column(values).filter(mask).to_numpy() if isinstance(values, np.ndarray) else values.filter(mask)
+        for values in arrays
+    ]
+
+
+def places(mask: Any) -> np.ndarray:
+    """Where `mask` is true, in ascending order; int64."""
+    if len(mask) > len(_ASCENDING):
+        return np.flatnonzero(np.asarray(mask))
+    found: np.ndarray = pick(mask, _ASCENDING[: len(mask)])[0].astype(np.int64)
+    return found
