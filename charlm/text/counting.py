@@ -24,7 +24,7 @@ from charlm.heap import keep_freed_memory
 from charlm.text.arrow import characters, numbers, to_numpy
 from charlm.text.characters import Counts, characters_table, coverage_plot, item_of
 from charlm.text.manifest import CorpusManifest, DictionaryRecord, load_manifest, save_manifest
-from charlm.text.reading import read_chunks
+from charlm.text.reading import NUM_BEFORE, NUM_BEHIND, read_chunks
 from charlm.text.utf8 import bytes_beyond_ascii, code_points, share_beyond_ascii
 
 _NUM_ASCII = 128
@@ -48,9 +48,9 @@ class UnitCounter:
         self._twos = np.zeros(1 << 16, dtype=np.int64)
         self._lone = np.zeros(256, dtype=np.int64)
 
-    def add(self, chunk: bytes | memoryview) -> None:
+    def add(self, text: bytes | np.ndarray) -> None:
         """Count whole characters of UTF-8; raises UnicodeDecodeError for anything else."""
-        octets = np.frombuffer(chunk, dtype=np.uint8)
+        octets = np.frombuffer(text, dtype=np.uint8)
         if self.unit == "byte" or not len(octets):
             self._add_bytes(octets)
             return
@@ -90,7 +90,7 @@ def count_text(path: Path, unit: Unit) -> Counts:
     counter = UnitCounter(unit)
     try:
         for chunk in read_chunks(path):
-            counter.add(chunk)
+            counter.add(chunk[NUM_BEFORE:-NUM_BEHIND])
         return counter.counts
     except UnicodeError as error:
         raise CorpusError(f"{path} is not UTF-8; prepare it first") from error

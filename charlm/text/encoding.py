@@ -24,13 +24,12 @@ from charlm.heap import keep_freed_memory
 from charlm.text.arrow import numbers, to_numpy
 from charlm.text.manifest import load_manifest, save_manifest
 from charlm.text.picking import column, pick, places
-from charlm.text.reading import read_chunks
-from charlm.text.utf8 import bytes_beyond_ascii, code_points, first_bytes, share_beyond_ascii
+from charlm.text.reading import NUM_BEFORE, NUM_BEHIND, read_chunks
+from charlm.text.utf8 import bytes_beyond_ascii, code_points, code_points_within, first_bytes, share_beyond_ascii
 
 _UNITS_PER_BATCH = 2_000_000
 _NUM_CODE_POINTS = 0x110000
 _NEWLINE = ord("\n")
-_NEWLINES = np.array([_NEWLINE], dtype=np.uint8)
 _NUM_OCTETS, _BEYOND_ASCII = 0x100, 0x80
 _FEW = 1 / 4  # of the bytes of a text
 _DIGITS = 20  # of a number in the schema metadata
@@ -112,15 +111,12 @@ def encode_chunks(path: Path, dictionary: Dictionary) -> Iterator[tuple[np.ndarr
     lengths: list[np.ndarray] = []
     num_units = num_characters = num_bytes = 0
     for chunk in read_chunks(path):
-        # The last line of a file may have no newline.
-        lines = np.concatenate([_NEWLINES, np.frombuffer(chunk, dtype=np.uint8), _NEWLINES])
         try:
-            new_ids, is_newline = encoder.encode(lines)
+            all_ids, marks, newline = encoder.encode(chunk)
         except UnicodeDecodeError as error:
             raise CorpusError(f"{path} is not UTF-8 ({error.reason}); prepare it first") from error
-        num_left_out = len(new_ids)
-        new_ids, new_lengths = _without_empty_lines(new_ids, is_newline)
-        num_left_out -= len(new_ids)
+        new_ids, new_lengths = _without_empty_lines(all_ids, marks, newline)
+        num_left_out = NUM_BEFORE - 1 + len(all_ids) - len(new_ids) + NUM_BEHIND - 1
         if num_units + len(new_ids) > len(ids):
             if num_units:
                 yield np.concatenate(lengths), ids[:num_units], num_characters, num_bytes
@@ -130,17 +126,21 @@ def encode_chunks(path: Path, dictionary: Dictionary) -> Iterator[tuple[np.ndarr
         ids[num_units : num_units + len(new_ids)] = new_ids
         lengths.append(new_lengths)
         num_units += len(new_ids)
-        num_characters += len(new_ids) if dictionary.unit == "char" else _count_characters(lines) - num_left_out
-        num_bytes += len(lines) - num_left_out
+        num_characters += len(new_ids) if dictionary.unit == "char" else _count_characters(chunk) - num_left_out
+        num_bytes += len(chunk) - num_left_out
     if num_units:
         yield np.concatenate(lengths), ids[:num_units], num_characters, num_bytes
 
 
-def _without_empty_lines(ids: np.ndarray, is_newline: Any) -> tuple[np.ndarray, np.ndarray]:
-    """The ids but for the first one, a newline, and newlines behind another one; and the lengths of the lines."""
-    is_kept = ~(is_newline[1:] & is_newline[:-1])
-    kept, is_end = pick(is_kept, ids[1:], is_newline[1:])
-    return kept, np.diff(places(is_end), prepend=-1)
+def _without_empty_lines(ids: np.ndarray, marks: np.ndarray, newline: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The ids but for the first one, a newline, and newlines behind another one; and the lengths of the lines.
+
+    A newline is where `marks` equals `newline`.
+    """
+    is_kept = ~((column(marks[1:]) == newline) & (column(marks[:-1]) == newline))
+    (kept,) = pick(is_kept, ids[1:])
+    (kept_marks,) = (kept,) if marks is ids else pick(is_kept, marks[1:])
+    return kept, np.diff(places(column(kept_marks) == newline), prepend=-1)
 
 
 def _count_characters(text: np.ndarray) -> int:
@@ -161,9 +161,10 @@ class _Encoder:
         second, first = np.broadcast_arrays(of_octets[:, None], of_octets)  # as they stand in a number of both
         self._ids_of_twos = numbers(np.stack([first, second], axis=-1).ravel().view(f"u{2 * known.itemsize}"))
 
-    def encode(self, lines: np.ndarray) -> tuple[np.ndarray, Any]:
-        """The ids of a UTF-8 text, uint8 (bytes,), and a mask: which of them are newlines."""
-        units = lines
+    def encode(self, chunk: np.ndarray) -> tuple[np.ndarray, np.ndarray, Any]:
+        """The ids of a chunk, with those of the newline before it and of the one behind it (its last line may have
+        none); and an array with a value that is in it where newlines are."""
+        units = lines = chunk[NUM_BEFORE - 1 : 1 - NUM_BEHIND]
         if self._unit == "byte":
             ids = self._of_octets(lines)
         elif share_beyond_ascii(lines) < _FEW:
@@ -174,12 +175,12 @@ class _Encoder:
             if len(beyond):
                 ids[places(column(units) >= _BEYOND_ASCII)] = self._ids[code_points(beyond)]
         else:
-            units = code_points(lines)
+            units = code_points_within(chunk)
             # Arrow takes by any unsigned integer, where NumPy first makes it 64 bits wide; the table has them all.
             ids = to_numpy(pc.take(self._ids_of_units, numbers(units), boundscheck=False))
         newline = self._ids[_NEWLINE]
         # No other unit has the id of a known one, and an id is narrower than a code point.
-        return ids, column(ids) == newline if newline else column(units) == _NEWLINE
+        return (ids, ids, newline) if newline else (ids, units, np.uint8(_NEWLINE))
 
     def _of_octets(self, octets: np.ndarray) -> np.ndarray:
         """The ids of single bytes, looked up two at a time."""

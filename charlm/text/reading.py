@@ -8,30 +8,43 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 CHUNK_BYTES = 1 << 19
+NUM_BEFORE, NUM_BEHIND = 4, 2  # newlines around the text of a chunk
 
 
-def read_chunks(path: Path) -> Iterator[memoryview]:
+def read_chunks(path: Path) -> Iterator[np.ndarray]:
     r"""The text of `path` in chunks that end at a newline (the last one may not), with `\r\n` and `\r` as `\n`.
 
-    A chunk is longer than `CHUNK_BYTES` only where a line is.
+    Each is uint8 (NUM_BEFORE + bytes + NUM_BEHIND,): newlines stand around the text, for those who look at what is
+    beside a byte. It is valid until the next one is asked for. Its text is longer than `CHUNK_BYTES` only where a line
+    is.
     """
-    start = 0
+    start = num_read = 0
     with path.open("rb", buffering=0) as file:
-        while block := os.pread(file.fileno(), CHUNK_BYTES, start):
-            cut = _end_of_lines(block)
-            while not cut and (more := os.pread(file.fileno(), len(block), start + len(block))):
-                block += more
-                cut = _end_of_lines(block)
-            cut = cut or len(block)
-            start += cut
-            chunk = memoryview(block)[:cut]
-            yield memoryview(with_universal_newlines(bytes(chunk))) if b"\r" in block else chunk
+        buffer = _buffer(CHUNK_BYTES)
+        while num_bytes := os.preadv(file.fileno(), [memoryview(buffer)[NUM_BEFORE:-NUM_BEHIND]], start):
+            end = NUM_BEFORE + num_bytes
+            # A last `\r` may be half of a `\r\n`.
+            cut = max(buffer.rfind(b"\n", NUM_BEFORE, end), buffer.rfind(b"\r", NUM_BEFORE, end - 1)) + 1
+            if not cut and num_bytes > num_read:
+                num_read, buffer = num_bytes, _buffer(2 * len(buffer))
+                continue
+            cut = cut or end
+            start += cut - NUM_BEFORE
+            if buffer.find(b"\r", NUM_BEFORE, cut) >= 0:
+                text = with_universal_newlines(bytes(buffer[NUM_BEFORE:cut]))
+                cut = NUM_BEFORE + len(text)
+                memoryview(buffer)[NUM_BEFORE:cut] = text
+            memoryview(buffer)[cut : cut + NUM_BEHIND] = b"\n" * NUM_BEHIND
+            yield np.frombuffer(buffer, dtype=np.uint8)[: cut + NUM_BEHIND]
+            if num_read:
+                num_read, buffer = 0, _buffer(CHUNK_BYTES)
 
 
-def _end_of_lines(block: bytes) -> int:
-    r"""Where the last whole line of a block ends; a last `\r` may be half of a `\r\n`."""
-    return max(block.rfind(b"\n"), block.rfind(b"\r", 0, -1)) + 1
+def _buffer(num_bytes: int) -> bytearray:
+    return bytearray(b"\n" * (NUM_BEFORE + num_bytes + NUM_BEHIND))
 
 
 def with_universal_newlines(text: bytes) -> bytes:

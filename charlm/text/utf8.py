@@ -8,6 +8,7 @@ the script, that takes as long as the interpreter does for Japanese, its best on
 
 import numpy as np
 
+from charlm.text.arrow import binary_values
 from charlm.text.picking import column, pick, polars
 
 _BEYOND_ASCII = 0x80
@@ -18,19 +19,20 @@ _SAMPLED = 251  # odd, and so in no step with fields of a fixed width
 _SHORT_BYTES = 1 << 16  # below that, the calls of many functions take longer than decoding
 
 
-def is_utf8(text: bytes) -> bool:
+def is_utf8(text: bytes | np.ndarray) -> bool:
+    """Whether bytes, or uint8 (bytes,), are UTF-8."""
     if polars() is None:
         return _is_decoded(text)
     try:
-        polars().Series([text], dtype=polars().Binary).cast(polars().String)
+        polars().from_arrow(binary_values(text, np.array([0, len(text)]))).cast(polars().String)
     except polars().exceptions.PolarsError:
         return False
     return True
 
 
-def _is_decoded(text: bytes) -> bool:
+def _is_decoded(text: bytes | np.ndarray) -> bool:
     try:
-        text.decode()
+        str(np.frombuffer(text, dtype=np.uint8).data, "utf-8")
     except UnicodeDecodeError:
         return False
     return True
@@ -47,12 +49,11 @@ def bytes_beyond_ascii(text: np.ndarray) -> np.ndarray:
 
     Raises UnicodeDecodeError where ASCII stands inside a character, which these bytes could not tell.
     """
-    octets = column(text.view(np.int8))
-    is_beyond = octets < 0
+    signed = text.view(np.int8)
+    is_beyond = column(signed) < 0
     if not is_beyond.any():
         return text[:0]
-    is_first = octets > _LARGEST_CONTINUING
-    if not (is_first[1:] | is_beyond[:-1]).all():
+    if not ((column(signed[1:]) > _LARGEST_CONTINUING) | (column(signed[:-1]) < 0)).all():
         str(text.data, "utf-8")
     picked: np.ndarray = pick(is_beyond, text)[0]
     return picked
@@ -69,19 +70,24 @@ def code_points(text: np.ndarray) -> np.ndarray:
 
     They are uint16 (characters,), or uint32 where one of them may be beyond 65,535. Raises UnicodeDecodeError.
     """
-    if len(text) < _SHORT_BYTES or polars() is None or not is_utf8(text.tobytes()):
+    padded = np.zeros(len(text) + 4, dtype=np.uint8)
+    padded[3:-1] = text
+    return code_points_within(padded)
+
+
+def code_points_within(padded: np.ndarray) -> np.ndarray:
+    """The same of a text between three bytes and one that are ASCII, uint8 (3 + bytes + 1,); that saves a copy."""
+    text = padded[3:-1]
+    if len(text) < _SHORT_BYTES or polars() is None or not is_utf8(text):
         found: np.ndarray = np.array(str(text.data, "utf-8")).reshape(1).view(np.uint32)
         return found
-    # As if three bytes of other characters stood before it and one behind it.
-    padded = np.empty(len(text) + 4, dtype=np.uint8)
-    padded[:3], padded[3:-1], padded[-1] = 0, text, 0
     is_last = column(padded[4:].view(np.int8)) > _LARGEST_CONTINUING
     # Of each character the last byte and those before it, which may belong to an earlier one.
-    last, second, third = pick(is_last, padded[3:-1], padded[2:-2], padded[1:-3])
+    last, second, third = pick(is_last, text, padded[2:-2], padded[1:-3])
     # A byte at a distance of two that begins a character of three begins this one; of any other one nothing is to stay,
     # as nothing stays of the bits that say how long a character is.
     is_long = -(last >= _BEYOND_ASCII).view(np.uint8)  # all bits
-    points = (second & is_long & _BITS).astype(np.uint16)
+    points: np.ndarray = (second & is_long & _BITS).astype(np.uint16)
     points *= 1 << 6
     points |= (last & 0x7F).astype(np.uint16)
     points |= np.maximum(third, _FIRST_OF_THREE).astype(np.uint16) * np.uint16(1 << 12)
@@ -89,6 +95,6 @@ def code_points(text: np.ndarray) -> np.ndarray:
         return points
     (fourth,) = pick(is_last, padded[:-4])
     four = np.flatnonzero(fourth >= _FIRST_OF_FOUR)
-    wide = points.astype(np.uint32)
+    wide: np.ndarray = points.astype(np.uint32)
     wide[four] |= (third[four] & _BITS).astype(np.uint32) << 12 | (fourth[four] & 7).astype(np.uint32) << 18
     return wide
