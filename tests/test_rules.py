@@ -46,7 +46,7 @@ ROOMS = (
     ("trainers",),
     ("datasets", "training_utils", "visual"),
 )
-HEAVY = ("prefect", "mlflow", "datasets", "transformers", "matplotlib")
+HEAVY = ("prefect", "mlflow", "datasets", "transformers", "matplotlib", "polars")
 
 
 def modules(floor: str) -> list[Path]:

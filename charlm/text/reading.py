@@ -44,7 +44,9 @@ def read_chunks(path: Path) -> Iterator[np.ndarray]:
 
 
 def _buffer(num_bytes: int) -> bytearray:
-    return bytearray(b"\n" * (NUM_BEFORE + num_bytes + NUM_BEHIND))
+    buffer = bytearray(NUM_BEFORE + num_bytes + NUM_BEHIND)
+    buffer[:NUM_BEFORE] = b"\n" * NUM_BEFORE
+    return buffer
 
 
 def with_universal_newlines(text: bytes) -> bytes:
