@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-_ASCENDING = np.arange(1 << 20, dtype=np.uint32)
+_MOST_ASCENDING = (1 << 20) + (1 << 10)  # a chunk of text, with room around it
 
 
 @cache
@@ -38,7 +38,12 @@ def pick(mask: Any, *arrays: Any) -> list[Any]:
 
 def places(mask: Any) -> np.ndarray:
     """Where `mask` is true, in ascending order; int64."""
-    if len(mask) > len(_ASCENDING):
+    if len(mask) > _MOST_ASCENDING:
         return np.flatnonzero(np.asarray(mask))
-    found: np.ndarray = pick(mask, _ASCENDING[: len(mask)])[0].astype(np.int64)
+    found: np.ndarray = pick(mask, _ascending()[: len(mask)])[0].astype(np.int64)
     return found
+
+
+@cache
+def _ascending() -> np.ndarray:
+    return np.arange(_MOST_ASCENDING, dtype=np.uint32)
