@@ -30,12 +30,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
+
 from charlm.artifacts import CorpusFiles
 from charlm.config import DictionaryConfig, SplitConfig, parse_size
 from charlm.heap import keep_freed_memory
 from charlm.text.counting import build_dictionary, count_shard, load_dictionary
 from charlm.text.encoding import encode_chunks, encode_file, ensure_encoded, known_digests, record_unk_rate
-from charlm.text.picking import polars
+from charlm.text.picking import column
 from charlm.text.splitting import split_corpus
 from charlm.text.visiting import training_ids
 
@@ -175,7 +177,7 @@ def measure(step: str, corpus: CorpusFiles, raw: Path) -> Row:
         shutil.rmtree(corpus.root, ignore_errors=True)
     else:
         num_bytes = sum(shard.stat().st_size for shard in corpus.shards())
-    polars()  # loaded like the other libraries, which are at the top
+    column(np.zeros(1))  # loads what the first use of Polars loads; the other libraries stand at the top
     before = peak_memory()
     start, cpu_start, user_start = time.perf_counter(), time.process_time(), user_seconds()
     steps[step]()

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-_MOST_ASCENDING = (1 << 20) + (1 << 10)  # a chunk of text, with room around it
+_MOST_ASCENDING = 1 << 20  # more than a chunk of text has
 
 
 @cache
