@@ -1,7 +1,7 @@
 """Read a text file of the corpus in chunks, the way Flair reads it: UTF-8 with universal newlines.
 
 Small chunks keep the arrays that are made of them in the processor's caches; that is several times faster than working
-on a whole shard. With smaller ones more time goes into calling functions, and with larger ones two processes are in each
+on a whole shard. With smaller ones more time goes into calling functions; with larger ones two processes are in each
 other's way.
 """
 
