@@ -16,9 +16,8 @@ _FIRST_LONGER = (0x80, 0x800, 0x10000)  # from each of these on, a character has
 
 def numbers(values: np.ndarray) -> pa.Array:
     """The numbers of a one-dimensional array."""
-    return pa.Array.from_buffers(
-        pa.from_numpy_dtype(values.dtype), len(values), [None, pa.py_buffer(np.ascontiguousarray(values))]
-    )
+    values = np.require(values, requirements=["C_CONTIGUOUS", "ALIGNED"])
+    return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [None, pa.py_buffer(values)])
 
 
 def strings(values: Sequence[str]) -> pa.Array:
