@@ -25,12 +25,19 @@ from charlm.text.arrow import numbers, to_numpy
 from charlm.text.manifest import load_manifest, save_manifest
 from charlm.text.picking import column, pick, places
 from charlm.text.reading import NUM_BEFORE, NUM_BEHIND, read_chunks
-from charlm.text.utf8 import bytes_beyond_ascii, code_points, code_points_within, first_bytes, share_beyond_ascii
+from charlm.text.utf8 import (
+    BEYOND_ASCII,
+    bytes_beyond_ascii,
+    code_points,
+    code_points_within,
+    first_bytes,
+    share_beyond_ascii,
+)
 
 _UNITS_PER_BATCH = 2_000_000
 _NUM_CODE_POINTS = 0x110000
 _NEWLINE = ord("\n")
-_NUM_OCTETS, _BEYOND_ASCII = 0x100, 0x80
+_NUM_OCTETS = 0x100
 _FEW = 1 / 4  # of the bytes of a text
 _DIGITS = 20  # of a number in the schema metadata
 
@@ -173,7 +180,7 @@ class _Encoder:
                 units = first_bytes(lines)
             ids = self._of_octets(units)
             if len(beyond):
-                ids[places(column(units) >= _BEYOND_ASCII)] = self._ids[code_points(beyond)]
+                ids[places(column(units) >= BEYOND_ASCII)] = self._ids[code_points(beyond)]
         else:
             units = code_points_within(chunk)
             # Arrow takes by any unsigned integer, where NumPy first makes it 64 bits wide; the table has them all.

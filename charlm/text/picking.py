@@ -25,23 +25,19 @@ def column(values: np.ndarray) -> Any:
     return values if polars() is None else polars().Series(values)
 
 
-def pick(mask: Any, *arrays: Any) -> list[Any]:
-    """Of each array, or mask, the values where `mask` is true, in their order."""
+def pick(mask: Any, *arrays: np.ndarray) -> list[np.ndarray]:
+    """Of each array the values where `mask` is true, in their order."""
     if polars() is None:
         where = np.flatnonzero(mask)
         return [values[where] for values in arrays]
-    return [
-        column(values).filter(mask).to_numpy() if isinstance(values, np.ndarray) else values.filter(mask)
-        for values in arrays
-    ]
+    return [column(values).filter(mask).to_numpy() for values in arrays]
 
 
 def places(mask: Any) -> np.ndarray:
     """Where `mask` is true, in ascending order; int64."""
     if len(mask) > _MOST_ASCENDING:
         return np.flatnonzero(np.asarray(mask))
-    found: np.ndarray = pick(mask, _ascending()[: len(mask)])[0].astype(np.int64)
-    return found
+    return pick(mask, _ascending()[: len(mask)])[0].astype(np.int64)
 
 
 @cache

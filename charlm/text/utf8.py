@@ -2,8 +2,9 @@
 
 The interpreter's decoder goes from character to character, and is at its slowest where one-byte blanks stand between
 longer letters. Here each step is made for all characters of a piece of text at once: Polars checks it and picks out the
-bytes that make up the characters, both with the processor's vector instructions, and NumPy puts them together. Whatever
-the script, that takes as long as the interpreter does for Japanese, its best one, and half as long as for others.
+bytes that make up the characters, both with the processor's vector instructions, and NumPy puts them together. In
+scripts beyond ASCII that takes half the time, or as long where the interpreter is at its best (Japanese); of text that
+is mostly ASCII, only what is not comes here.
 """
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from charlm.text.arrow import binary_values
 from charlm.text.picking import column, pick, polars
 
-_BEYOND_ASCII = 0x80
+BEYOND_ASCII = 0x80
 _FIRST_OF_THREE, _FIRST_OF_FOUR = 0xE0, 0xF0
 _LARGEST_CONTINUING = -0x41  # as a signed byte; those that continue a character are the smallest ones
 _BITS = 0x3F  # of a character in a byte that continues it
@@ -21,7 +22,7 @@ _SHORT_BYTES = 1 << 16  # below that, the calls of many functions take longer th
 
 def is_utf8(text: bytes | np.ndarray) -> bool:
     """Whether bytes, or uint8 (bytes,), are UTF-8."""
-    if polars() is None:
+    if len(text) < _SHORT_BYTES or polars() is None:
         return _is_decoded(text)
     try:
         polars().from_arrow(binary_values(text, np.array([0, len(text)]))).cast(polars().String)
@@ -41,7 +42,7 @@ def _is_decoded(text: bytes | np.ndarray) -> bool:
 def share_beyond_ascii(text: np.ndarray) -> float:
     """Of the bytes of a text that is not empty, uint8 (bytes,), by one in a few hundred."""
     sample = text[::_SAMPLED]
-    return int(np.count_nonzero(sample >= _BEYOND_ASCII)) / len(sample)
+    return int(np.count_nonzero(sample >= BEYOND_ASCII)) / len(sample)
 
 
 def bytes_beyond_ascii(text: np.ndarray) -> np.ndarray:
@@ -55,14 +56,12 @@ def bytes_beyond_ascii(text: np.ndarray) -> np.ndarray:
         return text[:0]
     if not ((column(signed[1:]) > _LARGEST_CONTINUING) | (column(signed[:-1]) < 0)).all():
         str(text.data, "utf-8")
-    picked: np.ndarray = pick(is_beyond, text)[0]
-    return picked
+    return pick(is_beyond, text)[0]
 
 
 def first_bytes(text: np.ndarray) -> np.ndarray:
     """The first byte of each character of a UTF-8 text, uint8 (bytes,)."""
-    picked: np.ndarray = pick(column(text.view(np.int8)) > _LARGEST_CONTINUING, text)[0]
-    return picked
+    return pick(column(text.view(np.int8)) > _LARGEST_CONTINUING, text)[0]
 
 
 def code_points(text: np.ndarray) -> np.ndarray:
@@ -86,7 +85,7 @@ def code_points_within(padded: np.ndarray) -> np.ndarray:
     last, second, third = pick(is_last, text, padded[2:-2], padded[1:-3])
     # A byte at a distance of two that begins a character of three begins this one; of any other one nothing is to stay,
     # as nothing stays of the bits that say how long a character is.
-    is_long = -(last >= _BEYOND_ASCII).view(np.uint8)  # all bits
+    is_long = -(last >= BEYOND_ASCII).view(np.uint8)  # all bits
     points: np.ndarray = (second & is_long & _BITS).astype(np.uint16)
     points *= 1 << 6
     points |= (last & 0x7F).astype(np.uint16)
