@@ -22,6 +22,7 @@ from typing import Any
 
 from charlm.artifacts import CorpusFiles, RunFiles, Workspace, read_json, write_json
 from charlm.errors import ConfigError, RegistryError, RunError, TrainingInterruptedError
+from charlm.text.picking import polars
 from charlm.trainers.manifest import RunManifest
 from tasks.display import terminal
 from tasks.journal import Event, JournalReader
@@ -47,6 +48,7 @@ def mlflow_client() -> Any:
     _check_database_can_be_made()
     from mlflow import MlflowClient
 
+    polars()  # which MLflow has imported: Ctrl-C is to go on working
     return MlflowClient()
 
 

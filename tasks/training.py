@@ -155,6 +155,8 @@ def train_direction(
         if not run.checkpoint.is_file():  # it never began: leave nothing half-made
             shutil.rmtree(run.root)
         raise
+    if _stopping.is_set():  # too late for this training, but not for what would follow it
+        raise TrainingInterruptedError(f"training was interrupted when {run.name} had just finished")
     return trained
 
 
@@ -227,7 +229,9 @@ def stopping_gently() -> Iterator[None]:
         return
 
     def stop(signum: int, frame: Any) -> None:
-        if _stopping.is_set() or not _children:
+        is_second = _stopping.is_set()
+        _stopping.set()  # before looking for trainings: one that ends meanwhile looks for this
+        if is_second or not _children:
             raise KeyboardInterrupt
         _stop_children()
 

@@ -6,12 +6,29 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.conftest import QUICK, ROOT, Charlm, Outcome, environment, run_charlm, write_sentences
+from charlm.artifacts import RunFiles
+from charlm.errors import TrainingInterruptedError
+from charlm.recipes import changed_recipe
+from tasks import training
+from tasks.pairs import train_pair
+from tests.conftest import (
+    QUICK,
+    ROOT,
+    Charlm,
+    Outcome,
+    TrainedWorkspace,
+    environment,
+    own_workspace,
+    run_charlm,
+    write_sentences,
+)
 
 pytestmark = [pytest.mark.service, pytest.mark.xdist_group("pipeline")]
 
@@ -84,16 +101,16 @@ def test_ctrl_c_leaves_runs_that_resume_finishes(charlm: Charlm, new_prefect_hom
     workspace = tmp_path / "workspace"
     shutil.copytree(new_prefect_home, workspace / ".prefect")
     text = write_sentences(tmp_path / "text.txt", num_lines=20_000)
-    settings = ["--set", "max_characters=1200000", "--set", "hidden_size=16", "--workspace", str(workspace)]
+    settings = ["--set", "max_characters=4000000", "--set", "hidden_size=16", "--workspace", str(workspace)]
     start = [sys.executable, "-c", "from flows.cli import main; main()"]
     command = [*start, "run", str(text), "--name", "tiny", *settings]
     process = subprocess.Popen(command, cwd=ROOT, env=environment(), stderr=subprocess.PIPE, text=True)
     wait_until_both_train(workspace)
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=120)
-    assert process.returncode == 130
+    assert process.returncode == 130, stderr
     last_line = stderr.splitlines()[-1]
-    assert last_line.startswith("error: interrupted; continue with: charlm run ")
+    assert last_line.startswith("error: interrupted; continue with: charlm run "), stderr
     assert last_line.endswith(" --resume")
     assert "Traceback" not in stderr
     runs = sorted((workspace / "runs").iterdir())
@@ -105,6 +122,29 @@ def test_ctrl_c_leaves_runs_that_resume_finishes(charlm: Charlm, new_prefect_hom
     resumed = charlm("train", "tiny", *settings, "--resume", "--json")
     assert resumed.code == 0
     assert sorted(run["run_dir"] for run in resumed.json["runs"].values()) == list(map(str, runs))
+
+
+def test_ctrl_c_in_the_last_moment_of_a_training_ends_what_would_follow(
+    trained_workspace: TrainedWorkspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    follow = training._follow
+
+    def follow_until_late(run: RunFiles, child: "subprocess.Popen[bytes]", *others: Any) -> None:
+        child.wait()
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        assert training._stopping.wait(60)
+        follow(run, child, *others)
+
+    with own_workspace(trained_workspace, tmp_path / "workspace") as space:
+        recipe = changed_recipe("demo", [*QUICK[1::2], "seed=2"])
+        with monkeypatch.context() as patch, training.stopping_gently():
+            patch.setattr(training, "_follow", follow_until_late)
+            with pytest.raises(TrainingInterruptedError):
+                train_pair(space, "tiny", ("forward",), recipe, resume=False, register=True)
+        again = train_pair(space, "tiny", ("forward",), recipe, resume=True, register=True)
+    assert again.runs["forward"].reused
+    assert again.version is not None
+    assert (again.version.version, again.version.is_new) == (2, True)
 
 
 def wait_until_both_train(workspace: Path) -> None:

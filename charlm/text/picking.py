@@ -6,6 +6,7 @@ train can do without it: then a column is its array, and a mask an array of bool
 
 import importlib
 import importlib.util
+import signal
 from functools import cache
 from typing import Any
 
@@ -16,8 +17,16 @@ _MOST_ASCENDING = 1 << 20  # more than a chunk of text has
 
 @cache
 def polars() -> Any:
-    """The package, imported when it is first needed, or None where it is not installed."""
-    return importlib.import_module("polars") if importlib.util.find_spec("polars") else None
+    """The package, imported when it is first needed, or None where it is not installed.
+
+    Its import takes SIGINT over and lets system calls go on after it (SA_RESTART, Polars issue 21739): a main thread
+    that waits for others would hear of Ctrl-C when they are done. Whoever lets a library import Polars calls this too.
+    """
+    if importlib.util.find_spec("polars") is None:
+        return None
+    package = importlib.import_module("polars")
+    signal.siginterrupt(signal.SIGINT, True)
+    return package
 
 
 def column(values: np.ndarray) -> Any:
