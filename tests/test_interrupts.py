@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 PROGRAM = """
-import threading
+import signal, threading
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which is ignored where the tests run in the background
 {load}
 waiting = threading.Thread(target=threading.Event().wait, daemon=True)
 waiting.start()
