@@ -3,8 +3,8 @@
 The interpreter's decoder goes from character to character, and is at its slowest where one-byte blanks stand between
 longer letters. Here each step is made for all characters of a piece of text at once: Polars checks it and picks out the
 bytes that make up the characters, both with the processor's vector instructions, and NumPy puts them together. In
-scripts beyond ASCII that takes half the time, or as long where the interpreter is at its best (Japanese); of text that
-is mostly ASCII, only what is not comes here.
+scripts beyond ASCII that takes half the time, and three quarters where the interpreter is at its best (Japanese); of
+text that is mostly ASCII, only what is not comes here.
 """
 
 import numpy as np
