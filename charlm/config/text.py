@@ -7,7 +7,7 @@ from typing import Literal
 from charlm.config.json_config import JsonConfig, check_share, check_words
 from charlm.errors import ConfigError
 
-Unit = Literal["char", "byte"]
+UnitName = Literal["char", "byte"]
 DocumentMode = Literal["auto", "line", "paragraph", "file"]
 BadBytes = Literal["strict", "replace", "skip"]
 
@@ -31,7 +31,7 @@ class SplitConfig(JsonConfig):
     document: DocumentMode = "auto"
     """What a document is; `auto` decides per source: paragraphs where it has blank lines, lines otherwise."""
 
-    unit: Unit = "char"
+    unit: UnitName = "char"
     """What the language model predicts one of: a character (code point) or a byte of UTF-8."""
 
     shard_size: int = 50_000_000

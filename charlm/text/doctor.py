@@ -19,14 +19,15 @@ from charlm.artifacts import CorpusFiles
 from charlm.config import DictionaryConfig, ReadConfig, SplitConfig
 from charlm.errors import SourceError
 from charlm.malloc import keep_freed_memory
-from charlm.text.corpus.counting import UnitCounter, choose_units
+from charlm.text.corpus.counting import choose_items
 from charlm.text.corpus.deduplication import SeenKeys
-from charlm.text.corpus.dictionary_tables import Counts, show_character
 from charlm.text.corpus.sides import document_keys
 from charlm.text.corpus.splitting import Progress
 from charlm.text.sources.boundaries import choose_document_mode
 from charlm.text.sources.documents import BadByte, DocumentReader
 from charlm.text.sources.raw import Source, find_sources
+from charlm.units.characters import CharacterUnit, show_character
+from charlm.units.counts import Counts
 
 _COVERAGES = (0.999, 0.9999, 0.99999, 1.0)
 _LONGEST_TOLD_APART = 1 << 20
@@ -177,7 +178,7 @@ class _Examination:
     def __init__(self, folder: Path, text_column: str | None) -> None:
         self.reading = ReadConfig(bad_bytes="replace", text_column=text_column)
         self.sources: list[SourceReport] = []
-        self.counter = UnitCounter("char")
+        self.counter = CharacterUnit().counter()
         self.lines, self.documents = _Lengths(), _Lengths()
         self.num_bytes = self.num_duplicates = self.num_replaced = self.num_columned = 0
         self.all_seen = SeenKeys(_subfolder(folder, "all"))
@@ -243,7 +244,7 @@ class _Examination:
         if not counts.total:
             problems = [source.problem for source in self.sources if source.problem]
             raise SourceError(problems[0] if problems else "there is no text in what was given; give some")
-        number_of = dict(zip(counts.code_points.tolist(), counts.counts.tolist(), strict=True))
+        number_of = counts.to_dict()
         scripts, letters = _scripts(number_of)
         report = DoctorReport(
             sources=self.sources,
@@ -255,12 +256,12 @@ class _Examination:
             letters=round(letters, 4),
             distinct_characters=len(number_of),
             dictionary_sizes={
-                f"{coverage:g}": 1 + len(choose_units(counts, DictionaryConfig(coverage=coverage), "char"))
+                f"{coverage:g}": 1 + len(choose_items(counts, DictionaryConfig(coverage=coverage), "char"))
                 for coverage in _COVERAGES
             },
             suspects=_suspects(number_of),
-            carriage_returns=number_of.get(ord("\r"), 0),
-            replacement_characters=number_of.get(0xFFFD, 0) - self.num_replaced,
+            carriage_returns=number_of.get("\r", 0),
+            replacement_characters=number_of.get("\N{REPLACEMENT CHARACTER}", 0) - self.num_replaced,
             duplicates=self.num_duplicates,
             leaks=dict(self.leaks),
             settings={},
@@ -367,12 +368,11 @@ def _subfolder(folder: Path, name: str) -> Path:
     return path
 
 
-def _scripts(number_of: dict[int, int]) -> tuple[dict[str, float], float]:
+def _scripts(number_of: dict[str, int]) -> tuple[dict[str, float], float]:
     """The share of each script among letters, most common first; and of letters among visible characters."""
     scripts: Counter[str] = Counter()
     num_visible = 0
-    for code_point, number in number_of.items():
-        character = chr(code_point)
+    for character, number in number_of.items():
         num_visible += 0 if character.isspace() else number
         if unicodedata.category(character)[0] in "LM":
             # Python has no table of scripts; the first word of a letter's name is its script but for a few.
@@ -383,11 +383,11 @@ def _scripts(number_of: dict[int, int]) -> tuple[dict[str, float], float]:
     return shares, num_letters / max(num_visible, 1)
 
 
-def _suspects(number_of: dict[int, int]) -> dict[str, int]:
+def _suspects(number_of: dict[str, int]) -> dict[str, int]:
     return {
-        show_character(code_point): number
-        for code_point, number in number_of.items()
-        if unicodedata.category(chr(code_point)) in _SUSPECT_CATEGORIES and chr(code_point) not in "\n\t"
+        show_character(character): number
+        for character, number in number_of.items()
+        if unicodedata.category(character) in _SUSPECT_CATEGORIES and character not in "\n\t"
     }
 
 
