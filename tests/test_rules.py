@@ -194,6 +194,14 @@ def test_units_are_told_apart_in_their_own_room() -> None:
     assert not found
 
 
+def test_contributing_shows_the_rooms_as_they_are_and_what_it_points_to_exists() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    table = text.partition("| rooms |")[2].partition("\n\n")[0].splitlines()[2:]
+    assert [tuple(re.findall(r"`(\w+)`", row.split("|")[1])) for row in table] == list(ROOMS)
+    answers = text.partition("### Where would I look?")[2].partition("\n## ")[0]
+    assert all((ROOT / path).exists() for path in re.findall(r"`([\w/]+(?:\.py|/))`", answers))
+
+
 def loaded_by(statement: str) -> set[str]:
     """The packages in sys.modules after `statement` ran in a fresh interpreter."""
     code = f"{statement}\nimport sys\nprint(*sys.modules)"
