@@ -16,8 +16,8 @@ from charlm.arrays.utf8 import (
     share_beyond_ascii,
 )
 from charlm.units.counts import Counts
+from charlm.units.encoded_lines import NUM_BEFORE, NUM_BEHIND, EncodedLines
 from charlm.units.id_table import IdTable
-from charlm.units.unit import NUM_BEFORE, NUM_BEHIND, EncodedLines
 
 _NUM_ASCII = 0x80
 _NUM_BYTES = 0x100

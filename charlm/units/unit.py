@@ -8,7 +8,6 @@ A new unit is a class like `CharacterUnit` in a file of its own, an entry in `_U
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -17,13 +16,10 @@ from charlm.config import UnitName
 from charlm.errors import ConfigError
 from charlm.units.bytes import ByteUnit
 from charlm.units.characters import CharacterUnit
+from charlm.units.encoded_lines import EncodedLines
 
 if TYPE_CHECKING:  # loads pyarrow, which those do not need who only read a dictionary
     from charlm.units.counts import Counts
-
-
-NUM_BEFORE, NUM_BEHIND = 4, 2
-"""Newlines around the text of a chunk that is encoded, for encoders that look at what is beside a byte."""
 
 
 class Counter(Protocol):
@@ -35,26 +31,6 @@ class Counter(Protocol):
     @property
     def counts(self) -> "Counts":
         """What has been counted so far, in the order of the items."""
-
-
-@dataclass(frozen=True)
-class EncodedLines:
-    """The non-empty lines of a chunk of text as ids."""
-
-    ids: np.ndarray
-    """Ids of all lines, one after the other, in the type that the encoder was made for."""
-
-    lengths: np.ndarray
-    """Ids of each line, its newline included; int64."""
-
-    characters: int
-    """Code points of the lines."""
-
-    bytes: int
-    """UTF-8 bytes of the lines."""
-
-    unknown_bits: np.ndarray | None = None
-    """What naming the unknown items of each line costs, in bits; none where the unit has one cost for all."""
 
 
 class Encoder(Protocol):

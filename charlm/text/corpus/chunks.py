@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from charlm.units.unit import NUM_BEFORE, NUM_BEHIND
+from charlm.units.encoded_lines import NUM_BEFORE, NUM_BEHIND
 
 CHUNK_BYTES = 3 << 18
 

@@ -28,7 +28,8 @@ from charlm.text.corpus.chunks import read_chunks
 from charlm.text.corpus.dictionary_tables import characters_table, coverage_plot
 from charlm.text.corpus.manifest import CorpusManifest, DictionaryRecord, load_manifest, save_manifest
 from charlm.units.counts import Counts
-from charlm.units.unit import NUM_BEFORE, NUM_BEHIND, find_unit
+from charlm.units.encoded_lines import NUM_BEFORE, NUM_BEHIND
+from charlm.units.unit import find_unit
 
 _SOURCE, _UNIT = b"charlm.source", b"charlm.unit"
 

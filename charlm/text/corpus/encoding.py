@@ -25,7 +25,7 @@ from charlm.storage.atomic import atomic_write
 from charlm.storage.fingerprints import sha256_of
 from charlm.text.corpus.chunks import read_chunks
 from charlm.text.corpus.manifest import load_manifest, save_manifest
-from charlm.units.unit import EncodedLines
+from charlm.units.encoded_lines import EncodedLines
 
 _UNITS_PER_BATCH = 2_000_000
 _DIGITS = 20  # of a whole number in the schema metadata

@@ -9,7 +9,7 @@ import numpy as np
 from charlm.arrays.arrow import strings
 from charlm.config import UnitName
 from charlm.units.counts import Counts
-from charlm.units.unit import NUM_BEFORE, NUM_BEHIND, EncodedLines
+from charlm.units.encoded_lines import NUM_BEFORE, NUM_BEHIND, EncodedLines
 
 
 class ToyWordUnit:
