@@ -1,10 +1,12 @@
 """Encoded files hold the ids that Flair reads; shuffling, case flips and reversal happen on them as Flair does."""
 
 import json
+import math
 import os
 import subprocess
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -204,6 +206,23 @@ def test_bytes_are_a_unit_too(tmp_path: Path) -> None:
     assert read_ids(path).tolist() == [2, 3, 0, 1, 0, 1]
     info = encoded_info(path, dictionary)
     assert (info.units, info.bytes, info.unknown, info.unknown_bits) == (6, 6, 2, 16.0)
+
+
+@pytest.mark.parametrize(("unit", "bits"), [("char", 2 * math.log2(1_114_112)), ("byte", 3 * 8.0)])
+def test_a_file_of_an_older_version_is_read_and_not_encoded_again(unit: Any, bits: float, tmp_path: Path) -> None:
+    """It does not say what its unknown items cost."""
+    dictionary = Dictionary.from_items([b"\n", b"a"], unit=unit)
+    path = encode(tmp_path, "aßb\n", dictionary)
+    info = encoded_info(path, dictionary)
+    assert info.unknown_bits == bits
+    with pa.ipc.open_stream(path.read_bytes()) as stream:
+        batches = list(stream)
+        old = {key: value for key, value in stream.schema.metadata.items() if key != b"charlm.unknown_bits"}
+    with path.open("wb") as file, pa.ipc.new_stream(file, batches[0].schema.with_metadata(old)) as stream:
+        for batch in batches:
+            stream.write_batch(batch)
+    assert encoded_info(path, dictionary) == info
+    assert encode_file(tmp_path / "text", path, dictionary).reused is True
 
 
 def test_the_file_is_an_arrow_stream_of_lines_that_others_can_open(tmp_path: Path) -> None:
