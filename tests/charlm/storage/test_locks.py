@@ -1,6 +1,5 @@
 """One process at a time holds a lock, also when the lock file is deleted meanwhile."""
 
-import os
 import threading
 from pathlib import Path
 
@@ -79,4 +78,4 @@ def test_who_waited_for_a_lock_file_that_was_deleted_holds_the_new_one(tmp_path:
         done.set()
         for thread in threads:
             thread.join()
-    assert os.listdir(tmp_path) == [".lock"]
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
