@@ -1,4 +1,4 @@
-"""The mistakes that a user can mend.
+"""The mistakes that a user can fix.
 
 Every error here carries one line: what was found, where, and what to do. The command line prints that line and ends
 with exit code 2; anything else that is raised is a fault of ours.
@@ -6,7 +6,7 @@ with exit code 2; anything else that is raised is a fault of ours.
 
 
 class CharLMError(Exception):
-    """Something that the user can mend; its text is one line."""
+    """Something that the user can fix; its text is one line."""
 
 
 class ConfigError(CharLMError):
@@ -14,7 +14,7 @@ class ConfigError(CharLMError):
 
 
 class SourceError(CharLMError):
-    """Raw text is missing, unreadable, or not what its name says."""
+    """Raw text is missing, unreadable, or of another format than its name shows."""
 
 
 class CorpusError(CharLMError):
@@ -22,7 +22,7 @@ class CorpusError(CharLMError):
 
 
 class DatasetError(CharLMError):
-    """Labelled sentences are missing, or their file is not in the form that was asked for."""
+    """Labelled sentences are missing, or their file has another format than given."""
 
 
 class DictionaryError(CharLMError):

@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
 from charlm.errors import ConfigError
+from charlm.storage.atomic import JsonObject
 
 _C = TypeVar("_C", bound="JsonConfig")
 _KINDS: dict[object, tuple[tuple[type, ...], str]] = {
@@ -35,7 +36,7 @@ class JsonConfig:
             if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
                 raise ConfigError(f"{name} is {shown}, got {reprlib.repr(value)}")
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         return dataclasses.asdict(self)
 
     @classmethod
@@ -52,7 +53,7 @@ class JsonConfig:
 
 
 @cache
-def _kinds_of_fields(config: type[JsonConfig]) -> dict[str, tuple[tuple[type, ...], str]]:
+def _kinds_of_fields(config: type[object]) -> dict[str, tuple[tuple[type, ...], str]]:
     """The Python types of each field of plain types, and how they are called in a message."""
     found = {}
     for name, hint in typing.get_type_hints(config).items():
@@ -67,7 +68,7 @@ def with_settings(config: _C, settings: list[str]) -> _C:
     """`config` with every `field=value` of `settings` applied; the value is read by the field's type."""
     known = typing.get_type_hints(type(config))
     hints = {field.name: known[field.name] for field in dataclasses.fields(config)}
-    changes: dict[str, Any] = {}
+    changes: JsonObject = {}
     for setting in settings:
         name, equals, text = setting.partition("=")
         name = name.strip()

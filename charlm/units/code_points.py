@@ -36,7 +36,7 @@ class ByteCounter:
 
     def __init__(self) -> None:
         self._twos = np.zeros(_NUM_BYTES**2, dtype=np.int64)
-        self._lone = np.zeros(_NUM_BYTES, dtype=np.int64)  # the last one of a chunk may stand alone
+        self._lone = np.zeros(_NUM_BYTES, dtype=np.int64)  # the last byte of a chunk with an odd number
 
     def add(self, text: bytes | np.ndarray) -> None:
         self._add_bytes(np.frombuffer(text, dtype=np.uint8))
@@ -119,7 +119,7 @@ class ByteEncoder:
         self._ids = np.zeros(_NUM_CODE_POINTS, dtype=known.dtype)
         self._ids[: len(known)] = known
         of_bytes = self._ids[:_NUM_BYTES]
-        second, first = np.broadcast_arrays(of_bytes[:, None], of_bytes)  # as they stand in a number of both
+        second, first = np.broadcast_arrays(of_bytes[:, None], of_bytes)  # their order in a number of both
         self._ids_of_twos = numbers(np.stack([first, second], axis=-1).ravel().view(f"u{2 * known.itemsize}"))
 
     def encode(self, chunk: np.ndarray) -> EncodedLines:
