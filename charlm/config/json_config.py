@@ -31,7 +31,7 @@ class JsonConfig:
 
     def __post_init__(self) -> None:
         """Raise ConfigError where a field holds a value of another type."""
-        for name, (kinds, shown) in _kinds_of_fields(type(self)).items():
+        for name, (kinds, shown) in _kinds_of_fields(typing.cast(type[object], type(self))).items():
             value = getattr(self, name)
             if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
                 raise ConfigError(f"{name} is {shown}, got {reprlib.repr(value)}")

@@ -9,10 +9,12 @@ import pickletools
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import IO
-from typing import Any as Value  # whatever a pickle holds: it is checked where it is used
+from typing import IO, Any
 
 from charlm.errors import ModelFileError
+
+Value = Any
+"""Whatever a pickle holds; it is checked where it is used."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from charlm.arrays.arrow import characters, numbers, to_numpy
-from charlm.arrays.masks import column, pick, places
+from charlm.arrays.masks import column, select, true_indices
 from charlm.arrays.utf8 import (
     BEYOND_ASCII,
     bytes_beyond_ascii,
@@ -167,7 +167,7 @@ class CharacterEncoder(ByteEncoder):
                 points = first_bytes(lines)
             ids = self._of_bytes(points)
             if len(beyond):
-                ids[places(column(points) >= BEYOND_ASCII)] = self._ids[code_points(beyond)]
+                ids[true_indices(column(points) >= BEYOND_ASCII)] = self._ids[code_points(beyond)]
         else:
             points = code_points_within(chunk)
             # Arrow takes by any unsigned integer, where NumPy first makes it 64 bits wide; the table has them all.
@@ -179,6 +179,6 @@ def _without_empty_lines(found: _AllIds) -> tuple[np.ndarray, np.ndarray]:
     """The ids but for the first one, a newline, and newlines behind another one; and the lengths of the lines."""
     ids, marks, newline = found.ids, found.marks, found.newline
     is_kept = ~((column(marks[1:]) == newline) & (column(marks[:-1]) == newline))
-    (kept,) = pick(is_kept, ids[1:])
-    (kept_marks,) = (kept,) if marks is ids else pick(is_kept, marks[1:])
-    return kept, np.diff(places(column(kept_marks) == newline), prepend=-1)
+    (kept,) = select(is_kept, ids[1:])
+    (kept_marks,) = (kept,) if marks is ids else select(is_kept, marks[1:])
+    return kept, np.diff(true_indices(column(kept_marks) == newline), prepend=-1)

@@ -141,4 +141,4 @@ def check_files(corpus: CorpusFiles, manifest: CorpusManifest) -> None:
         size = path.stat().st_size if path.is_file() else None
         if size != record.end:
             found = "is missing" if size is None else f"has {size} bytes instead of {record.end}"
-            raise CorpusError(f"{path} {found}; restore it, or delete {corpus.root} and prepare it anew")
+            raise CorpusError(f"{path} {found}; restore it, or delete {corpus.root} and prepare it again")

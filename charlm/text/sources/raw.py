@@ -72,7 +72,8 @@ def import_fsspec(item: str) -> ModuleType:
         import fsspec
     except ImportError as error:
         raise SourceError(f"{item} needs the package fsspec; install charlm[pipeline]") from error
-    return fsspec
+    module: ModuleType = fsspec
+    return module
 
 
 class Readable(Protocol):

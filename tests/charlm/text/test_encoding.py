@@ -19,7 +19,7 @@ from charlm.config import DictionaryConfig, SplitConfig
 from charlm.data.dictionary import Dictionary
 from charlm.errors import CorpusError, DictionaryError
 from charlm.storage.fingerprints import sha256_of
-from charlm.text.corpus import augmentation as visiting
+from charlm.text.corpus import augmentation
 from charlm.text.corpus.augmentation import training_ids
 from charlm.text.corpus.counting import build_dictionary, count_shard
 from charlm.text.corpus.encoding import (
@@ -353,9 +353,9 @@ def test_a_flipped_line_is_what_python_makes_of_it(
     dictionary = Dictionary.from_items(characters)
     path = encode(tmp_path_factory.mktemp("flip"), line + "\n", dictionary)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(visiting, "_FLIP_SIDES", 1)
-        patch.setattr(visiting, "_LOWER", 0 if side == "lower" else -1)
-        patch.setattr(visiting, "_UPPER", 0 if side == "upper" else -1)
+        patch.setattr(augmentation, "_FLIP_SIDES", 1)
+        patch.setattr(augmentation, "_LOWER", 0 if side == "lower" else -1)
+        patch.setattr(augmentation, "_UPPER", 0 if side == "upper" else -1)
         ids = training_ids(path, dictionary, seed=1, shuffle=False, random_case_flip=True, is_forward_lm=True)
     change = getattr(str, side)
     # Where a mapping grows, the character stays; the others come out as Python's str.lower and str.upper have them.
