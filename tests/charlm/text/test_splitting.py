@@ -381,7 +381,7 @@ def test_two_processes_cannot_prepare_one_corpus_at_once(corpus: CorpusFiles, tm
 _PREPARE = (
     "import sys; from pathlib import Path\n"
     "from charlm.artifacts import CorpusFiles; from charlm.config import SplitConfig\n"
-    "from charlm.text import raw, splitting\n"
+    "from charlm.text.sources import raw; from charlm.text.corpus import splitting\n"
     "raw.BLOCK_BYTES = 10_000; splitting.CHECKPOINT_BYTES = 60_000\n"
     "print('ready', flush=True)\n"
     "config = SplitConfig(shard_size=50_000, document='line', deduplicate=True)\n"
