@@ -21,6 +21,7 @@ from pathlib import Path
 from charlm.artifacts import Workspace
 from charlm.errors import ConfigError
 from charlm.trainers.parent import PARENT_VARIABLE
+from tasks.display import show_warnings
 
 __all__ = [
     "ARTIFACT_ROOT_TAG",

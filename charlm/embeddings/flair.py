@@ -39,7 +39,8 @@ class FlairEmbeddings(TokenEmbeddings):
         is_lower: read lower-cased text.
         name: what the vectors are called.
         has_decoder: keep the part of the model that predicts, so that `lm` can be fine-tuned and generate text.
-        precision: `bf16` embeds about twice as fast with a cosine above 0.9999 to `fp32` (an LSTM; a GRU stays fp32).
+        precision: `bf16` embeds about twice as fast with a cosine above 0.999 to `fp32` (an LSTM; a GRU stays fp32).
+            Where the device cannot compute bf16, a CharLMWarning says so and the vectors are those of `fp32`.
     """
 
     def __init__(

@@ -11,16 +11,15 @@ import copy
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from charlm.models.language_model import LanguageModel
+from charlm.nn.precision import Precision, lstm_layer, resolve_precision, warn_of_fp32
 from charlm.nn.ragged import cuts
-
-Precision = Literal["fp32", "bf16"]
 
 _CPU_ROWS = 64
 _CPU_BYTES = 64 * 2**20
@@ -45,14 +44,21 @@ class Readings:
 
 
 class StateReader:
-    """Runs the recurrent part of a language model; with `bf16` an LSTM's on a copy of its weights in that precision."""
+    """Runs the recurrent part of a language model; with `bf16` an LSTM's on a copy of its weights in that precision.
+
+    Where the device cannot compute bf16, it warns and reads in fp32.
+    """
 
     def __init__(self, lm: LanguageModel, *, precision: Precision, chars_per_chunk: int) -> None:
         self._lm = lm
         self._chars_per_chunk = chars_per_chunk
         self._encoder: nn.Embedding = lm.encoder
         self._rnn: nn.LSTM | nn.GRU | _LowPrecisionLstm = lm.rnn
-        if precision == "bf16" and isinstance(lm.rnn, nn.LSTM):  # a GRU has nothing but the state that gets rounded
+        if precision == "fp32" or not isinstance(lm.rnn, nn.LSTM):  # a GRU has nothing but the state that gets rounded
+            return
+        if resolve_precision(precision, lm.device) == "fp32":
+            warn_of_fp32(lm.device)
+        else:
             self._encoder = copy.deepcopy(lm.encoder).bfloat16()
             self._rnn = _low_precision(lm.rnn)
 
@@ -129,18 +135,14 @@ class _LowPrecisionLstm:
             hidden = torch.zeros(shape, dtype=torch.bfloat16), torch.zeros(shape)
         states, cells = [], []
         for weights, state, cell in zip(self._weights, *hidden, strict=True):
-            x, state, cell, _ = torch.ops.aten.mkldnn_rnn_layer(
-                x, *weights, state, cell, reverse=False, batch_sizes=[], mode=2, hidden_size=self._hidden_size,
-                num_layers=1, has_biases=True, bidirectional=False, batch_first=False, train=False,
-            )  # fmt: skip
+            x, state, cell = lstm_layer(x, weights, state, cell)
             states.append(state.view(cell.shape[-2:]))
             cells.append(cell.view(cell.shape[-2:]))
         return x, (torch.stack(states), torch.stack(cells))
 
 
 def _low_precision(rnn: nn.LSTM) -> "nn.LSTM | _LowPrecisionLstm":
-    on_cpu = next(rnn.parameters()).device.type == "cpu"
-    if on_cpu and torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    if next(rnn.parameters()).device.type == "cpu":
         return _LowPrecisionLstm(rnn)
     return copy.deepcopy(rnn).bfloat16()
 

@@ -29,6 +29,7 @@ from charlm.errors import CorpusError, ModelFileError, RunError, TrainingInterru
 from charlm.heap import keep_freed_memory
 from charlm.metrics import LMScore, score_encoded
 from charlm.models.language_model import Hidden, LanguageModel
+from charlm.nn.precision import fp32_notice, instruction_set, other_precision_notice, resolve_precision, warn_of_fp32
 from charlm.text.encoding import encoded_info
 from charlm.trainers.checkpoint import Checkpoint, Progress, progress_values, random_state, set_random_state
 from charlm.trainers.guards import clear_resource_errors
@@ -39,7 +40,6 @@ from charlm.trainers.optimization import (
     Stopwatch,
     build_optimizer,
     learning_rate_at,
-    resolve_precision,
 )
 from charlm.trainers.team import Team
 from charlm.trainers.text_corpus import ShardReader, TextCorpus
@@ -164,14 +164,22 @@ class TrainingEngine:
                 raise CorpusError(f"{self.corpus.files.root} has no {split} text; give that split a larger share")
         with clear_resource_errors(self.files.root, str(self.device)):
             if resume:
-                self._restore(Checkpoint.load(self.files.checkpoint))
-                self._emit("resume", reason=f"goes on after {self.progress.characters:,} characters")
+                checkpoint = Checkpoint.load(self.files.checkpoint)
+                self._restore(checkpoint)
+                reason = f"goes on after {self.progress.characters:,} characters"
+                self._emit("resume", reason=reason, **self._computing_facts())
+                before = checkpoint.precision or self.precision
+                if before != self.precision:
+                    self._emit("guard", reason=other_precision_notice(before, self.precision, self.device))
             else:
                 for observer in self._rewindable():
                     observer.rewind(0)
                 if not self.team.is_lead:
                     torch.manual_seed(self.config.seed + self.team.rank)  # other streams, other dropout
                 self._emit("start", **self._start_facts())
+                if self.config.precision == "bf16" != self.precision and self.team.is_lead:
+                    warn_of_fp32(self.device)
+                    self._emit("guard", reason=fp32_notice(self.device))
                 self._save_checkpoint()
             reason = self._run()
             if self.progress.validated_characters < self.progress.characters:
@@ -307,7 +315,7 @@ class TrainingEngine:
         with self._autocast():
             logits, _, hidden = self.model(inputs, self._hidden)  # (T, B, V)
         self._hidden = tuple(state.detach() for state in hidden) if isinstance(hidden, tuple) else hidden.detach()
-        return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
+        return F.cross_entropy(_at_least_fp32(logits.flatten(0, 1)), targets.flatten())
 
     def _autocast(self) -> AbstractContextManager[None]:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
@@ -357,11 +365,17 @@ class TrainingEngine:
             "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
             "train_characters": self.corpus.num_units,
             "dictionary_size": len(self.corpus.dictionary),
-            "device": str(self.device),
-            "precision": self.precision,
+            **self._computing_facts(),
             "num_threads": torch.get_num_threads(),
             "num_processes": self.team.size,
             "libraries": {"python": sys.version.split()[0], "torch": torch.__version__, "numpy": np.__version__},
+        }
+
+    def _computing_facts(self) -> dict[str, Any]:
+        return {
+            "device": str(self.device),
+            "precision": self.precision,
+            "instruction_set": instruction_set(self.device),
         }
 
     def _is_report_due(self) -> bool:
@@ -480,6 +494,7 @@ class TrainingEngine:
             config=self.config.to_json(),
             num_threads=torch.get_num_threads(),
             num_processes=self.team.size,
+            precision=self.precision,
             files={observer.path.name: observer.position() for observer in self._rewindable()},
         ).save(self.files.checkpoint)
 
@@ -547,6 +562,10 @@ class TrainingEngine:
 
 class _LossExplodedError(Exception):
     """The training loss is no number any more, or worse than guessing."""
+
+
+def _at_least_fp32(logits: Tensor) -> Tensor:
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def _to_ids(rows: np.ndarray | Tensor) -> Tensor:

@@ -10,6 +10,7 @@ holds: a training that was killed and goes on ends with the weights of an undist
 import inspect
 import os
 import time
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,14 +26,14 @@ from charlm.config import TaskTrainingConfig
 from charlm.data.corpus import Corpus
 from charlm.data.sentence import Sentence
 from charlm.embeddings.store import EmbeddingStore
-from charlm.errors import DatasetError, RunError, TrainingInterruptedError
+from charlm.errors import CharLMWarning, DatasetError, RunError, TrainingInterruptedError
 from charlm.heap import keep_freed_memory
 from charlm.label_scores import EvaluationMetric
 from charlm.models.task_model import Evaluation, TaskModel
+from charlm.nn.precision import fp32_notice, instruction_set, other_precision_notice, resolve_precision, warn_of_fp32
 from charlm.trainers.checkpoint import random_state, set_random_state
 from charlm.trainers.guards import clear_resource_errors
 from charlm.trainers.observer import Event, Observer, RewindableFile
-from charlm.trainers.optimization import resolve_precision
 from charlm.trainers.plateau import Plateau
 from charlm.trainers.task_checkpoint import TaskCheckpoint, TaskProgress, optimizer_part, restore_optimizer
 from charlm.trainers.task_observer import open_task_files
@@ -179,6 +180,7 @@ class _Run:
         self.keep_checkpoint = keep_checkpoint
         self.observers: list[Observer] = []
         self.precision = resolve_precision(config.precision, model.device)
+        self.resumed_precision: str = self.precision
         self.train_sentences = [s for s in _train_sentences(corpus, config) if len(s)]
         if not self.train_sentences:
             raise DatasetError(f"the corpus {corpus.name} has no train sentences with words")
@@ -199,6 +201,7 @@ class _Run:
                 "the checkpoint was written with other train sentences; give load_checkpoint the same corpus"
             )
         self.progress = checkpoint.progress
+        self.resumed_precision = checkpoint.precision or self.precision
         restore_optimizer(self.optimizer, checkpoint.optimizer)
         set_random_state(checkpoint.random_state, self.model.device)
 
@@ -212,8 +215,15 @@ class _Run:
             for path in (self.files.best_model, self.files.final_model, self.files.checkpoint):
                 path.unlink(missing_ok=True)
             self._emit("start", **self._start_facts())
+            if self.config.precision == "bf16" != self.precision:
+                warn_of_fp32(self.model.device)
+                self._emit("guard", reason=fp32_notice(self.model.device))
         else:
-            self._emit("resume", reason=f"goes on after epoch {self.progress.epoch}")
+            self._emit("resume", reason=f"goes on after epoch {self.progress.epoch}", **self._computing_facts())
+            if self.resumed_precision != self.precision:
+                reason = other_precision_notice(self.resumed_precision, self.precision, self.model.device)
+                warnings.warn(reason, CharLMWarning, stacklevel=2)
+                self._emit("guard", reason=reason)
         for sentences in (self.train_sentences, *self.splits.values()):
             self.model.drop_embeddings(sentences, "none")  # those of other models can have the same names
         try:
@@ -373,9 +383,15 @@ class _Run:
             "evaluation_metric": self.metric.value,
             "parameters": sum(weight.numel() for weight in self.weights.values()),
             "sentences": {"train": len(self.train_sentences), **{name: len(s) for name, s in self.splits.items()}},
+            **self._computing_facts(),
+            "num_threads": torch.get_num_threads(),
+        }
+
+    def _computing_facts(self) -> dict[str, Any]:
+        return {
             "device": str(self.model.device),
             "precision": self.precision,
-            "num_threads": torch.get_num_threads(),
+            "instruction_set": instruction_set(self.model.device),
         }
 
     def _watched_weights(self) -> dict[str, dict[int, float]]:
@@ -397,6 +413,7 @@ class _Run:
             optimizer=optimizer_part(self.optimizer),
             random_state=random_state(self.model.device),
             corpus=self._corpus_fingerprint(),
+            precision=self.precision,
             files={observer.path.name: observer.position() for observer in self._growing()},
         ).save(self.files.checkpoint)
 
