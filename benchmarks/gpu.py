@@ -34,8 +34,9 @@ from charlm.artifacts import CorpusFiles, write_json
 from charlm.config import RunConfig, TrainingConfig
 from charlm.data.dictionary import Dictionary
 from charlm.models.language_model import LanguageModel
+from charlm.nn.precision import resolve_precision
 from charlm.recipes import gpu_base
-from charlm.trainers.optimization import build_optimizer, resolve_precision
+from charlm.trainers.optimization import build_optimizer
 
 TABLE = Path(__file__).parent.parent / "docs" / "benchmarks" / "gpu.md"
 WARM_UP_STEPS = 5

@@ -80,6 +80,7 @@ def use_workspace(root: Path | str) -> Workspace:
         defaults["PREFECT_HOME"] = str(workspace.prefect_home)
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
+    show_warnings()
     if uses_embedded_mlflow(workspace):
         move_artifact_root(workspace, str(workspace.mlflow_artifacts_dir))
     return workspace

@@ -19,6 +19,8 @@ from charlm.embeddings.export import embed_file
 from charlm.errors import ConfigError, RunError, SourceError
 from charlm.models import LanguageModel
 
+pytestmark = pytest.mark.numeric
+
 GOLDEN = Path(__file__).parent / "golden" / "flair"
 LINES = ["I love  Berlin .", "a\u200bb  c", "x"]
 

@@ -19,6 +19,8 @@ from charlm.embeddings import (
 from charlm.errors import ConfigError, ModelFileError
 from charlm.nn.dropout import LockedDropout, WordDropout
 
+pytestmark = pytest.mark.numeric
+
 GOLDEN = Path(__file__).parent / "golden" / "flair"
 
 

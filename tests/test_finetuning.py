@@ -29,6 +29,8 @@ from charlm.trainers.finetuning import (
 from charlm.trainers.run import shard_groups
 from charlm.trainers.text_corpus import TextCorpus, choose_shards, side_by_side
 
+pytestmark = pytest.mark.numeric
+
 ENGLISH = [f"line {number} of a plain English text\n" for number in range(400)]
 GERMAN = [f"Zeile {number} über größere Häuser\n" for number in range(400)]
 

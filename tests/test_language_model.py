@@ -14,6 +14,8 @@ from charlm.metrics import LMScore, score_encoded, score_file, score_text, strea
 from charlm.models.language_model import LanguageModel, load_language_models
 from charlm.text.encoding import encode_file
 
+pytestmark = pytest.mark.numeric
+
 LETTERS = "\n abcde"
 BYTES = Dictionary.from_items([bytes([code]) for code in range(256)], unit="byte")
 

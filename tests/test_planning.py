@@ -13,6 +13,8 @@ from charlm.trainers.planning import plan_training
 from tasks.training import threads_for
 from tests.test_training import corpus_dir, train  # noqa: F401  # the fixture
 
+pytestmark = pytest.mark.numeric
+
 CONFIG = TrainingConfig(
     hidden_size=32, embedding_size=16, sequence_length=20, mini_batch_size=8, max_characters=300_000
 )

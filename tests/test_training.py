@@ -30,6 +30,8 @@ from charlm.trainers.observer import LOSS_COLUMNS, Event, open_run_files
 from charlm.trainers.optimization import Budget, learning_rate_at
 from tests.flair import train_steps
 
+pytestmark = pytest.mark.numeric
+
 TINY = TrainingConfig(
     hidden_size=32, embedding_size=16, sequence_length=20, mini_batch_size=8, max_characters=40_000, precision="fp32"
 )
@@ -172,7 +174,19 @@ def test_plateau_cuts_the_rate_after_patience_and_ends_when_it_is_gone(corpus_di
 # ---- Flair's loop --------------------------------------------------------------------------------------------------
 
 
-def test_flair_classic_follows_flairs_loop_step_for_step(tmp_path, monkeypatch):
+GREATEST_DIFFERENCE = 1e-9
+"""Of a loss after 80 steps in float64, where 3e-15 was seen between SSE4.1 and AVX2; what a step does otherwise is seen."""
+
+
+@pytest.fixture
+def in_float64():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.usefixtures("in_float64")
+def test_flair_classic_follows_flairs_loop_step_for_step(tmp_path):
     golden = json.loads((Path(__file__).parent / "golden" / "train_steps.json").read_text())["losses"]
     root = tmp_path / "corpus"
     train_steps.write_corpus(root)
@@ -183,7 +197,7 @@ def test_flair_classic_follows_flairs_loop_step_for_step(tmp_path, monkeypatch):
     LanguageModelTrainer(model, corpus).train(tmp_path / "run", **train_steps.SETTINGS)
     events = [json.loads(line) for line in (tmp_path / "run" / "journal.jsonl").read_text().splitlines()]
     losses = [event["loss"] for event in events if event["event"] == "train"]
-    assert losses == pytest.approx(golden, abs=1e-5)
+    assert losses == pytest.approx(golden, rel=0, abs=GREATEST_DIFFERENCE)
 
 
 @pytest.mark.flair
@@ -194,7 +208,7 @@ def test_golden_losses_are_what_flair_computes_today(tmp_path):
     output = tmp_path / "losses.json"
     subprocess.run([python, train_steps.__file__, output], check=True, capture_output=True)
     golden = json.loads((Path(__file__).parent / "golden" / "train_steps.json").read_text())
-    assert json.loads(output.read_text())["losses"] == pytest.approx(golden["losses"], abs=1e-5)
+    assert json.loads(output.read_text())["losses"] == pytest.approx(golden["losses"], rel=0, abs=GREATEST_DIFFERENCE)
 
 
 # ---- stopping and going on -----------------------------------------------------------------------------------------

@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from charlm.data.dictionary import Dictionary
 from charlm.data.sentence import Sentence
 from charlm.embeddings.base import Embeddings, TokenEmbeddings, find_model
-from charlm.embeddings.states import Precision, Readings, StateReader
+from charlm.embeddings.states import Readings, StateReader
 from charlm.errors import ConfigError
 from charlm.models.language_model import LanguageModel
+from charlm.nn.precision import Precision
 from charlm.serialization import LanguageModelConfig
 
 _END = " "

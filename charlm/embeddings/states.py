@@ -9,6 +9,7 @@ the speed of the hardware from about 8 rows on; what remains to save is work.
 
 import copy
 import itertools
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,8 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from charlm.errors import CharLMWarning
 from charlm.models.language_model import LanguageModel
-from charlm.nn.precision import Precision, lstm_layer, resolve_precision, warn_of_fp32
+from charlm.nn.precision import Precision, lstm_layer, precision_notice, resolve_precision
 from charlm.nn.ragged import cuts
 
 _CPU_ROWS = 64
@@ -56,8 +58,9 @@ class StateReader:
         self._rnn: nn.LSTM | nn.GRU | _LowPrecisionLstm = lm.rnn
         if precision == "fp32" or not isinstance(lm.rnn, nn.LSTM):  # a GRU has nothing but the state that gets rounded
             return
-        if resolve_precision(precision, lm.device) == "fp32":
-            warn_of_fp32(lm.device)
+        notice = precision_notice(precision, resolve_precision(precision, lm.device), lm.device)
+        if notice is not None:
+            warnings.warn(notice, CharLMWarning, stacklevel=2)
         else:
             self._encoder = copy.deepcopy(lm.encoder).bfloat16()
             self._rnn = _low_precision(lm.rnn)

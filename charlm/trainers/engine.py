@@ -13,6 +13,7 @@ import math
 import resource
 import sys
 import time
+import warnings
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -25,11 +26,11 @@ from torch.nn import functional as F
 
 from charlm.artifacts import RunFiles
 from charlm.config import TrainingConfig
-from charlm.errors import CorpusError, ModelFileError, RunError, TrainingInterruptedError
+from charlm.errors import CharLMWarning, CorpusError, ModelFileError, RunError, TrainingInterruptedError
 from charlm.heap import keep_freed_memory
 from charlm.metrics import LMScore, score_encoded
 from charlm.models.language_model import Hidden, LanguageModel
-from charlm.nn.precision import fp32_notice, instruction_set, other_precision_notice, resolve_precision, warn_of_fp32
+from charlm.nn.precision import instruction_set, precision_notice, resolve_precision
 from charlm.text.encoding import encoded_info
 from charlm.trainers.checkpoint import Checkpoint, Progress, progress_values, random_state, set_random_state
 from charlm.trainers.guards import clear_resource_errors
@@ -168,18 +169,14 @@ class TrainingEngine:
                 self._restore(checkpoint)
                 reason = f"goes on after {self.progress.characters:,} characters"
                 self._emit("resume", reason=reason, **self._computing_facts())
-                before = checkpoint.precision or self.precision
-                if before != self.precision:
-                    self._emit("guard", reason=other_precision_notice(before, self.precision, self.device))
+                self._report_precision(before=checkpoint.precision)
             else:
                 for observer in self._rewindable():
                     observer.rewind(0)
                 if not self.team.is_lead:
                     torch.manual_seed(self.config.seed + self.team.rank)  # other streams, other dropout
                 self._emit("start", **self._start_facts())
-                if self.config.precision == "bf16" != self.precision and self.team.is_lead:
-                    warn_of_fp32(self.device)
-                    self._emit("guard", reason=fp32_notice(self.device))
+                self._report_precision()
                 self._save_checkpoint()
             reason = self._run()
             if self.progress.validated_characters < self.progress.characters:
@@ -377,6 +374,12 @@ class TrainingEngine:
             "precision": self.precision,
             "instruction_set": instruction_set(self.device),
         }
+
+    def _report_precision(self, *, before: str | None = None) -> None:
+        notice = precision_notice(self.config.precision, self.precision, self.device, before=before)
+        if notice is not None and self.team.is_lead:
+            warnings.warn(notice, CharLMWarning, stacklevel=2)
+            self._emit("guard", reason=notice)
 
     def _is_report_due(self) -> bool:
         if self.progress.step % self._train_event_steps == 0:

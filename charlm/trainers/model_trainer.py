@@ -30,7 +30,7 @@ from charlm.errors import CharLMWarning, DatasetError, RunError, TrainingInterru
 from charlm.heap import keep_freed_memory
 from charlm.label_scores import EvaluationMetric
 from charlm.models.task_model import Evaluation, TaskModel
-from charlm.nn.precision import fp32_notice, instruction_set, other_precision_notice, resolve_precision, warn_of_fp32
+from charlm.nn.precision import instruction_set, precision_notice, resolve_precision
 from charlm.trainers.checkpoint import random_state, set_random_state
 from charlm.trainers.guards import clear_resource_errors
 from charlm.trainers.observer import Event, Observer, RewindableFile
@@ -180,7 +180,7 @@ class _Run:
         self.keep_checkpoint = keep_checkpoint
         self.observers: list[Observer] = []
         self.precision = resolve_precision(config.precision, model.device)
-        self.resumed_precision: str = self.precision
+        self.precision_before: str | None = None
         self.train_sentences = [s for s in _train_sentences(corpus, config) if len(s)]
         if not self.train_sentences:
             raise DatasetError(f"the corpus {corpus.name} has no train sentences with words")
@@ -201,7 +201,7 @@ class _Run:
                 "the checkpoint was written with other train sentences; give load_checkpoint the same corpus"
             )
         self.progress = checkpoint.progress
-        self.resumed_precision = checkpoint.precision or self.precision
+        self.precision_before = checkpoint.precision
         restore_optimizer(self.optimizer, checkpoint.optimizer)
         set_random_state(checkpoint.random_state, self.model.device)
 
@@ -215,15 +215,9 @@ class _Run:
             for path in (self.files.best_model, self.files.final_model, self.files.checkpoint):
                 path.unlink(missing_ok=True)
             self._emit("start", **self._start_facts())
-            if self.config.precision == "bf16" != self.precision:
-                warn_of_fp32(self.model.device)
-                self._emit("guard", reason=fp32_notice(self.model.device))
         else:
             self._emit("resume", reason=f"goes on after epoch {self.progress.epoch}", **self._computing_facts())
-            if self.resumed_precision != self.precision:
-                reason = other_precision_notice(self.resumed_precision, self.precision, self.model.device)
-                warnings.warn(reason, CharLMWarning, stacklevel=2)
-                self._emit("guard", reason=reason)
+        self._report_precision()
         for sentences in (self.train_sentences, *self.splits.values()):
             self.model.drop_embeddings(sentences, "none")  # those of other models can have the same names
         try:
@@ -373,6 +367,14 @@ class _Run:
         event: Event = {"event": kind, "time": time.time(), "step": self.progress.step, **facts}
         for observer in self.observers:
             observer.on_event(event)
+
+    def _report_precision(self) -> None:
+        notice = precision_notice(
+            self.config.precision, self.precision, self.model.device, before=self.precision_before
+        )
+        if notice is not None:
+            warnings.warn(notice, CharLMWarning, stacklevel=2)
+            self._emit("guard", reason=notice)
 
     def _start_facts(self) -> dict[str, Any]:
         return {

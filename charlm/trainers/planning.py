@@ -51,6 +51,8 @@ class TrainingPlan:
     device: str
     instruction_set: str
     num_threads: int
+    notice: str | None = None
+    """What else the calibration found that a user should know, such as a precision that is not possible here."""
 
     @property
     def minutes(self) -> float:
@@ -115,6 +117,7 @@ def plan_training(
         device=events["start"]["device"],
         instruction_set=events["start"]["instruction_set"],
         num_threads=events["start"]["num_threads"],
+        notice=events.get("guard", {}).get("reason"),
     )
 
 
