@@ -34,7 +34,7 @@ from charlm.artifacts import CorpusFiles, write_json
 from charlm.config import RunConfig, TrainingConfig
 from charlm.data.dictionary import Dictionary
 from charlm.models.language_model import LanguageModel
-from charlm.nn.precision import resolve_precision
+from charlm.nn.precision import can_compute_bf16, resolve_precision
 from charlm.recipes import gpu_base
 from charlm.trainers.optimization import build_optimizer
 
@@ -53,7 +53,9 @@ class Row:
 
     hidden: int
     flair_fp32: float
-    flair_autocast: float
+    flair_autocast: float | None
+    """None where the device computes no bf16."""
+
     ours: float
     """Our training process at Flair's mini-batch size."""
 
@@ -118,7 +120,7 @@ def measure(hidden: int, corpus: CorpusFiles, folder: Path, peak: float, options
     cpu = torch.device("cpu")
     flair = {
         autocast: loop(flair_step(dictionary, hidden, device, autocast=autocast), smallest, cpu)
-        for autocast in (False, True)
+        for autocast in ((False, True) if can_compute_bf16(device) else (False,))
     }
     speeds = {}
     for batch in options.batches:
@@ -138,7 +140,7 @@ def measure(hidden: int, corpus: CorpusFiles, folder: Path, peak: float, options
     row = Row(
         hidden=hidden,
         flair_fp32=flair[False],
-        flair_autocast=flair[True],
+        flair_autocast=flair.get(True),
         ours=ours[smallest],
         best_batch=best,
         ours_at_best=ours[best],
@@ -304,7 +306,7 @@ def render(rows: list[Row], peak: float, device: torch.device, options: argparse
         "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     lines += [
-        f"| {row.hidden} | {row.flair_fp32:,.0f} | {row.flair_autocast:,.0f} "
+        f"| {row.hidden} | {row.flair_fp32:,.0f} | {_speed(row.flair_autocast)} "
         f"| {row.ours:,.0f} | {row.ours / row.flair_fp32:.1f}x "
         f"| {row.best_batch} | {row.ours_at_best:,.0f} | {row.ours_at_best / row.flair_fp32:.1f}x "
         f"| {row.share_of_peak:.1%} | {row.waiting_share:.1%} | {row.hours_for_a_billion_words:,.1f} |"
@@ -315,6 +317,10 @@ def render(rows: list[Row], peak: float, device: torch.device, options: argparse
         f"A word counts as {CHARACTERS_PER_WORD:g} characters; hours are those of one epoch in one direction.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _speed(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.0f}"
 
 
 if __name__ == "__main__":

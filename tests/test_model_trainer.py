@@ -1,10 +1,12 @@
 """ModelTrainer: what it learns, what it writes, and that a stop leaves no trace in the weights."""
 
 import csv
+import dataclasses
 import os
 import signal
 import subprocess
 import sys
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -21,13 +23,21 @@ from charlm.embeddings import (
     StackedEmbeddings,
 )
 from charlm.embeddings.store import EmbeddingStore, embeddings_fingerprint
-from charlm.errors import ConfigError, DatasetError, ModelFileError, RunError, TrainingInterruptedError
+from charlm.errors import (
+    CharLMWarning,
+    ConfigError,
+    DatasetError,
+    ModelFileError,
+    RunError,
+    TrainingInterruptedError,
+)
 from charlm.label_scores import EvaluationMetric
 from charlm.model_archive import read_archive
 from charlm.models import SequenceTagger, TaskModel, TextClassifier
-from charlm.nn.precision import can_compute_bf16
+from charlm.nn.precision import can_compute_bf16, precision_notice
 from charlm.trainers import ModelTrainer
 from charlm.trainers.plateau import Plateau
+from charlm.trainers.task_checkpoint import TaskCheckpoint
 from tests.precision import CPU
 from tests.test_task_models import transformer
 from tests.toy import GOLDEN, toy_corpus, toy_embeddings
@@ -159,6 +169,35 @@ def test_bf16_learns_about_the_same(tmp_path):
         losses.append([float(row["dev_loss"]) for row in rows(folder / "loss.tsv")])
     assert losses[0] != losses[1]
     assert losses[0] == pytest.approx(losses[1], rel=0.05)
+
+
+def test_where_bf16_is_not_possible_a_tagger_is_the_one_in_fp32_and_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr("charlm.nn.precision._cpu_computes_bf16", lambda: False)
+    corpus = toy_corpus(16)
+    found = []
+    for asked, part in (("fp32", "fp32"), ("bf16", "bf16")):  # of the training, and of vectors that it reads
+        model = new_tagger(corpus, embeddings=FlairEmbeddings(GOLDEN / "forward.pt", precision=part))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("default")
+            trainer = ModelTrainer(model, corpus)
+            trainer.train(tmp_path / asked, max_epochs=2, precision=asked, embeddings_storage_mode="none")
+        found.append(weights(model))
+    assert_same(found[0], found[1])
+    said = {str(warning.message) for warning in caught if warning.category is CharLMWarning}
+    assert said == {precision_notice("bf16", "fp32", CPU)}
+    assert "guard: precision=bf16 is not possible" in (tmp_path / "bf16" / "training.log").read_text()
+    assert "fp32 on cpu (torch " in (tmp_path / "bf16" / "training.log").read_text()
+
+
+def test_a_tagger_that_goes_on_in_another_precision_says_so(tmp_path):
+    corpus = toy_corpus(16)
+    ModelTrainer(new_tagger(corpus), corpus).train(tmp_path, max_epochs=1, checkpoint=True)
+    path = tmp_path / "checkpoint.pt"
+    checkpoint = TaskCheckpoint.load(path)
+    before = {"fp32": "bf16", "bf16": "fp32"}[checkpoint.precision]
+    dataclasses.replace(checkpoint, precision=before).save(path)
+    with pytest.warns(CharLMWarning, match=f"was in {before} so far"):
+        ModelTrainer.load_checkpoint(path, corpus).train(tmp_path, max_epochs=2, checkpoint=True)
 
 
 @pytest.mark.filterwarnings("ignore::charlm.errors.CharLMWarning")

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import platform
 
 import pytest
 
@@ -48,6 +49,17 @@ def test_a_calibration_is_no_longer_than_the_training_that_is_planned(corpus_dir
     config = dataclasses.replace(CONFIG, max_characters=8_000)
     plan = plan_training(CorpusFiles(corpus_dir), config, num_threads=1, calibration_seconds=3600)
     assert plan.characters == 8_000
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="other processors have no such limit")
+def test_the_plan_names_the_precision_and_the_instructions_that_are_used(corpus_dir, monkeypatch):  # noqa: F811
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "SSE41")
+    config = dataclasses.replace(CONFIG, max_characters=8_000, precision="bf16")
+    plan = plan_training(CorpusFiles(corpus_dir), config, num_threads=1)
+    assert plan.precision == "fp32"
+    assert plan.instruction_set.endswith(", oneDNN SSE41")
+    assert plan.notice is not None
+    assert plan.notice.startswith("precision=bf16 is not possible on this cpu")
 
 
 def test_corpus_that_is_not_prepared_cannot_be_planned(tmp_path):

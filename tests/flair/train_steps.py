@@ -3,9 +3,9 @@
 Run by Flair's interpreter:  python tests/flair/train_steps.py OUTPUT.json
 Writes  {"losses": [...]}   what tests/golden/train_steps.json is a copy of.
 
-It computes in float64, in few steps, and with half of Flair's rate: processors sum in another order, and at a rate of 20
-the differences that float32 makes of that grow to 0.1 within 150 steps. Here a change of all weights by 1e-10 changes no
-loss by more than 3e-10, so what is left of the rounding of float64 is 1e-14 or less.
+It computes in float64, in few steps, and with half of Flair's rate. Processors sum in another order, and at a rate of
+20 the differences that float32 makes of that grow to 0.1 within 150 steps. Here a change of all weights by 1e-10
+changes no loss by more than 3e-10, so what is left of the rounding of float64 is 1e-14 or less.
 
 The corpus and the weights are made from formulas, so that both sides have them without exchanging files. Our tests
 import this module for them; Flair is imported only when the script runs.
