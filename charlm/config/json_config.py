@@ -31,7 +31,8 @@ class JsonConfig:
 
     def __post_init__(self) -> None:
         """Raise ConfigError where a field holds a value of another type."""
-        for name, (kinds, shown) in _kinds_of_fields(typing.cast(type[object], type(self))).items():
+        fields = _kinds_of_fields(type(self))  # type: ignore[arg-type]  # mypy does not know that classes are hashable
+        for name, (kinds, shown) in fields.items():
             value = getattr(self, name)
             if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
                 raise ConfigError(f"{name} is {shown}, got {reprlib.repr(value)}")
