@@ -92,7 +92,8 @@ def as_lines(found: dict[str, Any]) -> str:
     for part, values in found.items():
         is_dict = isinstance(values, dict)
         lines = [
-            (f"{json.dumps(one)}: " if is_dict else "") + json.dumps(values[one] if is_dict else one, ensure_ascii=False)
+            (f"{json.dumps(one)}: " if is_dict else "")
+            + json.dumps(values[one] if is_dict else one, ensure_ascii=False)
             for one in values
         ]
         opening, closing = "{}" if is_dict else "[]"

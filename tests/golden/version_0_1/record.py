@@ -124,11 +124,15 @@ def _corpus(corpus: Path) -> dict[str, Any]:
         "manifest": _json(corpus / "corpus.json"),
         "dictionary": _json(corpus / "dictionary/dictionary.json"),
         "for eyes and for Flair": {
-            path.name: _digest(path) for path in sorted(corpus.glob("dictionary/*")) if path.suffix not in (".json", ".svg")
+            path.name: _digest(path)
+            for path in sorted(corpus.glob("dictionary/*"))
+            if path.suffix not in (".json", ".svg")
         },
         "documents": {path.name: _digest(path) for path in sorted(corpus.glob("documents/*"))},
         "counts": {path.name: _table(pq.read_table(path)) for path in sorted(corpus.glob("counts/*"))},
-        "encoded": {f"{path.parent.name}/{path.name}": _encoded(path) for path in sorted(corpus.glob("encoded/*/*.arrow"))},
+        "encoded": {
+            f"{path.parent.name}/{path.name}": _encoded(path) for path in sorted(corpus.glob("encoded/*/*.arrow"))
+        },
     }
 
 

@@ -10,7 +10,6 @@ tagger `scripts`. Only the command line is used.
 
 import json
 import lzma
-import shutil
 import signal
 import subprocess
 import sys
@@ -48,7 +47,8 @@ def main(checkout: Path) -> None:
         folder = Path(name)
         workspace = folder / "workspace"
         _make(checkout, workspace)
-        EXPECTED.write_text(as_lines(look(checkout, workspace)) + "\n")
+        with CommandLine(checkout, workspace) as charlm:
+            EXPECTED.write_text(as_lines(look(charlm, checkout, workspace)) + "\n")
         for path in [*(path for pattern in _WITHOUT for path in workspace.rglob(pattern)), *_checkpoints(workspace)]:
             path.unlink()
         with tarfile.open(ARCHIVE, "w:xz", preset=9 | lzma.PRESET_EXTREME) as archive:
@@ -95,7 +95,9 @@ def _journals(workspace: Path, known: set[Path]) -> list[Path]:
 
 def _checkpoints(workspace: Path) -> list[Path]:
     """Those of finished runs."""
-    manifests = [path for path in workspace.glob("runs/*/run.json") if json.loads(path.read_text())["state"] == "finished"]
+    manifests = [
+        path for path in workspace.glob("runs/*/run.json") if json.loads(path.read_text())["state"] == "finished"
+    ]
     return [path.with_name("checkpoint.pt") for path in manifests]
 
 
@@ -115,21 +117,19 @@ def unpack(folder: Path) -> Path:
 # ---- what later versions have to see -------------------------------------------------------------------------------
 
 
-def look(checkout: Path, workspace: Path) -> dict[str, Any]:
+def look(charlm: CommandLine, checkout: Path, workspace: Path) -> dict[str, Any]:
     """Scores, vectors and labels that the models of the workspace give; nothing in it is changed."""
     folder = workspace.parent
     texts, sentences = write_texts(folder / "raw"), write_sentences(folder)
     (bytes_run,) = workspace.glob("runs/bytes-*")
-    with CommandLine(checkout, workspace) as charlm:
-        found = {
-            "champion": charlm("evaluate", "models:/old@champion", texts[0]),
-            "first version": charlm("evaluate", "models:/old/1", texts[0]),
-            "byte model": charlm("evaluate", bytes_run, texts[2]),
-            "vectors": _embed(charlm, "models:/old@champion", sentences),
-            "labels": charlm("predict", "models:/scripts@newest", sentences),
-        }
-    shutil.rmtree(folder / "raw")
-    return {**found, "served": serve(checkout, workspace)}
+    return {
+        "champion": charlm("evaluate", "models:/old@champion", texts[0]),
+        "first version": charlm("evaluate", "models:/old/1", texts[0]),
+        "byte model": charlm("evaluate", bytes_run, texts[2]),
+        "vectors": _embed(charlm, "models:/old@champion", sentences),
+        "labels": charlm("predict", "models:/scripts@newest", sentences),
+        "served": serve(checkout, workspace),
+    }
 
 
 def _embed(charlm: CommandLine, model: str, sentences: Path) -> dict[str, Any]:
