@@ -15,7 +15,7 @@ from typing import Any
 
 from charlm.artifacts import DIRECTIONS, BundleFiles
 from charlm.errors import ConfigError, ModelFileError
-from charlm.serialization import read_bundle
+from charlm.serialization.bundle import read_bundle
 
 
 def push_to_hub(bundle: Path | str, repo_id: str, *, private: bool = False, message: str | None = None) -> str:

@@ -1,6 +1,6 @@
 """What programs written for Flair import from `training_utils`: the metrics that choose and judge a model."""
 
-from charlm.label_scores import (
+from charlm.evaluation.labels import (
     ClassScore,
     EvaluationMetric,
     LabelScores,

@@ -23,9 +23,11 @@ from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from charlm.artifacts import CorpusFiles, Workspace, atomic_folder, read_json, sha256_of, write_json
+from charlm.artifacts import CorpusFiles, Workspace
 from charlm.errors import CharLMError, ConfigError
-from charlm.text.manifest import load_manifest
+from charlm.storage.atomic import atomic_folder, read_json, write_json
+from charlm.storage.fingerprints import sha256_of
+from charlm.text.corpus.manifest import load_manifest
 from deployments.settings import ServiceSettings
 
 _FORMAT = "charlm.backup/1"

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from charlm.artifacts import fingerprint, read_json, sha256_of, write_json, write_text
 from charlm.errors import ConfigError
+from charlm.storage.atomic import read_json, write_json, write_text
+from charlm.storage.fingerprints import fingerprint, sha256_of
 from deployments.settings import CPU_POOL, GPU_POOL, ROOT, ServiceSettings
 
 if TYPE_CHECKING:

@@ -17,8 +17,10 @@ from typing import Any
 
 import psutil
 
-from charlm.artifacts import ServiceFiles, fingerprint, read_json, write_json
+from charlm.artifacts import ServiceFiles
 from charlm.errors import ConfigError
+from charlm.storage.atomic import read_json, write_json
+from charlm.storage.fingerprints import fingerprint
 from deployments.settings import HOST, ROOT
 
 _START_SECONDS = 300.0  # the first start of a server builds its database, and the machine may be busy

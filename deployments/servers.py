@@ -10,12 +10,13 @@ import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from charlm.artifacts import write_text
 from charlm.errors import ConfigError
+from charlm.storage.atomic import write_text
 from deployments.prefect_setup import HEARTBEAT_SECONDS
 from deployments.programs import Program
 from deployments.settings import CPU_POOL, GPU_POOL, ServiceSettings
-from tasks.services import SERVER_ARTIFACT_ROOT, USER_NAME, access_variables, move_artifact_root
+from tasks.services.mlflow_database import SERVER_ARTIFACT_ROOT, move_artifact_root
+from tasks.services.workspace import USER_NAME, access_variables
 
 PREFECT, MLFLOW = "prefect", "mlflow"
 _CPU_RUNS = 3  # a retraining, and beside it a look into the inbox and a request by hand

@@ -11,8 +11,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
-from charlm.artifacts import exclusive_lock
 from charlm.errors import CharLMError, ConfigError
+from charlm.storage.locks import exclusive_lock
 from deployments.prefect_setup import has_worker, set_up_prefect, settle_lost_runs
 from deployments.programs import answers, running, start, stop, wait_until
 from deployments.servers import (

@@ -2,14 +2,15 @@
 
 from pathlib import Path
 
+from charlm.artifacts import Workspace
 from charlm.config import SplitConfig
 from flows.pipeline import charlm_pipeline
-from tasks.demo_text import gather_documentation
-from tasks.display import counted, print_result, score_table, terminal
-from tasks.embedding import embed_words, nearest_words
-from tasks.generation import generate_text
-from tasks.pairs import TrainedPair
-from tasks.services import Workspace, use_workspace
+from tasks.corpus.demo_text import gather_documentation
+from tasks.inference.embedding import embed_words, nearest_words
+from tasks.inference.generation import generate_text
+from tasks.services.workspace import use_workspace
+from tasks.terminal import counted, print_result, score_table, terminal
+from tasks.training.pair import TrainedPair
 
 NAME = "python-docs"
 _SPLIT = SplitConfig(shard_size=500_000)  # several shards, so that there is something to see

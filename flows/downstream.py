@@ -11,8 +11,8 @@ from prefect import flow
 from charlm.config import DownstreamConfig, with_settings
 from flows.parameters import CorpusName
 from tasks import steps
-from tasks.downstream import DownstreamRequest, TrainedTaskModel
-from tasks.services import use_workspace
+from tasks.downstream.training import DownstreamRequest, TrainedTaskModel
+from tasks.services.workspace import use_workspace
 
 
 @flow(name="charlm-downstream", flow_run_name="{task} {name}")

@@ -10,9 +10,10 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from tasks import steps
-from tasks.embedding import EmbeddedText, embedding_outputs, embeddings_folder, find_texts, pinned_model, texts_of_model
+from tasks.inference.embedding import EmbeddedText
+from tasks.inference.texts import embedding_outputs, embeddings_folder, find_texts, pinned_model, texts_of_model
 from tasks.reporting import publish_embeddings
-from tasks.services import use_workspace
+from tasks.services.workspace import use_workspace
 
 
 @flow(name="charlm-embed", flow_run_name="embeddings with {model}")

@@ -6,8 +6,8 @@ from prefect import flow
 
 from flows.parameters import CorpusName
 from tasks import steps
-from tasks.evaluation import ChampionScores
-from tasks.services import use_workspace
+from tasks.inference.evaluation import ChampionScores
+from tasks.services.workspace import use_workspace
 
 
 @flow(name="charlm-evaluate", flow_run_name="evaluate the champion of {name}")

@@ -7,17 +7,18 @@ from pathlib import Path
 
 from prefect import flow
 
+from charlm.artifacts import Workspace
 from charlm.config import TrainingConfig
 from charlm.recipes import changed_recipe
 from flows.parameters import CorpusName, Minutes, RecipeName
 from flows.train import train_directions
 from tasks import steps
-from tasks.finetuning import FinetunedPair, finetuning_requests
-from tasks.pairs import TrainedPair, pair_run
-from tasks.registry import find_version
-from tasks.services import Workspace, use_workspace
-from tasks.tracking import log_scores
-from tasks.training import scores_of
+from tasks.registry.versions import find_version
+from tasks.runs import scores_of
+from tasks.services.workspace import use_workspace
+from tasks.tracking.scores import log_scores
+from tasks.training.finetuning import FinetunedPair, finetuning_requests
+from tasks.training.pair import TrainedPair, pair_run
 
 
 @flow(name="charlm-finetune", flow_run_name="fine-tune {model} on {name}")

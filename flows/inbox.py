@@ -13,8 +13,8 @@ from prefect.states import Completed
 from pydantic import Field
 
 from tasks import steps
-from tasks.inbox import settled, untold
-from tasks.services import use_workspace
+from tasks.retraining.inbox import settled, untold
+from tasks.services.workspace import use_workspace
 
 
 @flow(name="charlm-scan-inbox", flow_run_name="look into the inbox")

@@ -15,10 +15,10 @@ from flows.prepare import prepare_corpus
 from flows.task_runners import TaskRunnerName
 from flows.train import train_pair
 from tasks import steps
-from tasks.pairs import TrainedPair
 from tasks.reporting import publish_report
-from tasks.services import use_workspace
-from tasks.tracking import group_run
+from tasks.services.workspace import use_workspace
+from tasks.tracking.runs import group_run
+from tasks.training.pair import TrainedPair
 
 _SENTENCES = [["I", "love", "Berlin", "."], ["The", "grass", "is", "green", "."]]
 

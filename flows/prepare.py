@@ -9,11 +9,12 @@ from typing import Any
 from prefect import Task, flow, unmapped
 from prefect.task_runners import TaskRunner
 
+from charlm.artifacts import Workspace
 from charlm.config import DictionaryConfig, ReadConfig, SplitConfig
 from flows.task_runners import TaskRunnerName, open_task_runner
 from tasks import steps
-from tasks.corpus import PreparedCorpus, encoded_names, say_done
-from tasks.services import Workspace, use_workspace
+from tasks.corpus.prepare import PreparedCorpus, encoded_names, say_done
+from tasks.services.workspace import use_workspace
 
 
 @flow(name="charlm-prepare", flow_run_name="corpus {name}")

@@ -12,6 +12,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
+from charlm.artifacts import Workspace
 from charlm.config import ARCHITECTURE, DriftConfig, GateConfig, ReadConfig, TrainingConfig
 from charlm.errors import ConfigError
 from charlm.recipes import changed_recipe
@@ -20,10 +21,10 @@ from flows.parameters import CorpusName, Minutes, RecipeName
 from flows.prepare import finish_corpus, prepare_corpus
 from flows.train import train_pair
 from tasks import steps
-from tasks.arrivals import Arrival
-from tasks.registry import RegisteredVersion
-from tasks.retraining import Retraining, RetrainingPlan, corpora_in_use, one_retraining
-from tasks.services import Workspace, use_workspace
+from tasks.registry.versions import RegisteredVersion
+from tasks.retraining.arrivals import Arrival
+from tasks.retraining.plan import Retraining, RetrainingPlan, corpora_in_use, one_retraining
+from tasks.services.workspace import use_workspace
 
 _BOTH = ["forward", "backward"]
 

@@ -8,14 +8,17 @@ from pathlib import Path
 
 from prefect import flow
 
+from charlm.artifacts import Workspace
 from charlm.config import TrainingConfig
 from charlm.recipes import changed_recipe
 from flows.parameters import CorpusName, Directions, Minutes, RecipeName
 from tasks import steps
-from tasks.pairs import TrainedPair, pair_run, training_requests
-from tasks.services import Workspace, use_workspace
-from tasks.tracking import log_scores
-from tasks.training import TrainedRun, TrainingRequest, ending_with_checkpoints, scores_of
+from tasks.runs import TrainedRun, scores_of
+from tasks.services.workspace import use_workspace
+from tasks.tracking.scores import log_scores
+from tasks.training.child import ending_with_checkpoints
+from tasks.training.direction import TrainingRequest
+from tasks.training.pair import TrainedPair, pair_run, training_requests
 
 
 @flow(name="charlm-train", flow_run_name="train {name}")

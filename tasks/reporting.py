@@ -11,18 +11,19 @@ from uuid import UUID
 from httpx import HTTPError
 from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
 
-from charlm.promotion import GateReport
-from tasks.display import SHOWN_SCORES, shown_score, terminal
-from tasks.embedding import EmbeddedText
-from tasks.evaluation import ChampionScores
-from tasks.gate_report import as_sentence, gate_markdown
-from tasks.pairs import TrainedPair
-from tasks.registry import RegisteredVersion
-from tasks.retrain_report import plan_markdown
-from tasks.retraining import RetrainingPlan
-from tasks.tracking import first_line, mlflow_client, mlflow_run_of
-from tasks.training import TrainedRun
-from tasks.versions import JudgedVersion, versions_markdown
+from charlm.evaluation.promotion import GateReport
+from tasks.inference.embedding import EmbeddedText
+from tasks.inference.evaluation import ChampionScores
+from tasks.promotion.history import JudgedVersion, versions_markdown
+from tasks.promotion.report import as_sentence, gate_markdown
+from tasks.registry.versions import RegisteredVersion
+from tasks.retraining.plan import RetrainingPlan
+from tasks.retraining.report import plan_markdown
+from tasks.runs import TrainedRun
+from tasks.terminal import SHOWN_SCORES, shown_score, terminal
+from tasks.tracking.client import first_line, mlflow_client
+from tasks.tracking.sync import mlflow_run_of
+from tasks.training.pair import TrainedPair
 
 _PROGRESS_SECONDS = 5.0
 

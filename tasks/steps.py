@@ -16,19 +16,19 @@ from prefect.runtime import flow_run
 
 from charlm.artifacts import CorpusFiles, Workspace
 from charlm.config import DictionaryConfig, DriftConfig, GateConfig, ReadConfig, SplitConfig
-from charlm.promotion import GateReport
-from tasks import corpus as corpora
-from tasks import downstream, embedding, evaluation, finetuning, gate, inbox, pairs, retraining, training
-from tasks.arrival_events import arrivals_since, send_arrival
-from tasks.arrivals import Arrival, arrivals_to_take
-from tasks.corpus import PreparedCorpus
-from tasks.downstream import DownstreamRequest, TrainedTaskModel
-from tasks.embedding import EmbeddedText, EmbeddedWord
-from tasks.evaluation import ChampionScores
-from tasks.inbox import InboxFile
-from tasks.lineage import DomainScores
-from tasks.promotion_events import announce_promotion
-from tasks.registry import RegisteredVersion, find_champion
+from charlm.evaluation.promotion import GateReport
+from tasks.corpus import prepare as corpora
+from tasks.corpus.prepare import PreparedCorpus
+from tasks.downstream import training as downstream
+from tasks.downstream.training import DownstreamRequest, TrainedTaskModel
+from tasks.inference import embedding, evaluation
+from tasks.inference.embedding import EmbeddedText, EmbeddedWord
+from tasks.inference.evaluation import ChampionScores
+from tasks.promotion import gate
+from tasks.promotion.events import announce_promotion
+from tasks.promotion.history import judged_versions, log_picture
+from tasks.registry.lineage import DomainScores
+from tasks.registry.versions import RegisteredVersion, find_champion
 from tasks.reporting import (
     artifact_key,
     progress_artifact,
@@ -37,10 +37,18 @@ from tasks.reporting import (
     publish_plan,
     publish_versions,
 )
-from tasks.retraining import RetrainingPlan
-from tasks.services import has_lasting_prefect
-from tasks.training import TrainedRun, TrainingRequest
-from tasks.versions import judged_versions, log_picture
+from tasks.retraining import inbox
+from tasks.retraining import plan as retraining
+from tasks.retraining.arrivals import Arrival, arrivals_to_take
+from tasks.retraining.events import arrivals_since, send_arrival
+from tasks.retraining.inbox import InboxFile
+from tasks.retraining.plan import RetrainingPlan
+from tasks.runs import TrainedRun
+from tasks.services.prefect import has_lasting_prefect
+from tasks.training import direction as training
+from tasks.training import finetuning
+from tasks.training import pair as pairs
+from tasks.training.direction import TrainingRequest
 
 GPU_LIMIT = "gpu"
 # A retraining is scheduled a minute after its event. What it has seen before is left out, so more does no harm.

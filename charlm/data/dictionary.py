@@ -17,11 +17,12 @@ from typing import Any, Self
 
 import numpy as np
 
-from charlm.artifacts import atomic_write, fingerprint, write_json
 from charlm.config import Unit
 from charlm.data.cache import cache_dir
 from charlm.errors import CharLMError, DictionaryError
-from charlm.plain_pickle import read_pickle
+from charlm.storage.atomic import atomic_write, write_json
+from charlm.storage.fingerprints import fingerprint
+from charlm.storage.plain_pickle import read_pickle
 
 UNK = b"<unk>"
 _FORMAT = "charlm.dictionary/1"

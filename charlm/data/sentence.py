@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, overload
 
-from charlm.data.tokenization import clean_text, split_at_spaces, tokenize
+from charlm.units.tokenization import clean_text, split_at_spaces, tokenize
 
 if TYPE_CHECKING:
     import torch

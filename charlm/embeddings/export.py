@@ -24,15 +24,18 @@ import pyarrow.parquet as pq
 import torch
 import xxhash
 
-from charlm.artifacts import DIRECTIONS, EmbeddingFiles, atomic_write, exclusive_lock, fingerprint, remove_temporaries
+from charlm.arrays.arrow import numbers, strings
+from charlm.artifacts import DIRECTIONS, EmbeddingFiles
 from charlm.data.sentence import Sentence
-from charlm.data.tokenization import clean_text, cleaned_positions
 from charlm.embeddings.flair import FlairEmbeddings
 from charlm.embeddings.stacked import StackedEmbeddings
 from charlm.embeddings.states import Precision
 from charlm.errors import ConfigError, SourceError
-from charlm.models.language_model import LanguageModel
-from charlm.text.arrow import numbers, strings
+from charlm.language_models.language_model import LanguageModel
+from charlm.storage.atomic import atomic_write, remove_temporaries
+from charlm.storage.fingerprints import fingerprint
+from charlm.storage.locks import exclusive_lock
+from charlm.units.tokenization import clean_text, cleaned_positions
 
 Format = Literal["text", "conll", "parquet"]
 Pooling = Literal["token", "mean", "first_last"]

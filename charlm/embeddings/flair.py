@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from charlm.config.language_model import LanguageModelConfig
 from charlm.data.dictionary import Dictionary
 from charlm.data.sentence import Sentence
 from charlm.embeddings.base import Embeddings, TokenEmbeddings, find_model
 from charlm.embeddings.states import Precision, Readings, StateReader
 from charlm.errors import ConfigError
-from charlm.models.language_model import LanguageModel
-from charlm.serialization import LanguageModelConfig
+from charlm.language_models.language_model import LanguageModel
 
 _END = " "
 

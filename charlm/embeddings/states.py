@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from charlm.models.language_model import LanguageModel
+from charlm.language_models.language_model import LanguageModel
+from charlm.nn.bf16_lstm import LowPrecisionLSTM, low_precision_lstm
 from charlm.nn.ragged import cuts
 
 Precision = Literal["fp32", "bf16"]
@@ -51,10 +52,10 @@ class StateReader:
         self._lm = lm
         self._chars_per_chunk = chars_per_chunk
         self._encoder: nn.Embedding = lm.encoder
-        self._rnn: nn.LSTM | nn.GRU | _LowPrecisionLstm = lm.rnn
+        self._rnn: nn.LSTM | nn.GRU | LowPrecisionLSTM = lm.rnn
         if precision == "bf16" and isinstance(lm.rnn, nn.LSTM):  # a GRU has nothing but the state that gets rounded
             self._encoder = copy.deepcopy(lm.encoder).bfloat16()
-            self._rnn = _low_precision(lm.rnn)
+            self._rnn = low_precision_lstm(lm.rnn)
 
     def read(self, readings: Readings) -> Iterator[tuple[np.ndarray, Tensor]]:
         """Yield the numbers of some texts, and their wanted states (sum of their counts, D), text after text."""
@@ -105,44 +106,6 @@ class StateReader:
             states = self._lm.proj(states)  # (W, H) -> (W, D)
         dropped: Tensor = self._lm.drop(states)
         return dropped
-
-
-class _LowPrecisionLstm:
-    """An LSTM whose weights and outputs are bf16, but whose cell stays float32, on oneDNN.
-
-    `nn.LSTM` rounds the cell at every step, which in long texts costs more precision than all other rounding: without
-    it the lowest cosine to float32 over 14,000 tokens is 0.99995 instead of 0.99987 (hidden 256). Only the function
-    below it takes a cell of another type.
-    """
-
-    def __init__(self, rnn: nn.LSTM) -> None:
-        self._hidden_size, self._layers = rnn.hidden_size, rnn.num_layers
-        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        self._weights = [
-            [getattr(rnn, f"{name}_l{layer}").detach().bfloat16() for name in names] for layer in range(self._layers)
-        ]
-
-    def __call__(self, x: Tensor, hidden: tuple[Tensor, Tensor] | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Outputs (T, B, H) in bf16 and the new state, from (T, B, E)."""
-        if hidden is None:
-            shape = (self._layers, x.shape[1], self._hidden_size)
-            hidden = torch.zeros(shape, dtype=torch.bfloat16), torch.zeros(shape)
-        states, cells = [], []
-        for weights, state, cell in zip(self._weights, *hidden, strict=True):
-            x, state, cell, _ = torch.ops.aten.mkldnn_rnn_layer(
-                x, *weights, state, cell, reverse=False, batch_sizes=[], mode=2, hidden_size=self._hidden_size,
-                num_layers=1, has_biases=True, bidirectional=False, batch_first=False, train=False,
-            )  # fmt: skip
-            states.append(state.view(cell.shape[-2:]))
-            cells.append(cell.view(cell.shape[-2:]))
-        return x, (torch.stack(states), torch.stack(cells))
-
-
-def _low_precision(rnn: nn.LSTM) -> "nn.LSTM | _LowPrecisionLstm":
-    on_cpu = next(rnn.parameters()).device.type == "cpu"
-    if on_cpu and torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        return _LowPrecisionLstm(rnn)
-    return copy.deepcopy(rnn).bfloat16()
 
 
 def _first_rows(hidden: Any, rows: int) -> Any:

@@ -23,12 +23,14 @@ import torch
 import xxhash
 from torch import Tensor
 
-from charlm.artifacts import atomic_write, exclusive_lock, fingerprint, remove_temporaries
+from charlm.arrays.arrow import numbers, to_numpy
 from charlm.data.cache import cache_dir
 from charlm.data.sentence import Sentence
 from charlm.embeddings.base import Embeddings, TokenEmbeddings
 from charlm.errors import RunError
-from charlm.text.arrow import numbers, to_numpy
+from charlm.storage.atomic import atomic_write, remove_temporaries
+from charlm.storage.fingerprints import fingerprint
+from charlm.storage.locks import exclusive_lock
 
 _FORMAT = "charlm.embeddings/1"
 _PART_BYTES = 64 * 2**20

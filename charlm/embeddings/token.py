@@ -19,12 +19,12 @@ import torch
 import xxhash
 from torch import nn
 
-from charlm.artifacts import atomic_folder
 from charlm.data.cache import cache_dir
 from charlm.data.dictionary import Dictionary
 from charlm.data.sentence import Sentence
 from charlm.embeddings.base import TokenEmbeddings, find_model
 from charlm.errors import ModelFileError
+from charlm.storage.atomic import atomic_folder
 
 _SUFFIXES = [".vec", ".txt"]
 _DIGIT = re.compile(r"\d")

@@ -20,8 +20,8 @@ from charlm.data.spans import is_span_tag, spans_from_tags, tags_of
 from charlm.embeddings.base import TokenEmbeddings
 from charlm.embeddings.stacked import token_embeddings_from_json
 from charlm.errors import DatasetError
-from charlm.label_scores import score_labels, score_spans
-from charlm.models.task_model import Judged, TaskModel, label_items
+from charlm.evaluation.labels import score_labels, score_spans
+from charlm.models.downstream_model import Judged, TaskModel, label_items
 from charlm.nn.bf16_linear import Linear
 from charlm.nn.bidirectional import BidirectionalLSTM
 from charlm.nn.crf import ConditionalRandomField

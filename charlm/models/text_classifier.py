@@ -12,8 +12,8 @@ from charlm.data.dictionary import Dictionary
 from charlm.data.sentence import DataPoint, Sentence
 from charlm.embeddings.base import DocumentEmbeddings, embeddings_from_json
 from charlm.errors import ConfigError, DatasetError, ModelFileError
-from charlm.label_scores import score_label_sets, score_labels
-from charlm.models.task_model import Judged, TaskModel, label_items
+from charlm.evaluation.labels import score_label_sets, score_labels
+from charlm.models.downstream_model import Judged, TaskModel, label_items
 
 _NO_LABELS = frozenset({"<unk>"})
 

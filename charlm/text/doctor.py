@@ -18,14 +18,15 @@ import numpy as np
 from charlm.artifacts import CorpusFiles
 from charlm.config import DictionaryConfig, ReadConfig, SplitConfig
 from charlm.errors import SourceError
-from charlm.heap import keep_freed_memory
-from charlm.text.characters import Counts, show_character
-from charlm.text.counting import UnitCounter, choose_units
-from charlm.text.cutting import choose_document_mode
-from charlm.text.deduplication import SeenKeys
-from charlm.text.documents import BadByte, DocumentReader
-from charlm.text.raw import Source, find_sources
-from charlm.text.splitting import Progress, document_keys
+from charlm.malloc import keep_freed_memory
+from charlm.text.corpus.counting import UnitCounter, choose_units
+from charlm.text.corpus.deduplication import SeenKeys
+from charlm.text.corpus.dictionary_tables import Counts, show_character
+from charlm.text.corpus.sides import document_keys
+from charlm.text.corpus.splitting import Progress
+from charlm.text.sources.boundaries import choose_document_mode
+from charlm.text.sources.documents import BadByte, DocumentReader
+from charlm.text.sources.raw import Source, find_sources
 
 _COVERAGES = (0.999, 0.9999, 0.99999, 1.0)
 _LONGEST_TOLD_APART = 1 << 20

@@ -12,14 +12,14 @@ import torch
 
 from charlm.artifacts import RunFiles
 from charlm.config import TrainingConfig
+from charlm.config.language_model import LanguageModelConfig
 from charlm.data.dictionary import Dictionary
 from charlm.errors import ConfigError, RunError
-from charlm.models.language_model import LanguageModel
-from charlm.serialization import LanguageModelConfig
-from charlm.trainers.checkpoint import Checkpoint
-from charlm.trainers.engine import TrainingEngine, TrainingResult
+from charlm.language_models.language_model import LanguageModel
+from charlm.trainers.lm.checkpoint import Checkpoint
+from charlm.trainers.lm.engine import TrainingEngine, TrainingResult
+from charlm.trainers.lm.text_corpus import TextCorpus
 from charlm.trainers.observer import open_run_files
-from charlm.trainers.text_corpus import TextCorpus
 
 __all__ = ["LanguageModelTrainer", "TextCorpus"]
 

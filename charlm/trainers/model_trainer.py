@@ -20,22 +20,23 @@ import torch
 import xxhash
 from torch import nn
 
-from charlm.artifacts import TaskRunFiles, exclusive_lock
+from charlm.artifacts import TaskRunFiles
 from charlm.config import TaskTrainingConfig
 from charlm.data.corpus import Corpus
 from charlm.data.sentence import Sentence
 from charlm.embeddings.store import EmbeddingStore
 from charlm.errors import DatasetError, RunError, TrainingInterruptedError
-from charlm.heap import keep_freed_memory
-from charlm.label_scores import EvaluationMetric
-from charlm.models.task_model import Evaluation, TaskModel
-from charlm.trainers.checkpoint import random_state, set_random_state
-from charlm.trainers.guards import clear_resource_errors
+from charlm.evaluation.labels import EvaluationMetric
+from charlm.malloc import keep_freed_memory
+from charlm.models.downstream_model import Evaluation, TaskModel
+from charlm.storage.locks import exclusive_lock
+from charlm.trainers.downstream.checkpoint import TaskCheckpoint, TaskProgress, optimizer_part, restore_optimizer
+from charlm.trainers.downstream.observer import open_task_files
+from charlm.trainers.downstream.plateau import Plateau
+from charlm.trainers.lm.checkpoint import random_state, set_random_state
+from charlm.trainers.lm.optimization import resolve_precision
 from charlm.trainers.observer import Event, Observer, RewindableFile
-from charlm.trainers.optimization import resolve_precision
-from charlm.trainers.plateau import Plateau
-from charlm.trainers.task_checkpoint import TaskCheckpoint, TaskProgress, optimizer_part, restore_optimizer
-from charlm.trainers.task_observer import open_task_files
+from charlm.trainers.resources import clear_resource_errors
 
 _TRAIN_EVENTS = 10
 """`train` events of an epoch."""

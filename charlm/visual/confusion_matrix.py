@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from charlm.errors import ConfigError
-from charlm.label_scores import NOTHING, LabelScores
+from charlm.evaluation.labels import NOTHING, LabelScores
 from charlm.visual.figures import new_figure, save_figure
 
 # L = labels that are shown

@@ -4,8 +4,8 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-from charlm.artifacts import atomic_write
 from charlm.errors import ConfigError
+from charlm.storage.atomic import atomic_write
 
 
 def new_figure(width: float, height: float) -> Any:

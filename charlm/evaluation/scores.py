@@ -1,0 +1,141 @@
+"""What a language model costs on a text: one score of a text, and the bits of its documents."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from charlm.language_models.language_model import LanguageModel
+
+CODE_POINT_BITS = math.log2(0x110000)
+"""Uniform cost of naming one of the 1,114,112 code points: what an `<unk>` target pays on top."""
+BYTE_BITS = 8.0
+"""The same for a model whose unit is the byte."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LMScore:
+    """Exact sums over a text; the quotients are properties."""
+
+    nats: float
+    """Cross entropy summed over all units."""
+
+    units: int
+    """Number of predicted units: characters, or bytes for a byte model."""
+
+    characters: int
+    """Code points of the text, empty lines dropped."""
+
+    bytes: int
+    """UTF-8 bytes of the text, empty lines dropped."""
+
+    unknown: int
+    """Units outside the dictionary."""
+
+    unknown_bits: float = CODE_POINT_BITS
+    """What naming one unknown unit costs in bits_per_byte."""
+
+    @property
+    def loss(self) -> float:
+        """Nats per unit."""
+        return self.nats / self.units
+
+    @property
+    def perplexity(self) -> float:
+        return math.exp(min(self.loss, 700.0))  # exp overflows a float above 709
+
+    @property
+    def bits_per_character(self) -> float:
+        """loss / ln 2 for a character model; for a byte model the bits of all bytes over the characters."""
+        return self.nats / math.log(2) / self.characters
+
+    @property
+    def bits_per_byte(self) -> float:
+        """All bits over UTF-8 bytes, where an `<unk>` also pays for naming its code point.
+
+        The one score that compares models with different dictionaries.
+        """
+        return (self.nats / math.log(2) + self.unknown * self.unknown_bits) / self.bytes
+
+    @property
+    def unk_rate(self) -> float:
+        """Share of units outside the dictionary."""
+        return self.unknown / self.units
+
+    def __add__(self, other: "LMScore") -> "LMScore":
+        return LMScore(
+            nats=self.nats + other.nats,
+            units=self.units + other.units,
+            characters=self.characters + other.characters,
+            bytes=self.bytes + other.bytes,
+            unknown=self.unknown + other.unknown,
+            unknown_bits=self.unknown_bits,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "loss": self.loss,
+            "perplexity": self.perplexity,
+            "bits_per_character": self.bits_per_character,
+            "bits_per_byte": self.bits_per_byte,
+            "unk_rate": self.unk_rate,
+            "characters": self.characters,
+        }
+
+
+def unknown_bits(model: "LanguageModel") -> float:
+    """What naming one unknown unit costs in bits_per_byte."""
+    return BYTE_BITS if model.unit == "byte" else CODE_POINT_BITS
+
+
+@dataclass(frozen=True, kw_only=True)
+class DocumentScores:
+    """What one model spends on each held-out document of a domain; arrays of shape (D,)."""
+
+    keys: np.ndarray
+    """Hash of each document's text: its identity."""
+
+    nats: np.ndarray
+    """Cross entropy of each document, summed over its units."""
+
+    bits: np.ndarray
+    """The same in bits, plus the cost of naming what the dictionary lacks."""
+
+    bytes: np.ndarray
+    """UTF-8 bytes of each document."""
+
+    units: np.ndarray
+    """Predicted units of each document: characters, or bytes for a byte model."""
+
+    unknown: np.ndarray
+    """Units outside the dictionary."""
+
+    def __getitem__(self, chosen: np.ndarray) -> Self:
+        """The scores of the documents that `chosen`, of shape (D,), is true for."""
+        return type(self)(**{field.name: getattr(self, field.name)[chosen] for field in dataclasses.fields(self)})
+
+    @classmethod
+    def join(cls, parts: Sequence[Self]) -> Self:
+        """The scores of all documents of `parts`, one after the other."""
+        return cls(
+            **{
+                field.name: np.concatenate([getattr(part, field.name) for part in parts])
+                for field in dataclasses.fields(cls)
+            }
+        )
+
+    @property
+    def bits_per_byte(self) -> float:
+        return float(self.bits.sum() / self.bytes.sum())
+
+    @property
+    def unk_rate(self) -> float:
+        return float(self.unknown.sum() / self.units.sum())
+
+
+PairScores = Mapping[str, Mapping[str, DocumentScores]]
+"""Scores of a pair of models by direction, then domain."""

@@ -1,0 +1,44 @@
+"""Continue an existing language model on other text.
+
+Direction and dictionary are the model's, as its ids would mean nothing under another one. Characters of the new text
+that it does not know stay `<unk>`, or get ids of their own behind the old ones.
+"""
+
+import dataclasses
+
+from charlm.artifacts import CorpusFiles
+from charlm.config import ARCHITECTURE, DictionaryConfig, TrainingConfig
+from charlm.data.dictionary import Dictionary
+from charlm.errors import ConfigError
+from charlm.language_models.language_model import LanguageModel
+from charlm.text.corpus.counting import choose_units, read_counts
+from charlm.text.corpus.manifest import load_manifest
+
+
+def initial_model(model: LanguageModel, corpus: CorpusFiles, *, extend_dictionary: bool) -> LanguageModel:
+    """What a fine-tuning of `model` on `corpus` starts from.
+
+    Raises ConfigError when the model cannot predict, or its unit is not the corpus's.
+    """
+    unit = load_manifest(corpus).split.unit
+    if model.unit != unit:
+        raise ConfigError(f"the model's unit is {model.unit}, that of the corpus {corpus.name!r} is {unit}")
+    if model.decoder is None:
+        raise ConfigError("the model was saved without its decoder; a model that cannot predict cannot be fine-tuned")
+    return model.with_dictionary(extended(model.dictionary, corpus)) if extend_dictionary else model
+
+
+def extended(dictionary: Dictionary, corpus: CorpusFiles) -> Dictionary:
+    """`dictionary` with the units at its end that the corpus's own cut-off keeps and it does not know yet."""
+    record = load_manifest(corpus).dictionary
+    config = record.config if record is not None else DictionaryConfig()
+    counts = read_counts(corpus.total_counts)
+    result = Dictionary.from_json(dictionary.to_json())
+    for unit in choose_units(counts, config, dictionary.unit):
+        result.add_item(unit)
+    return result
+
+
+def adapted(config: TrainingConfig, model: LanguageModel) -> TrainingConfig:
+    """`config` with the architecture of `model`, which fine-tuning cannot change."""
+    return dataclasses.replace(config, **{name: getattr(model, name) for name in ARCHITECTURE})

@@ -1,0 +1,82 @@
+"""Write a model for others: Flair's files, or a bundle of safetensors and JSON."""
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from charlm.artifacts import BundleFiles, RunFiles, Workspace
+from charlm.errors import ConfigError, ModelFileError
+from charlm.storage.atomic import atomic_folder
+from charlm.trainers.lm.manifest import RunManifest
+from tasks.registry.download import resolve_model
+
+FORMATS = ("flair", "safetensors")
+_MADE_ANEW = ("format", "fingerprint", "dictionary", "models")  # of a manifest, what write_bundle works out itself
+
+
+def export_model(
+    workspace: Workspace,
+    model: str,
+    output: Path,
+    *,
+    model_format: str,
+    with_card: bool = False,
+    licence: str | None = None,
+) -> list[Path]:
+    """Write every direction of `model` to the folder `output`; the files that stand there now.
+
+    `flair` gives `forward/best-lm.pt` and so on, which Flair opens, and the model card if asked for; `safetensors`
+    gives a whole bundle. `licence` stands in card and manifest. Raises ConfigError for another format, or when `output`
+    already holds something.
+    """
+    if model_format not in FORMATS:
+        raise ConfigError(f"--format is {' or '.join(FORMATS)}, got {model_format!r}")
+    output = output.expanduser().absolute()
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise ConfigError(f"{output} already holds something; give an empty folder, or one that does not exist")
+    path = resolve_model(model, workspace)
+    from charlm.language_models.language_model import load_language_models
+    from charlm.serialization.bundle import write_bundle
+
+    models = load_language_models(path)
+    if model_format == "flair" and any(lm.unit != "char" for lm in models.values()):
+        raise ConfigError(f"{model} is a model of bytes, which Flair cannot read; use --format safetensors")
+    with tempfile.TemporaryDirectory(prefix="charlm-export-") as folder:
+        bundle = BundleFiles(Path(folder) / "bundle")
+        states = {direction: lm.language_model_state() for direction, lm in models.items()}
+        info = _known_about(path) | ({"licence": licence} if licence else {})
+        write_bundle(bundle.root, states, info)
+        wanted = [bundle.best_lm(direction) for direction in models] + [bundle.card] * with_card
+        if model_format == "safetensors":
+            wanted = [file for file in bundle.root.rglob("*") if file.is_file()]
+        names = [file.relative_to(bundle.root) for file in sorted(wanted)]
+        try:
+            with atomic_folder(output) as target:
+                for name in names:
+                    (target / name).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(bundle.root / name, target / name)
+        except OSError as error:
+            raise ModelFileError(f"cannot write {output}: {error.strerror}") from error
+    return [output / name for name in names]
+
+
+def _known_about(path: Path) -> dict[str, Any]:
+    """What a bundle or a run says about where its models come from; nothing for a lone file."""
+    if BundleFiles(path).manifest.is_file():
+        from charlm.serialization.bundle import read_bundle
+
+        manifest = read_bundle(path).manifest
+        return {name: value for name, value in manifest.items() if name not in _MADE_ANEW}
+    run = RunFiles(path if path.is_dir() else path.parent)
+    if not run.manifest.is_file():
+        return {}
+    known = RunManifest.load(run)
+    scores = {split: known.result[split] for split in ("valid", "test") if split in known.result}
+    return {
+        "corpus": known.corpus,
+        "recipe": known.config.training.recipe,
+        "training": known.config.training.to_json(),
+        "scores": {known.config.direction: scores},
+        "library_versions": known.libraries,
+    }

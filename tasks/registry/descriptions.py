@@ -1,0 +1,49 @@
+"""The descriptions that MLflow's pages show of a registered model and its versions."""
+
+from typing import TYPE_CHECKING
+
+from charlm.artifacts import BundleFiles
+from charlm.storage.atomic import read_json
+from tasks.registry.download import read_manifest
+from tasks.registry.lineage import DomainScores, changes_markdown
+from tasks.registry.versions import RegisteredVersion
+
+if TYPE_CHECKING:
+    pass
+
+LONGEST_DESCRIPTION = 5_000
+"""Characters of a version's description: the width of the column in MLflow's database."""
+ROOM = "\u2003\u200b"
+"""An em space; MLflow would trim it without the zero-width space behind it."""
+
+
+def version_description(bundle: BundleFiles, before: RegisteredVersion | None, domains: DomainScores | None) -> str:
+    """The model card of a bundle, and what changed since the version `before`."""
+    card = bundle.card.read_text(encoding="utf-8")
+    if before is None:
+        return with_room(card)
+    changes = changes_markdown(
+        read_manifest(before),
+        read_json(bundle.manifest),
+        domains,
+        older_label=f"{before.name} version {before.version}",
+    )
+    described = with_room(f"{card}\n## What changed\n\n{changes}")
+    return described if len(described) <= LONGEST_DESCRIPTION else with_room(card)
+
+
+def with_room(markdown: str) -> str:
+    """`markdown` with room between the columns of its tables, which MLflow draws with none."""
+    lines = markdown.split("\n")
+    rows = [line.startswith("| ") and not line.startswith("| ---") for line in lines]
+    return "\n".join(
+        line.replace(" | ", f"{ROOM} | ") if is_row else line for line, is_row in zip(lines, rows, strict=True)
+    )
+
+
+def model_description(name: str) -> str:
+    return (
+        f"Character language models of the corpus {name}, forward and backward in one bundle, used as word embeddings."
+        f" `champion` is the version to use, `challenger` the newest one. `mlflow.pyfunc.load_model"
+        f'("models:/{name}@champion").predict(["some text"])` gives tokens and their vectors.'
+    )

@@ -1,0 +1,106 @@
+"""New text for a corpus, as it is told to the Prefect server and taken in by a retraining.
+
+The event `charlm.corpus.arrived` carries it; whoever may reach the server may send one.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from charlm.artifacts import CorpusFiles, check_name
+from charlm.errors import ConfigError, SourceError
+from charlm.text.corpus.manifest import load_manifest
+from charlm.text.sources.raw import Source, find_sources, sha256_of_source
+from tasks.terminal import terminal
+
+CORPUS_ARRIVED = "charlm.corpus.arrived"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrival:
+    """Files with text of one kind that wait to be brought into a corpus."""
+
+    corpus: str
+    domain: str | None
+    """Kind of text; none stands for the corpus name."""
+    addresses: tuple[str, ...]
+    """Absolute paths, fsspec addresses or `hf:…`, which the workers can read."""
+    digests: tuple[str, ...]
+    """SHA-256 of every file as stored; a Hugging Face dataset has none."""
+
+    def to_payload(self) -> dict[str, Any]:
+        payload = asdict(self)
+        return {**payload, "addresses": list(self.addresses), "digests": list(self.digests)}
+
+    @classmethod
+    def from_payload(cls, payload: Mapping[str, Any]) -> "Arrival":
+        """What an event carries; raises ConfigError when that is something else."""
+        corpus, domain = payload.get("corpus"), payload.get("domain")
+        addresses, digests = payload.get("addresses"), payload.get("digests") or []
+        if not (isinstance(corpus, str) and isinstance(domain, str | None) and _are_texts(addresses, digests)):
+            raise ConfigError(
+                f"the event {CORPUS_ARRIVED} carries corpus, domain, addresses and digests; got {payload}"
+            )
+        return cls(corpus=check_name(corpus), domain=domain, addresses=tuple(addresses or ()), digests=tuple(digests))
+
+
+def describe_arrival(name: str, raw: Sequence[str], domain: str | None) -> Arrival:
+    """The arrival of what `raw` names: every file by itself, with its digest. Raises SourceError for missing text."""
+    sources = find_sources(raw)
+    files = [source for source in sources if source.kind != "hub"]
+    return Arrival(
+        corpus=check_name(name),
+        domain=domain,
+        addresses=tuple(_absolute(source) for source in sources),
+        digests=tuple(map(sha256_of_source, files)),
+    )
+
+
+def arrivals_to_take(corpus: CorpusFiles, own: Arrival, others: Iterable[Arrival]) -> list[Arrival]:
+    """What a retraining takes in that was started for `own`: it, and with it what was told of since.
+
+    Text that the corpus holds is left out: it may be gone from where it was. So is what cannot be found, unless it is
+    our own, which is then an error: the run that it started by itself says so. Text of one domain becomes one arrival;
+    domains stand in the order of their newest text.
+    """
+    taken: dict[str, Arrival] = {}
+    for arrival in [own, *others]:
+        if not arrival.addresses or _is_held(corpus, arrival) or (arrival is not own and not _is_there(arrival)):
+            continue
+        domain = arrival.domain or arrival.corpus
+        taken[domain] = _joined(taken.pop(domain), arrival) if domain in taken else arrival
+    return list(taken.values())
+
+
+def _joined(first: Arrival, second: Arrival) -> Arrival:
+    addresses = dict.fromkeys([*first.addresses, *second.addresses])
+    digests = dict.fromkeys([*first.digests, *second.digests])
+    return replace(first, addresses=tuple(addresses), digests=tuple(digests))
+
+
+def _is_held(corpus: CorpusFiles, arrival: Arrival) -> bool:
+    """True when the corpus holds every file of the arrival, by its digest."""
+    if not corpus.manifest.is_file() or len(arrival.digests) < len(arrival.addresses):
+        return False
+    known = {source.sha256 for revision in load_manifest(corpus).revisions for source in revision.sources}
+    return known.issuperset(arrival.digests)
+
+
+def _is_there(arrival: Arrival) -> bool:
+    try:
+        find_sources(arrival.addresses)
+    except SourceError as error:
+        terminal.say(f"! left out: {error}")
+        return False
+    return True
+
+
+def _absolute(source: Source) -> str:
+    if source.is_remote or source.kind == "hub":
+        return source.address
+    return str(Path(source.address).absolute())
+
+
+def _are_texts(*values: Any) -> bool:
+    return all(isinstance(value, list) and all(isinstance(item, str) for item in value) for value in values)

@@ -1,0 +1,56 @@
+"""MLflow's client, with errors that say what to do."""
+
+import getpass
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from charlm.arrays.masks import polars
+from charlm.errors import ConfigError
+
+
+def mlflow_client() -> Any:
+    """The client of the tracking server that the environment names.
+
+    Raises ConfigError where its database would have to be made in a place that cannot be written.
+    """
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    _check_database_can_be_made()
+    from mlflow import MlflowClient
+
+    polars()  # which MLflow has imported: Ctrl-C is to go on working
+    return MlflowClient()
+
+
+def _check_database_can_be_made() -> None:
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    database = Path(uri.removeprefix("sqlite:///"))
+    if not uri.startswith("sqlite:///") or database.is_file():
+        return
+    folder = next(folder for folder in database.absolute().parents if folder.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise ConfigError(f"MLflow's database {database} cannot be made: {folder} is no folder that can be written")
+
+
+def user_name() -> str:
+    """The user's name, or number where there is no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # containers run under numbers that no password file knows
+        return str(os.getuid())
+
+
+def mlflow_error() -> type[Exception]:
+    """What MLflow raises; a function, because MLflow takes seconds to load."""
+    from mlflow.exceptions import MlflowException
+
+    return MlflowException
+
+
+def first_line(error: Exception) -> str:
+    """What an error of a library says first, short."""
+    if "Max retries exceeded" in str(error):
+        return "no answer"
+    return str(error).strip().split("\n")[0][:200] or type(error).__name__

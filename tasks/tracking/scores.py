@@ -1,0 +1,70 @@
+"""Scores as MLflow metrics."""
+
+import re
+import time
+from collections.abc import Mapping
+
+from tasks.terminal import terminal
+from tasks.tracking.client import first_line, mlflow_client, mlflow_error
+
+SCORE_NAMES = ("loss", "perplexity", "bits_per_character", "bits_per_byte", "unk_rate")
+
+
+def log_scores(run_id: str | None, scores: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
+    """Log `{direction: {split: {score: value}}}` as the metrics `forward.test.bits_per_byte` and so on."""
+    _log_metrics(
+        run_id,
+        {
+            f"{direction}.{split}.{name}": values[name]
+            for direction, splits in scores.items()
+            for split, values in splits.items()
+            for name in SCORE_NAMES
+        },
+    )
+
+
+def log_domain_scores(
+    run_id: str | None, scores: Mapping[str, Mapping[str, Mapping[str, Mapping[str, float]]]]
+) -> None:
+    """Log test scores by direction, domain, and `before` or `after` a fine-tuning."""
+    _log_metrics(
+        run_id,
+        {
+            f"{direction}.domain.{_metric_name(domain)}.{moment}.{name}": values[name]
+            for direction, domains in scores.items()
+            for domain, moments in domains.items()
+            for moment, values in moments.items()
+            for name in SCORE_NAMES
+        },
+    )
+
+
+def log_champion_scores(run_id: str | None, scores: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
+    """Log test scores by direction and domain, as the metrics `forward.domain.NAME.bits_per_byte` and so on."""
+    _log_metrics(
+        run_id,
+        {
+            f"{direction}.domain.{_metric_name(domain)}.{name}": values[name]
+            for direction, domains in scores.items()
+            for domain, values in domains.items()
+            for name in SCORE_NAMES
+        },
+    )
+
+
+def _log_metrics(run_id: str | None, values: Mapping[str, float]) -> None:
+    """Log single values to a run, if there is one; the work that they come from does not depend on MLflow."""
+    if run_id is None:
+        return
+    from mlflow.entities import Metric
+
+    milliseconds = int(time.time() * 1000)
+    try:
+        mlflow_client().log_batch(run_id, [Metric(name, value, milliseconds, 0) for name, value in values.items()])
+    except mlflow_error() as error:
+        terminal.say(f"! MLflow does not take the scores: {first_line(error)}")
+
+
+def _metric_name(text: str) -> str:
+    """`text` with the characters that MLflow takes in a metric's name."""
+    return re.sub(r"[^A-Za-z0-9_./ -]", "-", text)

@@ -1,0 +1,163 @@
+"""The child process that trains one direction: start it, follow its journal, stop it."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from typing import IO, Any
+
+from charlm.artifacts import RunFiles
+from charlm.distributed.watchdog import PARENT_VARIABLE
+from charlm.errors import RunError, TrainingInterruptedError
+from tasks.terminal import Bar, terminal
+from tasks.tracking.journal import Event, JournalReader
+
+_POLL_SECONDS = 0.5
+_USER_MISTAKE = 2
+_INTERRUPTED = (130, 143, -signal.SIGINT, -signal.SIGTERM)
+_children: set[subprocess.Popen[bytes]] = set()
+stopping = threading.Event()
+_gpu = threading.Lock()
+
+
+class RefusedError(RunError):
+    """The trainer did not take the run, for something that the user can mend."""
+
+
+@contextlib.contextmanager
+def stopping_gently() -> Iterator[None]:
+    """For the block, let the first Ctrl-C (or SIGTERM) end the training with a checkpoint, and the second end all.
+
+    Only in the main thread; elsewhere the signals keep their meaning.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(signum: int, frame: Any) -> None:
+        is_second = stopping.is_set()
+        stopping.set()  # before looking for trainings: one that ends meanwhile looks for this
+        if is_second or not _children:
+            raise KeyboardInterrupt
+        _stop_children()
+
+    old = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+        stopping.clear()
+
+
+@contextlib.contextmanager
+def ending_with_checkpoints() -> Iterator[None]:
+    """For the block, in which trainings run in other threads: what ends it from outside ends them with a checkpoint.
+
+    Prefect cancels a flow by an exception in its main thread, which the threads of its tasks know nothing of.
+    """
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException:
+        _stop_children()
+        raise
+
+
+def _stop_children() -> None:
+    stopping.set()
+    if _children:
+        terminal.say("stopping: a checkpoint is being written …")
+    for child in list(_children):
+        child.send_signal(signal.SIGINT)
+
+
+def run_child(run: RunFiles, bar: Bar, on_progress: Callable[[float], None]) -> None:
+    """Train `run` in a child process and show its journal; raises when it does not finish."""
+    if stopping.is_set():
+        raise TrainingInterruptedError(f"training was interrupted before {run.name} began")
+    command = [sys.executable, "-m", "charlm.trainers.run", str(run.manifest)]
+    if run.checkpoint.is_file():
+        command.append("--resume")
+    with tempfile.TemporaryFile() as stderr:
+        # In a session of its own a Ctrl-C reaches the child once, through us.
+        child = subprocess.Popen(
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            start_new_session=True,
+            env={**os.environ, PARENT_VARIABLE: str(os.getpid())},
+        )
+        _children.add(child)
+        try:
+            _follow(run, child, bar, on_progress)
+        except BaseException:
+            child.kill()
+            child.wait()
+            raise
+        finally:
+            _children.discard(child)
+        if child.returncode != 0:
+            raise _failure(run, child.returncode, _last_line(stderr))
+
+
+def _follow(run: RunFiles, child: subprocess.Popen[bytes], bar: Bar, on_progress: Callable[[float], None]) -> None:
+    journal = JournalReader(run.journal)
+    best = ""
+    ended = False
+    while not ended:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(_POLL_SECONDS)
+            ended = True
+        for event in journal.new_events():
+            if event["event"] == "validation":
+                if event["best"]:
+                    best = f", best valid {event['bits_per_character']:.3f}"
+                bar.quote(event["sample"])
+            elif event["event"] == "train":
+                bar.update(event["progress"], _train_note(event) + best)
+                on_progress(event["progress"])
+            elif event["event"] == "guard":
+                terminal.say(f"! {run.name}: {event['reason']}")
+
+
+def _train_note(event: Event) -> str:
+    left = event["seconds_left"]
+    speed = f"{event['characters_per_second'] / 1000:,.0f}k char/s"
+    return f"{event['bits_per_character']:.3f} bits/char, {speed}, rate {event['learning_rate']:.1e}" + (
+        f", {left / 60:.1f} min left" if left is not None else ""
+    )
+
+
+def _failure(run: RunFiles, code: int, line: str) -> RunError:
+    if code == _USER_MISTAKE and line:
+        return RefusedError(line.removeprefix("error: "))
+    if code in _INTERRUPTED:
+        return TrainingInterruptedError(f"training was interrupted; {run.root} holds what it had reached")
+    reason = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    return RunError(
+        f"the training in {run.root} ended with {reason}{': ' if line else ''}{line}; see {run.training_log}"
+    )
+
+
+def _last_line(file: IO[bytes]) -> str:
+    file.seek(0)
+    lines = [line for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+    return lines[-1].strip() if lines else ""
+
+
+@contextlib.contextmanager
+def gpu_turn(slot: contextlib.AbstractContextManager[None] | None) -> Iterator[None]:
+    """Hold the GPU, and then `slot`, for the block; without a GPU, trainings share the CPU at the same time."""
+    import torch
+
+    if not torch.cuda.is_available():
+        yield
+        return
+    with _gpu, slot or contextlib.nullcontext():
+        yield

@@ -1,0 +1,499 @@
+"""The loop that runs for years: new text, drift, decision, training, gate, promotion, with a real server and MLflow."""
+
+import importlib
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from charlm.artifacts import Workspace
+from charlm.config import DriftConfig
+from charlm.evaluation.drift import DomainDrift, DriftReport, TextScore
+from charlm.recipes import RECIPES
+from charlm.text.corpus.manifest import load_manifest
+from tasks.promotion.history import PICTURE, JudgedVersion, draw_versions, versions_markdown
+from tasks.registry.descriptions import ROOM
+from tasks.registry.lineage import changes_markdown
+from tasks.registry.versions import RegisteredVersion, find_version
+from tasks.retraining.plan import RetrainingPlan, plan_retraining, sign_version
+from tasks.retraining.report import plan_markdown
+from tasks.tracking.client import mlflow_client
+from tests.conftest import ROOT, TrainedWorkspace, environment, own_workspace, write_sentences
+from tests.prefect_server import ask
+
+service = pytest.mark.service
+# Those of the corpus `tiny`, so that its first pair is the one that the fixture has trained.
+QUICK = ["max_characters=60000", "hidden_size=16", "sequence_length=50"]
+# One retraining after the other in one process: workspace, then their parameters as JSON.
+PROGRAM = """
+import json, sys
+from pathlib import Path
+from tasks.services import start_prefect, use_workspace
+use_workspace(sys.argv[1])
+start_prefect()
+from flows.retrain import retrain
+for parameters in json.loads(sys.argv[2]):
+    state = retrain(workspace=Path(sys.argv[1]), return_state=True, **parameters)
+    print(json.dumps({"state": state.name, "message": state.message}), flush=True)
+"""
+
+
+# ---- what people read ----------------------------------------------------------------------------------------------
+
+
+def test_the_decision_is_told_with_its_numbers() -> None:
+    champion = TextScore(documents=120, bits_per_byte=2.0, unk_rate=0.0)
+    drift = DriftReport(
+        action="finetune-extended",
+        reason="law: <unk> makes up 0.200% of new text, more than 0.100%",
+        domain="law",
+        domains={
+            "law": DomainDrift(
+                action="finetune-extended",
+                reason="",
+                documents=40,
+                score=TextScore(documents=40, bits_per_byte=2.5, unk_rate=0.002),
+                change=0.5,
+                interval=(0.4, 0.6),
+            ),
+            "poems": DomainDrift(action="nothing", reason="", documents=3),
+        },
+        reference=champion,
+        growth=1.25,
+    )
+    plan = RetrainingPlan(
+        action=drift.action,
+        reason=drift.reason,
+        champion=RegisteredVersion("books", 3),
+        revision=4,
+        request="0" * 16,
+        drift=drift,
+        unknown_digests=("ab12",),
+    )
+    report = plan_markdown("books", plan)
+    assert "**Fine-tune the champion, with ids for new characters**: law: &lt;unk&gt; makes up 0.200%" in report
+    assert "The newest revision of the corpus is 4, the champion is models:/books/3." in report
+    assert "| law | 40 | 2.5000 | +0.5000 | +0.4000 to +0.6000 | 0.200% | fine-tune, new ids |" in report
+    assert "| poems | 3 | – | – | – | – | nothing |" in report
+    assert "| the champion's own | 120 | 2.0000 | – | – | 0.000% | – |" in report
+    assert "1.25 times the train text" in report
+    assert "* `ab12`" in report
+    assert "<unk>" not in report.replace("&lt;unk&gt;", "")
+
+
+def test_what_changed_is_told_and_nothing_else() -> None:
+    older = {
+        "corpus": {"name": "books", "revision": 1, "documents": 1000, "characters": 50_000, "domains": ["books"]},
+        "dictionary": {"size": 90},
+        "recipe": "demo",
+        "training": {"recipe": "demo", "hidden_size": 256, "learning_rate": 0.008},
+    }
+    newer = {
+        "corpus": {**older["corpus"], "revision": 2, "documents": 1500, "domains": ["books", "law"]},  # type: ignore[dict-item]
+        "dictionary": {"size": 95},
+        "recipe": "finetune",
+        "training": {"recipe": "finetune", "hidden_size": 256, "learning_rate": 0.002, "old_share": 0.2},
+    }
+    scores = {
+        direction: {"law": {"before": {"bits_per_byte": before}, "after": {"bits_per_byte": 2.0}}}
+        for direction, before in (("forward", 2.4), ("backward", 2.6))
+    }
+    lines = changes_markdown(older, newer, scores, older_label="books version 1").splitlines()
+    assert lines == [
+        "| what | books version 1 | this version |",
+        "| --- | ---: | ---: |",
+        "| corpus revision | 1 | 2 |",
+        "| corpus documents | 1,000 | 1,500 (+50 %) |",
+        "| corpus domains | books | books, law |",
+        "| dictionary size | 90 | 95 |",
+        "| recipe | demo | finetune |",
+        "| `learning_rate` | 0.008 | 0.002 |",
+        "| `old_share` | – | 0.2 |",
+        "",
+        "| bits/byte | books version 1 | this version | improvement |",
+        "| --- | ---: | ---: | ---: |",
+        "| law | 2.5000 | 2.0000 | +0.5000 |",
+    ]
+    assert changes_markdown(older, older, None, older_label="version 1").startswith("Text, dictionary and settings")
+
+
+def test_all_versions_stand_in_one_table_and_one_picture() -> None:
+    judged = [
+        JudgedVersion(version=1, promoted=True, bits_per_byte={"books": 2.3}),
+        JudgedVersion(version=3, promoted=False, bits_per_byte={"books": 2.25, "law": 2.5}),
+    ]
+    lines = versions_markdown("books", judged, picture="http://host/picture.png").splitlines()
+    assert lines[4:] == [
+        "| version | gate | books | law |",
+        "| --- | --- | ---: | ---: |",
+        "| 3 | refused | 2.2500 | 2.5000 |",
+        "| 1 | promoted | 2.3000 | – |",
+        "",
+        "![Scores of every version](http://host/picture.png)",
+    ]
+    (axes,) = draw_versions("books", judged).axes
+    books, refused_books, law, _ = axes.get_lines()
+    assert (list(books.get_xdata()), list(books.get_ydata())) == ([1, 3], [2.3, 2.25])
+    assert (list(refused_books.get_xdata()), refused_books.get_markerfacecolor()) == ([3], "white")
+    assert list(law.get_ydata()) == [2.5]
+
+
+def form_of(module: str, flow: str) -> Any:
+    """What the Prefect UI makes the form of a flow from."""
+    from prefect.utilities.callables import parameter_schema
+
+    return parameter_schema(getattr(importlib.import_module(f"flows.{module}"), flow))
+
+
+@pytest.mark.parametrize(
+    ("module", "flow"),
+    [
+        ("retrain", "retrain"),
+        ("train", "train_language_model"),
+        ("finetune", "finetune_language_model"),
+        ("evaluate", "evaluate_champion"),
+        ("embed", "embed_corpus"),
+        ("prepare", "prepare_corpus"),
+    ],
+)
+def test_the_form_of_a_flow_says_what_everything_in_it_means(module: str, flow: str) -> None:
+    form = form_of(module, flow)
+    assert [field for field, facts in form.properties.items() if not facts.get("description")] == []
+    for config, facts in form.definitions.items():
+        for field, described in facts["properties"].items():
+            assert described.get("description"), f"{config}.{field}"
+
+
+def test_the_form_of_a_retraining_keeps_its_limits() -> None:
+    fields = form_of("retrain", "retrain").properties
+    assert fields["recipe"]["enum"] == list(RECIPES)
+    assert {"exclusiveMinimum": 0, "type": "number"} in fields["limit_minutes"]["anyOf"]
+    assert fields["name"]["anyOf"][0]["maxLength"] == 100
+
+
+# ---- what was answered ---------------------------------------------------------------------------------------------
+
+
+@service
+def test_only_a_decision_of_the_gate_is_an_answer(trained_workspace: TrainedWorkspace, tmp_path: Path) -> None:
+    def plan(**settings: int) -> RetrainingPlan:
+        return plan_retraining(workspace, "tiny", settings, DriftConfig(), digests=["ab12", digest])
+
+    with own_workspace(trained_workspace, tmp_path / "copy") as workspace:
+        digest = load_manifest(workspace.corpus("tiny")).revisions[0].sources[0].sha256
+        asked = plan(seed=1)
+        assert (asked.action, asked.reason) == ("train-anew", "there is no champion yet")
+        assert asked.unknown_digests == ("ab12",)
+        version = find_version("models:/tiny/1")
+        sign_version(version, asked, flow_run=None)
+        assert plan(seed=1) == asked  # the run was cut short before the gate
+
+        client = mlflow_client()
+        for tag, value in (("gate.decision", "refused"), ("gate.reason", "refused: it is ill")):
+            client.set_model_version_tag("tiny", "1", tag, value)
+        answered = plan(seed=1)
+        assert (answered.action, answered.drift) == ("nothing", None)
+        assert answered.reason == "models:/tiny/1 was made from the same text, and was refused: it is ill"
+        assert plan(seed=2).action == "train-anew"  # another question
+
+        client.set_model_version_tag("tiny", "1", "gate.rolled_back", "true")
+        assert plan(seed=1).reason == "models:/tiny/1 was made from the same text, and was rolled back"
+
+
+# ---- the loop ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Place:
+    """A workspace, and the variables that lead to a Prefect server."""
+
+    workspace: Workspace
+    server: dict[str, str]
+
+    def start(self, *runs: dict[str, Any]) -> "subprocess.Popen[str]":
+        """Retrain in a process of its own, once for each set of parameters."""
+        parameters = [{"name": "tiny", "settings": QUICK, **run} for run in runs]
+        return subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, str(self.workspace.root), json.dumps(parameters)],
+            cwd=ROOT,
+            env=environment() | self.server,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def retrain(self, *runs: dict[str, Any]) -> list[dict[str, str]]:
+        return results(self.start(*runs))
+
+
+def results(process: "subprocess.Popen[str]") -> list[dict[str, str]]:
+    """What each retraining of a process came to."""
+    stdout, stderr = process.communicate(timeout=300)
+    assert process.returncode == 0, stderr
+    return [json.loads(line) for line in stdout.splitlines()]
+
+
+def wait_until(is_so: Callable[[], bool], *, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.1)
+
+
+def versions(workspace: Workspace) -> dict[int, dict[str, Any]]:
+    """Tags and description of every version of `tiny`, and under 0 its aliases."""
+    program = """
+import json, sys
+from tasks.services import use_workspace
+use_workspace(sys.argv[1])
+from tasks.tracking import mlflow_client
+client = mlflow_client()
+found = {v.version: {"tags": v.tags, "description": v.description} for v in client.search_model_versions("name='tiny'")}
+print(json.dumps({**found, "0": client.get_registered_model("tiny").aliases}))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, workspace.root], capture_output=True, text=True, cwd=ROOT, env=environment()
+    )
+    assert done.returncode == 0, done.stderr
+    return {int(number): value for number, value in json.loads(done.stdout.splitlines()[-1]).items()}
+
+
+def loud(path: Path, word: str, *, seed: int) -> Path:
+    """Sentences in which one word is written in upper case, which has no id, and nothing else is new."""
+    text = write_sentences(path, seed=seed)
+    text.write_text(re.sub(rf"\b{word}\b", word.upper(), text.read_text()))
+    return text
+
+
+@dataclass(frozen=True)
+class Story:
+    """A few retrainings one after the other, and what they came to."""
+
+    place: Place
+    first: dict[str, str]
+    again: dict[str, str]
+    new_domain: dict[str, str]
+    same_file: dict[str, str]
+    worse: dict[str, str]
+    worse_again: dict[str, str]
+    versions: dict[int, dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def story(
+    trained_workspace: TrainedWorkspace, server: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Story:
+    folder = tmp_path_factory.mktemp("story")
+    shutil.copytree(trained_workspace.root, folder / "workspace")
+    place = Place(Workspace(folder / "workspace"), server)
+    new = {"raw": [str(loud(folder / "loud.txt", "the", seed=2))], "domain": "loud"}
+    # A training that changes nothing leaves the new characters that it gives ids to unlearned.
+    worse = {
+        "raw": [str(loud(folder / "louder.txt", "file", seed=3))],
+        "domain": "louder",
+        "settings": [*QUICK, "learning_rate=1e-9"],
+    }
+    done = place.retrain({}, {}, new, new, worse, {key: worse[key] for key in ("settings",)})
+    return Story(place, *done, versions=versions(place.workspace))
+
+
+def artifacts(story: Story, flow_run: str) -> dict[str, Any]:
+    """What a flow run has left in Prefect, by key."""
+    found = ask(story.place.server, "/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [flow_run]}}})
+    return {artifact["key"]: artifact["data"] for artifact in found}
+
+
+@service
+def test_a_corpus_without_a_champion_gets_one(story: Story) -> None:
+    assert story.first == {
+        "state": "Completed",
+        "message": "models:/tiny/1 promoted: the first version, and both directions are healthy",
+    }
+    assert story.versions[1]["tags"]["retrain.action"] == "train-anew"
+    assert story.versions[1]["tags"]["retrain.reason"] == "there is no champion yet"
+
+
+@service
+def test_no_new_text_is_nothing_to_do(story: Story) -> None:
+    assert story.again["state"] == story.same_file["state"] == "Completed"
+    assert story.again["message"] == "nothing to do: models:/tiny/1 was trained on the newest revision, 1"
+    assert story.same_file["message"] == "nothing to do: models:/tiny/2 was trained on the newest revision, 2"
+
+
+@service
+def test_text_of_a_new_domain_makes_a_better_champion(story: Story) -> None:
+    assert story.new_domain["message"].startswith("models:/tiny/2 promoted: ")
+    assert "bits per byte on loud" in story.new_domain["message"]
+    tags = story.versions[2]["tags"]
+    assert (tags["retrain.action"], tags["parent.version"], tags["corpus.revision"]) == ("finetune-extended", "1", "2")
+    assert {len(tags[f"{direction}.run_id"]) for direction in ("forward", "backward")} == {32}
+    assert tags["forward.run_id"] != tags["backward.run_id"]
+    assert len(tags["flow_run.id"]) == 36
+
+
+@service
+def test_a_version_says_what_changed_since_its_parent(story: Story) -> None:
+    description = story.versions[2]["description"].replace(ROOM, "")
+    assert "| what | tiny version 1 | this version |" in description
+    assert "| corpus documents | 3,000 | 6,000 (+100 %) |" in description
+    assert "| recipe | demo | finetune |" in description
+    assert re.search(r"\| loud \| \d\.\d{4} \| \d\.\d{4} \| \+\d\.\d{4} \|", description)
+    assert description.index("## What changed") < description.index("## Promotion gate")
+
+
+@service
+def test_a_model_that_is_no_better_is_refused_and_the_champion_stays(story: Story) -> None:
+    assert story.worse["state"] == "Completed"
+    assert story.worse["message"].startswith("models:/tiny/3 refused: ")
+    assert "worse than the champion" in story.worse["message"]
+    assert story.versions[0] == {"champion": 2, "challenger": 3}
+    assert story.versions[3]["tags"]["gate.decision"] == "refused"
+
+
+@service
+def test_a_question_that_was_answered_is_not_asked_again(story: Story) -> None:
+    assert story.worse_again["state"] == "Completed"
+    assert story.worse_again["message"].startswith(
+        "nothing to do: models:/tiny/3 was made from the same text, and was refused: "
+    )
+    assert sorted(story.versions) == [0, 1, 2, 3]
+
+
+@service
+def test_every_promotion_is_told_once_to_whoever_listens(story: Story) -> None:
+    wanted = {"filter": {"event": {"name": ["charlm.model.promoted"]}, "order": "ASC"}, "limit": 50}
+    events = ask(story.place.server, "/events/filter", wanted)["events"]
+    assert [event["resource"]["prefect.resource.id"] for event in events] == ["charlm.model.tiny"] * 2
+    payloads = [event["payload"] for event in events]
+    assert [(payload["address"], payload["previous_champion"], payload["corpus_revision"]) for payload in payloads] == [
+        ("models:/tiny/1", None, 1),
+        ("models:/tiny/2", "models:/tiny/1", 2),
+    ]
+    assert payloads[1]["flow_run_id"] == story.versions[2]["tags"]["flow_run.id"]
+
+
+@service
+def test_the_decision_and_its_numbers_are_artifacts_of_the_run(story: Story) -> None:
+    reports = artifacts(story, story.versions[2]["tags"]["flow_run.id"])
+    assert "**Fine-tune the champion, with ids for new characters**" in reports["retrain-tiny"]
+    assert "**Promoted**: " in reports["gate-tiny"]
+
+
+@service
+def test_the_newest_version_has_the_picture_of_all(story: Story) -> None:
+    report = artifacts(story, story.versions[2]["tags"]["flow_run.id"])["versions-tiny"]
+    assert report.index("| 2 | promoted |") < report.index("| 1 | promoted |")
+    pictures = list(story.place.workspace.mlflow_artifacts_dir.rglob(PICTURE))
+    assert len(pictures) == 3  # each version has the one of its time
+    assert all(picture.read_bytes().startswith(b"\x89PNG") for picture in pictures)
+
+
+@service
+def test_a_champion_is_evaluated_and_continued_by_flows_of_their_own(story: Story) -> None:
+    program = """
+import json, sys
+from pathlib import Path
+from tasks.services import start_prefect, use_workspace
+workspace = Path(sys.argv[1])
+use_workspace(workspace)
+start_prefect()
+from flows.evaluate import evaluate_champion
+from flows.finetune import finetune_language_model
+scores = evaluate_champion("tiny", workspace)
+settings = ["max_characters=20000", "sequence_length=50"]
+tuned = finetune_language_model("tiny", "models:/tiny@champion", workspace, settings=settings)
+from tasks.tracking import mlflow_client
+client = mlflow_client()
+(run,) = client.search_runs([client.get_experiment_by_name("tiny").experiment_id], "tags.model = 'models:/tiny/2'")
+print(json.dumps([scores.domains, run.data.metrics, tuned.to_json()["model"]]))
+"""
+    copy = story.place.workspace.root.with_name("copy")
+    shutil.copytree(story.place.workspace.root, copy)
+    done = subprocess.run(
+        [sys.executable, "-c", program, copy],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=environment() | story.place.server,
+    )
+    assert done.returncode == 0, done.stderr
+    domains, metrics, model = json.loads(done.stdout.splitlines()[-1])
+    assert {direction: list(scores) for direction, scores in domains.items()} == {
+        "forward": ["tiny", "loud", "louder"],
+        "backward": ["tiny", "loud", "louder"],
+    }
+    assert metrics["forward.domain.loud.bits_per_byte"] == domains["forward"]["loud"]["bits_per_byte"]
+    assert model == "models:/tiny/4"
+
+
+@service
+def test_two_retrainings_at_once_go_one_after_the_other(
+    trained_workspace: TrainedWorkspace, server: dict[str, str], tmp_path: Path
+) -> None:
+    shutil.copytree(trained_workspace.root, tmp_path / "workspace")
+    place = Place(Workspace(tmp_path / "workspace"), server)
+    text = {"raw": [str(write_sentences(tmp_path / "more.txt", seed=2))]}
+    processes = [place.start(text), place.start(text)]
+    done = sorted((results(process)[0] for process in processes), key=lambda result: result["message"])
+    assert [result["state"] for result in done] == ["Completed", "Completed"]
+    assert done[0]["message"].startswith("models:/tiny/2 promoted: ")
+    assert done[1]["message"] == "nothing to do: models:/tiny/2 was trained on the newest revision, 2"
+    found = versions(place.workspace)
+    assert sorted(found) == [0, 1, 2]
+    assert found[0] == {"champion": 2, "challenger": 2}
+
+
+@service
+def test_a_flow_that_is_ended_ends_its_trainings_and_the_next_one_goes_on(
+    trained_workspace: TrainedWorkspace, server: dict[str, str], tmp_path: Path
+) -> None:
+    shutil.copytree(trained_workspace.root, tmp_path / "workspace")
+    place = Place(Workspace(tmp_path / "workspace"), server)
+    long = {"settings": ["max_characters=250000", *QUICK[1:]]}
+    process = place.start(long)
+    before = set(place.workspace.runs_dir.iterdir())
+    wait_until(lambda: len(training(place.workspace) - before) == 2)
+    children = psutil.Process(process.pid).children()
+    started = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    process.wait(timeout=60)
+    assert time.monotonic() - started < 30
+    assert not any(child.is_running() for child in children)
+    runs = training(place.workspace) - before
+    assert all((run / "checkpoint.pt").is_file() for run in runs)
+    states = ask(server, "/flow_runs/filter", {"sort": "START_TIME_DESC", "limit": 1})
+    assert states[0]["state"]["type"] == "CRASHED"
+    assert versions(place.workspace)[0] == {"challenger": 1}
+    assert place.retrain(long)[0]["message"].startswith("models:/tiny/2 promoted")
+    assert training(place.workspace) - before == runs  # they went on
+
+
+def training(workspace: Workspace) -> set[Path]:
+    """The runs whose training has begun."""
+    return {
+        path.parent for path in workspace.runs_dir.glob("*/journal.jsonl") if b'"event": "train"' in path.read_bytes()
+    }
+
+
+@service
+def test_a_mistake_is_one_line_and_leaves_nothing(
+    trained_workspace: TrainedWorkspace, server: dict[str, str], tmp_path: Path
+) -> None:
+    shutil.copytree(trained_workspace.root, tmp_path / "workspace")
+    place = Place(Workspace(tmp_path / "workspace"), server)
+    missing, unknown, setting = place.retrain({"raw": ["/nowhere.txt"]}, {"name": "nobody"}, {"settings": ["hidden=3"]})
+    assert {missing["state"], unknown["state"], setting["state"]} == {"Failed"}
+    assert "there is no file or folder '/nowhere.txt'" in missing["message"]
+    assert "no corpus named 'nobody'" in unknown["message"]
+    assert "there is no field 'hidden' to set" in setting["message"]
+    assert not (place.workspace.root / "corpora" / "nobody").exists()
