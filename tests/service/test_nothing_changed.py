@@ -10,9 +10,9 @@ from tests.golden.version_0_1.record import RECORD, machine, record
 
 pytestmark = pytest.mark.service  # the training starts MLflow
 
-# Sums in another order differ by 1e-7 of their size. After 19 steps of at most 0.008 that moved the scores by less than
-# 1e-5 where torch was kept from using AVX2 and where it used another number of threads; this leaves room for more.
-BOUND = 1e-3
+# Processors sum in different orders. Where torch, oneDNN and MKL were kept to SSE instead of AVX2, half of the hashes
+# changed, and no score or value of a vector moved by more than 8e-7 (perplexity: 2.4e-6).
+BOUND = 1e-4
 
 
 @pytest.fixture(scope="module")

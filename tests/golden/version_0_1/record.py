@@ -1,4 +1,4 @@
-"""What a checkout makes of one corpus and one seed, as JSON: the names, keys and numbers that a refactor must not change.
+"""What a checkout makes of one corpus and one seed, as JSON: what a refactor must not change.
 
 Run from the root:  python -m tests.golden.version_0_1.record CHECKOUT > record.json
 record.json is what version 0.1 (commit 036e1ef) gave.
