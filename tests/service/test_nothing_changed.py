@@ -14,6 +14,12 @@ pytestmark = pytest.mark.service  # the training starts MLflow
 # changed, and no score or value of a vector moved by more than 8e-7 (perplexity: 2.4e-6).
 BOUND = 1e-4
 
+CHANGED_KEYS = {
+    "charlm.unknown_bits": "added: encoded text keeps what its unknown units cost",
+    "deduplicate": "gone from the settings of a corpus: each revision says it for itself",
+}
+"""Keys that were added or left out on purpose since then."""
+
 
 @pytest.fixture(scope="module")
 def golden() -> dict[str, Any]:
@@ -36,8 +42,14 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     ]
 
 
+def without_changed_keys(part: dict[str, Any]) -> dict[str, Any]:
+    return {
+        path: {key: value for key, value in values.items() if key not in CHANGED_KEYS} for path, values in part.items()
+    }
+
+
 def test_names_keys_ids_and_events_are_those_of_version_0_1(golden: dict[str, Any], now: dict[str, Any]) -> None:
-    assert differences(golden["exact"], now["exact"]) == []
+    assert differences(without_changed_keys(golden["exact"]), without_changed_keys(now["exact"])) == []
 
 
 def test_scores_and_vectors_are_nearly_those_of_version_0_1(golden: dict[str, Any], now: dict[str, Any]) -> None:
