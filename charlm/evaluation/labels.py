@@ -8,11 +8,39 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import TypedDict
 
 from charlm.data.spans import spans_from_tags
 
 NOTHING = ""
+
+
+class ClassValues(TypedDict):
+    """What `LabelScores.to_json` says of one label."""
+
+    precision: float
+    recall: float
+    f1: float
+    count: int
+    """Times that the label is true."""
+
+
+class LabelValues(TypedDict):
+    """What `LabelScores.to_json` gives."""
+
+    accuracy: float
+    micro_precision: float
+    micro_recall: float
+    micro_f1: float
+    macro_f1: float
+    items: int
+    classes: dict[str, ClassValues]
+
+
+class EvaluationValues(LabelValues):
+    """The same with the mean loss, None where nothing could be measured."""
+
+    loss: float | None
 
 
 class EvaluationMetric(Enum):
@@ -146,7 +174,7 @@ class LabelScores:
         )
         return "\n".join([header, *rows, f"accuracy {self.accuracy:.4f} of {self.items}"])
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> LabelValues:
         return {
             "accuracy": self.accuracy,
             "micro_precision": self.total.precision,

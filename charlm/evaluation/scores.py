@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self, TypedDict
 
 import numpy as np
 
@@ -15,6 +15,17 @@ CODE_POINT_BITS = math.log2(0x110000)
 """Uniform cost of naming one of the 1,114,112 code points: what an `<unk>` target pays on top."""
 BYTE_BITS = 8.0
 """The same for a model whose unit is the byte."""
+
+
+class ScoreValues(TypedDict):
+    """The quotients of an `LMScore` under the names that they have in files, reports and trackers."""
+
+    loss: float
+    perplexity: float
+    bits_per_character: float
+    bits_per_byte: float
+    unk_rate: float
+    characters: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +87,7 @@ class LMScore:
             unknown_bits=self.unknown_bits,
         )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> ScoreValues:
         return {
             "loss": self.loss,
             "perplexity": self.perplexity,

@@ -23,6 +23,7 @@ from charlm.distributed.watchdog import end_with_parent
 from charlm.errors import CharLMError, ConfigError, PeerLostError, RunError, TrainingInterruptedError
 from charlm.storage.atomic import read_json, remove_temporaries
 from charlm.storage.locks import exclusive_lock
+from charlm.trainers.events import Event
 from charlm.trainers.lm.build import build_engine, run_dictionary
 from charlm.trainers.lm.curves import TrainingCurve
 from charlm.trainers.lm.engine import StopSignal, TrainingResult
@@ -37,7 +38,7 @@ def run_training(
     *,
     resume: bool,
     stop: StopSignal,
-    observers: tuple[Observer, ...] = (),
+    observers: tuple[Observer[Event], ...] = (),
     team: Team = Team(),  # noqa: B008
 ) -> TrainingResult:
     """Train what run.json in `files` describes, keeping its state there true; done by the first process of a team.

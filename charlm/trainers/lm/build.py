@@ -11,7 +11,9 @@ from charlm.data.dictionary import Dictionary
 from charlm.distributed.group import Team
 from charlm.errors import ConfigError, CorpusError, RunError
 from charlm.language_models.language_model import LanguageModel, load_language_models
+from charlm.nn.device import find_device
 from charlm.text.corpus.manifest import load_manifest
+from charlm.trainers.events import Event
 from charlm.trainers.lm.engine import StopSignal, TrainingEngine
 from charlm.trainers.lm.manifest import RunManifest
 from charlm.trainers.lm.text_corpus import TextCorpus, choose_shards, side_by_side
@@ -19,7 +21,9 @@ from charlm.trainers.observer import Observer
 from charlm.trainers.resources import clear_resource_errors
 
 
-def build_engine(files: RunFiles, team: Team, stop: StopSignal, observers: tuple[Observer, ...]) -> TrainingEngine:
+def build_engine(
+    files: RunFiles, team: Team, stop: StopSignal, observers: tuple[Observer[Event], ...]
+) -> TrainingEngine:
     # What the corpus lacks is encoded by the first process, while the others wait.
     with team.lead_first():
         manifest = RunManifest.load(files)
@@ -87,20 +91,14 @@ def run_dictionary(config: RunConfig) -> Dictionary:
 
 def _find_device(name: str, team: Team) -> torch.device:
     """The device called `name`; each process of a team has a GPU of its own."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ConfigError(f"device is auto, cpu or cuda:0, got {name!r}") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"device={name} was asked for, but torch finds no GPU here")
-    if device.type == "cuda" and team.size > 1:
-        if team.local_rank >= torch.cuda.device_count():
-            raise ConfigError(
-                f"num_processes={team.size} needs a GPU for each process, torch finds {torch.cuda.device_count()}; "
-                "lower it, or set device=cpu"
-            )
-        device = torch.device("cuda", team.local_rank)
-        torch.cuda.set_device(device)
+    device = find_device(name)
+    if device.type == "cpu" or team.size == 1:
+        return device
+    if team.local_rank >= torch.cuda.device_count():
+        raise ConfigError(
+            f"num_processes={team.size} needs a GPU for each process, torch finds {torch.cuda.device_count()}; "
+            "lower it, or set device=cpu"
+        )
+    device = torch.device("cuda", team.local_rank)
+    torch.cuda.set_device(device)
     return device

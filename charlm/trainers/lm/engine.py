@@ -32,6 +32,7 @@ from charlm.evaluation.scores import LMScore
 from charlm.language_models.language_model import Hidden, LanguageModel
 from charlm.malloc import keep_freed_memory
 from charlm.text.corpus.encoding import encoded_info
+from charlm.trainers.events import Event, LMMoment, StartEvent
 from charlm.trainers.lm.checkpoint import Checkpoint, Progress, progress_values, random_state, set_random_state
 from charlm.trainers.lm.optimization import (
     MIN_RATE_FACTOR,
@@ -42,7 +43,7 @@ from charlm.trainers.lm.optimization import (
     resolve_precision,
 )
 from charlm.trainers.lm.text_corpus import ShardReader, TextCorpus
-from charlm.trainers.observer import Event, Observer, RewindableFile
+from charlm.trainers.observer import Observer, RewindableFile
 from charlm.trainers.resources import clear_resource_errors
 
 SHORT_RUN_EVENTS = 200
@@ -108,7 +109,7 @@ class TrainingEngine:
         config: TrainingConfig,
         files: RunFiles,
         *,
-        observers: Iterable[Observer] = (),
+        observers: Iterable[Observer[Event]] = (),
         stop: StopSignal | None = None,
         team: Team = Team(),  # noqa: B008  # frozen
     ) -> None:
@@ -166,13 +167,14 @@ class TrainingEngine:
         with clear_resource_errors(self.files.root, str(self.device)):
             if resume:
                 self._restore(Checkpoint.load(self.files.checkpoint))
-                self._emit("resume", reason=f"goes on after {self.progress.characters:,} characters")
+                reason = f"goes on after {self.progress.characters:,} characters"
+                self._emit({"event": "resume", **self._moment(), "reason": reason})
             else:
                 for observer in self._rewindable():
                     observer.rewind(0)
                 if not self.team.is_lead:
                     torch.manual_seed(self.config.seed + self.team.rank)  # other streams, other dropout
-                self._emit("start", **self._start_facts())
+                self._emit(self._start_event())
                 self._save_checkpoint()
             reason = self._run()
             if self.progress.validated_characters < self.progress.characters:
@@ -264,15 +266,24 @@ class TrainingEngine:
             reason=reason,
         )
         self._emit(
-            "test", valid=result.valid.to_json(), test=result.test.to_json(), sample=_sample(best, self.config.seed)
+            {
+                "event": "test",
+                **self._moment(),
+                "valid": result.valid.to_json(),
+                "test": result.test.to_json(),
+                "sample": _sample(best, self.config.seed),
+            }
         )
         self._emit(
-            "end",
-            state="finished",
-            reason=reason,
-            seconds=result.seconds,
-            characters_per_second=result.characters_per_second,
-            peak_memory_bytes=1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * self.team.size,
+            {
+                "event": "end",
+                **self._moment(),
+                "state": "finished",
+                "reason": reason,
+                "seconds": result.seconds,
+                "characters_per_second": result.characters_per_second,
+                "peak_memory_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * self.team.size,
+            }
         )
         return result
 
@@ -340,19 +351,17 @@ class TrainingEngine:
 
     # ---- reporting ---------------------------------------------------------------------------------------------
 
-    def _emit(self, kind: str, **facts: Any) -> None:
-        event: Event = {
-            "event": kind,
-            "time": time.time(),
-            "step": self.progress.step,
-            "characters": self.progress.characters,
-            **facts,
-        }
+    def _emit(self, event: Event) -> None:
         for observer in self.observers:
             observer.on_event(event)
 
-    def _start_facts(self) -> dict[str, Any]:
+    def _moment(self) -> LMMoment:
+        return {"time": time.time(), "step": self.progress.step, "characters": self.progress.characters}
+
+    def _start_event(self) -> StartEvent:
         return {
+            "event": "start",
+            **self._moment(),
             "config": self.config.to_json(),
             "direction": self.model.direction,
             "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
@@ -386,16 +395,19 @@ class TrainingEngine:
         elapsed = max(progress.seconds - seconds, 1e-9)
         self._reported_share = share = self._share_spent()
         self._emit(
-            "train",
-            progress=share,
-            epoch=progress.epoch,
-            split=progress.split,
-            loss=loss,
-            bits_per_character=loss / math.log(2),
-            learning_rate=self.optimizer.param_groups[0]["lr"],
-            characters_per_second=(progress.characters - characters) / elapsed,
-            seconds_left=progress.seconds * (1 - share) / max(share, 1e-9),
-            waiting_share=max(0.0, 1 - (self._step_seconds - step_seconds) / elapsed),
+            {
+                "event": "train",
+                **self._moment(),
+                "progress": share,
+                "epoch": progress.epoch,
+                "split": progress.split,
+                "loss": loss,
+                "bits_per_character": loss / math.log(2),
+                "learning_rate": self.optimizer.param_groups[0]["lr"],
+                "characters_per_second": (progress.characters - characters) / elapsed,
+                "seconds_left": progress.seconds * (1 - share) / max(share, 1e-9),
+                "waiting_share": max(0.0, 1 - (self._step_seconds - step_seconds) / elapsed),
+            }
         )
 
     def _collect_window(self) -> None:
@@ -434,14 +446,19 @@ class TrainingEngine:
         if is_best:
             self.model.save(self.files.best_lm)
         self._emit(
-            "validation",
-            epoch=self.progress.epoch,
-            split=self.progress.splits_read,
-            learning_rate=self.optimizer.param_groups[0]["lr"],
-            train_loss=self.progress.train_loss,
-            best=is_best,
-            sample=_sample(self.model, self.config.seed),
-            **{**score.to_json(), "held_out_characters": score.characters, "characters": self.progress.characters},
+            {
+                "event": "validation",
+                **self._moment(),
+                "epoch": self.progress.epoch,
+                "split": self.progress.splits_read,
+                "learning_rate": self.optimizer.param_groups[0]["lr"],
+                "train_loss": self.progress.train_loss,
+                "best": is_best,
+                "sample": _sample(self.model, self.config.seed),
+                **score.to_json(),
+                "held_out_characters": score.characters,
+                "characters": self.progress.characters,
+            }
         )
 
     def _is_stuck(self) -> bool:
@@ -461,7 +478,7 @@ class TrainingEngine:
 
     def _write_checkpoint(self) -> None:
         """Let the team's first process write checkpoint.pt, with the states of all."""
-        self._emit("checkpoint")
+        self._emit({"event": "checkpoint", **self._moment()})
         self._collect_window()
         self._checkpoint_seconds = self.progress.seconds
         state = self._hidden
@@ -528,21 +545,22 @@ class TrainingEngine:
         self._save_checkpoint()
         if self.team.is_lead and not self.files.best_lm.is_file():
             self.model.save(self.files.best_lm)  # so that the run can be looked at; the next validation replaces it
-        self._emit("interrupted", reason=reason)
+        self._emit({"event": "interrupted", **self._moment(), "reason": reason})
         raise TrainingInterruptedError(reason)
 
     def _step_back(self, reason: str) -> None:
         """Go back to the last checkpoint with half the rate; raises RunError when that was tried often enough."""
         setbacks, factor = self.progress.setbacks + 1, self.progress.rate_factor / 2
         if setbacks > MAX_SETBACKS:
-            self._emit("end", state="failed", reason=reason)
+            self._emit({"event": "end", **self._moment(), "state": "failed", "reason": reason})
             raise RunError(
                 f"{reason}, also after {MAX_SETBACKS} returns to the last checkpoint with half the rate; "
                 f"lower learning_rate={self.config.learning_rate:g} or clip={self.config.clip:g}"
             )
         self._restore(Checkpoint.load(self.files.checkpoint))
         self.progress.setbacks, self.progress.rate_factor = setbacks, factor
-        self._emit("guard", reason=f"{reason}: back to the last checkpoint with {factor:g} of the learning rate")
+        reason = f"{reason}: back to the last checkpoint with {factor:g} of the learning rate"
+        self._emit({"event": "guard", **self._moment(), "reason": reason})
         self._save_checkpoint()
 
 
