@@ -1,4 +1,4 @@
-"""What a language model costs on a text: one score of a text, and the bits of its documents."""
+"""How well a language model predicts text: the score of a text, and the bits that each of its documents takes."""
 
 import dataclasses
 import math
@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Self, TypedDict
 
 import numpy as np
 
+from charlm.config import Unit
+from charlm.errors import GateError
+
 if TYPE_CHECKING:
     from charlm.language_models.language_model import LanguageModel
 
 CODE_POINT_BITS = math.log2(0x110000)
-"""Uniform cost of naming one of the 1,114,112 code points: what an `<unk>` target pays on top."""
+"""Uniform cost of naming one of the 1,114,112 code points, added for every `<unk>` target."""
 BYTE_BITS = 8.0
 """The same for a model whose unit is the byte."""
 
@@ -47,8 +50,11 @@ class LMScore:
     unknown: int
     """Units outside the dictionary."""
 
-    unknown_bits: float = CODE_POINT_BITS
-    """What naming one unknown unit costs in bits_per_byte."""
+    unknown_bits: float
+    """Bits that naming all of them costs in bits_per_byte, summed."""
+
+    unit: Unit
+    """What the model predicts: `char` or `byte`."""
 
     @property
     def loss(self) -> float:
@@ -66,11 +72,11 @@ class LMScore:
 
     @property
     def bits_per_byte(self) -> float:
-        """All bits over UTF-8 bytes, where an `<unk>` also pays for naming its code point.
+        """All bits over UTF-8 bytes, where every `<unk>` also costs the bits that name its code point.
 
-        The one score that compares models with different dictionaries.
+        Only this score compares models with different dictionaries.
         """
-        return (self.nats / math.log(2) + self.unknown * self.unknown_bits) / self.bytes
+        return (self.nats / math.log(2) + self.unknown_bits) / self.bytes
 
     @property
     def unk_rate(self) -> float:
@@ -78,13 +84,19 @@ class LMScore:
         return self.unknown / self.units
 
     def __add__(self, other: "LMScore") -> "LMScore":
+        """The score over both texts; raises GateError when the models have different units."""
+        if self.unit != other.unit:
+            raise GateError(
+                f"scores of {self.unit} and {other.unit} models cannot be added; compare their bits_per_byte"
+            )
         return LMScore(
             nats=self.nats + other.nats,
             units=self.units + other.units,
             characters=self.characters + other.characters,
             bytes=self.bytes + other.bytes,
             unknown=self.unknown + other.unknown,
-            unknown_bits=self.unknown_bits,
+            unknown_bits=self.unknown_bits + other.unknown_bits,
+            unit=self.unit,
         )
 
     def to_json(self) -> ScoreValues:
@@ -99,13 +111,13 @@ class LMScore:
 
 
 def unknown_bits(model: "LanguageModel") -> float:
-    """What naming one unknown unit costs in bits_per_byte."""
+    """Bits that naming one unknown unit costs in bits_per_byte."""
     return BYTE_BITS if model.unit == "byte" else CODE_POINT_BITS
 
 
 @dataclass(frozen=True, kw_only=True)
 class DocumentScores:
-    """What one model spends on each held-out document of a domain; arrays of shape (D,)."""
+    """Bits that one model needs for each held-out document of a domain; arrays of shape (D,)."""
 
     keys: np.ndarray
     """Hash of each document's text: its identity."""
@@ -114,7 +126,7 @@ class DocumentScores:
     """Cross entropy of each document, summed over its units."""
 
     bits: np.ndarray
-    """The same in bits, plus the cost of naming what the dictionary lacks."""
+    """The same in bits, plus the cost of naming the units outside the dictionary."""
 
     bytes: np.ndarray
     """UTF-8 bytes of each document."""
