@@ -9,7 +9,7 @@ its reference. How much more new text costs it, and how much of it the dictionar
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -65,7 +65,7 @@ class DriftReport:
     growth: float | None = None
     """Train text there is now, in multiples of what the champion was trained on."""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         return dataclasses.asdict(self)
 
 

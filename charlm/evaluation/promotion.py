@@ -83,7 +83,7 @@ class GateReport:
     def promoted(self) -> bool:
         return self.decision == "promoted"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Plain JSON, which knows no infinity: a score of the challenger that is not finite is null."""
         value = dataclasses.asdict(self)
         for numbers in value["domains"].values():

@@ -6,7 +6,7 @@ SGD at 20, gradients clipped at 0.25, the rate quartered when validation has not
 
 import os
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import torch
 
@@ -60,7 +60,7 @@ class LanguageModelTrainer:
         grow_to_sequence_length: int = 0,
         use_amp: bool = False,
         seed: int = 1,
-        **settings: Any,
+        **settings: object,
     ) -> TrainingResult:
         """Train, and write `best-lm.pt`, `loss.tsv`, `training.log` and (with `checkpoint`) `checkpoint.pt`.
 
@@ -81,8 +81,8 @@ class LanguageModelTrainer:
             seed: of shard order, line order, case flips and dropout; torch's global generator is set to it.
             settings: any other field of TrainingConfig.
         """
-        config = TrainingConfig(
-            **{
+        config = TrainingConfig.from_json(
+            {
                 "recipe": "flair_classic",
                 "hidden_size": self.model.hidden_size,
                 "nlayers": self.model.nlayers,

@@ -93,8 +93,8 @@ class Checkpoint:
     """The content of checkpoint.pt."""
 
     model: dict[str, Tensor]
-    model_config: dict[str, Any]
-    dictionary: dict[str, Any]
+    model_config: dict[str, object]
+    dictionary: dict[str, object]
     optimizer: dict[str, Any]
     progress: dict[str, float]
     hidden: list[Tensor] | None
@@ -103,7 +103,7 @@ class Checkpoint:
     random_state: dict[str, Tensor]
     """The states of all processes' generators by device, concatenated in the order of ranks."""
 
-    config: dict[str, Any]
+    config: dict[str, object]
     num_threads: int
     num_processes: int = 1
     files: dict[str, int]

@@ -6,17 +6,17 @@ import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TypedDict
 
 import numpy as np
 import torch
 
 from charlm.config import TrainingConfig
 from charlm.distributed.group import ProcessGroup
-from charlm.evaluation.scores import LMScore, ScoreValues
+from charlm.evaluation.scores import LMScore
 from charlm.language_models.language_model import LanguageModel
 from charlm.trainers.events import Event, LMMoment
 from charlm.trainers.lm.checkpoint import Progress
+from charlm.trainers.lm.manifest import RunResult
 from charlm.trainers.lm.optimization import Budget
 from charlm.trainers.lm.text_corpus import TextCorpus
 from charlm.trainers.observer import Observer, RewindableFile
@@ -26,17 +26,6 @@ SHORT_RUN_EVENTS = 200
 TRAIN_EVENT_CHARACTERS = 250_000
 """Characters from one `train` event to the next in a long run."""
 _SAMPLE_CHARACTERS = 200
-
-
-class ResultValues(TypedDict):
-    """What `TrainingResult.to_json` gives."""
-
-    valid: ScoreValues
-    test: ScoreValues
-    characters: int
-    seconds: float
-    characters_per_second: float
-    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +42,7 @@ class TrainingResult:
     def characters_per_second(self) -> float:
         return self.characters / max(self.seconds, 1e-9)
 
-    def to_json(self) -> ResultValues:
+    def to_json(self) -> RunResult:
         return {
             "valid": self.valid.to_json(),
             "test": self.test.to_json(),

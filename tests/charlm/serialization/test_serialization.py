@@ -21,8 +21,9 @@ from charlm.data import Dictionary
 from charlm.errors import CharLMError, ModelFileError
 from charlm.language_models.language_model import load_language_models
 from charlm.models import LanguageModel
-from charlm.serialization.bundle import read_bundle, read_safetensors, write_bundle
+from charlm.serialization.bundle import read_bundle, write_bundle
 from charlm.serialization.flair_file import read_flair_file, write_flair_file
+from charlm.serialization.safetensors_file import read_safetensors
 from charlm.serialization.state import LanguageModelState
 from charlm.storage.fingerprints import sha256_of
 from tests.conftest import ROOT
