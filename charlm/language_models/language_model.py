@@ -131,13 +131,13 @@ class LanguageModel(nn.Module):
         latter computes few logits at a time, so that its memory is bounded whatever the size of the dictionary.
         """
         output, hidden = self._read(inputs, hidden)
-        decoder, rows, wanted = self._decoder(), output.flatten(0, 1), targets.flatten()
+        decoder, rows, expected = self._decoder(), output.flatten(0, 1), targets.flatten()
         if reduction == "mean":
-            return F.cross_entropy(_at_least_fp32(decoder(rows)), wanted), hidden
+            return F.cross_entropy(_at_least_fp32(decoder(rows)), expected), hidden
         rows_at_once = max(1, LOGITS_AT_ONCE // len(self.dictionary))
         nats = [
-            F.cross_entropy(_at_least_fp32(decoder(part)), expected, reduction="none")
-            for part, expected in zip(torch.split(rows, rows_at_once), torch.split(wanted, rows_at_once), strict=True)
+            F.cross_entropy(_at_least_fp32(decoder(part)), target, reduction="none")
+            for part, target in zip(torch.split(rows, rows_at_once), torch.split(expected, rows_at_once), strict=True)
         ]
         return torch.cat(nats).view_as(targets), hidden
 

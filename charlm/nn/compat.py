@@ -1,6 +1,6 @@
 """What we use of torch beyond its public interface, all in one place.
 
-`missing_symbols` says what a new release of torch has lost.
+`missing_symbols` names what a new release of torch has lost.
 """
 
 import inspect

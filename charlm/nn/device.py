@@ -16,13 +16,13 @@ def find_device(name: str | torch.device | None = None) -> torch.device:
     `auto`, like None, leaves the choice to `charlm.device`, then to the variable CHARLM_DEVICE, and at last to the
     machine: a GPU where there is one. Raises ConfigError for another name, and for a GPU that is not there.
     """
-    for wanted, source in (
+    for choice, source in (
         (name, "device"),
         (charlm.device, "charlm.device"),
         (os.environ.get(DEVICE_VARIABLE), DEVICE_VARIABLE),
     ):
-        if wanted and str(wanted) != "auto":
-            return _device(str(wanted), source)
+        if choice and str(choice) != "auto":
+            return _device(str(choice), source)
     return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
 
 
@@ -34,8 +34,8 @@ def _device(name: str, source: str) -> torch.device:
     if kind == "cpu":
         return torch.device("cpu")
     if not torch.cuda.is_available():
-        raise ConfigError(f"{source}={name} was asked for, but torch finds no GPU here; use cpu or auto")
+        raise ConfigError(f"{source}={name}, but torch finds no GPU here; use cpu or auto")
     index, count = int(number or 0), torch.cuda.device_count()
     if index >= count:
-        raise ConfigError(f"{source}={name} was asked for, but torch finds {count} GPU(s) here, the first is cuda:0")
+        raise ConfigError(f"{source}={name}, but torch finds {count} GPU(s) here; the first is cuda:0")
     return torch.device("cuda", index)

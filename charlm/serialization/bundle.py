@@ -31,7 +31,7 @@ class Bundle:
 
     @property
     def fingerprint(self) -> str:
-        """Equal for equal weights and dictionary, whatever else the manifest says."""
+        """Equal for equal weights and dictionary, whatever else the manifest holds."""
         value: str = self.manifest["fingerprint"]
         return value
 
@@ -40,7 +40,7 @@ def write_bundle(folder: Path | str, states: Mapping[str, LanguageModelState], i
     """Write the bundle of `states` (by direction) and return its fingerprint.
 
     `info` is plain JSON about where the models come from (corpus, scores, recipe, parent version, library versions);
-    it enters the manifest as it is. Equal models and info give equal bytes. An old bundle of this name gives way.
+    it enters the manifest as it is. Equal models and info give equal bytes. A bundle of this name is replaced.
     """
     dictionary = next(iter(states.values())).dictionary
     for direction, state in states.items():

@@ -32,7 +32,7 @@ def _state_from(file: TorchFile) -> LanguageModelState:
     recurrent_type = value.get("recurrent_type", "LSTM")
     for name in ("is_forward_lm", "hidden_size", "nlayers"):
         if name not in value:
-            raise ModelFileError(f"it does not say its {name}")
+            raise ModelFileError(f"it has no {name}")
     config = LanguageModelConfig(
         is_forward_lm=value["is_forward_lm"],
         hidden_size=value["hidden_size"],

@@ -1,8 +1,8 @@
-"""Observers: what happens to the events of a training. The engine knows no tracker, no terminal and no plot.
+"""Observers: they receive the events of a training. The engine knows no tracker, no terminal and no plot.
 
-Writes journal.jsonl   every event, one JSON object a line; what trackers are fed from
+Writes journal.jsonl   every event, one JSON object a line; trackers read it
 Writes loss.tsv        a row per validation
-Writes training.log    the same for eyes
+Writes training.log    the same for people
 
 What an event holds stands in events.py. On resume the files are rewound to where they stood at the checkpoint, so that
 nothing is written twice.
@@ -46,7 +46,7 @@ class RewindableFile:
         self._file.flush()
 
     def position(self) -> int:
-        """Bytes that surely lie on the disk."""
+        """The length of the file, all of it synced to the disk."""
         os.fsync(self._file.fileno())
         return self._file.tell()
 
@@ -78,7 +78,7 @@ class LossTable(RewindableFile):
 
 
 class TrainingLog(RewindableFile):
-    """training.log: what a person wants to read afterwards."""
+    """training.log: the events as lines for people."""
 
     def on_event(self, event: Event) -> None:
         text = describe(event)

@@ -1,4 +1,4 @@
-"""Out-of-memory and disk-full errors as one line that says what to do."""
+"""Out-of-memory and disk-full errors as one line with the remedy."""
 
 import errno
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from charlm.errors import RunError
 
 @contextmanager
 def translate_resource_errors(folder: Path, device: str) -> Iterator[None]:
-    """Raise RunError, in one line that says what to do, when the block runs out of memory or of disk space."""
+    """Raise RunError, in one line with the remedy, when the block runs out of memory or of disk space."""
     memory = "lower hidden_size, mini_batch_size or sequence_length, or the size of the shards"
     try:
         yield

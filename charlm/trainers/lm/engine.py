@@ -239,7 +239,7 @@ class TrainingEngine:
         return self.budget.progress(self.progress.characters, self.progress.seconds)
 
     def _step_share(self) -> float:
-        """Share of the budget that one step spends, from the mean of the steps so far."""
+        """Share of the budget that one step takes, from the mean of the steps so far."""
         units = self.config.mini_batch_size * self.config.sequence_length * self.config.gradient_accumulation
         seconds = self.progress.seconds / max(self.progress.step, 1)
         return self.budget.progress(units, seconds)

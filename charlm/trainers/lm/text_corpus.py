@@ -143,12 +143,12 @@ def choose_shards(
     num_old = manifest.revision - 1 if known_revision is None else known_revision
     chosen = [file for revision in manifest.revisions[num_old:] for file in revision.train_files]
     old = [file for revision in manifest.revisions[:num_old] for file in revision.train_files]
-    wanted = old_share * sum(file.characters for file in old)
+    remaining = old_share * sum(file.characters for file in old)
     for position in np.random.default_rng(seed).permutation(len(old)):
-        if wanted <= 0:
+        if remaining <= 0:
             break
         chosen.append(old[position])
-        wanted -= old[position].characters
+        remaining -= old[position].characters
     return chosen
 
 

@@ -50,7 +50,7 @@ def test_charlm_device_may_be_a_device_of_torch(two_gpus, monkeypatch):
 
 @pytest.mark.parametrize("name", ["cuda", "cuda:0"])
 def test_a_gpu_that_is_not_there_is_refused(no_gpu, name):
-    with pytest.raises(ConfigError, match=f"device={name} was asked for, but torch finds no GPU"):
+    with pytest.raises(ConfigError, match=f"device={name}, but torch finds no GPU"):
         find_device(name)
 
 
@@ -61,7 +61,7 @@ def test_the_error_names_the_setting_that_asked(no_gpu, monkeypatch):
 
 
 def test_a_gpu_beyond_the_last_is_refused(two_gpus):
-    with pytest.raises(ConfigError, match="cuda:2 was asked for, but torch finds 2"):
+    with pytest.raises(ConfigError, match="cuda:2, but torch finds 2"):
         find_device("cuda:2")
 
 

@@ -33,7 +33,7 @@ from charlm.trainers.lm.checkpoint import Checkpoint
 from charlm.trainers.lm.engine import StopSignal, TrainingEngine
 from charlm.trainers.lm.manifest import RunManifest, create_run
 from charlm.trainers.lm.optimization import Budget, learning_rate_at
-from charlm.trainers.lm.reporting import TrainingResult
+from charlm.trainers.lm.reporting import Reporter, TrainingResult
 from charlm.trainers.observer import LOSS_COLUMNS, open_run_files
 from tests.conftest import ROOT
 from tests.flair import train_steps
@@ -429,17 +429,17 @@ def test_exploding_loss_goes_back_twice_and_then_says_why(corpus_dir, tmp_path):
     assert Checkpoint.load(tmp_path / "checkpoint.pt").restored_progress().rate_factor == 0.25
 
 
-def test_setback_halves_the_rate_and_training_goes_on(corpus_dir, tmp_path, monkeypatch):
+def test_rollback_halves_the_rate_and_training_goes_on(corpus_dir, tmp_path, monkeypatch):
     """One window of poisoned losses, then honest ones: the training recovers by itself."""
-    poisoned = iter([float("nan")])
-    real = TrainingEngine._collect_window
+    real = Reporter.train
 
-    def collect(engine: TrainingEngine) -> None:
-        real(engine)
-        if engine.progress.step == 50 and engine.progress.setbacks == 0:
-            engine.progress.window_nats = next(poisoned)
+    def report(reporter: Reporter, learning_rate: float) -> None:
+        progress = reporter._progress
+        if progress.step == 50 and progress.rollbacks == 0:
+            progress.window_nats = math.nan
+        real(reporter, learning_rate)
 
-    monkeypatch.setattr(TrainingEngine, "_collect_window", collect)
+    monkeypatch.setattr(Reporter, "train", report)
     result, recorder = train(corpus_dir, tmp_path)
     assert len(recorder.of("guard")) == 1
     assert max(event["learning_rate"] for event in recorder.of("train")[-100:]) <= TINY.learning_rate / 2
