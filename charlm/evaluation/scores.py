@@ -4,20 +4,13 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self, TypedDict
+from typing import Self, TypedDict
 
 import numpy as np
 
-from charlm.config import Unit
+from charlm.config import UnitName
 from charlm.errors import GateError
-
-if TYPE_CHECKING:
-    from charlm.language_models.language_model import LanguageModel
-
-CODE_POINT_BITS = math.log2(0x110000)
-"""Uniform cost of naming one of the 1,114,112 code points, added for every `<unk>` target."""
-BYTE_BITS = 8.0
-"""The same for a model whose unit is the byte."""
+from charlm.units.unit import find_unit
 
 
 class ScoreValues(TypedDict):
@@ -53,8 +46,8 @@ class LMScore:
     unknown_bits: float
     """Bits that naming all of them costs in bits_per_byte, summed."""
 
-    unit: Unit
-    """What the model predicts: `char` or `byte`."""
+    unit: UnitName
+    """Name of the unit that the model predicts."""
 
     @property
     def loss(self) -> float:
@@ -72,7 +65,7 @@ class LMScore:
 
     @property
     def bits_per_byte(self) -> float:
-        """All bits over UTF-8 bytes, where every `<unk>` also costs the bits that name its code point.
+        """All bits over UTF-8 bytes, where every `<unk>` also costs the bits that name what it stands for.
 
         Only this score compares models with different dictionaries.
         """
@@ -85,7 +78,7 @@ class LMScore:
 
     def __add__(self, other: "LMScore") -> "LMScore":
         """The score over both texts; raises GateError when the models have different units."""
-        if self.unit != other.unit:
+        if find_unit(self.unit) is not find_unit(other.unit):
             raise GateError(
                 f"scores of {self.unit} and {other.unit} models cannot be added; compare their bits_per_byte"
             )
@@ -108,11 +101,6 @@ class LMScore:
             "unk_rate": self.unk_rate,
             "characters": self.characters,
         }
-
-
-def unknown_bits(model: "LanguageModel") -> float:
-    """Bits that naming one unknown unit costs in bits_per_byte."""
-    return BYTE_BITS if model.unit == "byte" else CODE_POINT_BITS
 
 
 @dataclass(frozen=True, kw_only=True)

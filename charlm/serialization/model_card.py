@@ -6,6 +6,8 @@ manifest has no entry. The sections follow Mitchell et al., Model Cards for Mode
 
 from collections.abc import Mapping
 
+from charlm.units.unit import find_unit
+
 _UNKNOWN = "not recorded"
 _SCORES = ("bits_per_character", "bits_per_byte", "perplexity", "unk_rate")
 _USE = """\
@@ -90,8 +92,9 @@ from charlm.embeddings import FlairEmbeddings, StackedEmbeddings
 embeddings = StackedEmbeddings([{ours}])
 embeddings.embed(sentence := Sentence("The grass is green ."))
 ```"""
-    if _mapping(bundle.get("dictionary")).get("unit") != "char":
-        return f"{text}\n\nFlair cannot load them: their unit is the byte."
+    unit = find_unit(_mapping(bundle.get("dictionary")).get("unit", "char"))
+    if not unit.in_flair:
+        return f"{text}\n\nFlair cannot load them: their unit is the {unit.noun}."
     theirs = ", ".join(f'FlairEmbeddings("BUNDLE/{direction}/best-lm.pt")' for direction in directions)
     return f"""\
 {text}

@@ -32,7 +32,7 @@ def validate(
     """Score `model` on the encoded validation text and bring `progress` up to date; all processes agree on it."""
     score = None
     if group.is_main:
-        score = score_encoded(model, text, encoded_info(text), max_units=config.validation_characters)
+        score = score_encoded(model, text, encoded_info(text, model.dictionary), max_units=config.validation_characters)
     loss = group.broadcast(math.nan if score is None else score.loss)
     progress.validations += 1
     progress.validated_characters = progress.characters
