@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from charlm.nn.bf16_linear import bf16_linear, weight_gradients
-from charlm.nn.compat import onednn_lstm_layer, supports_bf16_lstm
+from charlm.nn.compat import onednn_lstm_layer
 from charlm.nn.ragged import Ragged
 
 
@@ -170,7 +170,6 @@ class LowPrecisionLSTM:
 
 
 def low_precision_lstm(rnn: nn.LSTM) -> "nn.LSTM | LowPrecisionLSTM":
-    on_cpu = next(rnn.parameters()).device.type == "cpu"
-    if on_cpu and supports_bf16_lstm():
+    if next(rnn.parameters()).device.type == "cpu":
         return LowPrecisionLSTM(rnn)
     return copy.deepcopy(rnn).bfloat16()

@@ -12,7 +12,6 @@ from torch import Tensor
 _OPTIMIZER_METHODS = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
 _SYMBOLS = (
     "torch.ops.aten.mkldnn_rnn_layer",
-    "torch.ops.mkldnn._is_mkldnn_bf16_supported",
     "torch.optim.Adam.step.__wrapped__",
     "torch.optim.SGD.step.__wrapped__",
     *(f"torch.optim.Optimizer.{method}.__wrapped__" for method in _OPTIMIZER_METHODS),
@@ -46,11 +45,6 @@ def avoid_compiler() -> None:
         plain.__dict__["__dynamo_disable"] = plain  # where `method` looks for the version that the compiler leaves out
     for kind in (torch.optim.Adam, torch.optim.SGD):
         kind.step = torch.no_grad()(inspect.unwrap(kind.step))  # type: ignore[method-assign]
-
-
-def supports_bf16_lstm() -> bool:
-    """True where oneDNN has an LSTM in bf16 for this processor."""
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def onednn_lstm_layer(

@@ -31,10 +31,20 @@ class LMMoment(Moment):
     """Units read so far."""
 
 
+class Computing(TypedDict):
+    """What a training computes on, and how."""
+
+    device: str
+    precision: str
+    """`fp32` or `bf16`: the one that is used."""
+
+    instruction_set: str
+
+
 # ---- a language model ----------------------------------------------------------------------------------------------
 
 
-class StartEvent(LMMoment):
+class StartEvent(LMMoment, Computing):
     """A training begins."""
 
     event: Literal["start"]
@@ -47,15 +57,13 @@ class StartEvent(LMMoment):
     """Units of all train shards."""
 
     dictionary_size: int
-    device: str
-    precision: str
     num_threads: int
     num_processes: int
     libraries: Mapping[str, str]
     """Versions by package."""
 
 
-class ResumeEvent(LMMoment):
+class ResumeEvent(LMMoment, Computing):
     """A training goes on from its checkpoint."""
 
     event: Literal["resume"]
@@ -132,7 +140,7 @@ class InterruptedEvent(LMMoment):
 
 
 class GuardEvent(LMMoment):
-    """The engine has changed course by itself, for example by a rollback after the loss exploded."""
+    """The engine does otherwise than asked for, for example by a rollback after the loss exploded."""
 
     event: Literal["guard"]
     reason: str
@@ -177,7 +185,7 @@ Event = (
 # ---- a tagger or classifier ----------------------------------------------------------------------------------------
 
 
-class DownstreamStartEvent(Moment):
+class DownstreamStartEvent(Moment, Computing):
     """A training begins."""
 
     event: Literal["start"]
@@ -194,8 +202,6 @@ class DownstreamStartEvent(Moment):
     sentences: Mapping[str, int]
     """Number of sentences by split."""
 
-    device: str
-    precision: str
     num_threads: int
 
 
@@ -244,10 +250,17 @@ class DownstreamTestEvent(Moment, LabelValues):
     loss: float | None
 
 
-class DownstreamReasonEvent(Moment):
-    """A training goes on from its checkpoint, has changed course by itself, or was stopped."""
+class DownstreamResumeEvent(Moment, Computing):
+    """A training goes on from its checkpoint."""
 
-    event: Literal["resume", "guard", "interrupted"]
+    event: Literal["resume"]
+    reason: str
+
+
+class DownstreamReasonEvent(Moment):
+    """The trainer does otherwise than asked for, or was stopped."""
+
+    event: Literal["guard", "interrupted"]
     reason: str
 
 
@@ -266,6 +279,7 @@ DownstreamEvent = (
     | EpochEvent
     | WeightsEvent
     | DownstreamTestEvent
+    | DownstreamResumeEvent
     | DownstreamReasonEvent
     | DownstreamEndEvent
 )

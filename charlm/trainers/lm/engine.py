@@ -23,6 +23,7 @@ from charlm.errors import CorpusError, RunError, TrainingInterruptedError
 from charlm.evaluation.language_model import score_encoded
 from charlm.language_models.language_model import LanguageModel
 from charlm.malloc import keep_freed_memory
+from charlm.nn.precision import resolve_precision
 from charlm.text.corpus.encoding import encoded_info
 from charlm.trainers.events import Event
 from charlm.trainers.lm.bptt import TruncatedBPTT
@@ -32,7 +33,6 @@ from charlm.trainers.lm.optimization import (
     Budget,
     Stopwatch,
     learning_rate_at,
-    resolve_precision,
     sequence_length_at,
 )
 from charlm.trainers.lm.reporting import LossExplodedError, Reporter, TrainingResult
@@ -94,7 +94,7 @@ class TrainingEngine:
         self.units_per_epoch = corpus.trained_units(config.mini_batch_size)
         self.budget = Budget.of(config, characters_per_epoch=self.units_per_epoch)
         self.bptt = TruncatedBPTT(model, config, group, self.precision)
-        self.reporter = Reporter(observers, model, corpus, config, self.progress, self.budget)
+        self.reporter = Reporter(observers, self.bptt, corpus, self.progress, self.budget)
         self._watch = Stopwatch()
         self._checkpoint_seconds = 0.0  # `progress.seconds` at the last checkpoint
 
@@ -127,14 +127,17 @@ class TrainingEngine:
                 raise CorpusError(f"{self.corpus.files.root} has no {split} text; give that split a larger share")
         with translate_resource_errors(self.files.root, str(self.device)):
             if resume:
-                self._restore(Checkpoint.load(self.files.checkpoint))
+                checkpoint = Checkpoint.load(self.files.checkpoint)
+                self._restore(checkpoint)
                 self.reporter.resume()
+                self.reporter.precision(before=checkpoint.precision)
             else:
                 for file in self.reporter.files:
                     file.rewind(0)
                 if not self.group.is_main:
                     torch.manual_seed(self.config.seed + self.group.rank)  # other streams, other dropout
-                self.reporter.start(self.precision, self.group)
+                self.reporter.start()
+                self.reporter.precision()
                 self._save_checkpoint()
             reason = self._run()
             if self.progress.validated_characters < self.progress.characters:
@@ -181,7 +184,7 @@ class TrainingEngine:
             seconds=self.progress.seconds,
             reason=reason,
         )
-        self.reporter.finished(result, best, self.group)
+        self.reporter.finished(result, best)
         return result
 
     # ---- a shard -----------------------------------------------------------------------------------------------

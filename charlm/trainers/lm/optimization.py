@@ -70,16 +70,6 @@ def build_optimizer(config: TrainingConfig, model: nn.Module) -> torch.optim.Opt
     )
 
 
-def resolve_precision(precision: str, device: torch.device) -> str:
-    """`auto` -> `bf16` where the hardware multiplies it natively, else `fp32`."""
-    if precision != "auto":
-        return precision
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    capabilities = torch.cpu.get_capabilities()
-    return "bf16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "fp32"
-
-
 class Stopwatch:
     """Seconds since it was made, without its pauses, plus `seconds` of an earlier one."""
 

@@ -4,17 +4,19 @@ import math
 import resource
 import sys
 import time
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from charlm.config import TrainingConfig
-from charlm.distributed.group import ProcessGroup
+from charlm.errors import CharLMWarning
 from charlm.evaluation.scores import LMScore
 from charlm.language_models.language_model import LanguageModel
-from charlm.trainers.events import Event, LMMoment
+from charlm.nn.precision import instruction_set, precision_notice
+from charlm.trainers.events import Computing, Event, LMMoment
+from charlm.trainers.lm.bptt import TruncatedBPTT
 from charlm.trainers.lm.checkpoint import Progress
 from charlm.trainers.lm.manifest import RunResult
 from charlm.trainers.lm.optimization import Budget
@@ -66,9 +68,8 @@ class Reporter:
     def __init__(
         self,
         observers: Iterable[Observer[Event]],
-        model: LanguageModel,
+        bptt: TruncatedBPTT,
         corpus: TextCorpus,
-        config: TrainingConfig,
         progress: Progress,
         budget: Budget,
     ) -> None:
@@ -76,9 +77,10 @@ class Reporter:
         self.step_seconds = 0.0
         """Seconds that this process has spent in optimizer steps."""
 
-        self._model = model
+        self._bptt = bptt
+        self._model = bptt.model
+        self._config = config = bptt.config
         self._corpus = corpus
-        self._config = config
         self._progress = progress
         self._budget = budget
         characters = min(budget.characters // SHORT_RUN_EVENTS, TRAIN_EVENT_CHARACTERS)
@@ -105,7 +107,7 @@ class Reporter:
 
     # ---- the run -----------------------------------------------------------------------------------------------
 
-    def start(self, precision: str, group: ProcessGroup) -> None:
+    def start(self) -> None:
         self.emit(
             {
                 "event": "start",
@@ -115,17 +117,32 @@ class Reporter:
                 "parameters": sum(parameter.numel() for parameter in self._model.parameters()),
                 "train_characters": self._corpus.num_units,
                 "dictionary_size": len(self._corpus.dictionary),
-                "device": str(self._model.device),
-                "precision": precision,
+                **self._computing(),
                 "num_threads": torch.get_num_threads(),
-                "num_processes": group.world_size,
+                "num_processes": self._bptt.group.world_size,
                 "libraries": {"python": sys.version.split()[0], "torch": torch.__version__, "numpy": np.__version__},
             }
         )
 
     def resume(self) -> None:
         reason = f"goes on after {self._progress.characters:,} characters"
-        self.emit({"event": "resume", **self.moment(), "reason": reason})
+        self.emit({"event": "resume", **self.moment(), "reason": reason, **self._computing()})
+
+    def precision(self, *, before: str | None = None) -> None:
+        """Warn where the training does not run in the precision that was asked for, or in the one `before`."""
+        device = self._model.device
+        notice = precision_notice(self._config.precision, self._bptt.precision, device, before=before)
+        if notice is not None and self._bptt.group.is_main:
+            warnings.warn(notice, CharLMWarning, stacklevel=2)
+            self.guard(notice)
+
+    def _computing(self) -> Computing:
+        device = self._model.device
+        return {
+            "device": str(device),
+            "precision": self._bptt.precision,
+            "instruction_set": instruction_set(device),
+        }
 
     def checkpoint(self) -> None:
         self.emit({"event": "checkpoint", **self.moment()})
@@ -139,7 +156,7 @@ class Reporter:
     def failed(self, reason: str) -> None:
         self.emit({"event": "end", **self.moment(), "state": "failed", "reason": reason})
 
-    def finished(self, result: TrainingResult, best: LanguageModel, group: ProcessGroup) -> None:
+    def finished(self, result: TrainingResult, best: LanguageModel) -> None:
         """Emit the scores of the best model, and the end."""
         self.emit(
             {
@@ -159,7 +176,7 @@ class Reporter:
                 "reason": result.reason,
                 "seconds": result.seconds,
                 "characters_per_second": result.characters_per_second,
-                "peak_memory_bytes": peak * group.world_size,
+                "peak_memory_bytes": peak * self._bptt.group.world_size,
             }
         )
 

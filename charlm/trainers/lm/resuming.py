@@ -28,6 +28,7 @@ def training_checkpoint(
         config=bptt.config.to_json(),
         num_threads=torch.get_num_threads(),
         num_processes=group.world_size,
+        precision=bptt.precision,
         files={file.path.name: file.position() for file in files},
     )
 
