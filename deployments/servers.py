@@ -15,8 +15,8 @@ from charlm.storage.atomic import write_text
 from deployments.prefect_setup import HEARTBEAT_SECONDS
 from deployments.programs import Program
 from deployments.settings import CPU_POOL, GPU_POOL, ServiceSettings
+from tasks.services.environment import USER_NAME, access_variables
 from tasks.services.mlflow_database import SERVER_ARTIFACT_ROOT, move_artifact_root
-from tasks.services.workspace import USER_NAME, access_variables
 
 PREFECT, MLFLOW = "prefect", "mlflow"
 _CPU_RUNS = 3  # a retraining, and beside it a look into the inbox and a request by hand

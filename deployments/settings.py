@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from charlm.artifacts import Workspace
 from charlm.errors import ConfigError
-from tasks.services.workspace import access_variables
+from tasks.services.environment import access_variables
 
 HOST = "127.0.0.1"
 CPU_POOL, GPU_POOL = "charlm-cpu", "charlm-gpu"

@@ -192,4 +192,4 @@ def _publish(markdown: str, *, key: str, description: str) -> None:
     try:
         create_markdown_artifact(markdown, key=key, description=description)
     except HTTPError as error:
-        terminal.say(f"! the Prefect server does not take the report {key}: {first_line(error)}")
+        terminal.print_line(f"! the Prefect server does not take the report {key}: {first_line(error)}")

@@ -52,7 +52,7 @@ class Terminal:
         self._progress: Progress | None = None
         self._num_open = 0
 
-    def say(self, line: str) -> None:
+    def print_line(self, line: str) -> None:
         """Print one line, and log it."""
         _LOGGER.setLevel(logging.INFO)
         _LOGGER.info("%s", line)
@@ -75,7 +75,7 @@ class Terminal:
             yield plain_bar
             note = plain_bar.note
         seconds = time.monotonic() - started
-        self.say(f"✓ {title}{': ' if note else ''}{note} ({_duration(seconds)})")
+        self.print_line(f"✓ {title}{': ' if note else ''}{note} ({_duration(seconds)})")
 
     @contextmanager
     def _live(self) -> Iterator[Progress]:
@@ -147,7 +147,7 @@ class _PlainBar:
         if now - self._last_line >= _PLAIN_SECONDS:
             self._last_line = now
             shown = [f"{share:.0%}"] if share is not None else []
-            self._terminal.say(f"  {self._title}: {', '.join([*shown, note] if note else shown) or 'at work'}")
+            self._terminal.print_line(f"  {self._title}: {', '.join([*shown, note] if note else shown) or 'at work'}")
 
     def quote(self, text: str) -> None:
         """Nothing: sparse lines have no room for it, and the journal has it."""

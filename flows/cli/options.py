@@ -6,9 +6,11 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ParamSpec
 
 import typer
+
+P = ParamSpec("P")
 
 Raw = Annotated[
     list[str],
@@ -130,6 +132,16 @@ class CorpusOptions:
         """The options that were given."""
         values = {field.name: (getattr(self, field.name), field.default) for field in dataclasses.fields(self)}
         return {name: value for name, (value, default) in values.items() if value != default}
+
+
+def example(line: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Show `line` at the end of the help of a command."""
+
+    def decorate(command: Callable[P, None]) -> Callable[P, None]:
+        vars(command)["example"] = line
+        return command
+
+    return decorate
 
 
 def with_corpus_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -9,7 +9,7 @@ from charlm.artifacts import BundleFiles, RunFiles, Workspace
 from charlm.errors import ConfigError, ModelFileError
 from charlm.storage.atomic import atomic_folder
 from charlm.trainers.lm.manifest import RunManifest
-from tasks.registry.download import resolve_model
+from tasks.registry.download import open_model
 
 FORMATS = ("flair", "safetensors")
 _MADE_ANEW = ("format", "fingerprint", "dictionary", "models")  # of a manifest, what write_bundle works out itself
@@ -35,17 +35,16 @@ def export_model(
     output = output.expanduser().absolute()
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise ConfigError(f"{output} already holds something; give an empty folder, or one that does not exist")
-    path = resolve_model(model, workspace)
-    from charlm.language_models.language_model import load_language_models
+    opened = open_model(model, workspace)
     from charlm.serialization.bundle import write_bundle
 
-    models = load_language_models(path)
+    models = opened.models
     if model_format == "flair" and any(lm.unit != "char" for lm in models.values()):
         raise ConfigError(f"{model} is a model of bytes, which Flair cannot read; use --format safetensors")
     with tempfile.TemporaryDirectory(prefix="charlm-export-") as folder:
         bundle = BundleFiles(Path(folder) / "bundle")
         states = {direction: lm.language_model_state() for direction, lm in models.items()}
-        info = _known_about(path) | ({"licence": licence} if licence else {})
+        info = _known_about(opened.path) | ({"licence": licence} if licence else {})
         write_bundle(bundle.root, states, info)
         wanted = [bundle.best_lm(direction) for direction in models] + [bundle.card] * with_card
         if model_format == "safetensors":

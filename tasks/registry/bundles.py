@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Mapping
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from charlm.artifacts import BundleFiles, CorpusFiles, Workspace
 from charlm.storage.atomic import read_json
@@ -18,23 +18,22 @@ from charlm.text.corpus.manifest import load_manifest
 from charlm.trainers.lm.manifest import RunManifest
 from tasks.registry.descriptions import model_description, version_description
 from tasks.registry.lineage import DomainScores
-from tasks.registry.versions import CHALLENGER, RegisteredVersion, clear_errors, find_champion, find_tagged, quoted
+from tasks.registry.versions import (
+    CHALLENGER,
+    CORPUS_REVISION,
+    RegisteredVersion,
+    clear_errors,
+    find_champion,
+    find_registered_model,
+    find_tagged,
+)
 from tasks.runs import TrainedRun, scores_of
 from tasks.tracking.client import mlflow_client
 from tasks.tracking.runs import create_mlflow_run, find_experiment
 from tasks.tracking.sync import mlflow_run_of
 
-if TYPE_CHECKING:
-    pass
-
 _FINGERPRINT_TAG = "bundle.fingerprint"
 _PREDICT_LIBRARIES = ("charlm", "mlflow", "torch", "numpy", "pyarrow", "safetensors", "xxhash")
-
-
-# ---- out -----------------------------------------------------------------------------------------------------------
-
-
-# ---- in ------------------------------------------------------------------------------------------------------------
 
 
 def register_runs(
@@ -110,7 +109,7 @@ def _register(
     manifest = read_json(BundleFiles(bundle).manifest)
     client = mlflow_client()
     model = _log_model(bundle, run_id)
-    if not client.search_registered_models(filter_string=f"name = '{quoted(name)}'"):
+    if find_registered_model(name) is None:
         client.create_registered_model(name, description=model_description(name))
     created = client.create_model_version(
         name,
@@ -157,7 +156,7 @@ def _public_version(library: str) -> str:
 def _version_tags(manifest: Mapping[str, Any], fingerprint: str) -> dict[str, str]:
     tags = {
         _FINGERPRINT_TAG: fingerprint,
-        "corpus.revision": str(manifest["corpus"]["revision"]),
+        CORPUS_REVISION: str(manifest["corpus"]["revision"]),
         "corpus.fingerprint": manifest["corpus"]["fingerprint"],
         "dictionary.fingerprint": manifest["dictionary"]["fingerprint"],
         "recipe": manifest["recipe"],

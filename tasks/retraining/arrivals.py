@@ -91,7 +91,7 @@ def _is_there(arrival: Arrival) -> bool:
     try:
         find_sources(arrival.addresses)
     except SourceError as error:
-        terminal.say(f"! left out: {error}")
+        terminal.print_line(f"! left out: {error}")
         return False
     return True
 

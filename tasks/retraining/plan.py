@@ -76,7 +76,7 @@ def one_retraining(workspace: Workspace, name: str) -> Iterator[None]:
     """Hold the right to retrain the model of the corpus `name` for the block; waits while another process does."""
 
     def say() -> None:
-        terminal.say(f"= {name} is being retrained by another run; this one goes on when that has ended")
+        terminal.print_line(f"= {name} is being retrained by another run; this one goes on when that has ended")
 
     with exclusive_lock(workspace.retrain_lock(name), busy=None, on_wait=say):
         yield

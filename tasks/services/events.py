@@ -10,7 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 from charlm.errors import ConfigError
-from tasks.services.prefect import start_prefect
+from tasks.services.session import start_prefect
 
 _MAX_RETRIES = 3  # half a minute, for which somebody may be waiting
 

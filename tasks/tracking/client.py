@@ -4,13 +4,17 @@ import getpass
 import logging
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from charlm.arrays.masks import polars
 from charlm.errors import ConfigError
 
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
 
-def mlflow_client() -> Any:
+
+def mlflow_client() -> "MlflowClient":
     """The client of the tracking server that the environment names.
 
     Raises ConfigError where its database would have to be made in a place that cannot be written.
@@ -20,7 +24,7 @@ def mlflow_client() -> Any:
     _check_database_can_be_made()
     from mlflow import MlflowClient
 
-    polars()  # which MLflow has imported: Ctrl-C is to go on working
+    polars()  # which MLflow has imported; keeps Ctrl-C working
     return MlflowClient()
 
 
@@ -42,15 +46,15 @@ def user_name() -> str:
         return str(os.getuid())
 
 
-def mlflow_error() -> type[Exception]:
-    """What MLflow raises; a function, because MLflow takes seconds to load."""
+def mlflow_error() -> "type[MlflowException]":
+    """The class of what MLflow raises; a function, because MLflow takes seconds to load."""
     from mlflow.exceptions import MlflowException
 
     return MlflowException
 
 
 def first_line(error: Exception) -> str:
-    """What an error of a library says first, short."""
+    """The first line of an error of a library, shortened."""
     if "Max retries exceeded" in str(error):
         return "no answer"
     return str(error).strip().split("\n")[0][:200] or type(error).__name__

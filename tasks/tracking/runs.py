@@ -35,7 +35,7 @@ def group_run(
     try:
         run_id = create_mlflow_run(find_experiment(workspace, experiment), name, parent=parent, tags=tags)
     except mlflow_error() as error:
-        terminal.say(f"! MLflow does not answer, the work goes on without it: {first_line(error)}")
+        terminal.print_line(f"! MLflow does not answer, the work goes on without it: {first_line(error)}")
         yield None
         return
     status = "FAILED"
@@ -49,7 +49,7 @@ def group_run(
         try:
             mlflow_client().set_terminated(run_id, status)
         except mlflow_error() as error:
-            terminal.say(f"! MLflow does not answer, the run {name!r} stays open there: {first_line(error)}")
+            terminal.print_line(f"! MLflow does not answer, the run {name!r} stays open there: {first_line(error)}")
 
 
 def create_mlflow_run(experiment_id: str, name: str, *, parent: str | None, tags: Mapping[str, str]) -> str:

@@ -62,7 +62,7 @@ def _log_metrics(run_id: str | None, values: Mapping[str, float]) -> None:
     try:
         mlflow_client().log_batch(run_id, [Metric(name, value, milliseconds, 0) for name, value in values.items()])
     except mlflow_error() as error:
-        terminal.say(f"! MLflow does not take the scores: {first_line(error)}")
+        terminal.print_line(f"! MLflow does not take the scores: {first_line(error)}")
 
 
 def _metric_name(text: str) -> str:

@@ -76,7 +76,7 @@ def live_tracking(workspace: Workspace, run: RunFiles, *, parent: str | None) ->
         stop.set()
         thread.join(_LAST_SYNC_SECONDS)
         if thread.is_alive():
-            terminal.say(_behind(run, "it takes too long"))
+            terminal.print_line(_behind(run, "it takes too long"))
 
 
 def _keep_sending(sender: "_Sender", stop: threading.Event) -> None:
@@ -89,13 +89,13 @@ def _keep_sending(sender: "_Sender", stop: threading.Event) -> None:
         except Exception as error:  # no fault of a tracker may reach the training: the journal has everything
             seconds = _SECONDS_AFTER_FAILURE
             if not told:
-                terminal.say(f"! MLflow does not take the journal, training goes on: {first_line(error)}")
+                terminal.print_line(f"! MLflow does not take the journal, training goes on: {first_line(error)}")
                 told = True
     sender.stop_system_metrics()
     try:
         sender.send()
     except Exception as error:
-        terminal.say(_behind(sender.run, first_line(error)))
+        terminal.print_line(_behind(sender.run, first_line(error)))
 
 
 def _behind(run: RunFiles, reason: str) -> str:

@@ -10,8 +10,7 @@ import contextlib
 import dataclasses
 import os
 import shutil
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,9 +20,10 @@ from charlm.data.dictionary import Dictionary
 from charlm.errors import RunError, TrainingInterruptedError
 from charlm.trainers.lm.manifest import RunManifest, create_run, find_runs, new_run_name, plan_run
 from tasks.runs import TrainedRun
+from tasks.services.session import Session
 from tasks.terminal import terminal
 from tasks.tracking.sync import live_tracking
-from tasks.training.child import RefusedError, gpu_turn, run_child, stopping
+from tasks.training.child import RefusedError, gpu_turn, run_child
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,15 +49,6 @@ class TrainingRequest:
     num_processes: int = 1
 
 
-def train_directions(
-    workspace: Workspace, requests: Sequence[TrainingRequest], *, parent: str | None
-) -> dict[str, TrainedRun]:
-    """Train all directions at once (one after the other on one GPU); `parent` is the MLflow run above them."""
-    with ThreadPoolExecutor(len(requests)) as pool:
-        futures = [pool.submit(train_direction, workspace, request, parent=parent) for request in requests]
-    return {future.result().direction: future.result() for future in futures}
-
-
 def threads_for(num_directions: int) -> int:
     """CPU threads of each of the trainings that run at the same time; OMP_NUM_THREADS bounds them, as everywhere."""
     share = max(1, len(os.sched_getaffinity(0)) // num_directions)
@@ -79,23 +70,25 @@ def train_direction(
     trains, where several processes share GPUs.
     Raises TrainingInterruptedError when the user ends it, and RunError with the reason when it fails.
     """
+    trainings = Session.of(workspace).trainings
+    stop_flag = trainings.stop_flag  # of those that begin now
     title = f"train {request.training.recipe} {request.direction}"
     run, reusable = _find_or_create(workspace, request, title)
     if reusable:
-        terminal.say(f"= {title}: reused {run.name}, which is finished")
+        terminal.print_line(f"= {title}: reused {run.name}, which is finished")
         with live_tracking(workspace, run, parent=parent):  # sends what an earlier outage has left behind
             pass
         return TrainedRun.load(run, reused=True)
     try:
-        with gpu_turn(gpu_slot), live_tracking(workspace, run, parent=parent), terminal.step(title) as bar:
-            run_child(run, bar, on_progress or (lambda share: None))
+        with gpu_turn(workspace, gpu_slot), live_tracking(workspace, run, parent=parent), terminal.step(title) as bar:
+            run_child(run, bar, on_progress or (lambda share: None), trainings, stop_flag)
             trained = TrainedRun.load(run, reused=False)
             bar.finish(f"{trained.test['bits_per_character']:.3f} bits per character on test")
     except RefusedError:
         if not run.checkpoint.is_file():  # it never began: leave nothing half-made
             shutil.rmtree(run.root)
         raise
-    if stopping.is_set():  # too late for this training, but not for what would follow it
+    if stop_flag.is_set():  # too late for this training, but not for what would follow it
         raise TrainingInterruptedError(f"training was interrupted when {run.name} had just finished")
     return trained
 
@@ -125,9 +118,9 @@ def _find_or_create(workspace: Workspace, request: TrainingRequest, title: str) 
             for run in runs:
                 if run.checkpoint.is_file():
                     _check_processes(run, request.num_processes)
-                    terminal.say(f"= {title}: continuing {run.name}")
+                    terminal.print_line(f"= {title}: continuing {run.name}")
                     return run, False
-            terminal.say(f"= {title}: nothing to resume, starting anew")
+            terminal.print_line(f"= {title}: nothing to resume, starting anew")
     if initial is not None:  # the run must be able to go on when the original is gone
         kept = workspace.run(name).initial_lm
         kept.parent.mkdir(parents=True)
@@ -149,6 +142,3 @@ def _dictionary_of(model: Path) -> Dictionary:
     from charlm.serialization.flair_file import read_flair_file
 
     return read_flair_file(model).dictionary
-
-
-# ---- the child -----------------------------------------------------------------------------------------------------

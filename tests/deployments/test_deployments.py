@@ -17,7 +17,7 @@ from deployments.programs import Program, running, start, stop, wait_until
 from deployments.servers import check_databases, mlflow_server, prefect_server, workers
 from deployments.settings import CPU_POOL, GPU_POOL, ROOT, ServiceSettings
 from tasks.services.mlflow_database import SERVER_ARTIFACT_ROOT, move_artifact_root
-from tasks.services.workspace import use_workspace
+from tasks.services.session import use_workspace
 from tests.conftest import TrainedWorkspace, own_workspace
 
 NAMES = {

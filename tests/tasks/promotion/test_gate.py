@@ -18,7 +18,7 @@ from charlm.language_models.language_model import LanguageModel
 from charlm.text.corpus.manifest import load_manifest
 from tasks.promotion.gate import pass_gate, promote_challenger, roll_back
 from tasks.registry.bundles import register_runs
-from tasks.registry.descriptions import ROOM
+from tasks.registry.descriptions import COLUMN_PADDING
 from tasks.registry.versions import RegisteredVersion, find_version
 from tasks.retraining.drift import measure_drift
 from tasks.runs import TrainedRun
@@ -93,7 +93,7 @@ def test_a_worse_challenger_is_refused_with_numbers_and_intervals(workspace: Wor
     assert "worse than the champion" in tags["gate.reason"]
     assert tags["gate.interval"] == f"{low:.6g} to {high:.6g}"
     assert tags["gate.improvement"].startswith("-")
-    assert f"| tiny (target){ROOM} |" in mlflow_client().get_model_version("tiny", "2").description
+    assert f"| tiny (target){COLUMN_PADDING} |" in mlflow_client().get_model_version("tiny", "2").description
 
 
 def test_what_was_decided_is_not_decided_again(workspace: Workspace) -> None:
@@ -217,7 +217,7 @@ def test_a_server_hears_of_promotions_by_hand(charlm: Charlm, workspace: Workspa
     mlflow_client().set_registered_model_alias("tiny", "challenger", "1")
     nobody = charlm("promote", "tiny", *root, PREFECT_API_URL="http://127.0.0.1:9/api")
     assert nobody.code == 0, nobody.stderr
-    assert "models:/tiny/1 is champion, but what follows promotions has not heard of it: " in nobody.stderr
+    assert "models:/tiny/1 is champion, but nothing that follows a promotion will start: " in nobody.stderr
     assert charlm("promote", "tiny", *root, **server).code == 0  # is champion already
     assert charlm("rollback", "tiny", *root, **server).code == 0
     wanted = {"filter": {"event": {"name": ["charlm.model.promoted"]}}, "limit": 50}

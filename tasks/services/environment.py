@@ -1,9 +1,6 @@
-"""Where Prefect and MLflow keep their things: inside the workspace, unless their own variables name a server.
+"""The variables that lead Prefect and MLflow into a workspace, and those that quieten them.
 
-`use_workspace` must run before either library is imported, because both read the environment when they are.
-Reads  MLFLOW_TRACKING_URI, PREFECT_API_URL   (a server of the user's, which replaces the embedded default)
-       CHARLM_PASSWORD                        (what such servers ask for, where `make up` started them with one)
-Writes mlflow.db                              (artifact locations, when the workspace was moved or copied)
+Reads  PREFECT_API_URL, CHARLM_PASSWORD    (a server of the user's, and the password that it asks for)
 """
 
 import logging
@@ -11,19 +8,14 @@ import os
 from pathlib import Path
 
 from charlm.artifacts import Workspace
-from charlm.errors import ConfigError
-from tasks.services.mlflow_database import move_artifact_root, uses_embedded_mlflow
 
 USER_NAME = "charlm"
-"""Who asks, where the servers want a password."""
+"""The user whom both servers know, where they ask for a password."""
 
 
-def use_workspace(root: Path | str) -> Workspace:
-    """The workspace at `root`, with Prefect and MLflow pointed at it; raises ConfigError when it is a file."""
-    workspace = Workspace(Path(root).expanduser().absolute())
-    if workspace.root.exists() and not workspace.root.is_dir():
-        raise ConfigError(f"the workspace {workspace.root} is a file; give --workspace a folder")
-    defaults = {
+def workspace_variables(workspace: Workspace) -> dict[str, str]:
+    """What Prefect and MLflow need to keep their data in `workspace`; a variable that the user has set goes first."""
+    variables = {
         "MLFLOW_TRACKING_URI": f"sqlite:///{workspace.mlflow_db}",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         # A server that is away must not hold up a training: the default of 7 retries blocks for 4 minutes.
@@ -31,25 +23,21 @@ def use_workspace(root: Path | str) -> Workspace:
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
         "DO_NOT_TRACK": "1",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        # Our own lines reach the run's log in the Prefect UI through this logger.
+        # Our own lines reach the log of a flow run in the Prefect UI through this logger.
         "PREFECT_LOGGING_EXTRA_LOGGERS": "charlm",
         **access_variables(os.environ.get("CHARLM_PASSWORD")),
     }
     try:
         Path.home()
-    except RuntimeError:  # Prefect asks for it; container engines say the same to users whom no password file knows
-        defaults["HOME"] = "/"
+    except RuntimeError:  # Prefect needs one; container engines set the same for users without an entry in passwd
+        variables["HOME"] = "/"
     if "PREFECT_API_URL" not in os.environ:  # with a server, the user's own profile may hold its key
-        defaults["PREFECT_HOME"] = str(workspace.prefect_home)
-    for name, value in defaults.items():
-        os.environ.setdefault(name, value)
-    if uses_embedded_mlflow(workspace):
-        move_artifact_root(workspace, str(workspace.mlflow_artifacts_dir))
-    return workspace
+        variables["PREFECT_HOME"] = str(workspace.prefect_home)
+    return variables
 
 
 def access_variables(password: str | None) -> dict[str, str]:
-    """The variables with which a program passes the password check of both servers; none without a password."""
+    """The variables with which a client logs in to both servers; none without a password."""
     if not password:
         return {}
     return {
