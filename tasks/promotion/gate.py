@@ -20,9 +20,10 @@ from charlm.storage.locks import exclusive_lock
 from charlm.text.corpus.manifest import load_manifest
 from tasks.promotion.probe import Probe
 from tasks.promotion.report import gate_markdown
-from tasks.registry.descriptions import LONGEST_DESCRIPTION, pad_columns
+from tasks.registry.descriptions import pad_columns
 from tasks.registry.download import OpenedModel, open_model
 from tasks.registry.versions import CHALLENGER, CHAMPION, RegisteredVersion, clear_errors, find_champion, find_version
+from tasks.services.mlflow_compat import LONGEST_DESCRIPTION
 from tasks.terminal import Bar, terminal
 from tasks.tracking.client import mlflow_client
 

@@ -5,9 +5,8 @@ from charlm.storage.atomic import read_json
 from tasks.registry.download import read_manifest
 from tasks.registry.lineage import DomainScores, changes_markdown
 from tasks.registry.versions import RegisteredVersion
+from tasks.services.mlflow_compat import LONGEST_DESCRIPTION
 
-LONGEST_DESCRIPTION = 5_000
-"""Characters of a version's description: the width of the column in MLflow's database."""
 COLUMN_PADDING = "\u2003\u200b"
 """An em space; MLflow would trim it without the zero-width space after it."""
 

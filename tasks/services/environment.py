@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from charlm.artifacts import Workspace
+from tasks.services.prefect_compat import CONSOLE_LEVEL
 
 USER_NAME = "charlm"
 """The user whom both servers know, where they ask for a password."""
@@ -50,7 +51,7 @@ def access_variables(password: str | None) -> dict[str, str]:
 def keep_libraries_quiet() -> None:
     """Leave the terminal to our own lines: for the command line, not for workers."""
     quiet = {
-        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+        CONSOLE_LEVEL: "CRITICAL",
         "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
         "MLFLOW_LOGGING_LEVEL": "ERROR",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",

@@ -5,6 +5,7 @@ A new release may rename any of it: `SYMBOLS` and `SETTINGS` are checked by test
 
 import os
 import sys
+import warnings
 
 SERVER_APP = "prefect.server.api.server:create_app"
 """The factory of the server, for uvicorn."""
@@ -24,14 +25,26 @@ SYMBOLS = (
 )
 """`module:name` of every such object."""
 SETTINGS = (
+    "PREFECT_API_AUTH_STRING",
     "PREFECT_API_BLOCKS_REGISTER_ON_START",
+    "PREFECT_API_URL",
+    "PREFECT_CLIENT_MAX_RETRIES",
+    "PREFECT_CLIENT_RETRY_EXTRA_CODES",
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY",
+    "PREFECT_HOME",
     "PREFECT_LOGGING_EXTRA_LOGGERS",
     "PREFECT_SERVER_ANALYTICS_ENABLED",
+    "PREFECT_SERVER_API_AUTH_STRING",
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE",
+    "PREFECT_SERVER_DATABASE_CONNECTION_URL",
+    "PREFECT_SERVER_DATABASE_TIMEOUT",
+    "PREFECT_SERVER_LOGGING_LEVEL",
     "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED",
+    "PREFECT_UI_ENABLED",
 )
-"""Variables that Prefect would ignore in silence if they had another name."""
+"""The settings that we write; Prefect would ignore one that it has renamed."""
+CONSOLE_LEVEL = "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"
+"""Not a setting: it overrides handlers.console.level of Prefect's logging.yml."""
 
 
 def temporary_server_variables() -> dict[str, str]:
@@ -58,7 +71,9 @@ def reload_settings() -> None:
 
     APILogWorker.drain_all()
     EventsWorker.drain_all()
-    refresh_global_settings_context()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a workspace that does not exist yet, and holds Prefect's folder later
+        refresh_global_settings_context()
     setup_logging(incremental=False)
 
 

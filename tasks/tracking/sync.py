@@ -14,17 +14,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from charlm.artifacts import CorpusFiles, RunFiles, Workspace
 from charlm.errors import RegistryError, RunError
 from charlm.storage.atomic import read_json, write_json
 from charlm.trainers.lm.manifest import RunManifest
+from tasks.services.mlflow_compat import start_system_metrics
 from tasks.terminal import terminal
 from tasks.tracking.client import first_line, mlflow_client, mlflow_error
 from tasks.tracking.journal import Event, JournalReader
 from tasks.tracking.runs import create_mlflow_run, find_experiment
 from tasks.tracking.scores import SCORE_NAMES
+
+if TYPE_CHECKING:
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 _TRAIN_NAMES = ("loss", "bits_per_character", "learning_rate", "characters_per_second", "waiting_share")
 _MAX_BATCH = 1000  # values that MLflow takes in one call
@@ -145,7 +149,7 @@ class _Sender:
         self._parent = parent
         self._reader = JournalReader(run.journal)
         self._waiting: list[Event] = []
-        self._system_metrics: Any = None
+        self._system_metrics: SystemMetricsMonitor | None = None
 
     def send(self) -> str | None:
         """Send all new events; what fails to be sent is kept for the next call. The id of the MLflow run."""
@@ -242,11 +246,7 @@ class _Sender:
                 client.log_artifact(run_id, str(path), "dictionary")
 
     def _start_system_metrics(self, sent: _Sent) -> None:
-        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
-
-        resumed = bool(sent.last_steps)
-        self._system_metrics = SystemMetricsMonitor(sent.run_id, resume_logging=resumed)  # type: ignore[no-untyped-call]
-        self._system_metrics.start()
+        self._system_metrics = start_system_metrics(sent.run_id, resumed=bool(sent.last_steps))
 
     def stop_system_metrics(self) -> None:
         if self._system_metrics is not None:

@@ -67,7 +67,8 @@ def champion() -> int:
 
 
 def test_the_first_healthy_version_is_promoted_and_says_why(workspace: Workspace) -> None:
-    version, report = promote_challenger(workspace, "tiny")
+    version, verdict = promote_challenger(workspace, "tiny")
+    report = verdict.report
     assert (version.version, champion()) == (1, 1)
     assert report.reason == "promoted: the first version, and both directions are healthy"
     tags = tags_of(version)
@@ -83,7 +84,7 @@ def test_the_first_healthy_version_is_promoted_and_says_why(workspace: Workspace
 def test_a_worse_challenger_is_refused_with_numbers_and_intervals(workspace: Workspace) -> None:
     promote_challenger(workspace, "tiny")
     worse = register_noisy(workspace, 0.02)
-    report = pass_gate(workspace, worse)
+    report = pass_gate(workspace, worse).report
     assert not report.promoted
     assert champion() == 1
     low, high = report.domains["tiny"].interval or (0.0, 0.0)
@@ -99,10 +100,10 @@ def test_a_worse_challenger_is_refused_with_numbers_and_intervals(workspace: Wor
 def test_what_was_decided_is_not_decided_again(workspace: Workspace) -> None:
     promote_challenger(workspace, "tiny")
     worse = register_noisy(workspace, 0.02)
-    reports = [pass_gate(workspace, find_version(f"models:/tiny/{number}")) for number in (1, 2)]
+    reports = [pass_gate(workspace, find_version(f"models:/tiny/{number}")).report for number in (1, 2)]
     versions = [mlflow_client().get_model_version("tiny", str(number)) for number in (1, 2)]
     workspace.corpus("tiny").test.unlink()  # nothing could be scored any more
-    assert [pass_gate(workspace, find_version(f"models:/tiny/{number}")) for number in (1, 2)] == reports
+    assert [pass_gate(workspace, find_version(f"models:/tiny/{number}")).report for number in (1, 2)] == reports
     again = [mlflow_client().get_model_version("tiny", str(number)) for number in (1, 2)]
     assert [version.tags for version in again] == [version.tags for version in versions]
     assert [version.description for version in again] == [version.description for version in versions]
@@ -113,7 +114,7 @@ def test_a_better_challenger_takes_the_place_and_a_rollback_gives_it_back(worksp
     worse = register_noisy(workspace, 0.02)
     mlflow_client().set_registered_model_alias("tiny", "champion", str(worse.version))
     better = find_version("models:/tiny/1")
-    report = pass_gate(workspace, better)
+    report = pass_gate(workspace, better).report
     assert report.promoted
     assert "better than the champion" in report.reason
     assert champion() == 1
@@ -121,7 +122,7 @@ def test_a_better_challenger_takes_the_place_and_a_rollback_gives_it_back(worksp
     assert (done.champion.version, done.replaced.version, champion()) == (2, 1, 2)
     with pytest.raises(RegistryError, match="the champion models:/tiny/2 replaced no other"):
         roll_back(workspace, "tiny")
-    again = pass_gate(workspace, better)  # what a person took back no program restores
+    again = pass_gate(workspace, better).report  # what a person took back no program restores
     assert not again.promoted
     assert again.reason == "refused: it was champion and was rolled back"
     assert champion() == 2
@@ -130,9 +131,9 @@ def test_a_better_challenger_takes_the_place_and_a_rollback_gives_it_back(worksp
 def test_another_champion_is_another_question(workspace: Workspace) -> None:
     promote_challenger(workspace, "tiny")
     worse, worst = register_noisy(workspace, 0.02), register_noisy(workspace, 0.05)
-    assert not pass_gate(workspace, worse).promoted
+    assert not pass_gate(workspace, worse).report.promoted
     mlflow_client().set_registered_model_alias("tiny", "champion", str(worst.version))
-    assert pass_gate(workspace, worse).promoted
+    assert pass_gate(workspace, worse).report.promoted
     assert tags_of(worse)["gate.champion"] == "3"
     assert mlflow_client().get_model_version("tiny", "2").description.count("## Promotion gate") == 1
 
@@ -140,13 +141,13 @@ def test_another_champion_is_another_question(workspace: Workspace) -> None:
 def test_two_gates_at_once_decide_one_after_the_other(workspace: Workspace) -> None:
     version = find_version("models:/tiny/1")
     with ThreadPoolExecutor(2) as pool:
-        first, second = pool.map(lambda _: pass_gate(workspace, version), range(2))
+        first, second = pool.map(lambda _: pass_gate(workspace, version).report, range(2))
     assert first == second
     assert json.loads(tags_of(version)["gate.report"]) == json.loads(json.dumps(first.to_json()))
 
 
 def test_limits_are_the_callers(workspace: Workspace) -> None:
-    report = pass_gate(workspace, find_version("models:/tiny/1"), config=GateConfig(max_direction_ratio=1.0))
+    report = pass_gate(workspace, find_version("models:/tiny/1"), config=GateConfig(max_direction_ratio=1.0)).report
     assert not report.promoted
     assert "more than 1 times" in report.reason
     with pytest.raises(RegistryError, match="no alias 'champion'"):

@@ -67,11 +67,11 @@ def test_an_identical_bundle_keeps_its_version(workspace: Workspace) -> None:
 
 
 def test_the_newest_version_is_challenger_and_a_single_direction_never_champion(workspace: Workspace) -> None:
-    assert pass_gate(workspace, find_version("models:/tiny/1")).promoted
+    assert pass_gate(workspace, find_version("models:/tiny/1")).report.promoted
     version = register(workspace, "forward").version
     assert version is not None
     assert version.address == "models:/tiny/2"
-    decision = pass_gate(workspace, version)
+    decision = pass_gate(workspace, version).report
     assert not decision.promoted
     assert find_version("models:/tiny@challenger").version == 2
     assert find_version("models:/tiny@champion").version == 1
@@ -82,9 +82,9 @@ def test_the_newest_version_is_challenger_and_a_single_direction_never_champion(
 
 def test_passing_the_gate_again_changes_nothing(workspace: Workspace) -> None:
     version = find_version("models:/tiny/1")
-    assert pass_gate(workspace, version).promoted
+    assert pass_gate(workspace, version).report.promoted
     tags = mlflow_client().get_model_version("tiny", "1").tags
-    assert pass_gate(workspace, version).promoted
+    assert pass_gate(workspace, version).report.promoted
     assert mlflow_client().get_model_version("tiny", "1").tags == tags
 
 
