@@ -15,6 +15,7 @@ from charlm.artifacts import Workspace
 from charlm.config import GateConfig
 from charlm.errors import CorpusError, RegistryError
 from charlm.language_models.language_model import LanguageModel
+from charlm.storage.locks import exclusive_lock
 from charlm.text.corpus.manifest import load_manifest
 from tasks.promotion.gate import pass_gate, promote_challenger, roll_back
 from tasks.registry.bundles import register_runs
@@ -144,6 +145,20 @@ def test_two_gates_at_once_decide_one_after_the_other(workspace: Workspace) -> N
         first, second = pool.map(lambda _: pass_gate(workspace, version).report, range(2))
     assert first == second
     assert json.loads(tags_of(version)["gate.report"]) == json.loads(json.dumps(first.to_json()))
+
+
+def test_the_champion_that_was_replaced_is_the_one_of_the_decision(workspace: Workspace) -> None:
+    promote_challenger(workspace, "tiny")
+    better = register_noisy(workspace, 0.0)  # the same weights under another run
+    middle = register_noisy(workspace, 0.3)
+    with ThreadPoolExecutor(1) as pool:
+        with exclusive_lock(workspace.gate_lock("tiny"), busy=None):  # another process decides
+            waiting = pool.submit(pass_gate, workspace, better)
+            time.sleep(1.0)
+            mlflow_client().set_registered_model_alias("tiny", "champion", str(middle.version))
+        verdict = waiting.result()
+    assert verdict.report.promoted
+    assert verdict.champion == find_version(f"models:/tiny/{middle.version}")
 
 
 def test_limits_are_the_callers(workspace: Workspace) -> None:
