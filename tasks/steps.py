@@ -20,6 +20,7 @@ from prefect.task_runners import TaskRunner
 from charlm.artifacts import CorpusFiles, Workspace
 from charlm.config import DictionaryConfig, DriftConfig, GateConfig, ReadConfig, SplitConfig
 from charlm.evaluation.promotion import GateReport
+from charlm.storage.atomic import JsonObject
 from tasks.corpus import prepare as corpora
 from tasks.corpus.prepare import PreparedCorpus
 from tasks.corpus.steps import ForEach, new_and_reused
@@ -181,7 +182,7 @@ def gather_arrivals(workspace: Workspace, own: Arrival) -> list[Arrival]:
 
 @task(task_run_name="decide about {name}", cache_policy=NO_CACHE)
 def plan_retraining(
-    workspace: Workspace, name: str, settings: dict[str, Any], drift: DriftConfig, digests: list[str]
+    workspace: Workspace, name: str, settings: JsonObject, drift: DriftConfig, digests: list[str]
 ) -> RetrainingPlan:
     """Measure drift, decide what to do about the text of a corpus, and publish the reason."""
     plan = retraining.plan_retraining(workspace, name, settings, drift, digests=digests)

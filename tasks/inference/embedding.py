@@ -7,14 +7,17 @@ Writes the Parquet file of `charlm embed`
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias, TypedDict
 
 import numpy as np
+import numpy.typing as npt
 
 from charlm.artifacts import Workspace
 from charlm.errors import ConfigError, CorpusError, SourceError
 from tasks.registry.download import OpenedModel, open_model
 from tasks.terminal import terminal
+
+FloatVector: TypeAlias = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,15 @@ class EmbeddedWord:
     context: str
     """The sentence's words around it, itself in brackets."""
 
-    vector: np.ndarray
+    vector: FloatVector
+
+
+class EmbeddedTextJson(TypedDict):
+    """What `charlm embed --json` shows."""
+
+    output: str
+    tokens: int
+    dimensions: int
 
 
 @dataclass(frozen=True)
@@ -37,7 +48,7 @@ class EmbeddedText:
     num_dimensions: int
     seconds: float
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> EmbeddedTextJson:
         return {"output": str(self.output), "tokens": self.num_tokens, "dimensions": self.num_dimensions}
 
 

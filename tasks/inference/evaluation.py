@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from charlm.artifacts import Workspace
 from charlm.errors import CorpusError, SourceError
@@ -15,7 +14,7 @@ from tasks.tracking.runs import group_run
 from tasks.tracking.scores import log_champion_scores
 
 
-def evaluate_model(workspace: Workspace, model: str, texts: Sequence[str]) -> dict[str, dict[str, Any]]:
+def evaluate_model(workspace: Workspace, model: str, texts: Sequence[str]) -> dict[str, dict[str, float]]:
     """The scores of each direction of `model` over all `texts` together.
 
     Raises ModelFileError or RegistryError for the model, SourceError or CorpusError for a text.

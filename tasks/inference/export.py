@@ -3,16 +3,15 @@
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from charlm.artifacts import BundleFiles, RunFiles, Workspace
 from charlm.errors import ConfigError, ModelFileError
-from charlm.storage.atomic import atomic_folder
+from charlm.storage.atomic import JsonObject, atomic_folder
 from charlm.trainers.lm.manifest import RunManifest
 from tasks.registry.download import open_model
 
 FORMATS = ("flair", "safetensors")
-_MADE_ANEW = ("format", "fingerprint", "dictionary", "models")  # of a manifest, what write_bundle works out itself
+_COMPUTED = ("format", "fingerprint", "dictionary", "models")  # the keys of a manifest that write_bundle computes
 
 
 def export_model(
@@ -24,11 +23,11 @@ def export_model(
     with_card: bool = False,
     licence: str | None = None,
 ) -> list[Path]:
-    """Write every direction of `model` to the folder `output`; the files that stand there now.
+    """Write every direction of `model` to the folder `output`; the files that were written.
 
     `flair` gives `forward/best-lm.pt` and so on, which Flair opens, and the model card if asked for; `safetensors`
-    gives a whole bundle. `licence` stands in card and manifest. Raises ConfigError for another format, or when `output`
-    already holds something.
+    gives a whole bundle. `licence` is written to card and manifest. Raises ConfigError for another format, or when
+    `output` already holds something.
     """
     if model_format not in FORMATS:
         raise ConfigError(f"--format is {' or '.join(FORMATS)}, got {model_format!r}")
@@ -61,13 +60,13 @@ def export_model(
     return [output / name for name in names]
 
 
-def _known_about(path: Path) -> dict[str, Any]:
-    """What a bundle or a run says about where its models come from; nothing for a lone file."""
+def _known_about(path: Path) -> JsonObject:
+    """The origin of the models of a bundle or a run; nothing for a single file."""
     if BundleFiles(path).manifest.is_file():
         from charlm.serialization.bundle import read_bundle
 
         manifest = read_bundle(path).manifest
-        return {name: value for name, value in manifest.items() if name not in _MADE_ANEW}
+        return {name: value for name, value in manifest.items() if name not in _COMPUTED}
     run = RunFiles(path if path.is_dir() else path.parent)
     if not run.manifest.is_file():
         return {}

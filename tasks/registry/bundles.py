@@ -10,11 +10,11 @@ import tempfile
 from collections.abc import Mapping
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from charlm.artifacts import BundleFiles, CorpusFiles, Workspace
 from charlm.errors import ModelFileError
-from charlm.storage.atomic import read_json
+from charlm.storage.atomic import JsonObject, read_json
 from charlm.text.corpus.manifest import load_manifest
 from charlm.trainers.lm.manifest import RunManifest
 from tasks.registry.descriptions import model_description, version_description
@@ -32,6 +32,9 @@ from tasks.runs import TrainedRun, scores_of
 from tasks.tracking.client import mlflow_client
 from tasks.tracking.runs import create_mlflow_run, find_experiment
 from tasks.tracking.sync import mlflow_run_of
+
+if TYPE_CHECKING:
+    from mlflow.models.model import ModelInfo
 
 _FINGERPRINT_TAG = "bundle.fingerprint"
 _PREDICT_LIBRARIES = ("charlm", "mlflow", "torch", "numpy", "pyarrow", "safetensors", "xxhash")
@@ -98,7 +101,7 @@ def build_bundle(
     return write_bundle(folder, states, info)
 
 
-def _corpus_facts(corpus: CorpusFiles) -> dict[str, Any]:
+def _corpus_facts(corpus: CorpusFiles) -> JsonObject:
     manifest = load_manifest(corpus)
     domains = sorted({revision.domain for revision in manifest.revisions})
     return {"documents": manifest.documents, "characters": manifest.characters, "domains": domains}
@@ -132,22 +135,23 @@ def _run_tags(runs: Mapping[str, TrainedRun]) -> dict[str, str]:
     return {f"{direction}.run_id": run_id for direction, run_id in ids.items() if run_id is not None}
 
 
-def _log_model(bundle: Path, run_id: str) -> Any:
+def _log_model(bundle: Path, run_id: str) -> "ModelInfo":
     """Log the bundle as a pyfunc model made from code, on the run `run_id`."""
     import mlflow
 
     with mlflow.start_run(run_id=run_id):
-        return mlflow.pyfunc.log_model(
+        model: ModelInfo = mlflow.pyfunc.log_model(
             name="model",
             python_model=str(Path(__file__).with_name("pyfunc_model.py")),
             artifacts={"bundle": str(bundle)},
             pip_requirements=pip_requirements(),
             input_example=["I love Berlin"],  # the signature comes from the types of `predict`
         )
+    return model
 
 
 def pip_requirements() -> list[str]:
-    """What must be installed where a registered model is served."""
+    """The packages that must be installed where a registered model is served."""
     return [f"{library}=={_public_version(library)}" for library in _PREDICT_LIBRARIES]
 
 
@@ -156,7 +160,7 @@ def _public_version(library: str) -> str:
     return installed_version(library).partition("+")[0]
 
 
-def _version_tags(manifest: Mapping[str, Any], fingerprint: str) -> dict[str, str]:
+def _version_tags(manifest: JsonObject, fingerprint: str) -> dict[str, str]:
     tags = {
         _FINGERPRINT_TAG: fingerprint,
         CORPUS_REVISION: str(manifest["corpus"]["revision"]),

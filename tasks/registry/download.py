@@ -3,11 +3,11 @@
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from charlm.artifacts import BundleFiles, Workspace
 from charlm.errors import ModelFileError, RegistryError
-from charlm.storage.atomic import read_json
+from charlm.storage.atomic import JsonObject, read_json
 from tasks.registry.versions import RegisteredVersion, clear_errors, find_version
 from tasks.services.session import use_workspace
 from tasks.tracking.client import mlflow_client
@@ -88,7 +88,7 @@ def _download(version: RegisteredVersion) -> Path:
     return bundle
 
 
-def read_manifest(version: RegisteredVersion) -> dict[str, Any]:
+def read_manifest(version: RegisteredVersion) -> JsonObject:
     """The manifest of the bundle of a version, without its models."""
     import mlflow
 

@@ -7,7 +7,7 @@ Writes inbox.json                     (what has been announced; every content on
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING
 
 from charlm.artifacts import Workspace, check_name
 from charlm.errors import CharLMError, SourceError
@@ -18,7 +18,10 @@ from charlm.text.sources.raw import sha256_of_source
 from tasks.retraining.arrivals import Arrival
 from tasks.terminal import terminal
 
-# What editors, browsers and copying programs call a file that they have not finished.
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+# Suffixes that editors, browsers and copying programs give to unfinished files.
 _UNFINISHED_SUFFIXES = (".part", ".partial", ".tmp", ".temp", ".crdownload", ".download", ".filepart", ".swp", "~")
 
 
@@ -107,7 +110,7 @@ class _Memory:
     def load(cls, workspace: Workspace) -> "_Memory":
         if not workspace.inbox_memory.is_file():
             return cls({}, {})
-        stored: Mapping[str, Any] = read_json(
+        stored = read_json(
             workspace.inbox_memory,
             remedy="delete it: what lies in the inbox is then taken for new, and text that a corpus holds is left out",
         )
@@ -149,11 +152,11 @@ def _is_unfinished(parts: tuple[str, ...]) -> bool:
     return any(part.startswith(".") for part in parts) or parts[-1].lower().endswith(_UNFINISHED_SUFFIXES)
 
 
-def _stamp(info: Mapping[str, Any]) -> str:
+def _stamp(info: Mapping[str, object]) -> str:
     """Size and time of the last change, under the names that file systems use."""
     times = [str(info[key]) for key in ("mtime", "LastModified", "last_modified", "updated", "ETag") if key in info]
     return " ".join([str(info.get("size")), *times])
 
 
-def _protocols(system: Any) -> tuple[str, ...]:
+def _protocols(system: "AbstractFileSystem") -> tuple[str, ...]:
     return (system.protocol,) if isinstance(system.protocol, str) else tuple(system.protocol)

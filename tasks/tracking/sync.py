@@ -250,7 +250,7 @@ class _Sender:
 
     def stop_system_metrics(self) -> None:
         if self._system_metrics is not None:
-            self._system_metrics.finish()
+            self._system_metrics.finish()  # type: ignore[no-untyped-call]
 
     def _send_files(self, run_id: str) -> None:
         """The tables and pictures that the run has by now."""
