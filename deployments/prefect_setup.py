@@ -131,8 +131,8 @@ def _add_pools(client: "SyncPrefectClient", settings: ServiceSettings) -> bool:
     from prefect.client.schemas.actions import WorkPoolCreate
 
     known = {pool.name for pool in all_pages(client.read_work_pools)}
-    wanted = {CPU_POOL, GPU_POOL} if settings.gpus else {CPU_POOL}  # a pool without a worker looks like an error
-    missing = {name: text for name, text in _POOLS.items() if name in wanted - known}
+    required = {CPU_POOL, GPU_POOL} if settings.gpus else {CPU_POOL}  # a pool without a worker looks like an error
+    missing = {name: text for name, text in _POOLS.items() if name in required - known}
     for name, description in missing.items():
         client.create_work_pool(WorkPoolCreate(name=name, type="process", description=description))
     return bool(missing)
@@ -164,13 +164,13 @@ def _deploy(client: "SyncPrefectClient", settings: ServiceSettings) -> bool:
     """Deploy all flows, unless the server holds them and neither they nor this machine have changed since."""
     files = settings.workspace.service
     config = machine_deployments(settings)
-    wanted = {
+    deployed_from = {
         "fingerprint": fingerprint([config, *(sha256_of(path) for path in _sources_of_forms())]),
         "server": str(client.api_url),
     }
     names = {deployment["name"] for deployment in config["deployments"]}
     deployed = {deployment.name for deployment in all_pages(client.read_deployments)}
-    if names <= deployed and files.deployed.is_file() and read_json(files.deployed) == wanted:
+    if names <= deployed and files.deployed.is_file() and read_json(files.deployed) == deployed_from:
         return False
     write_text(files.deployments, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
     prefect = Path(sys.executable).with_name("prefect")
@@ -179,7 +179,7 @@ def _deploy(client: "SyncPrefectClient", settings: ServiceSettings) -> bool:
         code = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log).returncode
     if code != 0:
         raise ConfigError(f"prefect deploy has failed; its output is in {files.log('deploy')}")
-    write_json(files.deployed, wanted)
+    write_json(files.deployed, deployed_from)
     return True
 
 

@@ -37,7 +37,7 @@ def run_demo(workspace: Path) -> TrainedPair:
 
 
 def show_result(workspace: Workspace, result: TrainedPair) -> None:
-    """The closing screen: scores, a sample, where the model is, what it knows of a word, and what to try next."""
+    """The closing screen: scores, a sample, where the model is, the neighbours of a word, and what to try next."""
     assert result.version is not None
     champion = f"models:/{NAME}@champion"
     sample = generate_text(workspace, champion, prefix="Return ", num_characters=_SAMPLE_LENGTH, seed=7)["forward"]

@@ -32,7 +32,7 @@ def embed_corpus(
 
     Args:
         model: best-lm.pt, a run folder, a bundle folder, or `models:/NAME@champion`.
-        texts: Files with a sentence a line, CoNLL columns, or Parquet; folders and globs stand for the files in them.
+        texts: Files with a sentence a line, CoNLL columns, or Parquet; or folders and globs of such files.
             By default those in the folder `to-embed/NAME` of the workspace, where there are some.
         output: Folder that takes `TEXT.parquet` for each of them; by default one of the workspace for this version.
         workspace: Folder that holds the registry where no server does.

@@ -1,8 +1,8 @@
 """The decorator of our flows: a Prefect flow that opens its workspace before its run begins.
 
-A worker, and the command line, set Prefect up before they call a flow. A flow that is called from a program of the
-user's would otherwise be run by the server of the user's own Prefect profile, because Prefect reads its settings when
-it is imported and asks its server for a flow run before the body of the flow begins.
+A worker and the command line set Prefect up before they call a flow. A flow that a program of the user calls would
+otherwise use the server of the user's own Prefect profile, because Prefect reads its settings when
+it is imported, and creates the flow run on its server before the body of the flow starts.
 """
 
 import inspect

@@ -1,7 +1,7 @@
 """The steps of the flows as Prefect tasks: each unpacks, calls one function of this floor, and returns its result.
 
-Only network work that may be repeated blindly is retried; training goes on from its checkpoint instead. Prefect's
-cache is off: the manifests know what is done.
+Only network work that is safe to repeat is retried; training resumes from its checkpoint instead. Prefect's cache is
+off: the manifests record what is done.
 """
 
 import inspect

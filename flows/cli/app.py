@@ -60,7 +60,7 @@ def build_app() -> typer.Typer:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command line and exit with its code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what is begun is tidied up, as after Ctrl-C
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as after Ctrl-C
     as_json = "--json" in arguments
     try:
         code = build_app()(args=arguments, prog_name="charlm", standalone_mode=False)
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = _fail(f"{line} (charlm --help shows how)", as_json)
     except UnicodeEncodeError as error:  # of a name: text is checked where it is read
         before, after = error.object[: error.start], error.object[error.start :]
-        name = before.rsplit('"', 1)[-1] + after.split('"', 1)[0]  # out of the JSON that it stands in
+        name = before.rsplit('"', 1)[-1] + after.split('"', 1)[0]  # without the JSON around it
         code = _fail(f"the name {name!r} is not UTF-8; {UTF8_REMEDY}", as_json)
     except OSError as error:
         code = _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", as_json)

@@ -1,4 +1,4 @@
-"""What the commands share: the session that they open, the settings that options stand for, and how results are shown.
+"""What the commands share: the session that they open, the settings that their options give, and how results are shown.
 
 stdout carries results (with --json: one object, nothing else), stderr everything else. Heavy libraries are imported in
 the functions that need them, so that help and `prepare` start at once.

@@ -75,4 +75,4 @@ def notify(
     if as_json:
         show(arrival.to_payload(), as_json)
     else:
-        write_stdout(f"told {os.environ['PREFECT_API_URL']} of {len(arrival.addresses)} new files for {name}")
+        write_stdout(f"announced {len(arrival.addresses)} new files for {name} to {os.environ['PREFECT_API_URL']}")

@@ -79,7 +79,7 @@ TaskSettings = Annotated[
 class CorpusOptions:
     """The options of `prepare` and `run` about raw text and corpus, under the names of the settings they change.
 
-    None stands for what the corpus was first prepared with, or the default of a new one.
+    None means the setting that the corpus was first prepared with, or the default of a new one.
     """
 
     document: Annotated[str | None, typer.Option(help="A document: line, paragraph, file or auto (the default).")] = (

@@ -1,9 +1,8 @@
-"""The model registry: bundles in, bundles out.
+"""Register the bundle of a training.
 
-Reads  models:/NAME@alias, models:/NAME/3   (the one resolver of such addresses; charlm itself takes paths only)
 Writes registered versions with aliases, tags and a description
 
-A bundle is recognised by its fingerprint, so that an identical one makes no second version.
+A bundle is recognised by its fingerprint: an identical one is not registered twice.
 """
 
 import tempfile
@@ -53,7 +52,7 @@ def register_runs(
 
     `run_id` is the MLflow run that the model is logged to; by default one of its own. An identical bundle keeps the
     version that it has. `parent` is the version that the runs continue; `domains` are scores before and after. The
-    description says what changed since the parent, or since the champion where there is none.
+    description lists what changed since the parent, or since the champion where there is none.
     """
     with tempfile.TemporaryDirectory(prefix="charlm-bundle-") as folder:
         bundle = Path(folder) / "bundle"

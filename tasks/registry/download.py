@@ -76,7 +76,7 @@ def download_bundle(address: str, workspace: Workspace) -> Path:
 
 
 def _download(version: RegisteredVersion) -> Path:
-    """The folder of a version's bundle; artifacts that lie on this machine are read in place."""
+    """The folder of a version's bundle; artifacts on this machine are read in place."""
     import mlflow
 
     client = mlflow_client()

@@ -1,4 +1,4 @@
-"""Registered versions and their aliases, as MLflow's registry knows them."""
+"""Registered versions and their aliases in MLflow's registry."""
 
 import os
 import re
@@ -33,8 +33,7 @@ class RegisteredVersion:
 
 
 def corpus_revision(version: RegisteredVersion) -> int | None:
-    """The newest revision of its corpus that a version was trained on; none where its tags do not say, as of one that
-    was registered by hand."""
+    """The newest revision of its corpus that a version was trained on; none without its tag (registered by hand)."""
     with clear_errors(f"cannot look up {version.address}"):
         tags = mlflow_client().get_model_version(version.name, str(version.version)).tags
     revision = tags.get(CORPUS_REVISION, "")
@@ -95,7 +94,7 @@ def find_registered_model(name: str) -> "RegisteredModel | None":
 
 
 def _named(name: str) -> str:
-    """A filter for MLflow's search, which knows no escapes: the name stands in the quotes that it does not contain."""
+    """A filter for MLflow's search, which has no escapes: the name is put into the kind of quotes that it lacks."""
     quote = '"' if "'" in name else "'"
     if quote in name:
         raise RegistryError(f"MLflow cannot search for {name!r}, which contains both kinds of quotes; rename the model")

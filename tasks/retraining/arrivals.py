@@ -1,4 +1,4 @@
-"""New text for a corpus, as the Prefect server hears of it and a retraining takes it in.
+"""New text for a corpus, as it is announced to the Prefect server and taken in by a retraining.
 
 The event `charlm.corpus.arrived` carries it; everybody who has access to the server may send one.
 """
@@ -33,7 +33,7 @@ class Arrival:
 
     corpus: str
     domain: str | None
-    """Domain of the text; none stands for the corpus name."""
+    """Domain of the text; none means the corpus name."""
     addresses: tuple[str, ...]
     """Absolute paths, fsspec addresses or `hf:…`, which the workers can read."""
     digests: tuple[str, ...]

@@ -112,7 +112,7 @@ class _Memory:
             return cls({}, {})
         stored = read_json(
             workspace.inbox_memory,
-            remedy="delete it: what lies in the inbox is then taken for new, and text that a corpus holds is left out",
+            remedy="delete it: the files in the inbox then count as new, and text that a corpus holds is left out",
         )
         return cls(stored["told"], stored["seen"])
 

@@ -1,6 +1,6 @@
 """The variables that lead Prefect and MLflow into a workspace, and those that quieten them.
 
-Reads  PREFECT_API_URL, CHARLM_PASSWORD    (a server of the user's, and the password that it asks for)
+Reads  PREFECT_API_URL, CHARLM_PASSWORD    (a server of the user, and its password)
 """
 
 import logging
@@ -11,7 +11,7 @@ from charlm.artifacts import Workspace
 from tasks.services.prefect_compat import CONSOLE_LEVEL
 
 USER_NAME = "charlm"
-"""The user whom both servers know, where they ask for a password."""
+"""The user of both servers, where they have a password."""
 
 
 def workspace_variables(workspace: Workspace) -> dict[str, str]:

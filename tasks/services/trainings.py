@@ -16,7 +16,7 @@ class Trainings:
     def __init__(self) -> None:
         self.gpu = threading.Lock()
         self.stop_flag = threading.Event()
-        """Set when the trainings that have begun under it must end; a later group of trainings has a new one."""
+        """Set when the trainings that started with it must end; later trainings get a new one."""
 
         self._children: dict[subprocess.Popen[bytes], bool] = {}
         """True for a child that was interrupted: a second signal would end it without a checkpoint."""
@@ -61,7 +61,7 @@ class Trainings:
 
         def stop(signum: int, frame: FrameType | None) -> None:
             is_second = self.stop_flag.is_set()
-            self.stop_flag.set()  # before looking for trainings: one that ends meanwhile looks for this
+            self.stop_flag.set()  # before the check for trainings: one that ends meanwhile checks the flag
             if is_second or not self._children:
                 raise KeyboardInterrupt
             self.stop()

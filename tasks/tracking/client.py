@@ -1,4 +1,4 @@
-"""MLflow's client, with errors that say what to do."""
+"""MLflow's client, and its errors as short lines."""
 
 import getpass
 import logging
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def mlflow_client() -> "MlflowClient":
     """The client of the tracking server that the environment names.
 
-    Raises ConfigError where its database would have to be made in a place that cannot be written.
+    Raises ConfigError where its database cannot be created.
     """
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -35,14 +35,14 @@ def _check_database_can_be_made() -> None:
         return
     folder = next(folder for folder in database.absolute().parents if folder.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise ConfigError(f"MLflow's database {database} cannot be made: {folder} is no folder that can be written")
+        raise ConfigError(f"MLflow's database {database} cannot be created: {folder} is not a writable folder")
 
 
 def user_name() -> str:
     """The user's name, or number where there is no name."""
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # containers run under numbers that no password file knows
+    except (KeyError, OSError):  # containers run under user ids without an entry in passwd
         return str(os.getuid())
 
 

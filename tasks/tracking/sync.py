@@ -1,10 +1,10 @@
-"""Bring the journal of a training run to MLflow: in batches, once, and without ever hurting the training.
+"""Send the journal of a training run to MLflow: in batches, once, and without disturbing the training.
 
 Reads  runs/RUN/journal.jsonl, run.json, and the tables and pictures beside them
 Writes runs/RUN/tracking.json    (the MLflow run, and the last step of each kind of event that it has)
 
 `sync_run` may be called at any time and any number of times: it sends what is missing. MLflow stores a value with equal
-name, step and time once, so a process that dies between sending and noting does no harm.
+name, step and time once, so a process that dies between sending and recording does no harm.
 """
 
 import json
@@ -35,7 +35,7 @@ _MAX_BATCH = 1000  # values that MLflow takes in one call
 _SYNC_SECONDS = 5.0
 _SECONDS_AFTER_FAILURE = 30.0
 _LAST_SYNC_SECONDS = 60.0
-_sending = threading.Lock()  # two directions that begin at once would both try to make the same rows
+_sending = threading.Lock()  # two directions that start at once would both try to create the same rows
 _STATUS = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 
 
@@ -69,7 +69,7 @@ def live_tracking(workspace: Workspace, run: RunFiles, *, parent: str | None) ->
     """Send the journal to MLflow every few seconds for the block, from a thread of its own.
 
     Whatever MLflow does, the block neither waits for it nor sees its errors. What could not be sent by the end stays
-    in the journal, and the terminal says how to bring it later.
+    in the journal, and a line on the terminal names the command that sends it later.
     """
     stop = threading.Event()
     thread = threading.Thread(target=_keep_sending, args=(_Sender(workspace, run, parent), stop), daemon=True)
@@ -85,16 +85,16 @@ def live_tracking(workspace: Workspace, run: RunFiles, *, parent: str | None) ->
 
 def _keep_sending(sender: "_Sender", stop: threading.Event) -> None:
     seconds = _SYNC_SECONDS
-    told = False
+    has_warned = False
     while not stop.wait(seconds):
         try:
             sender.send()
             seconds = _SYNC_SECONDS
-        except Exception as error:  # no fault of a tracker may reach the training: the journal has everything
+        except Exception as error:  # no error of a tracker may reach the training: the journal has everything
             seconds = _SECONDS_AFTER_FAILURE
-            if not told:
-                terminal.print_line(f"! MLflow does not take the journal, training goes on: {first_line(error)}")
-                told = True
+            if not has_warned:
+                terminal.print_line(f"! MLflow does not accept the journal, training continues: {first_line(error)}")
+                has_warned = True
     sender.stop_system_metrics()
     try:
         sender.send()
@@ -103,12 +103,12 @@ def _keep_sending(sender: "_Sender", stop: threading.Event) -> None:
 
 
 def _behind(run: RunFiles, reason: str) -> str:
-    return f"! MLflow lacks the end of {run.name} ({reason}); bring it with: charlm sync {run.name}"
+    return f"! MLflow lacks the end of {run.name} ({reason}); send it with: charlm sync {run.name}"
 
 
 @dataclass
 class _Sent:
-    """What MLflow already has of a run."""
+    """What MLflow already has of a run: the content of tracking.json."""
 
     tracking_server: str
     run_id: str
@@ -124,7 +124,7 @@ class _Sent:
 
     @classmethod
     def load(cls, run: RunFiles) -> "_Sent | None":
-        """What was noted for the present tracking server; none for another one."""
+        """The record for the present tracking server; none for another one."""
         if not run.tracking.is_file():
             return None
         values = read_json(run.tracking, remedy="delete it, and MLflow gets the run again as a new one", error=RunError)
@@ -166,7 +166,7 @@ class _Sender:
             sent = self._start(manifest)
         if self._parent not in (None, sent.parent):
             _end_lost_run(sent.parent, sent.run_id)
-            if sent.status != "FINISHED":  # what the older parent has not seen the end of moves below the newer one
+            if sent.status != "FINISHED":  # a run that did not end under its older parent moves to the newer one
                 mlflow_client().set_tag(sent.run_id, "mlflow.parentRunId", self._parent)
                 sent.parent = self._parent
                 sent.save(self.run)
@@ -261,7 +261,7 @@ class _Sender:
 
 
 def _end_lost_run(lost: str | None, child: str) -> None:
-    """Note of the run above `child` that it was killed, if nobody could tell MLflow of its end."""
+    """Mark the parent run `lost` of `child` as killed, if it is still running in MLflow."""
     if lost is None:
         return
     client = mlflow_client()

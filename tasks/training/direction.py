@@ -1,9 +1,9 @@
-"""Train language models: find or make the run, train it in a process of its own, and follow its journal.
+"""Train one direction: find or create the run, train it in a child process, and follow its journal.
 
 Reads  corpora/NAME/              (a prepared corpus)
 Writes runs/RUN/                  (through the child process `python -m charlm.trainers.run`)
 
-Training runs in a child so that ending it really frees its memory, and so that nothing of ours can slow it.
+Training runs in a child so that its memory is freed when it ends, and so that nothing of ours can slow it down.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ from tasks.training.child import RefusedError, gpu_turn, run_child
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingRequest:
-    """What to train, and what may be taken over from earlier runs."""
+    """What to train, and which earlier runs may be reused."""
 
     corpus: str
     direction: str
@@ -37,10 +37,10 @@ class TrainingRequest:
     """Model file to continue from; the run keeps a copy of it."""
 
     known_revision: int | None = None
-    """Revision of the corpus that it has been trained on already, where it is of the same corpus."""
+    """Newest revision of the corpus that `initial_model` was trained on, where it is of the same corpus."""
 
     reuse: bool = False
-    """Take a finished run of the same text, dictionary and settings instead of training again."""
+    """Use a finished run of the same text, dictionary and settings instead of training again."""
 
     resume: bool = False
     """Continue the newest unfinished run of the same text, dictionary and settings."""
@@ -66,7 +66,7 @@ def train_direction(
 ) -> TrainedRun:
     """The finished run that `request` asks for: an earlier one, a continued one, or a new one.
 
-    `parent` is the MLflow run above it; `on_progress` is told the share that is done; `gpu_slot` is held while it
+    `parent` is the MLflow run above it; `on_progress` receives the share that is done; `gpu_slot` is held while it
     trains, where several processes share GPUs.
     Raises TrainingInterruptedError when the user ends it, and RunError with the reason when it fails.
     """
@@ -76,7 +76,7 @@ def train_direction(
     run, reusable = _find_or_create(workspace, request, title)
     if reusable:
         terminal.print_line(f"= {title}: reused {run.name}, which is finished")
-        with live_tracking(workspace, run, parent=parent):  # sends what an earlier outage has left behind
+        with live_tracking(workspace, run, parent=parent):  # sends what an earlier outage has delayed
             pass
         return TrainedRun.load(run, reused=True)
     try:
@@ -85,16 +85,16 @@ def train_direction(
             trained = TrainedRun.load(run, reused=False)
             bar.finish(f"{trained.test['bits_per_character']:.3f} bits per character on test")
     except RefusedError:
-        if not run.checkpoint.is_file():  # it never began: leave nothing half-made
+        if not run.checkpoint.is_file():  # it never began: leave no empty run folder
             shutil.rmtree(run.root)
         raise
-    if stop_flag.is_set():  # too late for this training, but not for what would follow it
+    if stop_flag.is_set():  # too late for this training, but not for the next step
         raise TrainingInterruptedError(f"training was interrupted when {run.name} had just finished")
     return trained
 
 
 def _find_or_create(workspace: Workspace, request: TrainingRequest, title: str) -> tuple[RunFiles, bool]:
-    """The run folder to train in, and whether it needs no training at all."""
+    """The run folder to train in, and whether its training has finished already."""
     corpus = workspace.prepared_corpus(request.corpus)
     initial = request.initial_model
     dictionary = Dictionary.load_from_file(corpus.dictionary) if initial is None else _dictionary_of(initial)
@@ -120,8 +120,8 @@ def _find_or_create(workspace: Workspace, request: TrainingRequest, title: str) 
                     _check_processes(run, request.num_processes)
                     terminal.print_line(f"= {title}: continuing {run.name}")
                     return run, False
-            terminal.print_line(f"= {title}: nothing to resume, starting anew")
-    if initial is not None:  # the run must be able to go on when the original is gone
+            terminal.print_line(f"= {title}: nothing to resume, starting from scratch")
+    if initial is not None:  # the run must be able to resume without the original
         kept = workspace.run(name).initial_lm
         kept.parent.mkdir(parents=True)
         shutil.copyfile(initial, kept)
@@ -133,8 +133,8 @@ def _check_processes(run: RunFiles, num_processes: int) -> None:
     began_with = RunManifest.load(run).config.num_processes
     if began_with != num_processes:
         raise RunError(
-            f"{run.root} was begun with --num-processes {began_with}, not {num_processes}: its weights would differ; "
-            f"resume it with {began_with}, or train anew without --resume"
+            f"{run.root} was started with --num-processes {began_with}, not {num_processes}: its weights would differ; "
+            f"resume it with {began_with}, or train from scratch without --resume"
         )
 
 

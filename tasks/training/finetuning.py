@@ -59,9 +59,9 @@ def finetune_pair(
 ) -> FinetunedPair:
     """Continue `model` on the corpus `name` and register the result as challenger of `name`.
 
-    Directions and dictionary are the model's; no `directions` stand for all that it has. The corpus that the model came
-    from is scored too where this workspace holds it. `reuse` and `resume` are those of `train_pair`. Raises ConfigError
-    where corpus and model do not fit.
+    Directions and dictionary are the model's; without `directions`, all that it has are continued. The corpus that the
+    model was trained on is scored too where this workspace holds it. `reuse` and `resume` are those of `train_pair`.
+    Raises ConfigError where corpus and model do not fit.
     """
     workspace.prepared_corpus(name)  # or an error, before anything is downloaded
     opened = open_model(model, workspace)  # once: training, scores and lineage are of the same version
@@ -101,9 +101,9 @@ def finetuning_requests(
     resume: bool,
     num_processes: int,
 ) -> Iterator[list[TrainingRequest]]:
-    """A training for each direction, which continues `opened` on the corpus `name`; to be begun inside the block.
+    """A training for each direction, which continues `opened` on the corpus `name`; start them inside the block.
 
-    Raises ConfigError where corpus and model do not fit, or `training` asks for another architecture than the model's.
+    Raises ConfigError where corpus and model do not fit, or `training` has another architecture than the model.
     """
     from charlm.trainers.lm.finetuning import adapted, initial_model
 
@@ -199,7 +199,7 @@ def _origin(path: Path) -> _Origin | None:
 
 
 def _known_revision(corpus: CorpusFiles, origin: _Origin | None) -> int | None:
-    """The revision of `corpus` that the model knows already, if it knows an older one of this corpus."""
+    """The revision of `corpus` that the model was trained on, if that is an older one of this corpus."""
     if origin is None or origin.name != corpus.name or origin.revision >= load_manifest(corpus).revision:
         return None
     return origin.revision

@@ -72,10 +72,10 @@ def train_pair(
     num_processes: int = 1,
     steps: TrainingSteps = CALLED_HERE,
 ) -> TrainedPair:
-    """Train `directions` on the corpus `name` at the same time, and register them as challenger if asked to.
+    """Train `directions` on the corpus `name` at the same time, and register them as challenger with `register`.
 
-    `reuse` takes finished runs of the same text and settings, `resume` continues unfinished ones. The runs stand under
-    one MLflow run, which stands below `parent`.
+    `reuse` uses finished runs of the same text and settings, `resume` continues unfinished ones. One MLflow run, a
+    child of `parent`, is the parent of their runs.
     """
     with pair_run(workspace, name, training, parent=parent) as run_id:
         requests = [

@@ -90,7 +90,7 @@ def test_files_in_no_folder_and_files_that_are_no_text_are_said_and_passed_over(
     drop(space, "..books/one.txt")
     assert tell(space) == []
     said = capsys.readouterr().err
-    assert "lost.txt lies in no folder" in said
+    assert "lost.txt is not in a folder" in said
     assert "archive.zip is an archive; unpack it" in said
 
 
