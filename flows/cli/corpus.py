@@ -23,7 +23,7 @@ def prepare(
     workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
 ) -> None:
-    """Split raw text into train shards and held-out text, and make the dictionary."""
+    """Split raw text into train shards and held-out text, build the dictionary, and encode."""
     runner = check_task_runner(task_runner) if task_runner is not None else None
     session = open_session(workspace)
     preparation = corpus_settings(session.workspace, name, corpus)
@@ -46,7 +46,7 @@ def doctor(
     workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
 ) -> None:
-    """Say what is in a text, what is wrong with it, and which settings suit it."""
+    """Report what is in a text, what is wrong with it, and which settings suit it."""
     open_session(workspace)
     from tasks.corpus.doctor import examine_text
 
@@ -65,7 +65,7 @@ def notify(
     workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
 ) -> None:
-    """Tell a running Prefect server that new text has arrived, which starts a retraining."""
+    """Announce new text to a running Prefect server, which starts a retraining."""
     open_session(workspace)
     from tasks.retraining.arrivals import describe_arrival
     from tasks.retraining.events import send_arrival

@@ -66,14 +66,14 @@ def classify_train(
 @example("charlm predict models:/books-ner@newest sentences.txt")
 def predict(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="best-model.pt, a run folder, or models:/NAME@newest.")],
-    text: Annotated[str, typer.Argument(metavar="TEXT", help="A sentence a line; with --evaluate, labelled data.")],
-    output: Annotated[Path | None, typer.Option(help="File to write: a JSON object a sentence.")] = None,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="A sentence per line; with --evaluate, labelled data.")],
+    output: Annotated[Path | None, typer.Option(help="File to write: a JSON object per sentence.")] = None,
     evaluate: Annotated[bool, typer.Option("--evaluate", help="Compare with the labels of TEXT.")] = False,
     columns: options.Columns = None,
     workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
 ) -> None:
-    """Label a text with a tagger or classifier, or judge the model on labelled data."""
+    """Label a text with a tagger or classifier, or evaluate the model on labelled data."""
     space = open_session(workspace).workspace
     from tasks.downstream.prediction import judge_labels, label_text
 

@@ -34,12 +34,12 @@ def generate(
     model: options.Model,
     prefix: Annotated[str, typer.Option(help="Text to continue.")] = "\n",
     characters: Annotated[int, typer.Option(help="Number of characters to sample.")] = 500,
-    temperature: Annotated[float, typer.Option(help="Below 1 is more careful, above 1 more daring.")] = 0.7,
-    seed: Annotated[int | None, typer.Option(help="Seed of the sample; another one each time by default.")] = None,
+    temperature: Annotated[float, typer.Option(help="Below 1 is more conservative, above 1 more random.")] = 0.7,
+    seed: Annotated[int | None, typer.Option(help="Seed of the sample; random by default.")] = None,
     workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
 ) -> None:
-    """Sample text from a model; a backward model writes what stands before the prefix."""
+    """Sample text from a model; a backward model writes the text before the prefix."""
     space = open_session(workspace).workspace
     from tasks.inference.generation import generate_text
 
@@ -53,18 +53,20 @@ def generate(
 @example("charlm embed models:/books@champion sentences.txt --output vectors.parquet")
 def embed(
     model: options.Model,
-    text: Annotated[str, typer.Argument(metavar="TEXT", help="One sentence a line, CoNLL columns, or Parquet.")],
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="One sentence per line, CoNLL columns, or Parquet.")],
     output: Annotated[Path, typer.Option(help="Parquet file to write.")],
     text_format: Annotated[
         str | None, typer.Option("--format", help="text, conll or parquet; by the name of the file by default.")
     ] = None,
-    pooling: Annotated[str, typer.Option(help="token: a row a token; mean or first_last: a row a sentence.")] = "token",
-    dtype: Annotated[str, typer.Option(help="float32, or float16 for half the space.")] = "float32",
+    pooling: Annotated[
+        str, typer.Option(help="token: a row per token; mean or first_last: a row per sentence.")
+    ] = "token",
+    dtype: Annotated[str, typer.Option(help="float32, or float16 for half the size.")] = "float32",
     precision: Annotated[str, typer.Option(help="fp32, or bf16: faster, cosine above 0.9999.")] = "fp32",
     workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
 ) -> None:
-    """Write the embeddings of every token of a text to a Parquet file; one that was cut short is continued."""
+    """Write the embeddings of every token of a text to a Parquet file; an interrupted one is continued."""
     space = open_session(workspace).workspace
     from tasks.inference.embedding import embed_text
 
@@ -77,7 +79,7 @@ def embed(
 @example("charlm export models:/books@champion --format flair --output shared/books")
 def export(
     model: options.Model,
-    output: Annotated[Path, typer.Option(help="Folder to write; it must not hold anything yet.")],
+    output: Annotated[Path, typer.Option(help="Folder to write to; it must be empty, or not exist yet.")],
     model_format: Annotated[str, typer.Option("--format", help="flair or safetensors.")] = "flair",
     card: Annotated[bool, typer.Option("--card", help="Write the model card too.")] = False,
     licence: Annotated[str | None, typer.Option(help="Licence of the models, for card and manifest.")] = None,

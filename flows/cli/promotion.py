@@ -17,7 +17,7 @@ def promote(
     workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
 ) -> None:
-    """Let the newest version pass the promotion gate: it becomes champion if it is better on held-out text."""
+    """Judge the newest version at the promotion gate: it becomes champion if it is better on held-out text."""
     space = open_session(workspace).workspace
     from tasks.promotion.events import send_promotion
     from tasks.promotion.gate import promote_challenger
@@ -41,7 +41,7 @@ def rollback(
     workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
 ) -> None:
-    """Make the version champion again that the present champion has replaced."""
+    """Restore the version that the present champion has replaced."""
     space = open_session(workspace).workspace
     from tasks.promotion.events import send_promotion
     from tasks.promotion.gate import roll_back

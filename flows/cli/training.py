@@ -34,7 +34,7 @@ def run(
     workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
 ) -> None:
-    """Do it all: raw text in, a registered pair of language models out."""
+    """Run the whole pipeline: raw text in, a registered pair of language models out."""
     recipes = [
         changed_recipe(one, settings or [], max_minutes=max_minutes, num_processes=num_processes) for one in recipe
     ]
@@ -106,7 +106,9 @@ def finetune(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a prepared corpus.")],
     model: Annotated[str, typer.Option("--from", metavar="MODEL", help="The model to continue.")],
     direction: Annotated[str | None, typer.Option(help="forward, backward or both; by default all it has.")] = None,
-    extend_dictionary: Annotated[bool, typer.Option("--extend-dictionary", help="Give new characters ids.")] = False,
+    extend_dictionary: Annotated[
+        bool, typer.Option("--extend-dictionary", help="Append new characters to the dictionary.")
+    ] = False,
     recipe: options.Recipe = "finetune",
     settings: options.Settings = None,
     max_minutes: options.MaxMinutes = None,
@@ -152,7 +154,7 @@ def plan(
     workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
 ) -> None:
-    """Say what time, memory and disk a training will need, after a short calibration."""
+    """Estimate the time, memory and disk that a training will need, after a short calibration."""
     training = changed_recipe(recipe, settings or [], max_minutes=max_minutes, num_processes=num_processes)
     directions = parse_directions(direction)
     space = open_session(workspace).workspace
@@ -175,7 +177,7 @@ def sync(
     workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
 ) -> None:
-    """Bring a run's journal to MLflow, where the server was away during the training."""
+    """Send a run's journal to MLflow, where the server was away during the training."""
     space = open_session(workspace).workspace
     from tasks.tracking.sync import sync_run
 
