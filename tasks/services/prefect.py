@@ -12,7 +12,7 @@ from pathlib import Path
 
 from charlm.distributed.watchdog import PARENT_VARIABLE
 from charlm.errors import ConfigError
-from tasks.services.prefect_compat import temporary_server_variables
+from tasks.services.prefect_compat import send_what_waits, temporary_server_variables
 
 _LONGEST_START = 600.0  # seconds; the first start of a server builds its database, on a busy machine for minutes
 
@@ -63,6 +63,8 @@ class TemporaryServer:
         raise ConfigError(f"Prefect: its temporary server did not start; is its database in {self._home} damaged?")
 
     def end(self) -> None:
+        """Stop it, after it has received the last logs."""
+        send_what_waits()
         self._process.terminate()
         try:
             self._process.wait(5)

@@ -46,6 +46,8 @@ SETTINGS = (
 CONSOLE_LEVEL = "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"
 """Not a setting: it overrides handlers.console.level of Prefect's logging.yml."""
 
+_DRAIN_SECONDS = 10.0
+
 
 def temporary_server_variables() -> dict[str, str]:
     """How a server of Prefect 3.8 learns that it is temporary, alone in its process, and has no UI."""
@@ -65,18 +67,26 @@ def reload_settings() -> None:
     if "prefect.context" not in sys.modules:
         return
     from prefect.context import refresh_global_settings_context
-    from prefect.events.worker import EventsWorker
     from prefect.logging.configuration import setup_logging
-    from prefect.logging.handlers import APILogWorker
 
-    APILogWorker.drain_all()
-    EventsWorker.drain_all()
+    send_what_waits()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a workspace that does not exist yet, and holds Prefect's folder later
         refresh_global_settings_context()
     setup_logging(incremental=False)
 
 
-def prefect_variables() -> dict[str, str]:
-    """The variables that Prefect reads, as they are now."""
-    return {name: value for name, value in os.environ.items() if name.startswith("PREFECT_")}
+def send_what_waits() -> None:
+    """Send the logs and events that wait in this process, and end the connections for them."""
+    if "prefect.context" not in sys.modules:
+        return
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    APILogWorker.drain_all(timeout=_DRAIN_SECONDS)
+    EventsWorker.drain_all(timeout=_DRAIN_SECONDS)
+
+
+def prefect_server_variables() -> tuple[str | None, str | None]:
+    """The variables that choose Prefect's server and database, as they are now."""
+    return os.environ.get("PREFECT_API_URL"), os.environ.get("PREFECT_HOME")

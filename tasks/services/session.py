@@ -16,7 +16,7 @@ from charlm.errors import ConfigError
 from tasks.services.environment import workspace_variables
 from tasks.services.mlflow_database import move_artifact_root, uses_embedded_mlflow
 from tasks.services.prefect import TemporaryServer, check_prefect_server
-from tasks.services.prefect_compat import prefect_variables, reload_settings
+from tasks.services.prefect_compat import prefect_server_variables, reload_settings
 from tasks.services.trainings import Trainings
 
 
@@ -81,7 +81,7 @@ class Session:
         return self._server is not None and os.environ.get("PREFECT_API_URL") == self._server.api_url
 
     def _activate(self) -> None:
-        before = prefect_variables()
+        before = prefect_server_variables()
         if Session._active is not None and Session._active is not self:
             Session._active._deactivate()
         Session._active = self
@@ -90,7 +90,7 @@ class Session:
             self._server = None
         own_server = {} if self._server is None else {"PREFECT_API_URL": self._server.api_url}
         self._set(workspace_variables(self.workspace) | own_server)
-        if prefect_variables() != before:
+        if prefect_server_variables() != before:
             reload_settings()
 
     def _deactivate(self) -> None:
