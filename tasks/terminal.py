@@ -9,9 +9,10 @@ import os
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, TextIO
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, RenderableType
@@ -19,6 +20,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 from rich.text import Text
 
+from charlm.errors import CharLMWarning
 from charlm.storage.atomic import JsonObject
 
 _PLAIN_SECONDS = 20.0  # between two plain lines of one unfinished step
@@ -230,3 +232,26 @@ def write_stdout(text: str) -> None:
 
 
 terminal = Terminal()
+
+
+def show_warnings() -> None:
+    """Print warnings of charlm as lines from now on; those of other libraries are shown as before."""
+    if getattr(warnings.showwarning, "is_ours", False):
+        return
+    others = warnings.showwarning
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if issubclass(category, CharLMWarning):
+            terminal.print_line(f"! {message}")
+        else:
+            others(message, category, filename, lineno, file, line)
+
+    show.is_ours = True  # type: ignore[attr-defined]
+    warnings.showwarning = show

@@ -19,9 +19,10 @@ from charlm.config.language_model import LanguageModelConfig
 from charlm.data.dictionary import Dictionary
 from charlm.data.sentence import Sentence
 from charlm.embeddings.base import Embeddings, TokenEmbeddings, find_model
-from charlm.embeddings.states import Precision, Readings, StateReader
+from charlm.embeddings.states import Readings, StateReader
 from charlm.errors import ConfigError
 from charlm.language_models.language_model import LanguageModel
+from charlm.nn.precision import Precision
 
 _END = " "
 
@@ -39,7 +40,8 @@ class FlairEmbeddings(TokenEmbeddings):
         is_lower: read lower-cased text.
         name: what the vectors are called.
         has_decoder: keep the part of the model that predicts, so that `lm` can be fine-tuned and generate text.
-        precision: `bf16` embeds about twice as fast with a cosine above 0.9999 to `fp32` (an LSTM; a GRU stays fp32).
+        precision: `bf16` embeds about twice as fast with a cosine above 0.999 to `fp32` (an LSTM; a GRU stays fp32).
+            Where the device cannot compute bf16, a CharLMWarning says so and the vectors are those of `fp32`.
     """
 
     def __init__(

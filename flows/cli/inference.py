@@ -62,7 +62,7 @@ def embed(
         str, typer.Option(help="token: a row per token; mean or first_last: a row per sentence.")
     ] = "token",
     dtype: Annotated[str, typer.Option(help="float32, or float16 for half the size.")] = "float32",
-    precision: Annotated[str, typer.Option(help="fp32, or bf16: faster, cosine above 0.9999.")] = "fp32",
+    precision: Annotated[str, typer.Option(help="fp32, or bf16: faster, cosine above 0.999.")] = "fp32",
     workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
 ) -> None:

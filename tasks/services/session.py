@@ -18,6 +18,7 @@ from tasks.services.mlflow_database import move_artifact_root, uses_embedded_mlf
 from tasks.services.prefect import TemporaryServer, check_prefect_server
 from tasks.services.prefect_compat import prefect_server_variables, reload_settings
 from tasks.services.trainings import Trainings
+from tasks.terminal import show_warnings
 
 
 class Session:
@@ -42,6 +43,7 @@ class Session:
         workspace = Workspace(Path(root).expanduser().absolute())
         if workspace.root.exists() and not workspace.root.is_dir():
             raise ConfigError(f"the workspace {workspace.root} is a file; give --workspace a folder")
+        show_warnings()
         session = cls.of(workspace)
         session._activate()
         if uses_embedded_mlflow(workspace):
