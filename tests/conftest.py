@@ -33,6 +33,7 @@ LONG_FILES = (
     "test_retrain",
     "test_pipeline",
     "test_cli",
+    "test_cli_models",
     "test_processes",
     "test_training",
     "test_prepare_flow",
