@@ -31,6 +31,8 @@ LONG_FILES = (
     "test_service",
     "test_docs",
     "test_retrain",
+    "test_previous_version",
+    "test_nothing_changed",
     "test_pipeline",
     "test_cli",
     "test_cli_models",
