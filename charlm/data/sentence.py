@@ -66,7 +66,9 @@ class Sentence(TokenSequence):
         if isinstance(text, str):
             self._find_words(text, use_tokenizer if isinstance(use_tokenizer, bool) else as_function(use_tokenizer))
             return
-        parts = [] if text is None or isinstance(text, bytes) or not isinstance(text, Iterable) else list(text)
+        parts: list[Any] = (
+            [] if text is None or isinstance(text, bytes) or not isinstance(text, Iterable) else list(text)
+        )
         if parts and all(isinstance(part, str) for part in parts):
             self._join_words([part for part in parts if part])
         elif parts and all(isinstance(part, Token) for part in parts):

@@ -118,7 +118,7 @@ def as_function(tokenizer: "str | Tokenizer | Callable[[str], Iterable[str]]") -
         raise TypeError(
             f"use_tokenizer takes true, false, a tokenizer, its name or a function, not {type(tokenizer).__name__}"
         )
-    return function  # type: ignore[no-any-return]
+    return function
 
 
 def _imported(package: str) -> Any:
