@@ -13,7 +13,7 @@ from charlm.data.data_point import DataPoint, moved, without
 from charlm.data.label import Label
 from charlm.data.parts import Span, Token
 from charlm.data.token_sequence import Tokenizer, TokenSequence
-from charlm.errors import ConfigError
+from charlm.errors import ConfigError, NotInCharLMError
 from charlm.tokenization import as_function
 
 if TYPE_CHECKING:
@@ -66,14 +66,13 @@ class Sentence(TokenSequence):
         if isinstance(text, str):
             self._find_words(text, use_tokenizer if isinstance(use_tokenizer, bool) else as_function(use_tokenizer))
             return
-        parts: list[Any] = (
-            [] if text is None or isinstance(text, bytes) or not isinstance(text, Iterable) else list(text)
-        )
+        is_list = isinstance(text, Iterable) and not isinstance(text, bytes)
+        parts: list[Any] = list(text) if is_list else []
         if parts and all(isinstance(part, str) for part in parts):
             self._join_words([part for part in parts if part])
         elif parts and all(isinstance(part, Token) for part in parts):
             self._take_tokens(parts)
-        elif parts or not isinstance(text, Iterable) or isinstance(text, bytes):
+        elif parts or not is_list:
             found = " and ".join(sorted({type(part).__name__ for part in parts})) or type(text).__name__
             raise TypeError(f"a sentence is made of a text, of words, or of tokens, not of {found}")
 
@@ -175,7 +174,7 @@ class Sentence(TokenSequence):
             self._labels[typename] = kept
 
     def get_relations(self, label_type: str | None = None) -> NoReturn:
-        raise NotImplementedError("relations between spans are not part of charlm; Flair has them")
+        raise NotInCharLMError("relations between spans are not part of charlm; Flair has them")
 
     # ---- how it is shown ---------------------------------------------------------------------------------------
 

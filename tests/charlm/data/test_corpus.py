@@ -117,9 +117,10 @@ def test_statistics_count_sentences_tokens_and_labels():
     statistics = json.loads(corpus.obtain_statistics())
     assert statistics == corpus.obtain_statistics(pretty_print=False)
     assert statistics["TRAIN"] == {
+        "dataset": "TRAIN",
         "total_number_of_documents": 2,
         "number_of_documents_per_class": {"greeting": 1},
-        "number_of_labels_per_tag": {"LOC": 1},
+        "number_of_tokens_per_tag": {"LOC": 1},
         "number_of_tokens": {"total": 5, "min": 1, "max": 4, "avg": 2.5},
     }
     assert statistics["DEV"] == {}
