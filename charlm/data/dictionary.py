@@ -97,6 +97,7 @@ class Dictionary:
         """Take out an item, where it is there; those behind it get the ids one lower."""
         kept = [other for other in self.idx2item if other != (item.encode() if isinstance(item, str) else item)]
         self.idx2item, self.item2idx = kept, {item: idx for idx, item in enumerate(kept)}
+        self._text_encoder = None
 
     def set_start_stop_tags(self) -> None:
         """Add the tags that Flair's CRF begins and ends a sentence with; ours needs none."""

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from torch import nn
 
-from charlm.data.cache import cache_dir
+from charlm.data.cache import cached_paths
 from charlm.data.sentence import Sentence
 from charlm.errors import ConfigError, ModelFileError
 
@@ -49,7 +49,13 @@ class Embeddings(nn.Module):
 
     def embed(self, sentences: Sentence | Sequence[Sentence]) -> list[Sentence]:
         """Add vectors to one sentence or several, and return them. Static vectors that are there are left."""
+        wrong = sentences if isinstance(sentences, str) else None
         sentences = [sentences] if isinstance(sentences, Sentence) else list(sentences)
+        wrong = wrong or next((sentence for sentence in sentences if not isinstance(sentence, Sentence)), None)
+        if wrong is not None:
+            raise TypeError(
+                f"embed takes a Sentence or a list of them, not {type(wrong).__name__}: {str(wrong)[:40]!r}"
+            )
         waiting = [sentence for sentence in sentences if not (self.static_embeddings and self.is_on(sentence))]
         if waiting:
             self._add_embeddings(waiting)
@@ -134,7 +140,7 @@ def find_model(name: str | os.PathLike[str], suffixes: Sequence[str], what: str)
 
     Nothing is downloaded; ModelFileError says which file to put where.
     """
-    candidates = [Path(name), *(cache_dir() / f"{name}{suffix}" for suffix in ("", *suffixes))]
+    candidates = cached_paths(name, suffixes)
     for path in candidates:
         if path.exists():
             return path
