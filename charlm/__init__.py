@@ -3,6 +3,7 @@
 `charlm.data`, `charlm.models` and the other rooms are imported when they are first named; so `import charlm` is light.
 
 Attributes:
+    device: where tensors are computed: what was set here, else by CHARLM_DEVICE and the machine (nn/device.py).
     cache_root: the folder where models, vectors and data sets are found by name (data/cache.py); may be set.
     set_seed: see nn/seed.py.
 """
@@ -22,6 +23,8 @@ _ROOMS = frozenset(
 def __getattr__(name: str) -> Any:
     if name in _ROOMS:
         return import_module(f"charlm.{name}")
+    if name == "device":
+        return import_module("charlm.nn.device").find_device()
     if name == "cache_root":
         return import_module("charlm.data.cache").cache_dir()
     if name == "set_seed":

@@ -9,19 +9,20 @@ the speed of the hardware from about 8 rows on; what remains to save is work.
 
 import copy
 import itertools
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from charlm.errors import CharLMWarning
 from charlm.language_models.language_model import LanguageModel
 from charlm.nn.bf16_lstm import LowPrecisionLSTM, low_precision_lstm
+from charlm.nn.precision import Precision, precision_notice, resolve_precision
 from charlm.nn.ragged import cuts
-
-Precision = Literal["fp32", "bf16"]
 
 _CPU_ROWS = 64
 _CPU_BYTES = 64 * 2**20
@@ -29,7 +30,7 @@ _GPU_ROWS = 1024
 
 
 @dataclass(frozen=True)
-class Readings:
+class EncodedBatch:
     """Texts as a language model reads them, and the places where its state is wanted."""
 
     ids: np.ndarray
@@ -46,30 +47,38 @@ class Readings:
 
 
 class StateReader:
-    """Runs the recurrent part of a language model; with `bf16` an LSTM's on a copy of its weights in that precision."""
+    """Runs the recurrent part of a language model; with `bf16` an LSTM's on a copy of its weights in that precision.
+
+    Where the device cannot compute bf16, it warns and reads in fp32.
+    """
 
     def __init__(self, lm: LanguageModel, *, precision: Precision, chars_per_chunk: int) -> None:
         self._lm = lm
         self._chars_per_chunk = chars_per_chunk
         self._encoder: nn.Embedding = lm.encoder
         self._rnn: nn.LSTM | nn.GRU | LowPrecisionLSTM = lm.rnn
-        if precision == "bf16" and isinstance(lm.rnn, nn.LSTM):  # a GRU has nothing but the state that gets rounded
+        if precision == "fp32" or not isinstance(lm.rnn, nn.LSTM):  # a GRU has nothing but the state that gets rounded
+            return
+        notice = precision_notice(precision, resolve_precision(precision, lm.device), lm.device)
+        if notice is not None:
+            warnings.warn(notice, CharLMWarning, stacklevel=2)
+        else:
             self._encoder = copy.deepcopy(lm.encoder).bfloat16()
             self._rnn = low_precision_lstm(lm.rnn)
 
-    def read(self, readings: Readings) -> Iterator[tuple[np.ndarray, Tensor]]:
+    def read(self, batch: EncodedBatch) -> Iterator[tuple[np.ndarray, Tensor]]:
         """Yield the numbers of some texts, and their wanted states (sum of their counts, D), text after text."""
-        starts = np.cumsum(readings.lengths) - readings.lengths
-        first_places = np.cumsum(readings.counts) - readings.counts
-        longest_first = np.argsort(-readings.lengths, kind="stable")
+        starts = np.cumsum(batch.lengths) - batch.lengths
+        first_places = np.cumsum(batch.counts) - batch.counts
+        longest_first = np.argsort(-batch.lengths, kind="stable")
         begin = 0
         while begin < len(longest_first):
-            rows = longest_first[begin : begin + self._rows_at_once(int(readings.lengths[longest_first[begin]]))]
-            counts = readings.counts[rows]
+            rows = longest_first[begin : begin + self._rows_at_once(int(batch.lengths[longest_first[begin]]))]
+            counts = batch.counts[rows]
             within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-            places = readings.places[np.repeat(first_places[rows], counts) + within]
+            places = batch.places[np.repeat(first_places[rows], counts) + within]
             batch_rows = np.repeat(np.arange(len(rows)), counts)
-            yield rows, self._read_batch(readings.ids, starts[rows], readings.lengths[rows], places, batch_rows)
+            yield rows, self._read_batch(batch.ids, starts[rows], batch.lengths[rows], places, batch_rows)
             begin += len(rows)
 
     def _rows_at_once(self, length: int) -> int:
@@ -94,8 +103,8 @@ class StateReader:
         for begin, end in itertools.pairwise(steps):
             active = int(np.searchsorted(-lengths, -begin))  # rows longer than `begin`
             index = np.minimum(starts[:active] + np.arange(begin, end)[:, None], len(ids) - 1)  # (T, B)
-            batch = torch.from_numpy(ids[index].astype(np.int64)).to(device)
-            embedded = self._lm.drop(self._encoder(batch))  # (T, B, E)
+            chunk = torch.from_numpy(ids[index].astype(np.int64)).to(device)
+            embedded = self._lm.drop(self._encoder(chunk))  # (T, B, E)
             output, hidden = self._rnn(embedded, _first_rows(hidden, active))  # (T, B, H)
             wanted = np.flatnonzero((places >= begin) & (places < end))
             flat = torch.from_numpy((places[wanted] - begin) * active + rows[wanted]).to(device)

@@ -13,24 +13,41 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from charlm.artifacts import CorpusFiles, RunFiles
 from charlm.config import RunConfig, TrainingConfig
 from charlm.data.dictionary import Dictionary
-from charlm.errors import ConfigError, CorpusError, ModelFileError, RunError, TrainingInterruptedError
+from charlm.distributed.group import ProcessGroup
+from charlm.errors import (
+    CharLMWarning,
+    ConfigError,
+    CorpusError,
+    ModelFileError,
+    RunError,
+    TrainingInterruptedError,
+)
 from charlm.language_models.language_model import LanguageModel, load_language_models
+from charlm.nn import precision
+from charlm.nn.precision import instruction_set
 from charlm.recipes import demo, find_recipe, flair_classic
 from charlm.storage.fingerprints import sha256_of
+from charlm.storage.locks import exclusive_lock
+from charlm.trainers.events import Event
 from charlm.trainers.language_model_trainer import LanguageModelTrainer, TextCorpus
+from charlm.trainers.lm.bptt import TruncatedBPTT
 from charlm.trainers.lm.checkpoint import Checkpoint
-from charlm.trainers.lm.engine import StopSignal, TrainingEngine, TrainingResult
+from charlm.trainers.lm.engine import StopSignal, TrainingEngine
 from charlm.trainers.lm.manifest import RunManifest, create_run
 from charlm.trainers.lm.optimization import Budget, learning_rate_at
-from charlm.trainers.observer import LOSS_COLUMNS, Event, open_run_files
+from charlm.trainers.lm.reporting import Reporter, TrainingResult
+from charlm.trainers.observer import LOSS_COLUMNS, open_run_files
 from tests.conftest import ROOT
 from tests.flair import train_steps
+
+pytestmark = pytest.mark.numeric
 
 TINY = TrainingConfig(
     hidden_size=32, embedding_size=16, sequence_length=20, mini_batch_size=8, max_characters=40_000, precision="fp32"
@@ -74,7 +91,13 @@ class Recorder:
 
 
 def train(
-    corpus_dir: Path, run_dir: Path, config: TrainingConfig = TINY, *, forward: bool = True, **engine_arguments
+    corpus_dir: Path,
+    run_dir: Path,
+    config: TrainingConfig = TINY,
+    *,
+    forward: bool = True,
+    resume: bool = False,
+    **engine_arguments,
 ) -> tuple[TrainingResult, Recorder]:
     dictionary = dictionary_of(corpus_dir)
     torch.manual_seed(config.seed)
@@ -84,7 +107,7 @@ def train(
     engine = TrainingEngine(
         model, corpus, config, files, observers=[*open_run_files(files), recorder], **engine_arguments
     )
-    return engine.train(), recorder
+    return engine.train(resume=resume), recorder
 
 
 # ---- learning ------------------------------------------------------------------------------------------------------
@@ -145,6 +168,19 @@ def test_gradient_accumulation_reads_several_sequences_a_step(corpus_dir, tmp_pa
     assert accumulated.events[-1]["step"] == pytest.approx(125, abs=3)
 
 
+def test_what_a_shard_has_left_is_averaged_over_what_is_left(corpus_dir):
+    streams = np.random.default_rng(1).integers(1, 20, (11, 2)).astype(np.uint8)  # two sequences of 5 rows
+    losses = []
+    for accumulation in (2, 4):
+        torch.manual_seed(1)
+        config = dataclasses.replace(TINY, optimizer="sgd", mini_batch_size=2, gradient_accumulation=accumulation)
+        model = LanguageModel.from_config(config, dictionary_of(corpus_dir), is_forward_lm=True)
+        bptt = TruncatedBPTT(model, config, ProcessGroup(), "fp32")
+        assert bptt.step(streams, 0, sequence_length=5, learning_rate=0.5) == 10
+        losses.append(model.decoder.bias)
+    assert torch.equal(*losses)
+
+
 def test_learning_rate_warms_up_and_falls_to_zero():
     config = dataclasses.replace(TINY, learning_rate=1.0, warmup_share=0.1)
     assert [learning_rate_at(config, progress) for progress in (0, 0.05, 0.1, 0.55, 1)] == pytest.approx(
@@ -174,7 +210,19 @@ def test_plateau_cuts_the_rate_after_patience_and_ends_when_it_is_gone(corpus_di
 # ---- Flair's loop --------------------------------------------------------------------------------------------------
 
 
-def test_flair_classic_follows_flairs_loop_step_for_step(tmp_path, monkeypatch):
+GREATEST_DIFFERENCE = 1e-9
+"""Of a loss in float64, where 3e-15 was seen between SSE4.1 and AVX2; tests/flair/train_steps.py has the reasons."""
+
+
+@pytest.fixture
+def in_float64():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.usefixtures("in_float64")
+def test_flair_classic_follows_flairs_loop_step_for_step(tmp_path):
     golden = json.loads((ROOT / "tests" / "golden" / "train_steps.json").read_text())["losses"]
     root = tmp_path / "corpus"
     train_steps.write_corpus(root)
@@ -185,7 +233,7 @@ def test_flair_classic_follows_flairs_loop_step_for_step(tmp_path, monkeypatch):
     LanguageModelTrainer(model, corpus).train(tmp_path / "run", **train_steps.SETTINGS)
     events = [json.loads(line) for line in (tmp_path / "run" / "journal.jsonl").read_text().splitlines()]
     losses = [event["loss"] for event in events if event["event"] == "train"]
-    assert losses == pytest.approx(golden, abs=1e-5)
+    assert losses == pytest.approx(golden, rel=0, abs=GREATEST_DIFFERENCE)
 
 
 @pytest.mark.flair
@@ -196,7 +244,38 @@ def test_golden_losses_are_what_flair_computes_today(tmp_path):
     output = tmp_path / "losses.json"
     subprocess.run([python, train_steps.__file__, output], check=True, capture_output=True)
     golden = json.loads((ROOT / "tests" / "golden" / "train_steps.json").read_text())
-    assert json.loads(output.read_text())["losses"] == pytest.approx(golden["losses"], abs=1e-5)
+    assert json.loads(output.read_text())["losses"] == pytest.approx(golden["losses"], rel=0, abs=GREATEST_DIFFERENCE)
+
+
+# ---- precision -----------------------------------------------------------------------------------------------------
+
+
+def test_the_journal_names_the_precision_and_the_instructions_that_are_used(corpus_dir, tmp_path):
+    _, recorder = train(corpus_dir, tmp_path)
+    (start,) = recorder.of("start")
+    assert (start["precision"], start["instruction_set"]) == ("fp32", instruction_set(torch.device("cpu")))
+    assert recorder.of("guard") == []
+
+
+def test_where_bf16_is_not_possible_a_training_is_the_one_in_fp32_and_says_so(corpus_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr(precision, "_cpu_computes_bf16", lambda: False)
+    with pytest.warns(CharLMWarning, match="precision=bf16 is not possible"):
+        found, recorder = train(corpus_dir, tmp_path / "bf16", dataclasses.replace(TINY, precision="bf16"))
+    expected, _ = train(corpus_dir, tmp_path / "fp32")
+    assert found.test == expected.test
+    assert recorder.of("start")[0]["precision"] == "fp32"
+    assert ["precision=bf16 is not possible" in event["reason"] for event in recorder.of("guard")] == [True]
+
+
+def test_a_training_that_goes_on_in_another_precision_says_so(corpus_dir, tmp_path):
+    files = RunFiles(tmp_path)
+    train(corpus_dir, tmp_path, dataclasses.replace(TINY, precision="auto", max_characters=20_000))
+    checkpoint = Checkpoint.load(files.checkpoint)
+    before = {"fp32": "bf16", "bf16": "fp32"}[checkpoint.precision]
+    dataclasses.replace(checkpoint, precision=before).save(files.checkpoint)
+    with pytest.warns(CharLMWarning, match=f"was in {before} so far"):
+        train(corpus_dir, tmp_path, dataclasses.replace(TINY, precision="auto", max_characters=20_000), resume=True)
+    assert f"was in {before} so far" in files.training_log.read_text()
 
 
 # ---- stopping and going on -----------------------------------------------------------------------------------------
@@ -324,9 +403,10 @@ def test_optimizers_without_the_compiler_take_the_same_steps(kind):
     program = f"""
 import sys, torch
 from charlm.config import TrainingConfig
-from charlm.trainers.lm.optimization import build_optimizer, spare_compiler
+from charlm.nn.compat import avoid_compiler
+from charlm.trainers.lm.optimization import build_optimizer
 if "spared" in sys.argv:
-    spare_compiler()
+    avoid_compiler()
 torch.manual_seed(1)
 model = torch.nn.Linear(3, 2)
 optimizer = build_optimizer(TrainingConfig(optimizer={kind!r}, max_epochs=1), model)
@@ -364,7 +444,6 @@ def test_interruption_inside_the_program_can_be_resumed_to_the_same_weights(corp
 
     with pytest.raises(TrainingInterruptedError, match="enough"):
         engine(StopsAt()).train()
-    stop.reason = None
     resumed = engine().train(resume=True)
     assert resumed.test == result.test
     assert sha256_of(files.best_lm) == sha256_of(tmp_path / "whole" / "best-lm.pt")
@@ -410,17 +489,17 @@ def test_exploding_loss_goes_back_twice_and_then_says_why(corpus_dir, tmp_path):
     assert Checkpoint.load(tmp_path / "checkpoint.pt").restored_progress().rate_factor == 0.25
 
 
-def test_setback_halves_the_rate_and_training_goes_on(corpus_dir, tmp_path, monkeypatch):
+def test_rollback_halves_the_rate_and_training_goes_on(corpus_dir, tmp_path, monkeypatch):
     """One window of poisoned losses, then honest ones: the training recovers by itself."""
-    poisoned = iter([float("nan")])
-    real = TrainingEngine._collect_window
+    real = Reporter.train
 
-    def collect(engine: TrainingEngine) -> None:
-        real(engine)
-        if engine.progress.step == 50 and engine.progress.setbacks == 0:
-            engine.progress.window_nats = next(poisoned)
+    def report(reporter: Reporter, learning_rate: float) -> None:
+        progress = reporter._progress
+        if progress.step == 50 and progress.rollbacks == 0:
+            progress.window_nats = math.nan
+        real(reporter, learning_rate)
 
-    monkeypatch.setattr(TrainingEngine, "_collect_window", collect)
+    monkeypatch.setattr(Reporter, "train", report)
     result, recorder = train(corpus_dir, tmp_path)
     assert len(recorder.of("guard")) == 1
     assert max(event["learning_rate"] for event in recorder.of("train")[-100:]) <= TINY.learning_rate / 2
@@ -501,6 +580,36 @@ def test_trainer_refuses_a_corpus_of_the_other_direction(corpus_dir):
     model = LanguageModel(dictionary, True, hidden_size=8, nlayers=1)
     with pytest.raises(ConfigError, match="same way"):
         LanguageModelTrainer(model, TextCorpus(corpus_dir, dictionary, False))
+
+
+def test_trainer_draws_the_same_dropout_for_the_same_seed(corpus_dir, tmp_path):
+    dictionary = dictionary_of(corpus_dir)
+    weights = []
+    for number in range(2):
+        torch.manual_seed(1)
+        model = LanguageModel(dictionary, True, hidden_size=8, nlayers=1, dropout=0.5)
+        torch.manual_seed(number)  # what a program has drawn before does not matter
+        trainer = LanguageModelTrainer(model, TextCorpus(corpus_dir, dictionary, True))
+        trainer.train(tmp_path / str(number), sequence_length=50, mini_batch_size=8, max_epochs=1, seed=7)
+        weights.append(model.decoder.weight)
+    assert torch.equal(*weights)
+
+
+def test_two_trainers_never_write_one_folder(corpus_dir, tmp_path):
+    dictionary = dictionary_of(corpus_dir)
+    model = LanguageModel(dictionary, True, hidden_size=8, nlayers=1)
+    trainer = LanguageModelTrainer(model, TextCorpus(corpus_dir, dictionary, True))
+    with exclusive_lock(RunFiles(tmp_path).lock, busy="busy"), pytest.raises(RunError, match="another process"):
+        trainer.train(tmp_path, sequence_length=50)
+
+
+def test_a_plain_folder_of_text_stays_as_it_is(tmp_path):
+    root = tmp_path / "corpus"
+    train_steps.write_corpus(root)
+    before = sorted(root.rglob("*"))
+    corpus = TextCorpus(root, Dictionary.load_from_file(root / "char_mappings"), True)
+    assert corpus.num_units > 0
+    assert sorted(root.rglob("*")) == before
 
 
 def test_projection_layers_and_gru_train_too(corpus_dir, tmp_path):
