@@ -12,6 +12,7 @@ from torch import nn
 from charlm.data.cache import cached_paths
 from charlm.data.sentence import Sentence
 from charlm.errors import ConfigError, ModelFileError
+from charlm.serialization.addresses import is_address, resolve_address
 
 _STREAM_BYTES = 64 * 2**20
 _STREAM_SENTENCES = 4096
@@ -138,8 +139,12 @@ class DocumentEmbeddings(Embeddings):
 def find_model(name: str | os.PathLike[str], suffixes: Sequence[str], what: str) -> Path:
     """The path `name`, or the file of that name (with one of `suffixes`) in the folder CHARLM_CACHE.
 
+    A name such as `models:/books@champion/forward` is an address (see serialization/addresses.py).
+
     Nothing is downloaded; ModelFileError says which file to put where.
     """
+    if is_address(os.fspath(name)):
+        return resolve_address(os.fspath(name))
     candidates = cached_paths(name, suffixes)
     for path in candidates:
         if path.exists():
