@@ -68,7 +68,7 @@ def resolve_model(model: str, workspace: Workspace) -> Path:
 
 
 def path_of_address(address: str) -> Path:
-    """The folder of the bundle at an address, in the registry of the workspace CHARLM_WORKSPACE, `workspace` by default.
+    """The folder of the bundle at an address, in the registry of the workspace CHARLM_WORKSPACE, or of `workspace`.
 
     charlm calls it by the entry point `charlm.model_resolvers` of pyproject.toml.
     """

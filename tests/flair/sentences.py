@@ -301,9 +301,7 @@ def _corpus(package: str) -> Any:
         sentence.add_label("topic", topics)
         sentence[0].add_label("pos", "N")
     dev = [data.Sentence("Home again").add_label("topic", "poems")]
-    return data.Corpus(
-        datasets.FlairDatapointDataset(train), datasets.FlairDatapointDataset(dev), [], name="small"
-    )
+    return data.Corpus(datasets.FlairDatapointDataset(train), datasets.FlairDatapointDataset(dev), [], name="small")
 
 
 @program
