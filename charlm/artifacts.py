@@ -160,7 +160,7 @@ class RunFiles:
 
 
 @dataclass(frozen=True)
-class TaskRunFiles:
+class DownstreamRunFiles:
     """Where the parts of the training of one tagger or classifier lie. The names are Flair's where it has them."""
 
     root: Path

@@ -1,4 +1,4 @@
-"""What programs written for Flair import from `training_utils`: the metrics that choose and judge a model."""
+"""The metrics under the import path of Flair's `training_utils`."""
 
 from charlm.evaluation.labels import (
     ClassScore,

@@ -8,11 +8,32 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import TypedDict
 
 from charlm.data.spans import spans_from_tags
 
 NOTHING = ""
+
+
+class ClassScoreJson(TypedDict):
+    """The scores of one label as plain JSON."""
+
+    precision: float
+    recall: float
+    f1: float
+    count: int
+
+
+class LabelScoresJson(TypedDict):
+    """The scores of all labels as plain JSON."""
+
+    accuracy: float
+    micro_precision: float
+    micro_recall: float
+    micro_f1: float
+    macro_f1: float
+    items: int
+    classes: dict[str, ClassScoreJson]
 
 
 class EvaluationMetric(Enum):
@@ -146,7 +167,7 @@ class LabelScores:
         )
         return "\n".join([header, *rows, f"accuracy {self.accuracy:.4f} of {self.items}"])
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> LabelScoresJson:
         return {
             "accuracy": self.accuracy,
             "micro_precision": self.total.precision,

@@ -1,14 +1,14 @@
 """SequenceTagger: a label for every word, or for spans of words (Huang et al. 2015, Akbik et al. 2018).
 
 Embeddings -> dropout -> reprojection -> bidirectional LSTM -> linear layer -> conditional random field. Spans are
-learned as BIOES tags. Arguments, defaults and start are Flair's.
+learned as BIOES tags. Arguments, defaults and initialization are Flair's.
 """
 
 # W = words of all sentences of a batch, sentence after sentence, longest first; D = width of the embeddings,
 # H = hidden size, K = tags
 
 from itertools import chain
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -21,28 +21,29 @@ from charlm.embeddings.base import TokenEmbeddings
 from charlm.embeddings.stacked import token_embeddings_from_json
 from charlm.errors import DatasetError
 from charlm.evaluation.labels import score_labels, score_spans
-from charlm.models.downstream_model import Judged, TaskModel, label_items
+from charlm.models.downstream_model import DownstreamModel, ScoredBatch, label_items
 from charlm.nn.bf16_linear import Linear
 from charlm.nn.bidirectional import BidirectionalLSTM
 from charlm.nn.crf import ConditionalRandomField
 from charlm.nn.dropout import Dropout, LockedDropout, WordDropout
 from charlm.nn.ragged import Ragged
+from charlm.storage.archive import Settings
 
 _NO_TAGS = frozenset({"<unk>", "<START>", "<STOP>"})
 
 
-class SequenceTagger(TaskModel):
-    """Tags words, or finds spans where the tags of the dictionary are those of spans (`B-LOC`).
+class SequenceTagger(DownstreamModel):
+    """Tags words, or finds spans where the dictionary holds span tags (`B-LOC`).
 
     Args:
         hidden_size: width of each direction of the LSTM.
         embeddings: vectors of words.
         tag_dictionary: the possible tags, from `Corpus.make_tag_dictionary`.
-        tag_type: the layer of labels to learn and to predict.
-        use_crf: score sequences of tags as a whole, else each word by itself.
-        use_rnn: read the words in their context; without it the linear layer sees one word.
+        tag_type: the layer of labels to train on and to predict.
+        use_crf: score sequences of tags as a whole; otherwise each word by itself.
+        use_rnn: use an LSTM over the sentence; otherwise the linear layer sees one word at a time.
         rnn_layers: number of LSTM layers.
-        reproject_embeddings: put a linear layer before the LSTM, which lets frozen embeddings be adapted.
+        reproject_embeddings: put a linear layer before the LSTM, which adapts frozen embeddings.
         dropout: share of the values dropped before and after the LSTM.
         word_dropout: share of the words dropped.
         locked_dropout: share of the values dropped at all places of a sentence, before and after the LSTM.
@@ -121,7 +122,7 @@ class SequenceTagger(TaskModel):
         return F.cross_entropy(emissions, tags, reduction="sum"), len(tags)
 
     def _emissions(self, sentences: list[Sentence]) -> tuple[Tensor, Ragged]:
-        """Scores (W, K) of all tags for all words of sentences, longest first, and how the words lie."""
+        """Scores (W, K) of all tags for all words of sentences, longest first, and the layout of the words."""
         self.embeddings.embed(sentences)
         names = self.embeddings.get_names()
         x = torch.cat([sentence.get_token_embeddings(names) for sentence in sentences]).to(self.device)  # (W, D)
@@ -139,8 +140,7 @@ class SequenceTagger(TaskModel):
     def _decode(self, sentences: list[Sentence]) -> tuple[list[list[int]], list[Tensor]]:
         """For sentences, longest first: the ids of the best tags, and the probability of every tag at each word.
 
-        With a CRF the best sequence is found as a whole (Viterbi), and a probability is that of the tag over all
-        sequences (its marginal); without, it is the softmax of the word.
+        With a CRF these are the Viterbi sequence and the marginals; without, the argmax and the softmax of each word.
         """
         emissions, ragged = self._emissions(sentences)
         if self.crf is not None:
@@ -165,12 +165,12 @@ class SequenceTagger(TaskModel):
                 sentence.get_span(start, stop).add_label(label_name, value, score)
 
     def _label_with_all_tags(self, sentence: Sentence, ids: list[int], probabilities: Tensor, label_name: str) -> None:
-        """Every tag of every word: the chosen one, then the others from the likeliest on."""
+        """Every tag of every word: the predicted one, then the others by falling probability."""
         for token, idx, row in zip(sentence, ids, probabilities.tolist(), strict=True):
             for other in sorted(range(len(row)), key=lambda other: (other != idx, -row[other])):
                 token.add_label(label_name, self.tags[other], row[other])
 
-    def _judge(self, sentences: list[Sentence], gold_label_type: str) -> Judged:
+    def _score(self, sentences: list[Sentence], gold_label_type: str) -> ScoredBatch:
         ids, probabilities = self._decode(sentences)
         predicted = [[self.tags[idx] for idx in sentence_ids] for sentence_ids in ids]
         gold = [tags_of(sentence, gold_label_type) for sentence in sentences]
@@ -180,16 +180,16 @@ class SequenceTagger(TaskModel):
             for sentence, true, guess, row in zip(sentences, gold, predicted, scores, strict=True)
         ]
         if self.predict_spans:
-            return Judged(scores=score_spans(gold, predicted), lines=lines)
-        return Judged(scores=score_labels(chain.from_iterable(gold), chain.from_iterable(predicted)), lines=lines)
+            return ScoredBatch(scores=score_spans(gold, predicted), lines=lines)
+        return ScoredBatch(scores=score_labels(chain.from_iterable(gold), chain.from_iterable(predicted)), lines=lines)
 
     # ---- files -------------------------------------------------------------------------------------------------
 
-    def _settings(self) -> dict[str, Any]:
+    def _settings(self) -> Settings:
         return {"tags": self.tags, **self._arguments}
 
     @classmethod
-    def _from_settings(cls, settings: dict[str, Any], embeddings: Any) -> Self:
+    def _from_settings(cls, settings: Settings, embeddings: Settings) -> Self:
         arguments = dict(settings)
         dictionary = Dictionary(add_unk=False)
         for tag in arguments.pop("tags"):
@@ -198,6 +198,6 @@ class SequenceTagger(TaskModel):
 
 
 def _chosen(probabilities: Tensor, ids: list[int]) -> list[float]:
-    """The probability of the chosen tag of each word, (N,)."""
+    """The probability of the predicted tag of each word, (N,)."""
     scores: list[float] = probabilities.gather(1, torch.tensor(ids)[:, None]).squeeze(1).tolist()
     return scores

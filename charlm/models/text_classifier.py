@@ -1,8 +1,8 @@
-"""TextClassifier: one label, or any number of labels, for a whole text. Arguments, defaults and start are Flair's."""
+"""TextClassifier: one label, or any number of labels, for a whole text. Arguments and defaults are Flair's."""
 
 # B = sentences, D = width of the document embedding, L = labels
 
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -13,20 +13,21 @@ from charlm.data.sentence import DataPoint, Sentence
 from charlm.embeddings.base import DocumentEmbeddings, embeddings_from_json
 from charlm.errors import ConfigError, DatasetError, ModelFileError
 from charlm.evaluation.labels import score_label_sets, score_labels
-from charlm.models.downstream_model import Judged, TaskModel, label_items
+from charlm.models.downstream_model import DownstreamModel, ScoredBatch, label_items
+from charlm.storage.archive import Settings
 
 _NO_LABELS = frozenset({"<unk>"})
 
 
-class TextClassifier(TaskModel):
+class TextClassifier(DownstreamModel):
     """A linear layer over one vector of the text.
 
     Args:
         document_embeddings: the vector of a text.
         label_dictionary: the possible labels, from `Corpus.make_label_dictionary`.
-        label_type: the layer of labels to learn and to predict.
-        multi_label: each text has any number of labels, also none.
-        multi_label_threshold: probability from which on a label is given.
+        label_type: the layer of labels to train on and to predict.
+        multi_label: a text can have any number of labels, including none.
+        multi_label_threshold: lowest probability at which a label is predicted.
     """
 
     embeddings: DocumentEmbeddings
@@ -112,7 +113,7 @@ class TextClassifier(TaskModel):
             for idx in sorted(chosen, key=probabilities.__getitem__, reverse=True):
                 sentence.add_label(label_name, self.labels[idx], probabilities[idx])
 
-    def _judge(self, sentences: list[Sentence], gold_label_type: str) -> Judged:
+    def _score(self, sentences: list[Sentence], gold_label_type: str) -> ScoredBatch:
         ids, probabilities = self._decode(sentences)
         predicted = [[self.labels[idx] for idx in sentence_ids] for sentence_ids in ids]
         gold = [_labels(sentence, gold_label_type) for sentence in sentences]
@@ -121,13 +122,13 @@ class TextClassifier(TaskModel):
             for sentence, true, guess, row in zip(sentences, gold, predicted, probabilities, strict=True)
         ]
         if self.multi_label:
-            return Judged(scores=score_label_sets(gold, predicted), lines=lines)
+            return ScoredBatch(scores=score_label_sets(gold, predicted), lines=lines)
         first = [";".join(true) for true in gold]  # a text with another number of labels than one counts as missed
-        return Judged(scores=score_labels(first, [guess for (guess,) in predicted]), lines=lines)
+        return ScoredBatch(scores=score_labels(first, [guess for (guess,) in predicted]), lines=lines)
 
     # ---- files -------------------------------------------------------------------------------------------------
 
-    def _settings(self) -> dict[str, Any]:
+    def _settings(self) -> Settings:
         return {
             "labels": self.labels,
             "label_type": self.label_type,
@@ -136,7 +137,7 @@ class TextClassifier(TaskModel):
         }
 
     @classmethod
-    def _from_settings(cls, settings: dict[str, Any], embeddings: Any) -> Self:
+    def _from_settings(cls, settings: Settings, embeddings: Settings) -> Self:
         arguments = dict(settings)
         dictionary = Dictionary(add_unk=False)
         for label in arguments.pop("labels"):

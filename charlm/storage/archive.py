@@ -25,11 +25,15 @@ _HEAD = "archive"
 _JSON, _TENSORS = ".json", ".safetensors"
 
 
+Settings = dict[str, Any]
+"""A JSON object; what its values are is checked where they are used."""
+
+
 @dataclass(frozen=True)
 class Part:
     """Plain JSON and named tensors that belong together."""
 
-    settings: dict[str, Any]
+    settings: Settings
     tensors: dict[str, torch.Tensor] = field(default_factory=dict, repr=False)
 
 

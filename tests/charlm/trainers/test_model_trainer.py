@@ -23,10 +23,10 @@ from charlm.embeddings import (
 from charlm.embeddings.store import EmbeddingStore, embeddings_fingerprint
 from charlm.errors import ConfigError, DatasetError, ModelFileError, RunError, TrainingInterruptedError
 from charlm.evaluation.labels import EvaluationMetric
-from charlm.models import SequenceTagger, TaskModel, TextClassifier
+from charlm.models import DownstreamModel, SequenceTagger, TextClassifier
 from charlm.storage.archive import read_archive
 from charlm.trainers import ModelTrainer
-from charlm.trainers.downstream.plateau import Plateau
+from charlm.trainers.downstream.plateau import PlateauScheduler
 from tests.charlm.models.test_downstream_models import transformer
 from tests.conftest import ROOT
 from tests.toy import GOLDEN, toy_corpus, toy_embeddings
@@ -50,7 +50,7 @@ def new_classifier(corpus: Corpus, embeddings=None) -> TextClassifier:
     return TextClassifier(document, corpus.make_label_dictionary("class"))
 
 
-def weights(model: TaskModel) -> dict[str, torch.Tensor]:
+def weights(model: DownstreamModel) -> dict[str, torch.Tensor]:
     return {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
 
@@ -183,7 +183,7 @@ def test_vectors_of_another_model_with_the_same_name_are_not_taken_for_its_own(t
 
 
 def test_the_rate_falls_when_more_than_patience_epochs_bring_nothing():
-    plateau = Plateau(learning_rate=1.0)
+    plateau = PlateauScheduler(learning_rate=1.0)
     steps = [(0.5, 9.0), (0.6, 9.0), (0.6, 8.0), (0.6, 8.0), (0.5, 1.0), (0.4, 1.0), (0.7, 9.0)]
     best, rates = [], []
     for score, loss in steps:
