@@ -62,7 +62,7 @@ def tagger(workspace: Workspace, entities: Path) -> TrainedDownstreamModel:
     return train_downstream(workspace, tagger_request(entities, vectors=("glove",)))
 
 
-def test_a_tagger_is_registered_with_the_version_of_the_language_model_that_it_came_from(
+def test_a_tagger_is_registered_with_the_version_of_its_language_model(
     tagger: TrainedDownstreamModel,
 ):
     assert tagger.version is not None
@@ -113,9 +113,9 @@ def test_a_training_that_was_stopped_is_resumed_to_the_same_model(workspace: Wor
     expected = whole.files.model.read_bytes()
     shutil.rmtree(whole.run_dir)
 
-    from charlm.trainers.model_trainer import _Run
+    from charlm.trainers.downstream.engine import DownstreamEngine
 
-    train_epoch, epochs = _Run._train_epoch, []
+    train_epoch, epochs = DownstreamEngine._train_epoch, []
 
     def stop_in_the_second(run) -> None:
         epochs.append(1)
@@ -123,10 +123,10 @@ def test_a_training_that_was_stopped_is_resumed_to_the_same_model(workspace: Wor
             raise KeyboardInterrupt
         train_epoch(run)
 
-    monkeypatch.setattr(_Run, "_train_epoch", stop_in_the_second)
+    monkeypatch.setattr(DownstreamEngine, "_train_epoch", stop_in_the_second)
     with pytest.raises(TrainingInterruptedError):
         train_downstream(workspace, request, register=False)
-    monkeypatch.setattr(_Run, "_train_epoch", train_epoch)
+    monkeypatch.setattr(DownstreamEngine, "_train_epoch", train_epoch)
     resumed = train_downstream(workspace, request, resume=True, register=False)
     assert resumed.run_dir == whole.run_dir
     assert resumed.files.model.read_bytes() == expected
