@@ -163,23 +163,23 @@ class FlairEmbeddings(TokenEmbeddings):
     @property
     def _units(self) -> Callable[[str], int]:
         """Counts the ids of a text."""
-        if self.lm.unit == "char":
-            return len
-        if self.is_lower:
-            return lambda text: len(text.lower().encode())  # Flair has no byte models to agree with
-        return lambda text: len(text.encode())
+        unit = self.lm.dictionary.unit_of
+        if self.is_lower and not unit.in_flair:  # Flair has no such models to agree with
+            return lambda text: unit.num_items(text.lower())
+        return unit.num_items
 
     def _encode(self, delimiter: str, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
         """The ids of all inputs, and the number of ids of each, with a single table look-up."""
         dictionary = self.lm.dictionary
-        if self.lm.unit == "char":
-            step = 1 if self.is_forward_lm else -1
-            pieces = [f"{delimiter}{text[::step]}{_END}" for text in texts]
-            return dictionary.encode("".join(pieces)), np.fromiter(map(len, pieces), np.int64)
-        encoded = [dictionary.encode(text) for text in texts]
-        start, end = dictionary.encode(delimiter), dictionary.encode(_END)
-        ids = [part for text in encoded for part in (start, text if self.is_forward_lm else text[::-1], end)]
-        return np.concatenate(ids), np.array([len(start) + len(text) + len(end) for text in encoded])
+        count = dictionary.unit_of.num_items
+        ids = dictionary.encode("".join([f"{delimiter}{text}{_END}" for text in texts]))
+        sizes = np.fromiter(map(count, texts), np.int64)
+        lengths = count(delimiter) + sizes + count(_END)
+        if not self.is_forward_lm:
+            starts = np.cumsum(lengths) - lengths + count(delimiter)
+            within = np.arange(sizes.sum()) + np.repeat(starts - (np.cumsum(sizes) - sizes), sizes)
+            ids[within] = ids[np.repeat(2 * starts + sizes - 1, sizes) - within]
+        return ids, lengths
 
 
 class CharLMEmbeddings(FlairEmbeddings):

@@ -161,7 +161,7 @@ class TrainingEngine:
     def _train(self, resume: bool) -> str:
         """Train until the budget is spent; the reason why it ended."""
         for split, path in (("valid", self.corpus.valid), ("test", self.corpus.test)):
-            if encoded_info(path).units == 0:
+            if encoded_info(path, self.corpus.dictionary).units == 0:
                 raise CorpusError(f"{self.corpus.files.root} has no {split} text; give that split a larger share")
         with clear_resource_errors(self.files.root, str(self.device)):
             if resume:
@@ -257,8 +257,8 @@ class TrainingEngine:
             raise RunError(f"no validation of {self.files.root} gave a finite loss; lower the learning rate")
         best = LanguageModel.load_language_model(self.files.best_lm).to(self.device)
         result = TrainingResult(
-            valid=score_encoded(best, self.corpus.valid, encoded_info(self.corpus.valid)),
-            test=score_encoded(best, self.corpus.test, encoded_info(self.corpus.test)),
+            valid=score_encoded(best, self.corpus.valid, encoded_info(self.corpus.valid, self.corpus.dictionary)),
+            test=score_encoded(best, self.corpus.test, encoded_info(self.corpus.test, self.corpus.dictionary)),
             characters=self.progress.characters,
             seconds=self.progress.seconds,
             reason=reason,
@@ -412,7 +412,7 @@ class TrainingEngine:
         progress, config = self.progress, self.config
         score = None
         if self.team.is_lead:
-            info = encoded_info(self.corpus.valid)
+            info = encoded_info(self.corpus.valid, self.corpus.dictionary)
             score = score_encoded(self.model, self.corpus.valid, info, max_units=config.validation_characters)
         loss = self.team.from_lead(math.nan if score is None else score.loss)
         progress.validations += 1

@@ -324,7 +324,7 @@ def test_optimizers_without_the_compiler_take_the_same_steps(kind):
     program = f"""
 import sys, torch
 from charlm.config import TrainingConfig
-from charlm.trainers.optimization import build_optimizer, spare_compiler
+from charlm.trainers.lm.optimization import build_optimizer, spare_compiler
 if "spared" in sys.argv:
     spare_compiler()
 torch.manual_seed(1)
