@@ -5,10 +5,8 @@
 from collections.abc import Sequence
 from typing import Literal, Self
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
 
 from charlm.data.sentence import Sentence
 from charlm.embeddings.base import DocumentEmbeddings, Embeddings, TokenEmbeddings
@@ -17,6 +15,7 @@ from charlm.errors import ConfigError
 from charlm.nn.bf16_linear import Linear
 from charlm.nn.dropout import Dropout, LockedDropout, WordDropout
 from charlm.nn.gru import gru_states
+from charlm.nn.packed import packed_states
 from charlm.nn.ragged import Ragged
 from charlm.storage.archive import Settings
 
@@ -183,11 +182,7 @@ class DocumentRNNEmbeddings(DocumentEmbeddings):
         """The output of the recurrent layer at every row, (W, H or 2H)."""
         if isinstance(self.rnn, nn.GRU) and x.device.type == "cpu":
             return gru_states(self.rnn, x, ragged)
-        places = ragged.reading_places[0]
-        read = ragged.tensor(np.argsort(places))
-        packed = PackedSequence(x.index_select(0, read), torch.tensor(ragged.active))
-        output: Tensor = self.rnn(packed)[0].data
-        return output.index_select(0, ragged.tensor(places))
+        return packed_states(self.rnn, x, ragged)
 
 
 def _stacked(embeddings: TokenEmbeddings | Sequence[TokenEmbeddings]) -> StackedEmbeddings:
