@@ -94,7 +94,7 @@ class CorpusFiles:
         return self.encoded_root / fingerprint / f"{split_name}.arrow"
 
     def shared_folders(self) -> list[Path]:
-        """The folders that other processes write to without the lock: trainings encode, and runs of one corpus count."""
+        """The folders written without the lock: trainings encode, and runs of one corpus count at the same time."""
         return [self.root, self.counts_dir, *self.encoded_root.glob("*")]
 
     @property

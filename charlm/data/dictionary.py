@@ -38,6 +38,9 @@ class Dictionary:
         unit: name of what an item is when the dictionary encodes text; `unit_of` is the unit itself.
     """
 
+    multi_label = False
+    span_labels = False
+
     def __init__(self, add_unk: bool = True, *, unit: UnitName = "char") -> None:
         self.idx2item: list[bytes] = []
         self.item2idx: dict[bytes, int] = {}

@@ -28,9 +28,9 @@ from charlm.artifacts import DIRECTIONS, EmbeddingFiles
 from charlm.embeddings.flair import FlairEmbeddings
 from charlm.embeddings.sources import Format, SourceSentence, format_of, input_size, read_sentences
 from charlm.embeddings.stacked import StackedEmbeddings
-from charlm.embeddings.states import Precision
 from charlm.errors import ConfigError, SourceError
 from charlm.language_models.language_model import LanguageModel
+from charlm.nn.precision import Precision, resolve_precision
 from charlm.storage.atomic import atomic_write, remove_temporaries
 from charlm.storage.fingerprints import fingerprint
 from charlm.storage.locks import exclusive_lock
@@ -101,7 +101,8 @@ def embed_file(
     embeddings = StackedEmbeddings([FlairEmbeddings(models[name], name=name, precision=precision) for name in names])
     total = input_size(path, format)
     digests = [_file_digest(path), *(_model_digest(models[name]) for name in names)]
-    work = fingerprint([digests, format, pooling, dtype, precision])
+    used = resolve_precision(precision, models[names[0]].device)  # parts can be of another machine
+    work = fingerprint([digests, format, pooling, dtype, used])
     with exclusive_lock(files.lock, busy=f"{files.output} is being written by another process"):
         remove_temporaries(files.parts_dir)
         parts = _finished_parts(files, work)

@@ -19,9 +19,10 @@ from charlm.config.language_model import LanguageModelConfig
 from charlm.data.dictionary import Dictionary
 from charlm.data.sentence import Sentence
 from charlm.embeddings.base import Embeddings, TokenEmbeddings, find_model
-from charlm.embeddings.states import EncodedBatch, Precision, StateReader
+from charlm.embeddings.states import EncodedBatch, StateReader
 from charlm.errors import ConfigError
 from charlm.language_models.language_model import LanguageModel
+from charlm.nn.precision import Precision
 from charlm.storage.archive import Settings
 
 _END = " "
@@ -40,7 +41,8 @@ class FlairEmbeddings(TokenEmbeddings):
         is_lower: read lower-cased text.
         name: key of the vectors.
         has_decoder: keep the decoder, so that `lm` can be fine-tuned and can generate text.
-        precision: `bf16` is about twice as fast, with a cosine above 0.9999 to `fp32` (LSTM only; a GRU stays in fp32).
+        precision: `bf16` is about twice as fast, with a cosine above 0.999 to `fp32` (LSTM only; a GRU stays in fp32).
+            Where the device cannot compute bf16, a CharLMWarning says so and the vectors are those of `fp32`.
     """
 
     def __init__(

@@ -5,18 +5,12 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from charlm.errors import ConfigError
-from charlm.evaluation.labels import NOTHING, ClassScore, EvaluationMetric, LabelScores, LabelScoresJson
+from charlm.evaluation.labels import NOTHING, ClassScore, EvaluationMetric, EvaluationValues, LabelScores
 
 Metric = EvaluationMetric | tuple[str, ...]
 """An EvaluationMetric, or a path into the classification report as Flair has it: `("micro avg", "f1-score")`."""
 
 ClassificationReport = dict[str, dict[str, float] | float]
-
-
-class EvaluationJson(LabelScoresJson):
-    """The scores and the loss of an evaluation as plain JSON; the loss is null where nothing was labelled."""
-
-    loss: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +74,7 @@ class Evaluation:
                 kept.pairs[gold, guess] += count
         return replace(self, scores=kept)
 
-    def to_json(self) -> EvaluationJson:
+    def to_json(self) -> EvaluationValues:
         return {"loss": None if math.isnan(self.loss) else self.loss, **self.scores.to_json()}
 
 

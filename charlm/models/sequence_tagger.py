@@ -168,9 +168,8 @@ class SequenceTagger(DownstreamModel):
         tags = torch.cat([target for _, target in full]).to(self.device)
         if self.crf is not None:
             return self.crf.loss(emissions, tags, ragged), len(tags)
-        return F.cross_entropy(emissions, tags, weight=on_device(self._loss_weights, emissions), reduction="sum"), len(
-            tags
-        )
+        weights = on_device(self._loss_weights, emissions)
+        return F.cross_entropy(emissions, tags, weight=weights, reduction="sum"), len(tags)
 
     def _gold_tags(self, sentence: Sentence, label_type: str) -> list[str]:
         """The tags of a layer of the sentence, (N,), in the scheme of the tagger."""

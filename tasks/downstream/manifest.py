@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Literal, NotRequired, TypedDict
 
 if TYPE_CHECKING:
-    from charlm.evaluation.labels import LabelScoresJson
+    from charlm.evaluation.labels import LabelValues
 
 FORMAT = "charlm.task-run/1"
 
@@ -26,7 +26,7 @@ class TrainingFacts(TypedDict):
 class TrainingOutcome(TypedDict):
     """The result of a finished training."""
 
-    test: "LabelScoresJson | None"
+    test: "LabelValues | None"
     """Scores on the test sentences; None without test sentences."""
 
     epochs: int

@@ -19,7 +19,7 @@ from tasks.terminal import Bar, terminal
 
 if TYPE_CHECKING:
     from charlm.data.sentence import Sentence
-    from charlm.evaluation.labels import LabelScoresJson
+    from charlm.evaluation.labels import LabelValues
     from charlm.models.downstream_model import DownstreamModel
     from charlm.trainers.downstream.build import LabelJson
 
@@ -43,7 +43,7 @@ class LabelledText:
     """The file that holds the predictions; without it they are in `predictions`."""
 
     predictions: "list[TextPrediction]" = field(default_factory=list)
-    scores: "LabelScoresJson | None" = None
+    scores: "LabelValues | None" = None
     """The scores of the model, where the text has labels."""
 
     table: str | None = None

@@ -18,7 +18,7 @@ from tasks.tracking.client import mlflow_client
 if TYPE_CHECKING:
     from mlflow.models.model import ModelInfo
 
-    from charlm.evaluation.labels import LabelScoresJson
+    from charlm.evaluation.labels import LabelValues
 
 NEWEST = "newest"
 """The alias of the version that was registered last."""
@@ -36,7 +36,7 @@ def check_downstream_name(name: str) -> None:
 
 
 def register_downstream_model(
-    name: str, files: DownstreamRunFiles, facts: TrainingFacts, test: "LabelScoresJson | None", run_id: str | None
+    name: str, files: DownstreamRunFiles, facts: TrainingFacts, test: "LabelValues | None", run_id: str | None
 ) -> RegisteredVersion:
     """Register the model of a finished training as version of `name`; the same training keeps the version it has."""
     with clear_errors(f"{name} is trained but not registered (the command with --resume does that); MLflow"):
@@ -94,7 +94,7 @@ def _log_model(files: DownstreamRunFiles, run_id: str) -> "ModelInfo":
     return logged
 
 
-def _tags(files: DownstreamRunFiles, facts: TrainingFacts, test: "LabelScoresJson | None") -> dict[str, str]:
+def _tags(files: DownstreamRunFiles, facts: TrainingFacts, test: "LabelValues | None") -> dict[str, str]:
     tags = {
         _FINGERPRINT_TAG: files.root.name,
         _KIND_TAG: facts["task"],
@@ -108,7 +108,7 @@ def _tags(files: DownstreamRunFiles, facts: TrainingFacts, test: "LabelScoresJso
     return tags | {f"test.{name}": f"{score:.6g}" for name, score in scores.items()}
 
 
-def describe_downstream_model(facts: TrainingFacts, test: "LabelScoresJson | None") -> str:
+def describe_downstream_model(facts: TrainingFacts, test: "LabelValues | None") -> str:
     """The description of a version, as markdown: its labels, its lineage and its scores."""
     lines = [
         f"A {facts['task']} for the labels `{facts['label_type']}`.",

@@ -17,7 +17,7 @@ from tasks.tracking.client import first_line, mlflow_client, mlflow_error
 if TYPE_CHECKING:
     from mlflow.entities import Metric
 
-    from charlm.evaluation.labels import LabelScoresJson
+    from charlm.evaluation.labels import LabelValues
     from charlm.trainers.downstream.events import DownstreamEvent, EpochEvent
 
 _LAST_SECONDS = 60.0
@@ -102,7 +102,7 @@ def describe_downstream_run(run_id: str | None, facts: TrainingFacts, files: Dow
         terminal.say(f"! MLflow does not take the settings: {first_line(error)}")
 
 
-def log_downstream_files(run_id: str | None, files: DownstreamRunFiles, test: "LabelScoresJson | None") -> None:
+def log_downstream_files(run_id: str | None, files: DownstreamRunFiles, test: "LabelValues | None") -> None:
     """Send the final scores, and the tables, predictions and pictures of the run folder."""
     if run_id is None:
         return

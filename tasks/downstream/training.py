@@ -30,7 +30,7 @@ from tasks.training.child import gpu_turn
 if TYPE_CHECKING:
     from charlm.data.corpus import Corpus
     from charlm.embeddings.stacked import StackedEmbeddings
-    from charlm.evaluation.labels import LabelScoresJson
+    from charlm.evaluation.labels import LabelValues
     from charlm.trainers.downstream.events import DownstreamEvent
 
 
@@ -72,7 +72,7 @@ class TrainedDownstreamModel:
     language_models: list[str]
     """Addresses with their versions, or paths."""
 
-    test: "LabelScoresJson | None"
+    test: "LabelValues | None"
     """Scores on the test sentences; None without test sentences."""
 
     epochs: int

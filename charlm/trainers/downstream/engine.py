@@ -6,6 +6,7 @@ holds: a training that was killed and resumed ends with the weights of an undist
 
 import math
 import time
+import warnings
 from collections.abc import Iterable
 
 import torch
@@ -16,12 +17,13 @@ from charlm.config import DownstreamTrainingConfig
 from charlm.data.corpus import Corpus
 from charlm.data.sentence import Sentence
 from charlm.embeddings.store import EmbeddingStore
-from charlm.errors import RunError, TrainingInterruptedError
+from charlm.errors import CharLMWarning, RunError, TrainingInterruptedError
 from charlm.evaluation.labels import EvaluationMetric
 from charlm.malloc import keep_freed_memory
 from charlm.models.downstream_model import DownstreamModel, Evaluation
+from charlm.nn.precision import instruction_set, precision_notice, resolve_precision
 from charlm.trainers.downstream.checkpoint import DownstreamCheckpoint, DownstreamProgress
-from charlm.trainers.downstream.events import DownstreamObserver
+from charlm.trainers.downstream.events import Computing, DownstreamObserver
 from charlm.trainers.downstream.optimization import (
     new_optimizer,
     optimizer_part,
@@ -33,7 +35,6 @@ from charlm.trainers.downstream.reporting import Reporter
 from charlm.trainers.downstream.result import DownstreamTrainingResult
 from charlm.trainers.downstream.train_set import TrainSet
 from charlm.trainers.lm.checkpoint import random_state, set_random_state
-from charlm.trainers.lm.optimization import resolve_precision
 from charlm.trainers.observer import RewindableFile
 
 _TRAIN_EVENTS = 10
@@ -72,6 +73,7 @@ class DownstreamEngine:
         self._metric = metric
         self._keep_checkpoint = keep_checkpoint
         self._precision = resolve_precision(config.precision, model.device)
+        self._precision_before: str | None = None
         self._train_set = TrainSet(corpus, model, config)
         self._splits = {"dev": [] if config.train_with_dev else corpus.dev, "test": corpus.test}
         self._weights = trained_weights(model, model.embeddings.frozen_parts())
@@ -90,6 +92,7 @@ class DownstreamEngine:
                 "the checkpoint was written with other train sentences; give load_checkpoint the same corpus"
             )
         self._progress = checkpoint.progress
+        self._precision_before = checkpoint.precision
         restore_optimizer(self._optimizer, checkpoint.optimizer)
         set_random_state(checkpoint.random_state, self._model.device)
 
@@ -141,11 +144,25 @@ class DownstreamEngine:
                 metric=self._metric.value,
                 parameters=sum(weight.numel() for weight in self._weights.values()),
                 sentences={"train": len(self._train_set), **{name: len(s) for name, s in self._splits.items()}},
-                precision=self._precision,
+                computing=self._computing(),
             )
         else:
-            self._reporter.note("resume", f"goes on after epoch {self._progress.epoch}")
+            self._reporter.resume(self._computing())
+        notice = precision_notice(
+            self._config.precision, self._precision, self._model.device, before=self._precision_before
+        )
+        if notice is not None:
+            warnings.warn(notice, CharLMWarning, stacklevel=2)
+            self._reporter.note("guard", notice)
         self._drop_all_embeddings()  # those of other models can have the same names
+
+    def _computing(self) -> Computing:
+        device = self._model.device
+        return {
+            "device": str(device),
+            "precision": self._precision,
+            "instruction_set": instruction_set(device),
+        }
 
     def _drop_all_embeddings(self) -> None:
         for sentences in (self._train_set.sentences, *self._splits.values()):
@@ -264,5 +281,6 @@ class DownstreamEngine:
             optimizer=optimizer_part(self._optimizer),
             random_state=random_state(self._model.device),
             corpus=self._train_set.fingerprint(),
+            precision=self._precision,
             files={file.path.name: file.position() for file in self._growing},
         ).save(self._files.checkpoint)

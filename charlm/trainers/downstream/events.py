@@ -6,7 +6,7 @@ Every event has its kind (`event`), its time (`time`, unix seconds) and the opti
 from collections.abc import Mapping
 from typing import Literal, NotRequired, Protocol, TypedDict
 
-from charlm.models.downstream_model import EvaluationJson
+from charlm.evaluation.labels import EvaluationValues
 
 
 class _Event(TypedDict):
@@ -14,7 +14,15 @@ class _Event(TypedDict):
     step: int
 
 
-class StartEvent(_Event):
+class Computing(TypedDict):
+    """What a training is computed with."""
+
+    device: str
+    precision: str
+    instruction_set: str
+
+
+class StartEvent(_Event, Computing):
     """A training begins: what is trained, with which settings, on what."""
 
     event: Literal["start"]
@@ -25,8 +33,6 @@ class StartEvent(_Event):
     evaluation_metric: str
     parameters: int
     sentences: dict[str, int]
-    device: str
-    precision: str
     num_threads: int
 
 
@@ -49,8 +55,8 @@ class EpochEvent(_Event):
     train_loss: float
     seconds: float
     best: bool
-    dev: NotRequired[EvaluationJson]
-    test: NotRequired[EvaluationJson]
+    dev: NotRequired[EvaluationValues]
+    test: NotRequired[EvaluationValues]
 
 
 class WeightsEvent(_Event):
@@ -61,7 +67,7 @@ class WeightsEvent(_Event):
     weights: Mapping[str, Mapping[int, float]]
 
 
-class TestEvent(_Event, EvaluationJson):
+class TestEvent(_Event, EvaluationValues):
     """The scores of the final model on the test sentences."""
 
     event: Literal["test"]
@@ -69,16 +75,23 @@ class TestEvent(_Event, EvaluationJson):
     table: str
 
 
-class NoteEvent(_Event):
-    """The training goes on, was stopped, or has ended."""
+class ResumeEvent(_Event, Computing):
+    """The training continues behind a checkpoint."""
 
-    event: Literal["resume", "interrupted", "end"]
+    event: Literal["resume"]
+    reason: str
+
+
+class NoteEvent(_Event):
+    """Something to know about the training, or that it was stopped or has ended."""
+
+    event: Literal["guard", "interrupted", "end"]
     reason: str
     epoch: NotRequired[int]
     seconds: NotRequired[float]
 
 
-DownstreamEvent = StartEvent | TrainEvent | EpochEvent | WeightsEvent | TestEvent | NoteEvent
+DownstreamEvent = StartEvent | TrainEvent | EpochEvent | WeightsEvent | TestEvent | ResumeEvent | NoteEvent
 
 
 class DownstreamObserver(Protocol):

@@ -11,7 +11,7 @@ import math
 import time
 
 from charlm.artifacts import DownstreamRunFiles
-from charlm.models.downstream_model import EvaluationJson
+from charlm.evaluation.labels import EvaluationValues
 from charlm.trainers.downstream.events import DownstreamEvent
 from charlm.trainers.observer import RewindableFile
 
@@ -82,7 +82,8 @@ def describe(event: DownstreamEvent) -> str | None:
             splits = ", ".join(f"{count:,} {split}" for split, count in event["sentences"].items())
             return (
                 f"{event['model']} for {event['label_type']}, {event['parameters']:,} parameters to learn, {splits} "
-                f"sentences, {event['precision']} on {event['device']}, {event['num_threads']} thread(s)"
+                f"sentences, {event['precision']} on {event['device']} ({event['instruction_set']}), "
+                f"{event['num_threads']} thread(s)"
             )
         case "train":
             return f"epoch {event['epoch']:>4}  {event['share']:4.0%}  loss {event['train_loss']:.4f}"
@@ -95,18 +96,18 @@ def describe(event: DownstreamEvent) -> str | None:
             )
         case "test":
             return f"test with the {event['model']} model:\n{event['table']}"
-        case "resume" | "interrupted" | "end":
+        case "resume" | "guard" | "interrupted" | "end":
             return f"{event['event']}: {event['reason']}"
     return None
 
 
-def _score_text(split: str, scores: EvaluationJson | None) -> str:
+def _score_text(split: str, scores: EvaluationValues | None) -> str:
     if scores is None:
         return ""
     return f"  {split} loss {_cell(scores['loss'])} micro F1 {scores['micro_f1']:.4f}"
 
 
-def _split_cells(scores: EvaluationJson | None) -> list[float | None]:
+def _split_cells(scores: EvaluationValues | None) -> list[float | None]:
     if scores is None:
         return [None] * len(_SPLIT_COLUMNS)
     return [scores["loss"], scores["accuracy"], scores["micro_f1"], scores["macro_f1"]]

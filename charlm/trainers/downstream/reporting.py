@@ -11,6 +11,7 @@ from torch import Tensor
 from charlm.models.downstream_model import DownstreamModel, Evaluation
 from charlm.trainers.downstream.checkpoint import DownstreamProgress
 from charlm.trainers.downstream.events import (
+    Computing,
     DownstreamEvent,
     DownstreamObserver,
     EpochEvent,
@@ -44,7 +45,7 @@ class Reporter:
         metric: str,
         parameters: int,
         sentences: dict[str, int],
-        precision: str,
+        computing: Computing,
     ) -> None:
         event: StartEvent = {
             **self._now(),
@@ -56,8 +57,7 @@ class Reporter:
             "evaluation_metric": metric,
             "parameters": parameters,
             "sentences": sentences,
-            "device": str(model.device),
-            "precision": precision,
+            **computing,
             "num_threads": torch.get_num_threads(),
         }
         self._send(event)
@@ -97,7 +97,11 @@ class Reporter:
         event: TestEvent = {**self._now(), "event": "test", "model": model, "table": table, **scores}
         self._send(event)
 
-    def note(self, kind: Literal["resume", "interrupted"], reason: str) -> None:
+    def resume(self, computing: Computing) -> None:
+        reason = f"goes on after epoch {self.progress.epoch}"
+        self._send({**self._now(), "event": "resume", "reason": reason, **computing})
+
+    def note(self, kind: Literal["guard", "interrupted"], reason: str) -> None:
         event: NoteEvent = {"event": kind, "time": time.time(), "step": self.progress.step, "reason": reason}
         self._send(event)
 

@@ -15,6 +15,8 @@ from charlm.evaluation.scores import LMScore
 from charlm.language_models.language_model import LanguageModel, load_language_models
 from charlm.text.corpus.encoding import encode_file
 
+pytestmark = pytest.mark.numeric
+
 LETTERS = "\n abcde"
 BYTES = Dictionary.from_items([bytes([code]) for code in range(256)], unit="byte")
 
