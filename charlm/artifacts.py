@@ -187,6 +187,10 @@ class DownstreamRunFiles(TrainingFiles):
         """What a flow trained here, and its scores; a training by `ModelTrainer` alone has no such file."""
         return self.root / "task.json"
 
+    def epoch_model(self, epoch: int) -> Path:
+        """The model as it was after an epoch."""
+        return self.root / f"model_epoch_{epoch}.pt"
+
     @property
     def labels_table(self) -> Path:
         """Scores of every label on the test sentences."""

@@ -37,7 +37,8 @@ class DownstreamTrainingConfig(JsonConfig):
     """Epochs to wait for an improvement before the rate is lowered."""
 
     min_learning_rate: float = 1e-4
-    """The training ends when the rate falls below this."""
+    """The training ends when the rate falls below this, or below a tenth of `learning_rate` where that was lower from
+    the start (Flair's rule)."""
 
     max_grad_norm: float = 5.0
     """Largest norm of the gradient of all weights together; a larger gradient is scaled down."""
@@ -65,7 +66,9 @@ class DownstreamTrainingConfig(JsonConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_words(self, "embeddings_storage_mode", "precision")
-        for name in ("mini_batch_size", "mini_batch_chunk_size", "eval_batch_size", "max_epochs"):
+        if self.max_epochs < 0:
+            raise ConfigError(f"max_epochs must be 0 or more, got {self.max_epochs}")
+        for name in ("mini_batch_size", "mini_batch_chunk_size", "eval_batch_size"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{name} must be at least 1, got {value}")
@@ -78,6 +81,11 @@ class DownstreamTrainingConfig(JsonConfig):
             raise ConfigError(
                 f"patience and min_learning_rate must be 0 or more, got {self.patience} and {self.min_learning_rate}"
             )
+
+    @property
+    def lowest_learning_rate(self) -> float:
+        """The rate below which the training ends; a small `learning_rate`, as for transformers, does not start there."""
+        return self.learning_rate / 10 if self.learning_rate < self.min_learning_rate else self.min_learning_rate
 
 
 @dataclass(frozen=True, kw_only=True)

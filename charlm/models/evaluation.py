@@ -10,6 +10,13 @@ from charlm.evaluation.labels import NOTHING, ClassScore, EvaluationMetric, Eval
 Metric = EvaluationMetric | tuple[str, ...]
 """An EvaluationMetric, or a path into the classification report as Flair has it: `("micro avg", "f1-score")`."""
 
+
+
+def metric_name(metric: Metric) -> str:
+    """The metric as text, for logs."""
+    return metric.value if isinstance(metric, EvaluationMetric) else " ".join(metric)
+
+
 ClassificationReport = dict[str, dict[str, float] | float]
 
 
@@ -54,7 +61,14 @@ class Evaluation:
         """Precision, recall, F1 and support of every label and of the averages, with scikit-learn's keys."""
         classes = self.scores.classes
         total = self.scores.total
-        report: ClassificationReport = {name: _row(score) for name, score in classes.items()}
+        report: 
+
+def metric_name(metric: Metric) -> str:
+    """The metric as text, for logs."""
+    return metric.value if isinstance(metric, EvaluationMetric) else " ".join(metric)
+
+
+ClassificationReport = {name: _row(score) for name, score in classes.items()}
         report["micro avg"] = _row(total)
         report["macro avg"] = _mean_row(classes, dict.fromkeys(classes, 1.0), total.true)
         report["weighted avg"] = _mean_row(

@@ -12,7 +12,7 @@ from typing import Self
 import torch
 
 from charlm.artifacts import DownstreamRunFiles
-from charlm.config import DownstreamTrainingConfig
+from charlm.config import DownstreamTrainingConfig, StorageMode
 from charlm.data.corpus import Corpus
 from charlm.errors import RunError
 from charlm.evaluation.labels import EvaluationMetric
@@ -21,7 +21,8 @@ from charlm.storage.locks import exclusive_lock
 from charlm.trainers.downstream.checkpoint import DownstreamCheckpoint
 from charlm.trainers.downstream.engine import DownstreamEngine
 from charlm.trainers.downstream.events import DownstreamObserver
-from charlm.trainers.downstream.observer import open_downstream_files
+from charlm.trainers.downstream.observer import DownstreamProgressLines, open_downstream_files
+from charlm.trainers.downstream.options import TrainingOptions
 from charlm.trainers.downstream.result import DownstreamTrainingResult
 from charlm.trainers.resources import clear_resource_errors
 
@@ -63,10 +64,10 @@ class ModelTrainer:
         learning_rate: float = 0.1,
         mini_batch_size: int = 32,
         *,
+        optimizer: type[torch.optim.Optimizer] | None = None,
         evaluation_metric: EvaluationMetric = EvaluationMetric.MICRO_F1_SCORE,
-        checkpoint: bool = False,
-        save_final_model: bool = True,
         observers: Iterable[DownstreamObserver] = (),
+        show_progress: bool = True,
         **settings: object,
     ) -> DownstreamTrainingResult:
         """Train until all epochs are done or the rate has become too low; then the model is the best one.
@@ -77,34 +78,68 @@ class ModelTrainer:
             base_path: folder for everything that the training writes.
             learning_rate: rate of the first epoch.
             mini_batch_size: sentences of one optimizer step.
-            evaluation_metric: the score that decides which model is best.
-            checkpoint: write `checkpoint.pt` after every epoch, for `load_checkpoint`.
-            save_final_model: write `final-model.pt` at the end.
+            optimizer: kind of update rule; by default that of the trainer.
+            evaluation_metric: the score that decides which model is best; `main_evaluation_metric` takes Flair's form.
             observers: receive every event.
-            settings: any other field of DownstreamTrainingConfig, such as `max_epochs`, `patience`, `anneal_factor`,
-                `min_learning_rate`, `mini_batch_chunk_size`, `embeddings_storage_mode`.
+            show_progress: write the lines of training.log to stderr too.
+            settings: any field of DownstreamTrainingConfig (`max_epochs`, `patience`, `anneal_factor`, …) or
+                TrainingOptions (`checkpoint`, `save_final_model`, `write_weights`, …), and settings of the optimizer.
 
         Raises DatasetError when there is nothing to learn from or a label is unknown to the model, RunError when the
-        folder is in use, memory or disk is full, or the checkpoint is of another corpus or folder.
+        folder is in use, memory or disk is full, or the checkpoint is of another corpus or folder, ConfigError for a
+        setting that does not exist.
         """
+        kind = optimizer or self.optimizer
+        arguments = {"metric": evaluation_metric, **settings}
+        options = TrainingOptions.take(arguments, kind)
         config = DownstreamTrainingConfig.from_json(
-            {"learning_rate": learning_rate, "mini_batch_size": mini_batch_size, **settings}
+            {"learning_rate": learning_rate, "mini_batch_size": mini_batch_size, **arguments}
         )
         files = DownstreamRunFiles(Path(base_path))
-        engine = DownstreamEngine(
-            self.model, self.corpus, config, files, self.optimizer, evaluation_metric, keep_checkpoint=checkpoint
-        )
+        engine = DownstreamEngine(self.model, self.corpus, config, files, options, kind)
         lengths = None if self._checkpoint is None else self._restore(engine, files)
+        shown: list[DownstreamObserver] = [DownstreamProgressLines()] if show_progress else []
         with (
             exclusive_lock(files.lock, busy=f"another training is writing to {files.root}; give a folder of its own"),
             clear_resource_errors(files.root, str(self.model.device)),
         ):
-            written = open_downstream_files(files)
+            written = open_downstream_files(files, options)
             try:
-                return engine.train([*written, *observers], resumed=lengths, save_final_model=save_final_model)
+                return engine.train([*written, *shown, *observers], resumed=lengths)
             finally:
                 for observer in written:
                     observer.close()
+
+    def fine_tune(
+        self,
+        base_path: str | os.PathLike[str],
+        learning_rate: float = 5e-5,
+        mini_batch_size: int = 4,
+        *,
+        max_epochs: int = 10,
+        optimizer: type[torch.optim.Optimizer] = torch.optim.AdamW,
+        warmup_fraction: float = 0.1,
+        eval_batch_size: int = 16,
+        embeddings_storage_mode: StorageMode = "none",
+        use_final_model_for_eval: bool = True,
+        **settings: object,
+    ) -> DownstreamTrainingResult:
+        """Train with Flair's defaults for transformers: AdamW, a low rate that rises and then falls linearly to 0.
+
+        The last model is the result. All other arguments are those of `train`.
+        """
+        return self.train(
+            base_path,
+            learning_rate,
+            mini_batch_size,
+            optimizer=optimizer,
+            max_epochs=max_epochs,
+            warmup_fraction=warmup_fraction,
+            eval_batch_size=eval_batch_size,
+            embeddings_storage_mode=embeddings_storage_mode,
+            use_final_model_for_eval=use_final_model_for_eval,
+            **settings,  # type: ignore[arg-type]
+        )
 
     def _restore(self, engine: DownstreamEngine, files: DownstreamRunFiles) -> dict[str, int]:
         """Bring the engine to the loaded checkpoint; the lengths of the run's files there."""

@@ -109,13 +109,11 @@ def _file(text: str) -> Path:
 
 
 def _load(workspace: Workspace, model: str) -> "DownstreamModel":
-    """The model on a GPU where there is one."""
+    """The model, on the default device."""
     path = resolve_downstream_model(model, workspace)
-    import torch
-
     from charlm.models import DownstreamModel
 
-    return DownstreamModel.load(path).to("cuda" if torch.cuda.is_available() else "cpu")
+    return DownstreamModel.load(path)
 
 
 def _predictions(labeller: "DownstreamModel", sentences: "Iterable[Sentence]", bar: Bar) -> Iterator[TextPrediction]:

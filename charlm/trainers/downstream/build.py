@@ -24,6 +24,7 @@ from charlm.language_models.language_model import LanguageModel
 from charlm.models.downstream_model import DownstreamModel
 from charlm.models.sequence_tagger import SequenceTagger
 from charlm.models.text_classifier import TextClassifier
+from charlm.nn.device import find_device
 from charlm.trainers.downstream.events import DownstreamObserver
 from charlm.trainers.downstream.result import DownstreamTrainingResult
 from charlm.trainers.model_trainer import ModelTrainer
@@ -91,11 +92,12 @@ def train_downstream_model(
         trainer = ModelTrainer.load_checkpoint(checkpoint, corpus, optimizer)
     else:
         trainer = ModelTrainer(build_downstream_model(kind, corpus, label_type, embeddings, config), corpus, optimizer)
-    trainer.model.to("cuda" if torch.cuda.is_available() else "cpu")
+    trainer.model.to(find_device())
     result = trainer.train(
         folder,
         checkpoint=keep_checkpoint,
         observers=observers,
+        show_progress=False,  # the caller shows it in its own way
         save_final_model=config.train_with_dev or not corpus.dev,  # there is no best one then
         **config.training().to_json(),
     )

@@ -55,6 +55,7 @@ class EpochEvent(_Event):
     train_loss: float
     seconds: float
     best: bool
+    train: NotRequired[EvaluationValues]
     dev: NotRequired[EvaluationValues]
     test: NotRequired[EvaluationValues]
 

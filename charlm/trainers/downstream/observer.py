@@ -8,11 +8,13 @@ Writes journal.jsonl  every event but the weights, one JSON object a line
 
 import json
 import math
+import sys
 import time
 
 from charlm.artifacts import DownstreamRunFiles
 from charlm.evaluation.labels import EvaluationValues
 from charlm.trainers.downstream.events import DownstreamEvent
+from charlm.trainers.downstream.options import TrainingOptions
 from charlm.trainers.observer import RewindableFile
 
 _COLUMNS = ("epoch", "step", "learning_rate", "bad_epochs", "train_loss")
@@ -63,16 +65,28 @@ class DownstreamJournal(RewindableFile):
             self.append(json.dumps(event, ensure_ascii=False))
 
 
-def open_downstream_files(
-    files: DownstreamRunFiles,
-) -> list[DownstreamJournal | EpochTable | WeightTable | DownstreamLog]:
+class DownstreamProgressLines:
+    """The same lines as training.log on stderr, as they come."""
+
+    def on_event(self, event: DownstreamEvent) -> None:
+        text = describe(event)
+        if text is not None:
+            print(text, file=sys.stderr, flush=True)
+
+
+RunFile = DownstreamJournal | EpochTable | WeightTable | DownstreamLog
+
+
+def open_downstream_files(files: DownstreamRunFiles, options: TrainingOptions) -> list[RunFile]:
     """The observers that write a run folder, the journal first."""
-    return [
-        DownstreamJournal(files.journal),
-        EpochTable(files.loss_tsv),
-        WeightTable(files.weights),
-        DownstreamLog(files.training_log),
-    ]
+    opened: list[RunFile] = [DownstreamJournal(files.journal)]
+    if options.create_loss_file:
+        opened.append(EpochTable(files.loss_tsv))
+    if options.write_weights:
+        opened.append(WeightTable(files.weights))
+    if options.create_file_logs:
+        opened.append(DownstreamLog(files.training_log))
+    return opened
 
 
 def describe(event: DownstreamEvent) -> str | None:
@@ -88,7 +102,11 @@ def describe(event: DownstreamEvent) -> str | None:
         case "train":
             return f"epoch {event['epoch']:>4}  {event['share']:4.0%}  loss {event['train_loss']:.4f}"
         case "epoch":
-            scores = _score_text("dev", event.get("dev")) + _score_text("test", event.get("test"))
+            scores = (
+                _score_text("train sample", event.get("train"))
+                + _score_text("dev", event.get("dev"))
+                + _score_text("test", event.get("test"))
+            )
             return (
                 f"epoch {event['epoch']:>4}  loss {event['train_loss']:.4f}{scores}  "
                 f"rate {event['learning_rate']:g}  {event['bad_epochs']} bad epochs  {event['seconds']:.1f} s"

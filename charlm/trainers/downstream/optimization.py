@@ -1,7 +1,7 @@
 """The optimizer of a tagger or classifier: how it is made, stored and restored."""
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -19,13 +19,27 @@ def trained_weights(model: nn.Module, frozen: Iterable[nn.Module]) -> dict[str, 
 
 
 def new_optimizer(
-    kind: type[torch.optim.Optimizer], weights: Iterable[nn.Parameter], learning_rate: float
+    kind: type[torch.optim.Optimizer],
+    weights: Iterable[nn.Parameter],
+    learning_rate: float,
+    others: Mapping[str, object],
 ) -> torch.optim.Optimizer:
     """An optimizer over all weights, which updates them in one pass where its kind can do that."""
-    settings: dict[str, Any] = {"lr": learning_rate}  # what an optimizer takes beside the weights depends on its kind
+    settings: dict[str, Any] = {
+        "lr": learning_rate,
+        **others,
+    }  # what an optimizer takes beside the weights depends on its kind
     if "fused" in inspect.signature(kind).parameters:
         settings["fused"] = True
     return kind(list(weights), **settings)
+
+
+def linear_rate(learning_rate: float, step: int, *, steps: int, warmup_fraction: float) -> float:
+    """The rate of a step, counted from 0: it rises from 0 to `learning_rate` and falls to 0 at the end."""
+    warmup = round(steps * warmup_fraction)
+    if step < warmup:
+        return learning_rate * step / warmup
+    return learning_rate * max(0, steps - step) / max(1, steps - warmup)
 
 
 def optimizer_part(optimizer: torch.optim.Optimizer) -> Part:

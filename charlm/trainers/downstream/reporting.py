@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from charlm.models.downstream_model import DownstreamModel, Evaluation
+from charlm.models.downstream_model import DownstreamModel
+from charlm.models.evaluation import Evaluation
 from charlm.trainers.downstream.checkpoint import DownstreamProgress
 from charlm.trainers.downstream.events import (
     Computing,
@@ -85,6 +86,8 @@ class Reporter:
             event["dev"] = scores["dev"].to_json()
         if "test" in scores:
             event["test"] = scores["test"].to_json()
+        if "train" in scores:
+            event["train"] = scores["train"].to_json()
         self._send(event)
 
     def weights(self, weights: Mapping[str, Tensor]) -> None:
