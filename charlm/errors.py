@@ -1,4 +1,4 @@
-"""The mistakes that a user can mend, and what a user should know.
+"""The mistakes that a user can fix, and what a user should know.
 
 Every error here carries one line: what was found, where, and what to do. The command line prints that line and ends
 with exit code 2; anything else that is raised is a fault of ours.
@@ -6,7 +6,7 @@ with exit code 2; anything else that is raised is a fault of ours.
 
 
 class CharLMError(Exception):
-    """Something that the user can mend; its text is one line."""
+    """Something that the user can fix; its text is one line."""
 
 
 class ConfigError(CharLMError):
@@ -14,7 +14,7 @@ class ConfigError(CharLMError):
 
 
 class SourceError(CharLMError):
-    """Raw text is missing, unreadable, or not what its name says."""
+    """Raw text is missing, unreadable, or of another format than its name shows."""
 
 
 class CorpusError(CharLMError):
@@ -22,7 +22,7 @@ class CorpusError(CharLMError):
 
 
 class DatasetError(CharLMError):
-    """Labelled sentences are missing, or their file is not in the form that was asked for."""
+    """Labelled sentences are missing, or their file has another format than given."""
 
 
 class DictionaryError(CharLMError):
@@ -43,6 +43,10 @@ class TrainingInterruptedError(RunError):
 
 class PeerLostError(RunError):
     """Another of the processes that train one model has ended; the last checkpoint is on disk."""
+
+
+class PeerSilentError(PeerLostError):
+    """Another of the processes that train one model does not answer; the last checkpoint is on disk."""
 
 
 class RegistryError(CharLMError):

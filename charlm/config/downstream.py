@@ -84,7 +84,7 @@ class DownstreamTrainingConfig(JsonConfig):
 
     @property
     def lowest_learning_rate(self) -> float:
-        """The rate below which the training ends; a small `learning_rate`, as for transformers, does not start there."""
+        """The rate below which the training ends; lower for a small `learning_rate`, as transformers need it."""
         return self.learning_rate / 10 if self.learning_rate < self.min_learning_rate else self.min_learning_rate
 
 

@@ -13,14 +13,14 @@ import os
 import pickle
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
 from charlm.config import UnitName
 from charlm.data.cache import cache_dir
 from charlm.errors import CharLMError, DictionaryError
-from charlm.storage.atomic import atomic_write, write_json
+from charlm.storage.atomic import JsonObject, atomic_write, write_json
 from charlm.storage.fingerprints import fingerprint
 from charlm.storage.plain_pickle import read_pickle
 from charlm.units.unit import Unit, find_unit
@@ -134,11 +134,11 @@ class Dictionary:
 
     # ---- files -------------------------------------------------------------------------------------------------
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         return {"format": _FORMAT, "unit": self.unit, "add_unk": self.add_unk, "items": self.get_items()}
 
     @classmethod
-    def from_json(cls, value: Any) -> Self:
+    def from_json(cls, value: object) -> Self:
         """The dictionary in a value read from JSON; raises DictionaryError when it is not one."""
         if not isinstance(value, dict) or value.get("format") != _FORMAT:
             raise DictionaryError(f"this is not a dictionary: it has no format {_FORMAT!r}")
@@ -151,7 +151,7 @@ class Dictionary:
         for idx, item in enumerate(items):
             dictionary.add_item(to_item(item) if idx > 0 else item.encode())
         if len(dictionary) != len(items):
-            raise DictionaryError("an item stands twice in the dictionary")
+            raise DictionaryError("the dictionary holds an item twice")
         return dictionary
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -184,7 +184,7 @@ class Dictionary:
             raise DictionaryError(f"{path} is not a dictionary: {error or type(error).__name__}") from error
 
     @classmethod
-    def _from_mappings(cls, mappings: Any) -> Self:
+    def _from_mappings(cls, mappings: object) -> Self:
         items = mappings.get("idx2item") if isinstance(mappings, dict) else None
         if not isinstance(items, list) or not items:
             raise DictionaryError("it holds no list `idx2item`")
@@ -194,7 +194,7 @@ class Dictionary:
         for item in items:
             dictionary.add_item(item)
         if len(dictionary) != len(items):
-            raise DictionaryError("an item stands twice in it")
+            raise DictionaryError("it holds an item twice")
         dictionary.add_unk = dictionary.idx2item[0] == UNK
         return dictionary
 

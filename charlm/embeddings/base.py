@@ -12,7 +12,7 @@ from torch import nn
 from charlm.data.cache import cache_dir
 from charlm.data.sentence import Sentence
 from charlm.errors import ConfigError, ModelFileError
-from charlm.storage.archive import Settings
+from charlm.storage.atomic import JsonObject
 
 _STREAM_BYTES = 64 * 2**20
 _STREAM_SENTENCES = 4096
@@ -71,23 +71,23 @@ class Embeddings(nn.Module):
         """These embeddings with shared weights, computed in bf16; unchanged where bf16 is not faster."""
         return self
 
-    def to_json(self) -> Settings:
+    def to_json(self) -> JsonObject:
         """The settings for `embeddings_from_json`; the weights are in the state dict."""
         return {"kind": type(self).__name__, **self._settings()}
 
-    def _settings(self) -> Settings:
+    def _settings(self) -> JsonObject:
         """The arguments of `_from_settings`, as plain JSON."""
         raise ConfigError(f"{type(self).__name__} cannot be saved in a model file: it lacks _settings()")
 
     @classmethod
-    def _from_settings(cls, settings: Settings) -> Self:
+    def _from_settings(cls, settings: JsonObject) -> Self:
         return cls(**settings)
 
     def __str__(self) -> str:
         return self.name
 
 
-def embeddings_from_json(value: Settings) -> Embeddings:
+def embeddings_from_json(value: JsonObject) -> Embeddings:
     """The embeddings with the settings of `to_json`; their weights are loaded afterwards."""
     kind = value.get("kind") if isinstance(value, dict) else None
     if not isinstance(kind, str) or kind not in Embeddings._kinds:

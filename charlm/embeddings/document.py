@@ -17,7 +17,7 @@ from charlm.nn.dropout import Dropout, LockedDropout, WordDropout
 from charlm.nn.gru import gru_states
 from charlm.nn.packed import packed_states
 from charlm.nn.ragged import Ragged
-from charlm.storage.archive import Settings
+from charlm.storage.atomic import JsonObject
 
 
 class DocumentPoolEmbeddings(DocumentEmbeddings):
@@ -46,11 +46,11 @@ class DocumentPoolEmbeddings(DocumentEmbeddings):
     def all_names(self) -> list[str]:
         return [self.name, *self.embeddings.all_names()]
 
-    def _settings(self) -> Settings:
+    def _settings(self) -> JsonObject:
         return {"embeddings": self.embeddings.to_json(), "pooling": self.pooling}
 
     @classmethod
-    def _from_settings(cls, settings: Settings) -> Self:
+    def _from_settings(cls, settings: JsonObject) -> Self:
         return cls(**settings | {"embeddings": token_embeddings_from_json(settings["embeddings"])})
 
     def _add_embeddings(self, sentences: list[Sentence]) -> None:
@@ -129,7 +129,7 @@ class DocumentRNNEmbeddings(DocumentEmbeddings):
     def all_names(self) -> list[str]:
         return [self.name, *self.embeddings.all_names()]
 
-    def _settings(self) -> Settings:
+    def _settings(self) -> JsonObject:
         reprojection = self.word_reprojection_map
         return {
             "embeddings": self.embeddings.to_json(),
@@ -146,7 +146,7 @@ class DocumentRNNEmbeddings(DocumentEmbeddings):
         }
 
     @classmethod
-    def _from_settings(cls, settings: Settings) -> Self:
+    def _from_settings(cls, settings: JsonObject) -> Self:
         return cls(**settings | {"embeddings": token_embeddings_from_json(settings["embeddings"])})
 
     def _add_embeddings(self, sentences: list[Sentence]) -> None:

@@ -23,7 +23,7 @@ from charlm.embeddings.states import EncodedBatch, StateReader
 from charlm.errors import ConfigError
 from charlm.language_models.language_model import LanguageModel
 from charlm.nn.precision import Precision
-from charlm.storage.archive import Settings
+from charlm.storage.atomic import JsonObject
 
 _END = " "
 
@@ -103,7 +103,7 @@ class FlairEmbeddings(TokenEmbeddings):
         embeddings.precision = "bf16"
         return embeddings
 
-    def _settings(self) -> Settings:
+    def _settings(self) -> JsonObject:
         return {
             "model": self.lm.config.to_json(),
             "dictionary": self.lm.dictionary.to_json(),
@@ -117,7 +117,7 @@ class FlairEmbeddings(TokenEmbeddings):
         }
 
     @classmethod
-    def _from_settings(cls, settings: Settings) -> Self:
+    def _from_settings(cls, settings: JsonObject) -> Self:
         arguments = dict(settings)
         config = LanguageModelConfig.from_json(arguments.pop("model"))
         dictionary = Dictionary.from_json(arguments.pop("dictionary"))
@@ -229,7 +229,7 @@ class PooledFlairEmbeddings(TokenEmbeddings):
     def frozen_parts(self) -> list[Embeddings]:
         return self.context_embeddings.frozen_parts()
 
-    def _settings(self) -> Settings:
+    def _settings(self) -> JsonObject:
         return {
             "contextual_embeddings": self.context_embeddings.to_json(),
             "pooling": self.pooling,
@@ -239,7 +239,7 @@ class PooledFlairEmbeddings(TokenEmbeddings):
         }
 
     @classmethod
-    def _from_settings(cls, settings: Settings) -> Self:
+    def _from_settings(cls, settings: JsonObject) -> Self:
         contextual = FlairEmbeddings._from_settings(
             {name: value for name, value in settings["contextual_embeddings"].items() if name != "kind"}
         )

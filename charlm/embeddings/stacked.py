@@ -8,7 +8,7 @@ from torch import nn
 from charlm.data.sentence import Sentence
 from charlm.embeddings.base import Embeddings, TokenEmbeddings, embeddings_from_json
 from charlm.errors import ModelFileError
-from charlm.storage.archive import Settings
+from charlm.storage.atomic import JsonObject
 
 
 class StackedEmbeddings(TokenEmbeddings):
@@ -39,11 +39,11 @@ class StackedEmbeddings(TokenEmbeddings):
     def frozen_parts(self) -> list[Embeddings]:
         return [part for embedding in self._parts for part in embedding.frozen_parts()]
 
-    def _settings(self) -> Settings:
+    def _settings(self) -> JsonObject:
         return {"embeddings": [embedding.to_json() for embedding in self._parts]}
 
     @classmethod
-    def _from_settings(cls, settings: Settings) -> Self:
+    def _from_settings(cls, settings: JsonObject) -> Self:
         return cls(list(map(token_embeddings_from_json, settings["embeddings"])), overwrite_names=False)
 
     def embed(self, sentences: Sentence | Sequence[Sentence]) -> list[Sentence]:
@@ -56,7 +56,7 @@ class StackedEmbeddings(TokenEmbeddings):
         return f"StackedEmbeddings [{','.join(map(str, self._parts))}]"
 
 
-def token_embeddings_from_json(value: Settings) -> TokenEmbeddings:
+def token_embeddings_from_json(value: JsonObject) -> TokenEmbeddings:
     embeddings = embeddings_from_json(value)
     if not isinstance(embeddings, TokenEmbeddings):
         raise ModelFileError(f"{type(embeddings).__name__} have no vectors of words")

@@ -103,8 +103,8 @@ class StateReader:
         for begin, end in itertools.pairwise(steps):
             active = int(np.searchsorted(-lengths, -begin))  # rows longer than `begin`
             index = np.minimum(starts[:active] + np.arange(begin, end)[:, None], len(ids) - 1)  # (T, B)
-            batch = torch.from_numpy(ids[index].astype(np.int64)).to(device)
-            embedded = self._lm.drop(self._encoder(batch))  # (T, B, E)
+            chunk = torch.from_numpy(ids[index].astype(np.int64)).to(device)
+            embedded = self._lm.drop(self._encoder(chunk))  # (T, B, E)
             output, hidden = self._rnn(embedded, _first_rows(hidden, active))  # (T, B, H)
             wanted = np.flatnonzero((places >= begin) & (places < end))
             flat = torch.from_numpy((places[wanted] - begin) * active + rows[wanted]).to(device)

@@ -11,7 +11,7 @@ from torch import Tensor
 from charlm.data.sentence import Sentence
 from charlm.embeddings.base import DocumentEmbeddings, find_model
 from charlm.errors import ConfigError, ModelFileError
-from charlm.storage.archive import Settings
+from charlm.storage.atomic import JsonObject
 
 _BATCH = 32
 _FETCHING_SETTINGS = {
@@ -21,7 +21,7 @@ _FETCHING_SETTINGS = {
     "experts_implementation",
     "_name_or_path",
 }
-"""Settings that can name code on a hub; a model file must not decide which code runs."""
+"""JsonObject that can name code on a hub; a model file must not decide which code runs."""
 
 
 class TransformerDocumentEmbeddings(DocumentEmbeddings):
@@ -66,7 +66,7 @@ class TransformerDocumentEmbeddings(DocumentEmbeddings):
     def embedding_length(self) -> int:
         return int(self.model.config.hidden_size)
 
-    def _settings(self) -> Settings:
+    def _settings(self) -> JsonObject:
         return {
             "model": self.model.config.to_diff_dict(),
             "tokenizer": self.tokenizer.backend_tokenizer.to_str(),
@@ -78,7 +78,7 @@ class TransformerDocumentEmbeddings(DocumentEmbeddings):
         }
 
     @classmethod
-    def _from_settings(cls, settings: Settings) -> Self:
+    def _from_settings(cls, settings: JsonObject) -> Self:
         transformers = _transformers()
         tokenizer = transformers.PreTrainedTokenizerFast(
             tokenizer_object=transformers.tokenization_utils_fast.TokenizerFast.from_str(settings["tokenizer"]),

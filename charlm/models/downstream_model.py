@@ -25,8 +25,8 @@ from charlm.evaluation.labels import EvaluationMetric, LabelScores
 from charlm.models.evaluation import Evaluation, Metric
 from charlm.models.progress import progress_bar
 from charlm.nn.device import find_device
-from charlm.storage.archive import Part, Settings, read_archive, write_archive
-from charlm.storage.atomic import write_text
+from charlm.storage.archive import Part, read_archive, write_archive
+from charlm.storage.atomic import JsonObject, write_text
 from charlm.storage.torch_file import errors_name
 
 MODEL_PART = "model"
@@ -80,12 +80,12 @@ class DownstreamModel(nn.Module):
         """Compare predictions with the layer `gold_label_type`; the sentences are not changed."""
         raise NotImplementedError
 
-    def _settings(self) -> Settings:
+    def _settings(self) -> JsonObject:
         """Plain JSON from which `_from_settings` makes a model of the same shape."""
         raise NotImplementedError
 
     @classmethod
-    def _from_settings(cls, settings: Settings, embeddings: Settings) -> Self:
+    def _from_settings(cls, settings: JsonObject, embeddings: JsonObject) -> Self:
         raise NotImplementedError
 
     @property

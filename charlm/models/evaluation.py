@@ -11,7 +11,6 @@ Metric = EvaluationMetric | tuple[str, ...]
 """An EvaluationMetric, or a path into the classification report as Flair has it: `("micro avg", "f1-score")`."""
 
 
-
 def metric_name(metric: Metric) -> str:
     """The metric as text, for logs."""
     return metric.value if isinstance(metric, EvaluationMetric) else " ".join(metric)
@@ -61,14 +60,7 @@ class Evaluation:
         """Precision, recall, F1 and support of every label and of the averages, with scikit-learn's keys."""
         classes = self.scores.classes
         total = self.scores.total
-        report: 
-
-def metric_name(metric: Metric) -> str:
-    """The metric as text, for logs."""
-    return metric.value if isinstance(metric, EvaluationMetric) else " ".join(metric)
-
-
-ClassificationReport = {name: _row(score) for name, score in classes.items()}
+        report: ClassificationReport = {name: _row(score) for name, score in classes.items()}
         report["micro avg"] = _row(total)
         report["macro avg"] = _mean_row(classes, dict.fromkeys(classes, 1.0), total.true)
         report["weighted avg"] = _mean_row(

@@ -38,7 +38,7 @@ from charlm.nn.crf import ConditionalRandomField
 from charlm.nn.dropout import Dropout, LockedDropout, WordDropout
 from charlm.nn.packed import PackedRNN
 from charlm.nn.ragged import Ragged
-from charlm.storage.archive import Settings
+from charlm.storage.atomic import JsonObject
 
 _NO_TAGS = frozenset({"<unk>", "<START>", "<STOP>"})
 _RNN_KINDS: dict[str, type[nn.LSTM] | type[nn.GRU] | type[nn.RNN]] = {"LSTM": nn.LSTM, "GRU": nn.GRU, "RNN": nn.RNN}
@@ -111,7 +111,7 @@ class SequenceTagger(DownstreamModel):
         self.rnn = _recurrent(rnn_type, width, hidden_size, rnn_layers, bidirectional) if use_rnn else None
         self.linear = Linear(width if self.rnn is None else self.rnn.output_size, len(self.tags))
         self.crf = ConditionalRandomField(len(self.tags)) if use_crf else None
-        self._arguments: Settings = {
+        self._arguments: JsonObject = {
             "hidden_size": hidden_size,
             "tag_type": tag_type,
             "use_crf": use_crf,
@@ -236,11 +236,11 @@ class SequenceTagger(DownstreamModel):
 
     # ---- files -------------------------------------------------------------------------------------------------
 
-    def _settings(self) -> Settings:
+    def _settings(self) -> JsonObject:
         return {"tags": self.tags, **self._arguments}
 
     @classmethod
-    def _from_settings(cls, settings: Settings, embeddings: Settings) -> Self:
+    def _from_settings(cls, settings: JsonObject, embeddings: JsonObject) -> Self:
         arguments = dict(settings)
         tags = dictionary_of(arguments.pop("tags"))
         return cls(embeddings=token_embeddings_from_json(embeddings), tag_dictionary=tags, **arguments)

@@ -24,7 +24,7 @@ from charlm.models.downstream_model import (
     on_device,
 )
 from charlm.nn.dropout import Dropout, LockedDropout, WordDropout
-from charlm.storage.archive import Settings
+from charlm.storage.atomic import JsonObject
 
 _NO_LABELS = frozenset({"<unk>"})
 
@@ -167,7 +167,7 @@ class TextClassifier(DownstreamModel):
 
     # ---- files -------------------------------------------------------------------------------------------------
 
-    def _settings(self) -> Settings:
+    def _settings(self) -> JsonObject:
         return {
             "labels": self.labels,
             "label_type": self.label_type,
@@ -177,7 +177,7 @@ class TextClassifier(DownstreamModel):
         }
 
     @classmethod
-    def _from_settings(cls, settings: Settings, embeddings: Settings) -> Self:
+    def _from_settings(cls, settings: JsonObject, embeddings: JsonObject) -> Self:
         arguments = dict(settings)
         dictionary = dictionary_of(arguments.pop("labels"))
         document_embeddings = embeddings_from_json(embeddings)

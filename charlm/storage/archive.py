@@ -11,13 +11,12 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load, save
 
 from charlm.errors import ModelFileError
-from charlm.storage.atomic import atomic_write
+from charlm.storage.atomic import JsonObject, atomic_write
 from charlm.storage.torch_file import errors_name
 
 _FORMAT = "charlm.archive/1"
@@ -25,15 +24,11 @@ _HEAD = "archive"
 _JSON, _TENSORS = ".json", ".safetensors"
 
 
-Settings = dict[str, Any]
-"""A JSON object; what its values are is checked where they are used."""
-
-
 @dataclass(frozen=True)
 class Part:
     """Plain JSON and named tensors that belong together."""
 
-    settings: Settings
+    settings: JsonObject
     tensors: dict[str, torch.Tensor] = field(default_factory=dict, repr=False)
 
 
@@ -74,12 +69,12 @@ def read_archive(path: Path | str) -> dict[str, Part]:
         }
 
 
-def _to_json(value: Any) -> bytes:
+def _to_json(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
 
 
 def _apart(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The tensors on the CPU, each with memory of its own, as safetensors wants them."""
+    """The tensors on the CPU, each with memory of its own, as safetensors needs them."""
     apart: dict[str, torch.Tensor] = {}
     seen: set[int] = set()
     for name, tensor in tensors.items():

@@ -1,4 +1,4 @@
-"""Trainers. `ModelTrainer` is imported on first use, so that light modules here stay light."""
+"""Trainers. `ModelTrainer` is imported on first use, so that the light modules here stay light."""
 
 from typing import TYPE_CHECKING
 

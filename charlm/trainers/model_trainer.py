@@ -24,7 +24,7 @@ from charlm.trainers.downstream.events import DownstreamObserver
 from charlm.trainers.downstream.observer import DownstreamProgressLines, open_downstream_files
 from charlm.trainers.downstream.options import TrainingOptions
 from charlm.trainers.downstream.result import DownstreamTrainingResult
-from charlm.trainers.resources import clear_resource_errors
+from charlm.trainers.resources import translate_resource_errors
 
 
 class ModelTrainer:
@@ -101,7 +101,7 @@ class ModelTrainer:
         shown: list[DownstreamObserver] = [DownstreamProgressLines()] if show_progress else []
         with (
             exclusive_lock(files.lock, busy=f"another training is writing to {files.root}; give a folder of its own"),
-            clear_resource_errors(files.root, str(self.model.device)),
+            translate_resource_errors(files.root, str(self.model.device)),
         ):
             written = open_downstream_files(files, options)
             try:

@@ -44,7 +44,7 @@ class EpochMetrics:
             try:
                 self._last.result(_LAST_SECONDS)
             except Exception as fault:  # no fault of a tracker may reach the training
-                terminal.say(f"! MLflow lacks epochs of this training, its folder has them: {first_line(fault)}")
+                terminal.print_line(f"! MLflow lacks epochs of this training, its folder has them: {first_line(fault)}")
         self._sender.shutdown(wait=False, cancel_futures=True)
 
     def on_event(self, event: "DownstreamEvent") -> None:
@@ -60,7 +60,7 @@ class EpochMetrics:
 
     def _send(self, metrics: "list[Metric]") -> None:
         self._waiting += metrics
-        if self._waiting:
+        if self._waiting and self._run_id is not None:
             mlflow_client().log_batch(self._run_id, metrics=self._waiting)
             self._waiting = []
 
@@ -99,7 +99,7 @@ def describe_downstream_run(run_id: str | None, facts: TrainingFacts, files: Dow
         experiment = client.get_run(run_id).info.experiment_id
         client.set_experiment_tag(experiment, "mlflow.note.content", "Taggers and classifiers on language models.")
     except mlflow_error() as error:
-        terminal.say(f"! MLflow does not take the settings: {first_line(error)}")
+        terminal.print_line(f"! MLflow does not take the settings: {first_line(error)}")
 
 
 def log_downstream_files(run_id: str | None, files: DownstreamRunFiles, test: "LabelValues | None") -> None:
@@ -115,4 +115,4 @@ def log_downstream_files(run_id: str | None, files: DownstreamRunFiles, test: "L
             if path.suffix in (".png", ".tsv", ".txt", ".log", ".json"):
                 client.log_artifact(run_id, str(path))
     except mlflow_error() as error:
-        terminal.say(f"! MLflow lacks files of this training, its folder has them: {first_line(error)}")
+        terminal.print_line(f"! MLflow lacks files of this training, its folder has them: {first_line(error)}")

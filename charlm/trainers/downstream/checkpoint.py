@@ -11,7 +11,8 @@ from torch import Tensor
 
 from charlm.errors import ModelFileError
 from charlm.models.downstream_model import MODEL_PART, DownstreamModel
-from charlm.storage.archive import Part, Settings, read_archive, write_archive
+from charlm.storage.archive import Part, read_archive, write_archive
+from charlm.storage.atomic import JsonObject
 from charlm.storage.torch_file import errors_name
 from charlm.trainers.downstream.plateau import PlateauScheduler
 
@@ -41,7 +42,7 @@ class DownstreamProgress:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, values: Settings) -> Self:
+    def from_json(cls, values: JsonObject) -> Self:
         return cls(**values | {"plateau": PlateauScheduler(**values["plateau"])})
 
 

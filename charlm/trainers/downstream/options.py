@@ -47,7 +47,7 @@ class TrainingOptions:
     """Write final-model.pt at the end."""
 
     warmup_fraction: float | None = None
-    """Share of the steps in which the rate rises to `learning_rate`; it then falls linearly to 0. None anneals instead."""
+    """Share of the steps in which the rate rises to `learning_rate`, to fall linearly to 0; None anneals instead."""
 
     use_final_model_for_eval: bool = False
     """Score the last model on the test sentences; no best-model.pt is written."""

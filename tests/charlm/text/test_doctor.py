@@ -39,7 +39,7 @@ def test_sound_prose_needs_no_mending(tmp_path: Path) -> None:
     assert report.documents.number == 25_000
     assert report.scripts == {"Latin": 1.0}
     assert report.settings == {"document": "paragraph", "coverage": 1.0, "shard_size": 100_000}
-    assert report.to_text()[-1] == "- nothing to mend"
+    assert report.to_text()[-1] == "- nothing to fix"
 
 
 def test_lengths_are_summed_up_in_characters(tmp_path: Path) -> None:
