@@ -4,6 +4,9 @@ Every error here carries one line: what was found, where, and what to do. The co
 with exit code 2; anything else that is raised is a fault of ours.
 """
 
+from collections.abc import Callable
+from typing import NoReturn
+
 
 class CharLMError(Exception):
     """Something that the user can fix; its text is one line."""
@@ -59,3 +62,21 @@ class GateError(CharLMError):
 
 class CharLMWarning(UserWarning):
     """Something is done otherwise than asked for, with a right result; its text is one line."""
+
+
+class NotInCharLMError(CharLMError, ImportError):
+    """Flair has it and charlm does not; an ImportError, so that `from charlm.data import Relation` shows its line."""
+
+
+def outside_charlm(module: str, names: dict[str, str]) -> Callable[[str], NoReturn]:
+    """A module's `__getattr__` that says of each of Flair's `names` what it is about, and where it is.
+
+    `outside_charlm(__name__, {"Relation": "relations between spans"})`
+    """
+
+    def find(name: str) -> NoReturn:
+        if name in names:
+            raise NotInCharLMError(f"{module}.{name}: {names[name]} are not part of charlm; Flair has them")
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+
+    return find
