@@ -23,8 +23,8 @@ from text import documentation, write_raw
 from charlm.artifacts import CorpusFiles, Workspace
 from charlm.config import ReadConfig, SplitConfig, parse_size
 from flows.task_runners import DASK_ADDRESS_VARIABLE, open_task_runner
-from tasks import corpus as corpora
-from tasks.services import start_prefect, use_workspace
+from tasks.corpus import prepare as corpora
+from tasks.services.session import start_prefect, use_workspace
 
 TABLE = Path(__file__).parent.parent / "docs" / "benchmarks" / "cluster.md"
 MB = 1_000_000

@@ -31,11 +31,11 @@ import torch
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from charlm.bootstrap import interval_of, resampled_ratios  # noqa: E402
 from charlm.data import Corpus, Sentence  # noqa: E402
 from charlm.data.spans import spans_of, tags_of  # noqa: E402
 from charlm.datasets import TREC_6, UD_ENGLISH, ColumnCorpus  # noqa: E402
-from charlm.label_scores import score_labels, score_spans  # noqa: E402
+from charlm.evaluation.bootstrap import interval_of, resampled_ratios  # noqa: E402
+from charlm.evaluation.labels import score_labels, score_spans  # noqa: E402
 from charlm.nn.precision import can_compute_bf16, instruction_set  # noqa: E402
 
 REPORT = HERE.parent / "docs" / "benchmarks" / "downstream.md"

@@ -30,13 +30,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from charlm.artifacts import CorpusFiles, write_json
+from charlm.artifacts import CorpusFiles
 from charlm.config import RunConfig, TrainingConfig
 from charlm.data.dictionary import Dictionary
-from charlm.models.language_model import LanguageModel
+from charlm.language_models.language_model import LanguageModel
 from charlm.nn.precision import can_compute_bf16, resolve_precision
 from charlm.recipes import gpu_base
-from charlm.trainers.optimization import build_optimizer
+from charlm.storage.atomic import write_json
+from charlm.trainers.lm.optimization import build_optimizer
 
 TABLE = Path(__file__).parent.parent / "docs" / "benchmarks" / "gpu.md"
 WARM_UP_STEPS = 5

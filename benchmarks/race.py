@@ -100,8 +100,8 @@ def run_ours(race: Race, corpus: Path, folder: Path, minutes: float) -> tuple[fl
 
 def score(model_path: Path, corpus: Path) -> float:
     """Test bits per character of a model file, by our scorer."""
-    from charlm.metrics import score_file
-    from charlm.models.language_model import LanguageModel
+    from charlm.evaluation.language_model import score_file
+    from charlm.language_models.language_model import LanguageModel
 
     return score_file(LanguageModel.load_language_model(model_path), corpus / "test.txt").bits_per_character
 

@@ -32,14 +32,14 @@ from typing import Any
 
 import numpy as np
 
+from charlm.arrays.masks import column
 from charlm.artifacts import CorpusFiles
 from charlm.config import DictionaryConfig, SplitConfig, parse_size
-from charlm.heap import keep_freed_memory
-from charlm.text.counting import build_dictionary, count_shard, load_dictionary
-from charlm.text.encoding import encode_chunks, encode_file, ensure_encoded, known_digests, record_unk_rate
-from charlm.text.picking import column
-from charlm.text.splitting import split_corpus
-from charlm.text.visiting import training_ids
+from charlm.malloc import keep_freed_memory
+from charlm.text.corpus.augmentation import training_ids
+from charlm.text.corpus.counting import build_dictionary, count_shard, load_dictionary
+from charlm.text.corpus.encoding import encode_chunks, encode_file, ensure_encoded, known_digests, record_unk_rate
+from charlm.text.corpus.splitting import split_corpus
 
 HERE = Path(__file__).parent
 DOCS = HERE.parent / "docs" / "benchmarks"

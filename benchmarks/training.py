@@ -117,9 +117,9 @@ def train(corpus: Path, run_dir: Path, training: dict) -> list[dict]:
 def prepare_documentation(folder: Path) -> Path:
     """The text of `make demo`, prepared in `folder`."""
     from charlm.config import ReadConfig
-    from tasks.corpus import corpus_settings, prepare_corpus
-    from tasks.demo_text import gather_documentation
-    from tasks.services import use_workspace
+    from tasks.corpus.demo_text import gather_documentation
+    from tasks.corpus.prepare import corpus_settings, prepare_corpus
+    from tasks.services.session import use_workspace
 
     space = use_workspace(folder)
     gather_documentation(space.demo_text)

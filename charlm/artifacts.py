@@ -1,29 +1,14 @@
-"""Every file that charlm writes: its name, its fingerprint, and how it is written.
+"""The names of all files that charlm writes. No other module spells a file name of the workspace."""
 
-A file appears under its name only when it is whole: it is written to a temporary name in the same folder, synced, and
-renamed. No module but this one spells a file name of the workspace.
-"""
-
-import fcntl
-import hashlib
-import json
-import os
 import re
-import shutil
-import time
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
 
-from charlm.errors import ConfigError, CorpusError, RunError
+from charlm.errors import ConfigError, CorpusError
 
 SPLITS = ("train", "valid", "test")
 DIRECTIONS = ("forward", "backward")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_TEMPORARY_PREFIX = ".tmp-"
 
 
 @dataclass(frozen=True)
@@ -109,7 +94,7 @@ class CorpusFiles:
         return self.encoded_root / fingerprint / f"{split_name}.arrow"
 
     def shared_folders(self) -> list[Path]:
-        """The folders that other processes write into without the lock: trainings encode, runs of one corpus count."""
+        """The folders written without the lock: trainings encode, and runs of one corpus count at the same time."""
         return [self.root, self.counts_dir, *self.encoded_root.glob("*")]
 
     @property
@@ -118,10 +103,35 @@ class CorpusFiles:
 
 
 @dataclass(frozen=True)
-class RunFiles:
-    """Where the parts of one training run lie."""
+class TrainingFiles:
+    """What every training leaves in its folder."""
 
     root: Path
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.root / "checkpoint.pt"
+
+    @property
+    def loss_tsv(self) -> Path:
+        return self.root / "loss.tsv"
+
+    @property
+    def training_log(self) -> Path:
+        return self.root / "training.log"
+
+    @property
+    def journal(self) -> Path:
+        return self.root / "journal.jsonl"
+
+    @property
+    def lock(self) -> Path:
+        return self.root / ".lock"
+
+
+@dataclass(frozen=True)
+class RunFiles(TrainingFiles):
+    """Where the parts of one training run of a language model lie."""
 
     @property
     def name(self) -> str:
@@ -137,24 +147,8 @@ class RunFiles:
 
     @property
     def initial_lm(self) -> Path:
-        """The model that a fine-tuning started from, with its dictionary extended where that was asked for."""
+        """The model that a fine-tuning started from, with its dictionary extended if configured."""
         return self.root / "initial-lm.pt"
-
-    @property
-    def checkpoint(self) -> Path:
-        return self.root / "checkpoint.pt"
-
-    @property
-    def loss_tsv(self) -> Path:
-        return self.root / "loss.tsv"
-
-    @property
-    def training_log(self) -> Path:
-        return self.root / "training.log"
-
-    @property
-    def journal(self) -> Path:
-        return self.root / "journal.jsonl"
 
     @property
     def training_curve(self) -> Path:
@@ -162,19 +156,13 @@ class RunFiles:
 
     @property
     def tracking(self) -> Path:
-        """What the tracker already has of this run's journal."""
+        """How much of this run's journal MLflow has."""
         return self.root / "tracking.json"
-
-    @property
-    def lock(self) -> Path:
-        return self.root / ".lock"
 
 
 @dataclass(frozen=True)
-class TaskRunFiles:
+class DownstreamRunFiles(TrainingFiles):
     """Where the parts of the training of one tagger or classifier lie. The names are Flair's where it has them."""
-
-    root: Path
 
     @property
     def best_model(self) -> Path:
@@ -185,25 +173,9 @@ class TaskRunFiles:
         return self.root / "final-model.pt"
 
     @property
-    def checkpoint(self) -> Path:
-        return self.root / "checkpoint.pt"
-
-    @property
-    def loss_tsv(self) -> Path:
-        return self.root / "loss.tsv"
-
-    @property
     def weights(self) -> Path:
         """Some weights of every parameter over time."""
         return self.root / "weights.txt"
-
-    @property
-    def training_log(self) -> Path:
-        return self.root / "training.log"
-
-    @property
-    def journal(self) -> Path:
-        return self.root / "journal.jsonl"
 
     @property
     def model(self) -> Path:
@@ -212,8 +184,12 @@ class TaskRunFiles:
 
     @property
     def manifest(self) -> Path:
-        """What a flow has trained here and what came out; a training by `ModelTrainer` alone has none."""
+        """What a flow trained here, and its scores; a training by `ModelTrainer` alone has no such file."""
         return self.root / "task.json"
+
+    def epoch_model(self, epoch: int) -> Path:
+        """The model as it was after an epoch."""
+        return self.root / f"model_epoch_{epoch}.pt"
 
     @property
     def labels_table(self) -> Path:
@@ -225,12 +201,8 @@ class TaskRunFiles:
         return self.root / "confusion-matrix.png"
 
     def predictions(self, split: str) -> Path:
-        """What the model said of the sentences of `dev` or `test`, beside the truth."""
+        """What the model predicts for the sentences of `dev` or `test`, beside the gold labels."""
         return self.root / f"{split}.tsv"
-
-    @property
-    def lock(self) -> Path:
-        return self.root / ".lock"
 
 
 @dataclass(frozen=True)
@@ -291,7 +263,7 @@ class EmbeddingFiles:
 
 @dataclass(frozen=True)
 class ServiceFiles:
-    """Where the programs of `make up` keep what they say and who they are."""
+    """Logs and process ids of the programs of `make up`."""
 
     root: Path
 
@@ -322,7 +294,7 @@ class ServiceFiles:
 
     @property
     def mlflow_users(self) -> Path:
-        """MLflow's database of users, where a password is asked for."""
+        """MLflow's database of users, where it needs a password."""
         return self.root / "mlflow-users.db"
 
     @property
@@ -333,7 +305,7 @@ class ServiceFiles:
 
 @dataclass(frozen=True)
 class Workspace:
-    """The one folder that holds everything a run leaves."""
+    """The folder that holds everything that charlm writes."""
 
     root: Path
 
@@ -361,7 +333,7 @@ class Workspace:
         return RunFiles(self.runs_dir / name)
 
     def retrain_lock(self, name: str) -> Path:
-        """Held while the corpus `name` takes new text and its model is trained anew."""
+        """Held while the corpus `name` gets new text and its model is trained again."""
         return self.root / ".locks" / f"{check_name(name)}.retrain"
 
     def gate_lock(self, name: str) -> Path:
@@ -379,7 +351,7 @@ class Workspace:
 
     @property
     def inbox_memory(self) -> Path:
-        """What an inbox has held, so that nothing is told of twice."""
+        """What an inbox has held, so that no text is reported twice."""
         return self.root / "inbox.json"
 
     def texts_dir(self, name: str) -> Path:
@@ -392,7 +364,7 @@ class Workspace:
 
     @property
     def inbox_lock(self) -> Path:
-        """Held while somebody tells of what is in an inbox."""
+        """Held while new text in an inbox is reported."""
         return self.root / ".locks" / "inbox"
 
     @property
@@ -418,124 +390,3 @@ def check_name(name: str) -> str:
     if not _NAME.fullmatch(name) or len(name) > 100:
         raise ConfigError(f"a corpus name is up to 100 of the characters A-Z a-z 0-9 . _ -, got {name!r}")
     return name
-
-
-@contextmanager
-def atomic_write(path: Path) -> Iterator[IO[bytes]]:
-    """A binary file that takes the name `path` when the block ends well, and vanishes when it does not."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary_name(path)
-    try:
-        with temporary.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-
-
-@contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
-    """A folder that takes the name `path` when the block ends well; an old one of that name gives way to it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary_name(path)
-    try:
-        temporary.mkdir()
-        yield temporary
-        if path.exists():
-            old = _temporary_name(path)
-            path.replace(old)
-            temporary.replace(path)
-            shutil.rmtree(old)
-        else:
-            temporary.replace(path)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    sync_folder(path.parent)
-
-
-def _temporary_name(path: Path) -> Path:
-    return path.with_name(f"{_TEMPORARY_PREFIX}{path.name}-{uuid.uuid4().hex[:12]}")
-
-
-def remove_temporaries(folder: Path, *, unused_seconds: float = 0) -> None:
-    """Delete what writers that were killed have left in `folder` and not touched for so long.
-
-    Where others may write too, as no lock keeps them out, give them time: a living writer goes on writing.
-    """
-    oldest = time.time() - unused_seconds
-    for path in folder.glob(f"{_TEMPORARY_PREFIX}*"):
-        try:
-            is_used = path.stat().st_mtime > oldest
-        except FileNotFoundError:  # whole by now
-            continue
-        if is_used:
-            continue
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def write_text(path: Path, text: str) -> None:
-    with atomic_write(path) as file:
-        file.write(text.encode())
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON for eyes and machines: indented, keys in the order given, one newline at the end."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
-
-
-def read_json(path: Path) -> Any:
-    """The JSON in `path`; raises CorpusError naming the file and the line when it is damaged."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CorpusError(f"{path} is damaged ({error}); delete it to have it made anew") from error
-
-
-@contextmanager
-def exclusive_lock(path: Path, *, busy: str | None, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
-    """Hold `path` alone for the block; raises RunError with the text `busy` when another process holds it.
-
-    Without such a text it waits for its turn, after calling `on_wait`.
-
-    The kernel frees the lock when the process ends, however it ends.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if busy is not None:
-                raise RunError(busy) from None
-            if on_wait is not None:
-                on_wait()
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def fingerprint(value: Any) -> str:
-    """16 hexadecimal digits that stand for a JSON value; equal values have equal fingerprints."""
-    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -23,9 +23,11 @@ from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from charlm.artifacts import CorpusFiles, Workspace, atomic_folder, read_json, sha256_of, write_json
+from charlm.artifacts import CorpusFiles, Workspace
 from charlm.errors import CharLMError, ConfigError
-from charlm.text.manifest import load_manifest
+from charlm.storage.atomic import atomic_folder, read_json, write_json
+from charlm.storage.fingerprints import sha256_of
+from charlm.text.corpus.manifest import load_manifest
 from deployments.settings import ServiceSettings
 
 _FORMAT = "charlm.backup/1"
@@ -156,8 +158,10 @@ def _run_postgresql(program: str, url: str, *arguments: str) -> None:
     except FileNotFoundError as error:
         raise ConfigError(f"{program} is not installed; it comes with PostgreSQL's client programs") from error
     if outcome.returncode != 0:
-        said = outcome.stderr.strip().splitlines()
-        reason = next((line for line in said if "error:" in line), said[-1] if said else f"exit {outcome.returncode}")
+        lines = outcome.stderr.strip().splitlines()
+        reason = next(
+            (line for line in lines if "error:" in line), lines[-1] if lines else f"exit {outcome.returncode}"
+        )
         raise ConfigError(f"{program} on {parts.path.removeprefix('/')}: {reason.removeprefix(f'{program}: ')}")
 
 

@@ -16,7 +16,9 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from charlm.artifacts import Workspace, exclusive_lock, read_json, write_json
+from charlm.artifacts import Workspace
+from charlm.storage.atomic import read_json, write_json
+from charlm.storage.locks import exclusive_lock
 
 # The same examples in every run, and as much time as a busy machine needs.
 settings.register_profile("suite", deadline=None, derandomize=True)
@@ -29,8 +31,11 @@ LONG_FILES = (
     "test_service",
     "test_docs",
     "test_retrain",
+    "test_previous_version",
+    "test_nothing_changed",
     "test_pipeline",
     "test_cli",
+    "test_cli_models",
     "test_processes",
     "test_training",
     "test_prepare_flow",
@@ -74,7 +79,7 @@ def environment() -> dict[str, str]:
 def run_charlm(*arguments: object, **variables: str) -> Outcome:
     """Run the command line in a process of its own."""
     result = subprocess.run(
-        [sys.executable, "-c", "from flows.cli import main; main()", *map(str, arguments)],
+        [sys.executable, "-c", "from flows.cli.app import main; main()", *map(str, arguments)],
         capture_output=True,
         text=True,
         cwd=ROOT,
@@ -111,7 +116,7 @@ class TrainedWorkspace:
 @contextmanager
 def own_workspace(trained: TrainedWorkspace, folder: Path) -> Iterator[Workspace]:
     """A copy of the trained workspace in `folder`, elsewhere than where it was made; this process uses its MLflow."""
-    from tasks.services import use_workspace
+    from tasks.services.session import use_workspace
 
     shutil.copytree(trained.root, folder)
     with pytest.MonkeyPatch.context() as patch:

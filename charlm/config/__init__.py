@@ -1,12 +1,12 @@
-"""The settings of every step. `__post_init__` of each checks what a user can get wrong.
+"""The settings of every step. `__post_init__` checks what a user can get wrong.
 
-Named sets of training settings stand in recipes.py.
+Named sets of training settings are in recipes.py.
 """
 
-from charlm.config.downstream import DownstreamConfig, StorageMode, TaskTrainingConfig
+from charlm.config.downstream import DownstreamConfig, DownstreamTrainingConfig, StorageMode
 from charlm.config.json_config import JsonConfig, with_settings
 from charlm.config.promotion import DriftConfig, GateConfig
-from charlm.config.text import BadBytes, DictionaryConfig, DocumentMode, ReadConfig, SplitConfig, Unit, parse_size
+from charlm.config.text import BadBytes, DictionaryConfig, DocumentMode, ReadConfig, SplitConfig, UnitName, parse_size
 from charlm.config.training import ARCHITECTURE, RunConfig, TrainingConfig, parse_directions
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "DictionaryConfig",
     "DocumentMode",
     "DownstreamConfig",
+    "DownstreamTrainingConfig",
     "DriftConfig",
     "GateConfig",
     "JsonConfig",
@@ -22,9 +23,8 @@ __all__ = [
     "RunConfig",
     "SplitConfig",
     "StorageMode",
-    "TaskTrainingConfig",
     "TrainingConfig",
-    "Unit",
+    "UnitName",
     "parse_directions",
     "parse_size",
     "with_settings",

@@ -11,7 +11,6 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from charlm.artifacts import atomic_write
 from charlm.data.cache import cache_dir
 from charlm.data.corpus import Corpus
 from charlm.datasets.classification import PREFIX, LabelledText, label_texts, read_labelled_lines
@@ -19,6 +18,7 @@ from charlm.datasets.columns import ColumnCorpus
 from charlm.datasets.files import mistake, read_lines
 from charlm.datasets.universal_dependencies import UniversalDependenciesCorpus
 from charlm.errors import DatasetError
+from charlm.storage.atomic import atomic_write
 
 _SECONDS = 30
 _BLOCK = 1 << 20

@@ -19,8 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from charlm.errors import CharLMWarning
-from charlm.models.language_model import LanguageModel
-from charlm.nn.precision import Precision, lstm_layer, precision_notice, resolve_precision
+from charlm.language_models.language_model import LanguageModel
+from charlm.nn.bf16_lstm import LowPrecisionLSTM, low_precision_lstm
+from charlm.nn.precision import Precision, precision_notice, resolve_precision
 from charlm.nn.ragged import cuts
 
 _CPU_ROWS = 64
@@ -29,7 +30,7 @@ _GPU_ROWS = 1024
 
 
 @dataclass(frozen=True)
-class Readings:
+class EncodedBatch:
     """Texts as a language model reads them, and the places where its state is wanted."""
 
     ids: np.ndarray
@@ -55,7 +56,7 @@ class StateReader:
         self._lm = lm
         self._chars_per_chunk = chars_per_chunk
         self._encoder: nn.Embedding = lm.encoder
-        self._rnn: nn.LSTM | nn.GRU | _LowPrecisionLstm = lm.rnn
+        self._rnn: nn.LSTM | nn.GRU | LowPrecisionLSTM = lm.rnn
         if precision == "fp32" or not isinstance(lm.rnn, nn.LSTM):  # a GRU has nothing but the state that gets rounded
             return
         notice = precision_notice(precision, resolve_precision(precision, lm.device), lm.device)
@@ -63,21 +64,21 @@ class StateReader:
             warnings.warn(notice, CharLMWarning, stacklevel=2)
         else:
             self._encoder = copy.deepcopy(lm.encoder).bfloat16()
-            self._rnn = _low_precision(lm.rnn)
+            self._rnn = low_precision_lstm(lm.rnn)
 
-    def read(self, readings: Readings) -> Iterator[tuple[np.ndarray, Tensor]]:
+    def read(self, batch: EncodedBatch) -> Iterator[tuple[np.ndarray, Tensor]]:
         """Yield the numbers of some texts, and their wanted states (sum of their counts, D), text after text."""
-        starts = np.cumsum(readings.lengths) - readings.lengths
-        first_places = np.cumsum(readings.counts) - readings.counts
-        longest_first = np.argsort(-readings.lengths, kind="stable")
+        starts = np.cumsum(batch.lengths) - batch.lengths
+        first_places = np.cumsum(batch.counts) - batch.counts
+        longest_first = np.argsort(-batch.lengths, kind="stable")
         begin = 0
         while begin < len(longest_first):
-            rows = longest_first[begin : begin + self._rows_at_once(int(readings.lengths[longest_first[begin]]))]
-            counts = readings.counts[rows]
+            rows = longest_first[begin : begin + self._rows_at_once(int(batch.lengths[longest_first[begin]]))]
+            counts = batch.counts[rows]
             within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-            places = readings.places[np.repeat(first_places[rows], counts) + within]
+            places = batch.places[np.repeat(first_places[rows], counts) + within]
             batch_rows = np.repeat(np.arange(len(rows)), counts)
-            yield rows, self._read_batch(readings.ids, starts[rows], readings.lengths[rows], places, batch_rows)
+            yield rows, self._read_batch(batch.ids, starts[rows], batch.lengths[rows], places, batch_rows)
             begin += len(rows)
 
     def _rows_at_once(self, length: int) -> int:
@@ -102,8 +103,8 @@ class StateReader:
         for begin, end in itertools.pairwise(steps):
             active = int(np.searchsorted(-lengths, -begin))  # rows longer than `begin`
             index = np.minimum(starts[:active] + np.arange(begin, end)[:, None], len(ids) - 1)  # (T, B)
-            batch = torch.from_numpy(ids[index].astype(np.int64)).to(device)
-            embedded = self._lm.drop(self._encoder(batch))  # (T, B, E)
+            chunk = torch.from_numpy(ids[index].astype(np.int64)).to(device)
+            embedded = self._lm.drop(self._encoder(chunk))  # (T, B, E)
             output, hidden = self._rnn(embedded, _first_rows(hidden, active))  # (T, B, H)
             wanted = np.flatnonzero((places >= begin) & (places < end))
             flat = torch.from_numpy((places[wanted] - begin) * active + rows[wanted]).to(device)
@@ -114,40 +115,6 @@ class StateReader:
             states = self._lm.proj(states)  # (W, H) -> (W, D)
         dropped: Tensor = self._lm.drop(states)
         return dropped
-
-
-class _LowPrecisionLstm:
-    """An LSTM whose weights and outputs are bf16, but whose cell stays float32, on oneDNN.
-
-    `nn.LSTM` rounds the cell at every step, which in long texts costs more precision than all other rounding: without
-    it the lowest cosine to float32 over 14,000 tokens is 0.99995 instead of 0.99987 (hidden 256). Only the function
-    below it takes a cell of another type.
-    """
-
-    def __init__(self, rnn: nn.LSTM) -> None:
-        self._hidden_size, self._layers = rnn.hidden_size, rnn.num_layers
-        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        self._weights = [
-            [getattr(rnn, f"{name}_l{layer}").detach().bfloat16() for name in names] for layer in range(self._layers)
-        ]
-
-    def __call__(self, x: Tensor, hidden: tuple[Tensor, Tensor] | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Outputs (T, B, H) in bf16 and the new state, from (T, B, E)."""
-        if hidden is None:
-            shape = (self._layers, x.shape[1], self._hidden_size)
-            hidden = torch.zeros(shape, dtype=torch.bfloat16), torch.zeros(shape)
-        states, cells = [], []
-        for weights, state, cell in zip(self._weights, *hidden, strict=True):
-            x, state, cell = lstm_layer(x, weights, state, cell)
-            states.append(state.view(cell.shape[-2:]))
-            cells.append(cell.view(cell.shape[-2:]))
-        return x, (torch.stack(states), torch.stack(cells))
-
-
-def _low_precision(rnn: nn.LSTM) -> "nn.LSTM | _LowPrecisionLstm":
-    if next(rnn.parameters()).device.type == "cpu":
-        return _LowPrecisionLstm(rnn)
-    return copy.deepcopy(rnn).bfloat16()
 
 
 def _first_rows(hidden: Any, rows: int) -> Any:

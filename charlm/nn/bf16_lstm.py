@@ -9,15 +9,17 @@ and only for sentences that have not ended. Multiplications are bf16; cells and 
 # W = rows (tokens of all sequences, see ragged.py), D = width of a row, H = hidden size, F = any width
 # The gates stand in torch's order i, f, g, o.
 
+import copy
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from charlm.nn.bf16_linear import bf16_linear, weight_gradients
+from charlm.nn.compat import onednn_lstm_layer
 from charlm.nn.ragged import Ragged
 
 
@@ -137,3 +139,37 @@ class _Recurrence(torch.autograd.Function):
         previous = steps.previous(states)
         to_weights = torch.stack([weight_gradients(*pair)[0] for pair in zip(flat, previous, strict=True)])
         return *steps.by_row(flat), to_weights, None
+
+
+class LowPrecisionLSTM:
+    """An LSTM whose weights and outputs are bf16, but whose cell stays float32, on oneDNN.
+
+    `nn.LSTM` rounds the cell at every step, which in long texts costs more precision than all other rounding: without
+    it the lowest cosine to float32 over 14,000 tokens is 0.99995 instead of 0.99987 (hidden 256). Only the function
+    below it takes a cell of another type.
+    """
+
+    def __init__(self, rnn: nn.LSTM) -> None:
+        self._hidden_size, self._layers = rnn.hidden_size, rnn.num_layers
+        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        self._weights = [
+            [getattr(rnn, f"{name}_l{layer}").detach().bfloat16() for name in names] for layer in range(self._layers)
+        ]
+
+    def __call__(self, x: Tensor, hidden: tuple[Tensor, Tensor] | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Outputs (T, B, H) in bf16 and the new state, from (T, B, E)."""
+        if hidden is None:
+            shape = (self._layers, x.shape[1], self._hidden_size)
+            hidden = torch.zeros(shape, dtype=torch.bfloat16), torch.zeros(shape)
+        states, cells = [], []
+        for weights, state, cell in zip(self._weights, *hidden, strict=True):
+            x, state, cell = onednn_lstm_layer(x, weights, state, cell)
+            states.append(state.view(cell.shape[-2:]))
+            cells.append(cell.view(cell.shape[-2:]))
+        return x, (torch.stack(states), torch.stack(cells))
+
+
+def low_precision_lstm(rnn: nn.LSTM) -> "nn.LSTM | LowPrecisionLSTM":
+    if next(rnn.parameters()).device.type == "cpu":
+        return LowPrecisionLSTM(rnn)
+    return copy.deepcopy(rnn).bfloat16()

@@ -1,0 +1,72 @@
+"""Score a language model on each domain of a corpus."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from charlm.artifacts import CorpusFiles
+from charlm.evaluation.language_model import score_documents, score_file
+from charlm.evaluation.scores import DocumentScores, LMScore
+from charlm.language_models.language_model import LanguageModel
+from charlm.text.corpus.held_out import held_out_documents
+from charlm.text.corpus.manifest import FileRecord, load_manifest
+
+_BLOCK = 1 << 20
+
+
+def write_domains(corpus: CorpusFiles, split: str, folder: Path) -> dict[str, Path]:
+    """Write the `valid` or `test` text of each domain to a file of its own in `folder`."""
+    held_out = {"valid": corpus.valid, "test": corpus.test}[split]
+    parts: dict[str, list[FileRecord]] = {}
+    for revision in load_manifest(corpus).revisions:
+        records = [file for file in revision.files if file.name == held_out.name and file.bytes]
+        parts.setdefault(revision.domain, []).extend(records)
+    paths = {}
+    with held_out.open("rb") as source:
+        for number, (domain, records) in enumerate(parts.items()):
+            if not records:
+                continue
+            paths[domain] = folder / f"{split}-{number}.txt"
+            with paths[domain].open("wb") as target:
+                for record in records:
+                    source.seek(record.start)
+                    remaining = record.bytes
+                    while block := source.read(min(remaining, _BLOCK)):
+                        target.write(block)
+                        remaining -= len(block)
+    return paths
+
+
+def score_domains(model: LanguageModel, corpus: CorpusFiles, split: str = "test") -> dict[str, LMScore]:
+    """The score of `model` on the held-out text of each domain of a corpus."""
+    with tempfile.TemporaryDirectory(prefix="charlm-domains-") as folder:
+        return {domain: score_file(model, path) for domain, path in write_domains(corpus, split, Path(folder)).items()}
+
+
+def score_documents_by_domain(
+    model: LanguageModel, corpus: CorpusFiles, split: str = "test"
+) -> dict[str, DocumentScores]:
+    """The score of `model` on each held-out document of a corpus, by domain and in the order of the text."""
+    documents = held_out_documents(corpus, split)
+    with tempfile.TemporaryDirectory(prefix="charlm-domains-") as folder:
+        return {
+            domain: score_documents(model, path, documents[domain])
+            for domain, path in write_domains(corpus, split, Path(folder)).items()
+        }
+
+
+def score_since(
+    model: LanguageModel, corpus: CorpusFiles, revision: int, split: str = "test"
+) -> tuple[dict[str, DocumentScores], DocumentScores]:
+    """The scores of `model` on the held-out documents newer than `revision`, by domain, and on those up to it."""
+    scores = score_documents_by_domain(model, corpus, split)
+    name = {"valid": corpus.valid, "test": corpus.test}[split].name
+    is_new: dict[str, list[np.ndarray]] = {domain: [] for domain in scores}
+    for found in load_manifest(corpus).revisions:
+        for file in found.files:
+            if file.name == name and file.documents:
+                is_new[found.domain].append(np.full(file.documents, found.number > revision))
+    chosen = {domain: np.concatenate(parts) for domain, parts in is_new.items()}
+    new = {domain: scores[domain][chosen[domain]] for domain in scores if chosen[domain].any()}
+    return new, DocumentScores.join([scores[domain][~chosen[domain]] for domain in scores])

@@ -1,0 +1,204 @@
+"""Count the characters of each train shard, merge the counts, and build the dictionary.
+
+Reads  train/train_split_*
+Writes counts/train_split_*.parquet   character: string, count: int64; by code point
+Writes counts/total.parquet           also rank: int64, cumulative_share: double; by rank
+Writes dictionary/*                   char_mappings, dictionary.json, characters.tsv, coverage.svg
+
+Items are written as text: a byte as the character of that code.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from charlm.arrays.arrow import numbers, to_numpy
+from charlm.artifacts import CorpusFiles
+from charlm.config import DictionaryConfig, UnitName
+from charlm.data.dictionary import Dictionary
+from charlm.errors import CorpusError, DictionaryError
+from charlm.malloc import keep_freed_memory
+from charlm.storage.atomic import atomic_folder, atomic_write, write_text
+from charlm.storage.fingerprints import sha256_of
+from charlm.text.corpus.chunks import read_chunks
+from charlm.text.corpus.dictionary_tables import characters_table, coverage_plot
+from charlm.text.corpus.manifest import CorpusManifest, DictionaryRecord, load_manifest, save_manifest
+from charlm.units.counts import Counts
+from charlm.units.encoded_lines import NUM_BEFORE, NUM_BEHIND
+from charlm.units.unit import find_unit
+
+_SOURCE, _UNIT = b"charlm.source", b"charlm.unit"
+
+
+# ---- counting ------------------------------------------------------------------------------------------------------
+
+
+@keep_freed_memory()
+def count_text(path: Path, unit: UnitName) -> Counts:
+    """How often each item occurs in a text file, newlines as Flair reads them."""
+    counter = find_unit(unit).counter()
+    try:
+        for chunk in read_chunks(path):
+            counter.add(chunk[NUM_BEFORE:-NUM_BEHIND])
+        return counter.counts
+    except UnicodeError as error:
+        raise CorpusError(f"{path} is not UTF-8; prepare it first") from error
+
+
+def count_shard(shard: Path, counts: Path, unit: UnitName, *, sha256: str | None = None) -> bool:
+    """Write the counts of a shard; False when they were there already.
+
+    `sha256` is the digest of the shard where the manifest has it; it is computed otherwise.
+    """
+    sha256 = sha256 or sha256_of(shard)
+    if counts.is_file() and _metadata(counts) == {_SOURCE: sha256, _UNIT: unit}:
+        return False
+    write_counts(counts, count_text(shard, unit), unit, source=sha256)
+    return True
+
+
+def write_counts(path: Path, counts: Counts, unit: UnitName, *, source: str) -> None:
+    _write_table(path, counts, {}, unit, source)
+
+
+def read_counts(path: Path) -> Counts:
+    """The counts in a Parquet file; raises CorpusError when it is missing or damaged."""
+    try:
+        with pq.ParquetFile(path) as file:
+            column, *_ = file.schema_arrow.names
+            batches = list(file.iter_batches(columns=[column, "count"]))
+        parts = [Counts(batch.column(0), to_numpy(batch.column(1))) for batch in batches]
+        return parts[0] if len(parts) == 1 else Counts.merge(parts)
+    except (OSError, pa.ArrowException, TypeError, ValueError, IndexError) as error:
+        raise CorpusError(f"{path} is missing or damaged; delete it and prepare the corpus again") from error
+
+
+def merge_counts(parts: Sequence[Path], total: Path, unit: UnitName) -> Counts:
+    """Add up the counts of all shards and write them by rank; the sum, most frequent first."""
+    counts = Counts.merge([*map(read_counts, parts)]).ranked()
+    columns = {
+        "rank": numbers(np.arange(1, len(counts.counts) + 1)),
+        "cumulative_share": numbers(counts.cumulative_shares()),
+    }
+    _write_table(total, counts, columns, unit, source="")
+    return counts
+
+
+def _write_table(path: Path, counts: Counts, more: dict[str, pa.Array], unit: UnitName, source: str) -> None:
+    columns = {find_unit(unit).counts_column: counts.items, "count": numbers(counts.counts), **more}
+    table = pa.table(columns).replace_schema_metadata({_SOURCE: source, _UNIT: unit})
+    with atomic_write(path) as file:
+        pq.write_table(table, file)
+
+
+def _metadata(path: Path) -> dict[bytes, str]:
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+    except (OSError, pa.ArrowException):
+        return {}
+    return {key: metadata.get(key, b"").decode() for key in (_SOURCE, _UNIT)}
+
+
+# ---- the dictionary ------------------------------------------------------------------------------------------------
+
+
+def is_kept(counts: Counts, config: DictionaryConfig, always_kept: Sequence[str]) -> np.ndarray:
+    """True for each of the ranked `counts` that gets an id.
+
+    The most frequent items get one until their cumulative share first reaches `coverage` (the crossing one too), if
+    they occur at least `min_count` times. Those of `always_kept` get one in any case. With `<unk>` there are no more
+    than `max_size`.
+    """
+    shares = counts.cumulative_shares()
+    reached_before = np.concatenate([[False], shares[:-1] >= config.coverage])
+    forced = np.array([item in always_kept for item in counts.items.to_pylist()], dtype=bool)
+    kept: np.ndarray = ~reached_before & (counts.counts >= config.min_count) | forced
+    if config.max_size is not None:
+        room = config.max_size - 1 - len(always_kept)  # these have their places even if they do not occur
+        kept &= forced | (np.cumsum(kept & ~forced) <= room)
+    return kept
+
+
+def choose_items(counts: Counts, config: DictionaryConfig, unit: UnitName) -> list[bytes]:
+    """The items of a dictionary without `<unk>`: the kept ones by rank, then those always kept that never occur."""
+    always_kept, to_item = find_unit(unit).always_kept, find_unit(unit).to_item
+    kept = is_kept(counts, config, always_kept).tolist()
+    chosen = [item for item, is_chosen in zip(counts.items.to_pylist(), kept, strict=True) if is_chosen]
+    chosen += [item for item in always_kept if item not in chosen]
+    return [to_item(item) for item in chosen]
+
+
+def build_dictionary(corpus: CorpusFiles, config: DictionaryConfig, unit: UnitName) -> Dictionary:
+    """The dictionary of the corpus. It is built from the counts of the shards at revision 1, and only read later.
+
+    Raises CorpusError when counts are missing, or when the dictionary was built with another configuration.
+    """
+    manifest = load_manifest(corpus)
+    counts = _merge_all(corpus, manifest, unit)
+    if manifest.dictionary is None:
+        dictionary = Dictionary.from_items(choose_items(counts, config, unit), unit=unit)
+        _write_dictionary(corpus, manifest, config, dictionary, counts)
+        return dictionary
+    check_frozen_dictionary(corpus, manifest.dictionary, config)
+    return load_dictionary(corpus, manifest)
+
+
+def check_frozen_dictionary(corpus: CorpusFiles, record: DictionaryRecord, config: DictionaryConfig) -> None:
+    """Raise CorpusError when `config` would have built another dictionary."""
+    frozen, given = record.config.to_json(), config.to_json()
+    for name in frozen:
+        if frozen[name] != given[name]:
+            raise CorpusError(
+                f"the dictionary of corpus {corpus.name!r} was built with {name}={frozen[name]}, got {given[name]}; "
+                f"keep the setting, extend the dictionary, or prepare the text under another name"
+            )
+
+
+def load_dictionary(corpus: CorpusFiles, manifest: CorpusManifest | None = None) -> Dictionary:
+    """The dictionary of a prepared corpus; raises DictionaryError when it is not the one of the manifest."""
+    manifest = manifest or load_manifest(corpus)
+    dictionary = Dictionary.load_from_file(corpus.dictionary)
+    if manifest.dictionary is None or dictionary.fingerprint != manifest.dictionary.fingerprint:
+        raise DictionaryError(
+            f"{corpus.dictionary} is not the dictionary that {corpus.manifest.name} names; restore it, or prepare again"
+        )
+    return dictionary
+
+
+def extend_dictionary(corpus: CorpusFiles) -> Dictionary:
+    """The dictionary, extended by the items that its rule keeps in the present text; old items keep their ids.
+
+    Models trained before the extension keep the dictionary in their files.
+    """
+    manifest = load_manifest(corpus)
+    dictionary = load_dictionary(corpus, manifest)
+    assert manifest.dictionary is not None  # load_dictionary has seen it
+    counts = _merge_all(corpus, manifest, dictionary.unit)
+    num_items = len(dictionary)
+    for item in choose_items(counts, manifest.dictionary.config, dictionary.unit):
+        dictionary.add_item(item)
+    if len(dictionary) > num_items:
+        _write_dictionary(corpus, manifest, manifest.dictionary.config, dictionary, counts)
+    return dictionary
+
+
+def _merge_all(corpus: CorpusFiles, manifest: CorpusManifest, unit: UnitName) -> Counts:
+    shards = [Path(file.name).name for revision in manifest.revisions for file in revision.train_files]
+    return merge_counts([corpus.counts(shard) for shard in shards], corpus.total_counts, unit)
+
+
+def _write_dictionary(
+    corpus: CorpusFiles, manifest: CorpusManifest, config: DictionaryConfig, dictionary: Dictionary, counts: Counts
+) -> None:
+    """Write the dictionary folder, then name it in the manifest; a run killed in between writes both again."""
+    with atomic_folder(corpus.dictionary_dir) as folder:
+        dictionary.save(folder / corpus.dictionary.name)
+        dictionary.save(folder / corpus.char_mappings.name)
+        write_text(folder / corpus.characters_tsv.name, characters_table(counts, dictionary))
+        write_text(folder / corpus.coverage_plot.name, coverage_plot(counts, dictionary, config.coverage))
+    record = DictionaryRecord(config=config, fingerprint=dictionary.fingerprint, size=len(dictionary))
+    save_manifest(corpus, dataclasses.replace(manifest, dictionary=record))

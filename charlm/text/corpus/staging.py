@@ -1,0 +1,113 @@
+"""The files of a revision in the making: appended to, checkpointed, and moved to their places at once.
+
+Reads and writes .staging/*    files that grow, and state.json
+
+A checkpoint syncs every file and then records its size, so a run that is killed finds the state of its last checkpoint
+by cutting the files back. The commit is a list of moves, which is recorded first, so that the next run can repeat it.
+"""
+
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO
+
+from charlm.storage.atomic import JsonObject, read_json, sync_folder, write_json
+
+_STATE = "state.json"
+
+
+class Staging:
+    """A folder of growing files.
+
+    Attributes:
+        state: what the last checkpoint of the same `identity` recorded, or None at a fresh start.
+    """
+
+    def __init__(self, folder: Path, identity: str) -> None:
+        self.folder = folder
+        self.identity = identity
+        self.state: JsonObject | None = None
+        self._sizes: dict[str, int] = {}
+        self._files: dict[str, IO[bytes]] = {}
+        saved = _read_state(folder) or {}
+        if saved.get("identity") == identity:
+            self.state, self._sizes = saved["state"], saved["sizes"]
+            self._cut_back(saved["others"])
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+
+    def _cut_back(self, others: Iterable[str]) -> None:
+        for path in self.folder.iterdir():
+            if path.name in self._sizes:
+                os.truncate(path, self._sizes[path.name])
+            elif path.name not in {_STATE, *others}:
+                path.unlink()
+
+    def path(self, name: str) -> Path:
+        return self.folder / name
+
+    def size(self, name: str) -> int:
+        return self._sizes.get(name, 0)
+
+    def append(self, name: str, data: bytes) -> None:
+        if name not in self._files:
+            self._files[name] = self.path(name).open("ab", buffering=0)
+        self._files[name].write(data)
+        self._sizes[name] = self.size(name) + len(data)
+
+    def append_file(self, name: str, path: Path) -> None:
+        """Append the content of another file."""
+        self.append(name, b"")
+        with path.open("rb") as source:
+            shutil.copyfileobj(source, self._files[name], 1 << 20)
+        self._sizes[name] += path.stat().st_size
+
+    def close(self, name: str) -> None:
+        """Sync a file that will not grow any more."""
+        if file := self._files.pop(name, None):
+            os.fsync(file.fileno())
+            file.close()
+
+    def close_all(self) -> None:
+        for name in list(self._files):
+            self.close(name)
+
+    def checkpoint(self, state: JsonObject, others: Iterable[str] = ()) -> None:
+        """Make the present sizes and `state` what a killed run returns to; `others` are files that do not grow."""
+        for file in self._files.values():
+            os.fsync(file.fileno())
+        others = list(others)
+        write_json(
+            self.path(_STATE), {"identity": self.identity, "sizes": self._sizes, "others": others, "state": state}
+        )
+        for path in self.folder.iterdir():  # files that the state before this one needed
+            if path.name not in {_STATE, *self._sizes, *others}:
+                path.unlink()
+
+    def commit(self, moves: dict[str, str]) -> None:
+        """Move every file to its place below the folder's parent; `moves` maps names to places."""
+        self.close_all()
+        sync_folder(self.folder)
+        write_json(self.path(_STATE), {"moves": moves})
+        finish_commit(self.folder)
+
+
+def _read_state(folder: Path) -> JsonObject | None:
+    path = folder / _STATE
+    return read_json(path, remedy=f"delete {folder} and prepare again") if path.is_file() else None
+
+
+def finish_commit(folder: Path) -> None:
+    """Carry out the moves that a run recorded, also when that run was killed among them; else do nothing."""
+    moves = (_read_state(folder) or {}).get("moves")
+    if moves is None:
+        return
+    for name, place in moves.items():
+        if (folder / name).exists():
+            target = folder.parent / place
+            target.parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).replace(target)
+            sync_folder(target.parent)
+    shutil.rmtree(folder)

@@ -1,0 +1,67 @@
+"""training-curve.png: the score over the characters read, drawn after validations and at the end.
+
+Reads  journal.jsonl
+Writes training-curve.png   (where matplotlib is installed)
+"""
+
+import importlib.util
+import json
+import time
+from collections.abc import Sequence
+from typing import Literal
+
+from charlm.artifacts import RunFiles
+from charlm.storage.atomic import atomic_write
+from charlm.trainers.events import Event, TrainEvent, ValidationEvent
+
+_TRAIN, _VALID, _RATE = "#9aa0a6", "#1a73e8", "#d93025"
+_SECONDS_BETWEEN = 20.0  # a drawing takes half a second, which short trainings would spend most of their time on
+
+
+class TrainingCurve:
+    """Draws the curve of a run anew after validations that are 20 seconds apart, and when the run ends."""
+
+    def __init__(self, files: RunFiles) -> None:
+        self._files = files
+        self._drawn = time.monotonic()
+
+    def on_event(self, event: Event) -> None:
+        is_due = time.monotonic() - self._drawn >= _SECONDS_BETWEEN
+        if event["event"] in ("interrupted", "end") or (event["event"] == "validation" and is_due):
+            draw_training_curve(self._files)
+            self._drawn = time.monotonic()
+
+
+def draw_training_curve(files: RunFiles) -> None:
+    """Draw what the journal holds so far; nothing where matplotlib is missing."""
+    if importlib.util.find_spec("matplotlib") is None:
+        return
+    from matplotlib.figure import Figure
+
+    events: list[Event] = [json.loads(line) for line in files.journal.read_text(encoding="utf-8").splitlines()]
+    train = [event for event in events if event["event"] == "train"]
+    valid = [event for event in events if event["event"] == "validation"]
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(*_points(train, "bits_per_character"), color=_TRAIN, linewidth=1, label="train")
+    axes.plot(*_points(valid, "bits_per_character"), color=_VALID, marker="o", markersize=4, label="valid")
+    best = [event for event in valid if event["best"]]
+    if best:
+        bits = best[-1]["bits_per_character"]
+        axes.set_title(f"{files.name}\nbest {bits:.3f} bits per character on validation text", fontsize=10)
+        axes.set_ylim(bits * 0.9, max(bits * 1.1, min(max(event["bits_per_character"] for event in valid) * 1.5, 8)))
+    axes.set(xlabel="characters read (millions)", ylabel="bits per character")
+    axes.grid(alpha=0.3)
+    rates = axes.twinx()
+    rates.plot(*_points(train, "learning_rate"), color=_RATE, linewidth=0.8, alpha=0.6, label="learning rate")
+    rates.set_ylabel("learning rate", color=_RATE)
+    lines = [*axes.get_lines(), *rates.get_lines()]
+    axes.legend(lines, [str(line.get_label()) for line in lines], loc="upper right", frameon=False)
+    with atomic_write(files.training_curve) as file:
+        figure.savefig(file, format="png", dpi=110)
+
+
+def _points(
+    events: Sequence[TrainEvent] | Sequence[ValidationEvent], name: Literal["bits_per_character", "learning_rate"]
+) -> tuple[list[float], list[float]]:
+    return [event["characters"] / 1e6 for event in events], [event[name] for event in events]

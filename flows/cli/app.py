@@ -1,0 +1,95 @@
+"""The command line `charlm`: all commands, and how their errors end.
+
+What a user gets wrong ends with one line and exit code 2.
+"""
+
+import json
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+import typer
+from typer.exceptions import TyperException
+
+from charlm.errors import CharLMError, TrainingInterruptedError
+from flows.cli import corpus, downstream, inference, promotion, training
+from flows.cli.context import UTF8_REMEDY
+from tasks.terminal import write_stdout
+
+_USER_MISTAKE = 2
+_INTERRUPTED = 130
+_COMMANDS: tuple[Callable[..., None], ...] = (
+    training.run,
+    corpus.prepare,
+    corpus.doctor,
+    training.train,
+    training.finetune,
+    training.plan,
+    inference.evaluate,
+    promotion.promote,
+    promotion.rollback,
+    inference.generate,
+    inference.embed,
+    inference.export,
+    downstream.tag_train,
+    downstream.classify_train,
+    downstream.predict,
+    corpus.notify,
+    training.sync,
+)
+"""In the order of the help."""
+
+
+app = typer.Typer(
+    help="Train character language models on any text, and use them as word embeddings.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+for _command in _COMMANDS:
+    app.command(epilog=f"Example: `{vars(_command)['example']}`")(_command)
+app.command(hidden=True)(training.demo)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command line and exit with its code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as after Ctrl-C
+    as_json = "--json" in arguments
+    try:
+        code = app(args=arguments, prog_name="charlm", standalone_mode=False)
+        if code == _INTERRUPTED:  # what typer makes of Ctrl-C
+            raise KeyboardInterrupt
+    except TrainingInterruptedError:
+        resumes = arguments[0] == "demo" or "--resume" in arguments  # the demo always does
+        again = shlex.join(["charlm", *arguments, *([] if resumes else ["--resume"])])
+        code = _fail(f"interrupted; continue with: {again}", as_json, _INTERRUPTED)
+    except CharLMError as error:
+        code = _fail(_one_line(error), as_json)
+    except TyperException as error:
+        line = _one_line(error.format_message()) or "no command was given"  # typer has shown the help for it
+        code = _fail(f"{line} (charlm --help shows how)", as_json)
+    except UnicodeEncodeError as error:  # of a name: text is checked where it is read
+        before, after = error.object[: error.start], error.object[error.start :]
+        name = before.rsplit('"', 1)[-1] + after.split('"', 1)[0]  # without the JSON around it
+        code = _fail(f"the name {name!r} is not UTF-8; {UTF8_REMEDY}", as_json)
+    except OSError as error:
+        code = _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", as_json)
+    except (KeyboardInterrupt, typer.Abort):
+        code = _fail("interrupted", as_json, _INTERRUPTED)
+    sys.exit(code or 0)
+
+
+def _fail(line: str, as_json: bool, code: int = _USER_MISTAKE) -> int:
+    with suppress(OSError):  # standard output may be what has failed: a full disk
+        if as_json:
+            write_stdout(json.dumps({"error": line}, ensure_ascii=False))
+    print(f"error: {line}", file=sys.stderr)
+    return code
+
+
+def _one_line(error: object) -> str:
+    return " ".join(str(error).split())

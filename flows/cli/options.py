@@ -1,0 +1,165 @@
+"""The options that several commands share, each with its name and help in one place."""
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ParamSpec
+
+import typer
+
+P = ParamSpec("P")
+
+Raw = Annotated[
+    list[str],
+    typer.Argument(metavar="RAW...", help="Text: a file, folder, glob, fsspec address, or hf:NAME[:SPLIT[:COLUMN]]."),
+]
+Model = Annotated[
+    str, typer.Argument(metavar="MODEL", help="best-lm.pt, a run folder, a bundle folder, or models:/NAME@champion.")
+]
+CorpusName = Annotated[str, typer.Option("--name", help="Name of the corpus, and of the registered model.")]
+
+WorkspaceDir = Annotated[
+    Path, typer.Option("--workspace", envvar="CHARLM_WORKSPACE", help="Folder that holds everything a run leaves.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON object to stdout, and nothing else.")]
+
+TextColumn = Annotated[
+    str | None, typer.Option(help="Field of JSON lines, or column of a table, that holds the text; text by default.")
+]
+TaskRunner = Annotated[
+    str | None, typer.Option(help="Run as a Prefect flow, with shards in threads, processes or dask.")
+]
+
+DirectionOption = Annotated[str, typer.Option("--direction", help="forward, backward or both.")]
+Recipe = Annotated[str, typer.Option("--recipe", help="Named settings of the training.")]
+Recipes = Annotated[
+    list[str], typer.Option("--recipe", help="Named settings; with several, the best pair is registered.")
+]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of the recipe (repeatable).")
+]
+MaxMinutes = Annotated[float | None, typer.Option(help="Budget in minutes of training, for each direction.")]
+NumProcesses = Annotated[
+    int, typer.Option("--num-processes", min=1, help="Processes that train each model together; one per GPU.")
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue the newest unfinished run of these settings.")]
+NoRegister = Annotated[bool, typer.Option("--no-register", help="Log to MLflow, but register no model.")]
+
+Probe = Annotated[
+    str | None,
+    typer.Option(metavar="DATA", help="Labelled data: a challenger that gives worse taggers is refused."),
+]
+
+Labelled = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="DATA...", help="Folders with labelled train, dev and test files, or UD_ENGLISH, TREC_6 ..."
+    ),
+]
+TaskName = Annotated[str, typer.Option("--name", help="Name of the registered model.")]
+LanguageModels = Annotated[
+    list[str] | None,
+    typer.Option("--model", metavar="MODEL", help="Language model to embed with: models:/NAME@champion (repeatable)."),
+]
+Vectors = Annotated[
+    list[str] | None, typer.Option("--vectors", help="Word vectors: a file, or its name in CHARLM_CACHE (repeatable).")
+]
+LabelType = Annotated[str | None, typer.Option("--label", help="Type of labels to learn, such as ner or upos.")]
+Columns = Annotated[str | None, typer.Option(help="Columns of the files, _ for one to ignore: text,_,ner.")]
+TaskSettings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="FIELD=VALUE", help="Change a setting of the training (repeatable)."),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusOptions:
+    """The options of `prepare` and `run` about raw text and corpus, under the names of the settings they change.
+
+    None means the setting that the corpus was first prepared with, or the default of a new one.
+    """
+
+    document: Annotated[str | None, typer.Option(help="A document: line, paragraph, file or auto (the default).")] = (
+        None
+    )
+    unit: Annotated[str | None, typer.Option(help="What the model predicts: char (the default) or byte.")] = None
+    normalization: Annotated[str | None, typer.Option(help="Unicode form: none (the default), NFC or NFKC.")] = None
+    normalize_newlines: Annotated[
+        bool | None,
+        typer.Option("--normalize-newlines/--keep-newlines", help=r"Turn \\r\\n into \\n (the default), or leave it."),
+    ] = None
+    shard_size: Annotated[str | None, typer.Option(help="A train shard is closed at this size; 50MB by default.")] = (
+        None
+    )
+    valid_share: Annotated[
+        float | None, typer.Option(help="Share of documents held out for validation; 0.02 by default.")
+    ] = None
+    test_share: Annotated[
+        float | None, typer.Option(help="Share of documents held out for testing; 0.02 by default.")
+    ] = None
+    coverage: Annotated[
+        float | None, typer.Option(help="Share of text that the dictionary covers; 0.9999 by default.")
+    ] = None
+    max_size: Annotated[
+        int | None, typer.Option(help="Maximum number of ids in the dictionary; no limit by default.")
+    ] = None
+    min_count: Annotated[int | None, typer.Option(help="Minimum occurrences of a character that gets an id.")] = None
+    extend_dictionary: Annotated[
+        bool, typer.Option("--extend-dictionary", help="Append new characters to the dictionary.")
+    ] = False
+    domain: Annotated[str | None, typer.Option(help="Domain of this text; the corpus name by default.")] = None
+    deduplicate: Annotated[
+        bool, typer.Option("--deduplicate", help="Drop documents that the corpus already holds.")
+    ] = False
+    bad_bytes: Annotated[
+        str | None, typer.Option(help="Bytes that are not UTF-8: strict (an error, the default), replace or skip.")
+    ] = None
+    text_column: TextColumn = None
+    max_document_bytes: Annotated[
+        str | None,
+        typer.Option("--max-document-size", help="A longer document or line is an error; 32MB by default."),
+    ] = None
+    max_ratio: Annotated[
+        float | None, typer.Option(help="Maximum text per compressed byte, against bombs; 200 by default.")
+    ] = None
+    max_unpacked_bytes: Annotated[
+        str | None,
+        typer.Option("--max-unpacked-size", help="Maximum text of one compressed file; 10,000 GB by default."),
+    ] = None
+
+    def given(self) -> dict[str, Any]:
+        """The options that were given."""
+        values = {field.name: (getattr(self, field.name), field.default) for field in dataclasses.fields(self)}
+        return {name: value for name, (value, default) in values.items() if value != default}
+
+
+def example(line: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Show `line` at the end of the help of a command."""
+
+    def decorate(command: Callable[P, None]) -> Callable[P, None]:
+        vars(command)["example"] = line
+        return command
+
+    return decorate
+
+
+def with_corpus_options(command: Callable[..., None]) -> Callable[..., None]:
+    """`command`, whose parameter `corpus: CorpusOptions` is an option for each of its fields on the command line."""
+
+    @functools.wraps(command)
+    def spread(**values: Any) -> None:
+        options = {field.name: values.pop(field.name) for field in dataclasses.fields(CorpusOptions)}
+        command(**values, corpus=CorpusOptions(**options))
+
+    signature = inspect.signature(command)
+    parameters: list[inspect.Parameter] = []
+    for parameter in signature.parameters.values():
+        if parameter.annotation is CorpusOptions:
+            parameters += inspect.signature(CorpusOptions).parameters.values()
+        else:
+            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+    spread.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # typer reads it
+    return spread

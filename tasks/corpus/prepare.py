@@ -1,0 +1,199 @@
+"""Prepare a corpus: split, count, dictionary, encode; what `charlm prepare` and the flows do.
+
+raw text -> shards -> counts -> dictionary -> encoded shards
+
+Reads  RAW sources
+Writes corpora/NAME/     (see charlm/artifacts.py)
+
+Every step finds out from the manifest and the digests what is done already, and reports it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict
+
+from charlm.artifacts import CorpusFiles, Workspace
+from charlm.config import DictionaryConfig, ReadConfig, SplitConfig
+from charlm.text.corpus.counting import build_dictionary as build
+from charlm.text.corpus.counting import check_frozen_dictionary, load_dictionary
+from charlm.text.corpus.counting import count_shard as count
+from charlm.text.corpus.counting import extend_dictionary as extend
+from charlm.text.corpus.encoding import encode_file, known_digests, record_unk_rate, split_files
+from charlm.text.corpus.manifest import CorpusManifest, load_manifest
+from charlm.text.corpus.splitting import split_corpus
+from charlm.text.sources.finding import find_sources
+from tasks.corpus.steps import CALLED_HERE, CorpusSteps
+from tasks.terminal import counted, terminal
+
+_HIGH_UNK_RATE = 0.001
+
+
+class PreparedCorpusJson(TypedDict):
+    """What `charlm prepare --json` shows."""
+
+    corpus: str
+    revision: int
+    documents: int
+    characters: int
+    train_shards: int
+    dictionary_size: int
+    unk_rate: float
+
+
+@dataclass(frozen=True)
+class PreparedCorpus:
+    """A corpus that is ready to be trained on."""
+
+    files: CorpusFiles
+    manifest: CorpusManifest
+    dictionary_size: int
+    unk_rate: float
+
+    def to_json(self) -> PreparedCorpusJson:
+        return {
+            "corpus": str(self.files.root),
+            "revision": self.manifest.revision,
+            "documents": self.manifest.documents,
+            "characters": self.manifest.characters,
+            "train_shards": len(self.files.shards()),
+            "dictionary_size": self.dictionary_size,
+            "unk_rate": self.unk_rate,
+        }
+
+
+def corpus_settings(workspace: Workspace, name: str) -> tuple[SplitConfig, DictionaryConfig]:
+    """The settings that the corpus `name` was first prepared with; the defaults for a new one."""
+    corpus = workspace.corpus(name)
+    if not corpus.manifest.is_file():
+        return SplitConfig(), DictionaryConfig()
+    manifest = load_manifest(corpus)
+    return manifest.split, manifest.dictionary.config if manifest.dictionary else DictionaryConfig()
+
+
+def prepare_corpus(
+    workspace: Workspace,
+    raw: Sequence[str],
+    name: str,
+    split: SplitConfig | None,
+    dictionary: DictionaryConfig | None,
+    *,
+    reading: ReadConfig,
+    domain: str | None = None,
+    extend_dictionary: bool = False,
+    steps: CorpusSteps = CALLED_HERE,
+) -> PreparedCorpus:
+    """Bring raw text into the corpus `name`, from split to encoded shards; what is done already is not done again.
+
+    Without `split` and `dictionary` the settings are those that the corpus was first prepared with.
+    """
+    corpus = steps.call(split_text, workspace, raw, name, split, reading, dictionary=dictionary, domain=domain)
+    return complete_corpus(corpus, dictionary, extend_dictionary=extend_dictionary, steps=steps)
+
+
+def complete_corpus(
+    corpus: CorpusFiles,
+    dictionary: DictionaryConfig | None = None,
+    *,
+    extend_dictionary: bool,
+    steps: CorpusSteps = CALLED_HERE,
+) -> PreparedCorpus:
+    """Count, build the dictionary and encode, for a corpus that is split."""
+    with steps.workers(corpus) as for_each:
+        for_each("count characters", count_shard, corpus.shards())
+        steps.call(build_dictionary, corpus, dictionary, with_new_units=extend_dictionary)
+        for_each("encode", encode_split, encoded_names(corpus))
+    return steps.call(finish_corpus, corpus)
+
+
+def check_sources(raw: Sequence[str]) -> None:
+    """Raise SourceError when some of `raw` is missing."""
+    if raw:
+        find_sources(raw)
+
+
+# ---- the steps -----------------------------------------------------------------------------------------------------
+
+
+def split_text(
+    workspace: Workspace,
+    raw: Sequence[str],
+    name: str,
+    config: SplitConfig | None,
+    reading: ReadConfig,
+    *,
+    dictionary: DictionaryConfig | None = None,
+    domain: str | None = None,
+) -> CorpusFiles:
+    """Cut raw text into train shards and held-out text; without `config` as the corpus was first cut.
+
+    Raises CorpusError, and leaves the corpus as it is, where its dictionary was built in another way than `dictionary`.
+    """
+    corpus = workspace.corpus(name)
+    if dictionary is not None and corpus.manifest.is_file() and (known := load_manifest(corpus).dictionary):
+        check_frozen_dictionary(corpus, known, dictionary)
+    with terminal.step(f"split {name}") as bar:
+        result = split_corpus(
+            raw,
+            corpus,
+            config or corpus_settings(workspace, name)[0],
+            reading,
+            domain=domain,
+            on_progress=lambda done, total: bar.update(done / max(total, 1)),
+        )
+        manifest = result.manifest
+        size = f"{counted(manifest.documents, 'document')}, {counted(len(corpus.shards()), 'train shard')}"
+        bar.finish(f"revision {manifest.revision}, {size}" if result.is_new_revision else f"no new text, kept {size}")
+    for reason, number in result.skipped.items():
+        terminal.print_line(f"! {name}: {reason}: {number:,}")
+    return corpus
+
+
+def count_shard(corpus: CorpusFiles, shard: Path) -> bool:
+    """Count the units of one shard; False when that was done before."""
+    unit = load_manifest(corpus).split.unit
+    return count(shard, corpus.counts(shard.name), unit, sha256=known_digests(corpus).get(shard.name))
+
+
+def build_dictionary(corpus: CorpusFiles, config: DictionaryConfig | None, *, with_new_units: bool = False) -> int:
+    """Merge the counts and choose the units that get an id, at revision 1; later on read it. The number of ids.
+
+    `with_new_units` adds what the same rule keeps in the text that has come since, behind the old units.
+    """
+    manifest = load_manifest(corpus)
+    with terminal.step("build dictionary") as bar:
+        known = manifest.dictionary
+        dictionary = build(corpus, config or (known.config if known else DictionaryConfig()), manifest.split.unit)
+        num_ids = len(dictionary)
+        if with_new_units:
+            dictionary = extend(corpus)
+        added = f", {len(dictionary) - num_ids} added at its end" if with_new_units else ""
+        bar.finish(f"{'reused' if known else 'made'}{added}, {len(dictionary)} ids")
+    return len(dictionary)
+
+
+def encoded_names(corpus: CorpusFiles) -> list[str]:
+    """The names of the texts that `encode_split` takes: every train shard, valid and test."""
+    return list(split_files(corpus))
+
+
+def encode_split(corpus: CorpusFiles, split_name: str) -> bool:
+    """Turn one text of the corpus into ids; False when that was done before."""
+    dictionary = load_dictionary(corpus)
+    encoded = corpus.encoded(dictionary.fingerprint, split_name)
+    text = split_files(corpus)[split_name]
+    return not encode_file(text, encoded, dictionary, sha256=known_digests(corpus).get(split_name)).reused
+
+
+def finish_corpus(corpus: CorpusFiles) -> PreparedCorpus:
+    """The prepared corpus; the share of held-out units that its dictionary lacks is recorded and reported."""
+    dictionary = load_dictionary(corpus)
+    unk_rate = record_unk_rate(corpus, dictionary)
+    manifest = load_manifest(corpus)
+    too_high = unk_rate > _HIGH_UNK_RATE
+    remedy = "--extend-dictionary" if manifest.revision > 1 else "a larger --coverage under a new name"
+    terminal.print_line(
+        f"{'!' if too_high else ' '} <unk> makes up {unk_rate:.3%} of the held-out text"
+        f"{f'; {remedy} would keep more' if too_high else ''}"
+    )
+    return PreparedCorpus(corpus, manifest, len(dictionary), unk_rate)

@@ -1,0 +1,135 @@
+"""Embed text with the models of a path or a registry address.
+
+Reads  a text file, or sentences that are given
+Writes the Parquet file of `charlm embed`
+"""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias, TypedDict
+
+import numpy as np
+import numpy.typing as npt
+
+from charlm.artifacts import Workspace
+from charlm.errors import ConfigError, CorpusError, SourceError
+from tasks.registry.download import OpenedModel, open_model
+from tasks.terminal import terminal
+
+FloatVector: TypeAlias = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class EmbeddedWord:
+    """A word in its sentence, and its vector."""
+
+    word: str
+    context: str
+    """The sentence's words around it, itself in brackets."""
+
+    vector: FloatVector
+
+
+class EmbeddedTextJson(TypedDict):
+    """What `charlm embed --json` shows."""
+
+    output: str
+    tokens: int
+    dimensions: int
+
+
+@dataclass(frozen=True)
+class EmbeddedText:
+    """The result of `embed_text`."""
+
+    output: Path
+    num_tokens: int
+    num_dimensions: int
+    seconds: float
+
+    def to_json(self) -> EmbeddedTextJson:
+        return {"output": str(self.output), "tokens": self.num_tokens, "dimensions": self.num_dimensions}
+
+
+def embed_text(
+    workspace: Workspace,
+    model: str | OpenedModel,
+    text: str,
+    output: Path,
+    *,
+    text_format: str | None = None,
+    pooling: str = "token",
+    dtype: str = "float32",
+    precision: str = "fp32",
+) -> EmbeddedText:
+    """Write the embeddings of every token (or sentence) of the file `text` to the Parquet file `output`.
+
+    Many texts share one opened model. Raises ConfigError for an unknown option, SourceError or CorpusError for a
+    missing or empty text, ModelFileError or RegistryError for the model.
+    """
+    for name, value, known in (
+        ("format", text_format, (None, "text", "conll", "parquet")),
+        ("pooling", pooling, ("token", "mean", "first_last")),
+        ("dtype", dtype, ("float32", "float16")),
+        ("precision", precision, ("fp32", "bf16")),
+    ):
+        if value not in known:
+            raise ConfigError(f"{name} is one of {', '.join(word for word in known if word)}; got {value!r}")
+    started = time.monotonic()
+    path, output = Path(text).expanduser(), output.expanduser().absolute()
+    if not path.is_file():
+        raise SourceError(f"there is no text file {text!r} to embed")
+    if path.stat().st_size == 0:
+        raise CorpusError(f"{path} is empty; give a text to embed")
+    opened = model if isinstance(model, OpenedModel) else open_model(model, workspace)
+    from charlm.embeddings.export import embed_file
+
+    with terminal.step(f"embed {path.name}") as bar:
+        result = embed_file(
+            opened.models,
+            path,
+            output,
+            format=text_format,  # type: ignore[arg-type]  # checked above
+            pooling=pooling,  # type: ignore[arg-type]
+            dtype=dtype,  # type: ignore[arg-type]
+            precision=precision,  # type: ignore[arg-type]
+            on_progress=lambda done, total: bar.update(done / max(total, 1)),
+        )
+        bar.finish(f"{result.tokens:,} tokens, {result.dimensions} dimensions")
+    return EmbeddedText(output, result.tokens, result.dimensions, time.monotonic() - started)
+
+
+def embed_words(workspace: Workspace, model: str, sentences: list[list[str]]) -> list[EmbeddedWord]:
+    """Every word of `sentences` (each a list of words) with its embedding, in order."""
+    models = open_model(model, workspace).models
+    from charlm.data import Sentence
+    from charlm.embeddings import FlairEmbeddings, StackedEmbeddings
+
+    embeddings = StackedEmbeddings([FlairEmbeddings(lm) for lm in models.values()])
+    embedded = [Sentence(words) for words in sentences]
+    embeddings.embed(embedded)
+    return [
+        EmbeddedWord(token.text, _context(words, position), token.embedding.cpu().numpy())
+        for words, sentence in zip(sentences, embedded, strict=True)
+        for position, token in enumerate(sentence)
+    ]
+
+
+def nearest_words(query: EmbeddedWord, candidates: list[EmbeddedWord], *, num: int) -> list[EmbeddedWord]:
+    """The `num` candidates of greatest cosine to `query`, each context once, best first."""
+    vectors = np.stack([candidate.vector for candidate in candidates])
+    cosines = vectors @ query.vector / (np.linalg.norm(vectors, axis=1) * np.linalg.norm(query.vector))
+    best: dict[str, EmbeddedWord] = {}
+    for index in np.argsort(-cosines):
+        candidate = candidates[index]
+        best.setdefault(candidate.context, candidate)
+        if len(best) == num:
+            break
+    return list(best.values())
+
+
+def _context(words: list[str], position: int, *, num_around: int = 3) -> str:
+    before = words[max(0, position - num_around) : position]
+    after = words[position + 1 : position + 1 + num_around]
+    return " ".join([*before, f"[{words[position]}]", *after])

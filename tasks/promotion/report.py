@@ -1,0 +1,73 @@
+"""The gate's report for people: as markdown for Prefect and MLflow, as a table for the terminal."""
+
+from collections.abc import Iterator
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from charlm.evaluation.promotion import GateReport, ProbeScores
+
+_COLUMNS = ("domain", "bits/byte", "champion", "improvement", "interval", "documents", "<unk>")
+_NUM_SHOWN = 5  # columns that fit on a terminal
+
+
+def gate_markdown(report: GateReport) -> str:
+    """The reason, then challenger and champion domain by domain."""
+    lines = [as_sentence(report.reason)]
+    if report.domains:
+        lines += ["", f"| {' | '.join(_COLUMNS)} |".replace("<unk>", "&lt;unk&gt;"), "| --- |" + " ---: |" * 6]
+        lines += [f"| {' | '.join(cells)} |" for cells in _rows(report)]
+        lines += ["", _remarks(report)]
+    return "\n".join(lines) + "\n"
+
+
+def as_sentence(reason: str) -> str:
+    """The reason as markdown: `"refused: <unk> is 2 %" -> "**Refused**: &lt;unk&gt; is 2 %."`."""
+    decision, _, why = reason.partition(":")
+    return f"**{decision.capitalize()}**:{why.replace('<unk>', '&lt;unk&gt;')}."
+
+
+def gate_table(report: GateReport) -> Table:
+    """Challenger and champion, one row a domain."""
+    table = Table(box=SIMPLE_HEAD)
+    for number, heading in enumerate(_COLUMNS[:_NUM_SHOWN]):
+        table.add_column(heading, justify="right" if number else "left", no_wrap=True)
+    for cells in _rows(report):
+        table.add_row(*cells[:_NUM_SHOWN])
+    return table
+
+
+def _rows(report: GateReport) -> Iterator[list[str]]:
+    for domain, numbers in report.domains.items():
+        if numbers.champion_bits_per_byte is None or numbers.improvement is None or numbers.interval is None:
+            compared = ["–", "–", "–"]
+        else:
+            low, high = numbers.interval
+            compared = [
+                f"{numbers.champion_bits_per_byte:.4f}",
+                f"{numbers.improvement:+.4f}",
+                f"{low:+.4f} to {high:+.4f}",
+            ]
+        label = f"{domain} (target)" if domain == report.target else domain
+        yield [label, f"{numbers.bits_per_byte:.4f}", *compared, f"{numbers.documents:,}", f"{numbers.unk_rate:.3%}"]
+
+
+def _remarks(report: GateReport) -> str:
+    perplexities = ", ".join(f"{direction} {value:.3f}" for direction, value in report.perplexities.items())
+    limits = report.config
+    remarks = [
+        f"Perplexity: {perplexities}.",
+        f"Asked for: {limits.margin:g} better on the target, elsewhere at most {limits.tolerance:g} worse;"
+        f" intervals at {limits.confidence:.0%}, by bootstrap over documents.",
+    ]
+    if report.probe is not None:
+        remarks.append(_probe_remark(report.probe))
+    return " ".join(remarks)
+
+
+def _probe_remark(probe: ProbeScores) -> str:
+    remark = f"Probe: micro F1 {probe.challenger:.4f}, the champion has {probe.champion:.4f}"
+    if probe.interval is not None:
+        low, high = probe.interval
+        remark += f"; difference {low:+.4f} to {high:+.4f} over {probe.sentences:,} sentences"
+    return f"{remark}."

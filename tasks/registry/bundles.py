@@ -1,0 +1,174 @@
+"""Register the bundle of a training.
+
+Writes registered versions with aliases, tags and a description
+
+A bundle is recognised by its fingerprint: an identical one is not registered twice.
+"""
+
+import tempfile
+from collections.abc import Mapping
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from charlm.artifacts import BundleFiles, CorpusFiles, Workspace
+from charlm.errors import ModelFileError
+from charlm.storage.atomic import JsonObject, read_json
+from charlm.text.corpus.manifest import load_manifest
+from charlm.trainers.lm.manifest import RunManifest
+from tasks.registry.descriptions import model_description, version_description
+from tasks.registry.lineage import DomainScores
+from tasks.registry.versions import (
+    CHALLENGER,
+    CORPUS_REVISION,
+    RegisteredVersion,
+    clear_errors,
+    find_champion,
+    find_registered_model,
+    find_tagged,
+)
+from tasks.runs import TrainedRun, scores_of
+from tasks.tracking.client import mlflow_client
+from tasks.tracking.runs import create_mlflow_run, find_experiment
+from tasks.tracking.sync import mlflow_run_of
+
+if TYPE_CHECKING:
+    from mlflow.models.model import ModelInfo
+
+_FINGERPRINT_TAG = "bundle.fingerprint"
+_PREDICT_LIBRARIES = ("charlm", "mlflow", "torch", "numpy", "pyarrow", "safetensors", "xxhash")
+
+
+def register_runs(
+    workspace: Workspace,
+    name: str,
+    runs: Mapping[str, TrainedRun],
+    *,
+    run_id: str | None,
+    parent: RegisteredVersion | None = None,
+    domains: DomainScores | None = None,
+) -> RegisteredVersion:
+    """Register the bundle of `runs` (by direction) as version and challenger of the model `name`.
+
+    `run_id` is the MLflow run that the model is logged to; by default one of its own. An identical bundle keeps the
+    version that it has. `parent` is the version that the runs continue; `domains` are scores before and after. The
+    description lists what changed since the parent, or since the champion where there is none.
+    """
+    with tempfile.TemporaryDirectory(prefix="charlm-bundle-") as folder:
+        bundle = Path(folder) / "bundle"
+        fingerprint = build_bundle(workspace, name, runs, bundle, parent_version=_parent_label(parent, name))
+        with clear_errors(f"{name} is trained but not registered (the command with --resume does that); MLflow"):
+            if known := find_tagged(name, _FINGERPRINT_TAG, fingerprint):
+                return known[0]
+            if run_id is None:  # MLflow was away when the training began
+                run_id = create_mlflow_run(find_experiment(workspace, name), "registration", parent=None, tags={})
+            description = version_description(BundleFiles(bundle), parent or find_champion(name), domains)
+            return _register(bundle, name, run_id, fingerprint, description, _run_tags(runs))
+
+
+def _parent_label(parent: RegisteredVersion | None, name: str) -> str | None:
+    """The version that is continued: `3`, or `general/3` where it is another registered model's."""
+    if parent is None:
+        return None
+    return str(parent.version) if parent.name == name else f"{parent.name}/{parent.version}"
+
+
+def build_bundle(
+    workspace: Workspace,
+    name: str,
+    runs: Mapping[str, TrainedRun],
+    folder: Path,
+    *,
+    parent_version: str | None = None,
+) -> str:
+    """Write the bundle of the best models of `runs` to `folder`; its fingerprint."""
+    from charlm.serialization.bundle import write_bundle
+    from charlm.serialization.flair_file import read_flair_file
+
+    corpus = workspace.corpus(name)
+    first = RunManifest.load(next(iter(runs.values())).files)
+    info = {
+        "corpus": {**first.corpus, **_corpus_facts(corpus)},
+        "recipe": first.config.training.recipe,
+        "training": {field: value for field, value in first.config.training.to_json().items() if value is not None},
+        "scores": scores_of(runs),
+        "runs": {direction: run.files.name for direction, run in runs.items()},
+        "parent_version": parent_version,
+        "library_versions": first.libraries,
+    }
+    states = {direction: read_flair_file(run.files.best_lm) for direction, run in runs.items()}
+    return write_bundle(folder, states, info)
+
+
+def _corpus_facts(corpus: CorpusFiles) -> JsonObject:
+    manifest = load_manifest(corpus)
+    domains = sorted({revision.domain for revision in manifest.revisions})
+    return {"documents": manifest.documents, "characters": manifest.characters, "domains": domains}
+
+
+def _register(
+    bundle: Path, name: str, run_id: str, fingerprint: str, description: str, run_tags: Mapping[str, str]
+) -> RegisteredVersion:
+    manifest = read_json(
+        BundleFiles(bundle).manifest, remedy="restore it, or fetch the bundle again", error=ModelFileError
+    )
+    client = mlflow_client()
+    model = _log_model(bundle, run_id)
+    if find_registered_model(name) is None:
+        client.create_registered_model(name, description=model_description(name))
+    created = client.create_model_version(
+        name,
+        source=model.model_uri,
+        run_id=run_id,
+        tags=_version_tags(manifest, fingerprint) | dict(run_tags),
+        description=description,
+        model_id=model.model_id,
+    )
+    client.set_registered_model_alias(name, CHALLENGER, created.version)
+    return RegisteredVersion(name, int(created.version), is_new=True)
+
+
+def _run_tags(runs: Mapping[str, TrainedRun]) -> dict[str, str]:
+    """`forward.run_id` and `backward.run_id`: the MLflow runs of the trainings, where MLflow has them."""
+    ids = {direction: mlflow_run_of(run.files) for direction, run in runs.items()}
+    return {f"{direction}.run_id": run_id for direction, run_id in ids.items() if run_id is not None}
+
+
+def _log_model(bundle: Path, run_id: str) -> "ModelInfo":
+    """Log the bundle as a pyfunc model made from code, on the run `run_id`."""
+    import mlflow
+
+    with mlflow.start_run(run_id=run_id):
+        model: ModelInfo = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(Path(__file__).with_name("pyfunc_model.py")),
+            artifacts={"bundle": str(bundle)},
+            pip_requirements=pip_requirements(),
+            input_example=["I love Berlin"],  # the signature comes from the types of `predict`
+        )
+    return model
+
+
+def pip_requirements() -> list[str]:
+    """The packages that must be installed where a registered model is served."""
+    return [f"{library}=={_public_version(library)}" for library in _PREDICT_LIBRARIES]
+
+
+def _public_version(library: str) -> str:
+    """`"2.13.0+cpu" -> "2.13.0"`: a model trained on one kind of machine is served on another."""
+    return installed_version(library).partition("+")[0]
+
+
+def _version_tags(manifest: JsonObject, fingerprint: str) -> dict[str, str]:
+    tags = {
+        _FINGERPRINT_TAG: fingerprint,
+        CORPUS_REVISION: str(manifest["corpus"]["revision"]),
+        "corpus.fingerprint": manifest["corpus"]["fingerprint"],
+        "dictionary.fingerprint": manifest["dictionary"]["fingerprint"],
+        "recipe": manifest["recipe"],
+        "parent.version": str(manifest["parent_version"] or "none"),
+    }
+    for direction, splits in manifest["scores"].items():
+        for score in ("bits_per_character", "bits_per_byte", "unk_rate"):
+            tags[f"{direction}.{score}"] = f"{splits['test'][score]:.6g}"
+    return tags

@@ -1,0 +1,66 @@
+"""What changed from one version of a model to the next, as markdown for the registry.
+
+It comes from the manifests of the two bundles, and from the scores of both models on the same text.
+"""
+
+from collections.abc import Iterator
+
+from charlm.evaluation.scores import ScoreValues
+from charlm.storage.atomic import JsonObject
+
+DomainScores = dict[str, dict[str, dict[str, ScoreValues]]]
+"""Scores by direction, domain, and `before` or `after`."""
+
+_MISSING = "–"
+
+
+def changes_markdown(older: JsonObject, newer: JsonObject, domains: DomainScores | None, *, older_label: str) -> str:
+    """A table of the facts that differ between two bundles (their manifests), then one of scores by domain."""
+    rows = [(name, old, new) for name, old, new in _facts(older, newer) if old != new]
+    lines = [f"| what | {older_label} | this version |", "| --- | ---: | ---: |"]
+    lines += [f"| {name} | {_shown(old)} | {_shown(new)}{_growth(old, new)} |" for name, old, new in rows]
+    if not rows:
+        lines = [f"Text, dictionary and settings are those of {older_label}."]
+    if domains:
+        lines += ["", f"| bits/byte | {older_label} | this version | improvement |", "| --- | ---: | ---: | ---: |"]
+        for domain, (before, after) in _bits_per_byte(domains).items():
+            lines.append(f"| {domain} | {before:.4f} | {after:.4f} | {before - after:+.4f} |")
+    return "\n".join(lines) + "\n"
+
+
+def _facts(older: JsonObject, newer: JsonObject) -> Iterator[tuple[str, object, object]]:
+    """Every property in which two versions may differ: its name, and both values."""
+    for name in ("name", "revision", "documents", "characters", "domains"):
+        yield f"corpus {name}", older["corpus"].get(name), newer["corpus"].get(name)
+    yield "dictionary size", older["dictionary"]["size"], newer["dictionary"]["size"]
+    yield "recipe", older.get("recipe"), newer.get("recipe")
+    settings, others = older.get("training", {}), newer.get("training", {})
+    for name in dict.fromkeys([*settings, *others]):
+        if name != "recipe":
+            yield f"`{name}`", settings.get(name), others.get(name)
+
+
+def _bits_per_byte(domains: DomainScores) -> dict[str, tuple[float, float]]:
+    """Before and after by domain, mean of the directions."""
+    names = dict.fromkeys(domain for scores in domains.values() for domain in scores)
+    return {domain: (_mean(domains, domain, "before"), _mean(domains, domain, "after")) for domain in names}
+
+
+def _mean(domains: DomainScores, domain: str, moment: str) -> float:
+    values = [scores[domain][moment]["bits_per_byte"] for scores in domains.values()]
+    return sum(values) / len(values)
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return _MISSING
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def _growth(old: object, new: object) -> str:
+    """`(1000, 1500) -> " (+50 %)"` for counts that have grown."""
+    if not (isinstance(old, int) and isinstance(new, int) and new > old > 99):
+        return ""
+    return f" (+{100 * (new - old) / old:.0f} %)"

@@ -1,0 +1,249 @@
+"""The one place that writes to the terminal: bars and lines on a terminal, a few plain lines elsewhere.
+
+Everything goes to stderr, because stdout belongs to results. Steps that run in several threads share the one
+`terminal`. Each line also goes to the logger `charlm`, which Prefect forwards to the log of the run.
+"""
+
+import logging
+import os
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal, Protocol, TextIO
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from charlm.errors import CharLMWarning
+
+if TYPE_CHECKING:
+    from charlm.evaluation.scores import ScoreValues
+
+_PLAIN_SECONDS = 20.0  # between two plain lines of one unfinished step
+ShownScore = Literal["bits_per_character", "bits_per_byte", "perplexity", "unk_rate"]
+SHOWN_SCORES: dict[ShownScore, str] = {
+    "bits_per_character": "bits/character",
+    "bits_per_byte": "bits/byte",
+    "perplexity": "perplexity",
+    "unk_rate": "<unk>",
+}
+"""The scores that tables show, and their headings."""
+_LOGGER = logging.getLogger("charlm")
+
+
+class Bar(Protocol):
+    """The progress of one step."""
+
+    def update(self, share: float | None = None, note: str = "") -> None:
+        """Show the share of the step that is done (0 to 1; none if unknown), and a short note."""
+
+    def quote(self, text: str) -> None:
+        """Show a sample of text below the bars, until the next one."""
+
+    def finish(self, note: str) -> None:
+        """Set the note of the line that remains when the block ends."""
+
+
+class Terminal:
+    """Lines and bars on stderr, from any thread."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._lock = threading.Lock()
+        self._progress: Progress | None = None
+        self._num_open = 0
+
+    def print_line(self, line: str) -> None:
+        """Print one line, and log it."""
+        _LOGGER.setLevel(logging.INFO)
+        _LOGGER.info("%s", line)
+        self.console.print(line, markup=False)
+
+    @contextmanager
+    def step(self, title: str) -> Iterator[Bar]:
+        """A step with a bar; when the block succeeds, one line remains with its title, its note and its time."""
+        started = time.monotonic()
+        if self.console.is_terminal:
+            with self._live() as progress:
+                live_bar = _LiveBar(progress, title)
+                try:
+                    yield live_bar
+                finally:
+                    progress.remove_task(live_bar.task)
+            note = live_bar.note
+        else:
+            plain_bar = _PlainBar(self, title)
+            yield plain_bar
+            note = plain_bar.note
+        seconds = time.monotonic() - started
+        self.print_line(f"✓ {title}{': ' if note else ''}{note} ({_duration(seconds)})")
+
+    @contextmanager
+    def _live(self) -> Iterator[Progress]:
+        """The display that all open bars share; it is shown while at least one of them is open."""
+        with self._lock:
+            if self._progress is None:
+                self._progress = _QuotingProgress(
+                    TextColumn("  {task.description}", markup=False),
+                    BarColumn(bar_width=28),
+                    TextColumn("{task.fields[percentage]:>5}", markup=False),
+                    TimeElapsedColumn(),
+                    TextColumn("{task.fields[note]}", markup=False),
+                    console=self.console,
+                    transient=True,
+                    refresh_per_second=4,
+                )
+                self._progress.start()
+            self._num_open += 1
+            progress = self._progress
+        try:
+            yield progress
+        finally:
+            with self._lock:
+                self._num_open -= 1
+                if self._num_open == 0:
+                    progress.stop()
+                    self._progress = None
+
+
+class _QuotingProgress(Progress):
+    """Bars, and below them the quoted sample of each."""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield from super().get_renderables()
+        for task in self.tasks:
+            if task.fields.get("quote"):
+                quote = " ".join(task.fields["quote"].split())
+                yield Text(f"  {task.description}: “{quote}”", style="dim", no_wrap=True, overflow="ellipsis")
+
+
+class _LiveBar:
+    def __init__(self, progress: Progress, title: str) -> None:
+        self.note = ""
+        self._progress = progress
+        self.task: TaskID = progress.add_task(title, total=None, note="", percentage="")
+
+    def update(self, share: float | None = None, note: str = "") -> None:
+        if share is None:
+            self._progress.update(self.task, note=note)
+        else:
+            self._progress.update(self.task, total=1.0, completed=share, note=note, percentage=f"{share:.0%}")
+
+    def quote(self, text: str) -> None:
+        self._progress.update(self.task, quote=text)
+
+    def finish(self, note: str) -> None:
+        self.note = note
+
+
+class _PlainBar:
+    def __init__(self, terminal: Terminal, title: str) -> None:
+        self.note = ""
+        self._terminal = terminal
+        self._title = title
+        self._last_line = time.monotonic()
+
+    def update(self, share: float | None = None, note: str = "") -> None:
+        now = time.monotonic()
+        if now - self._last_line >= _PLAIN_SECONDS:
+            self._last_line = now
+            shown = [f"{share:.0%}"] if share is not None else []
+            self._terminal.print_line(f"  {self._title}: {', '.join([*shown, note] if note else shown) or 'running'}")
+
+    def quote(self, text: str) -> None:
+        """Nothing: a plain line is too short for it, and the journal has it."""
+
+    def finish(self, note: str) -> None:
+        self.note = note
+
+
+def counted(number: int, noun: str) -> str:
+    """`(1, "shard") -> "1 shard"`, `(2000, "shard") -> "2,000 shards"`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _duration(seconds: float) -> str:
+    """`3.2 -> "3.2 s"`, `75 -> "1 min 15 s"`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return f"{int(seconds) // 60} min {int(seconds) % 60} s"
+
+
+def score_table(scores: Mapping[str, Mapping[str, "ScoreValues"]]) -> Table:
+    """A table of `{direction: {split: scores}}`, one row each."""
+    table = Table(box=SIMPLE_HEAD)
+    table.add_column("direction")
+    table.add_column("text")
+    for heading in SHOWN_SCORES.values():
+        table.add_column(heading, justify="right")
+    for direction, splits in scores.items():
+        for split, values in splits.items():
+            table.add_row(direction, split, *(shown_score(name, values[name]) for name in SHOWN_SCORES))
+    return table
+
+
+def domain_table(scores: Mapping[str, Mapping[str, Mapping[str, "ScoreValues"]]]) -> Table:
+    """A table of test scores by direction and domain, before and after a fine-tuning."""
+    compared: tuple[ShownScore, ...] = ("bits_per_byte", "unk_rate")
+    table = Table("direction", "domain", box=SIMPLE_HEAD)
+    for heading in ("bits/byte before", "after", "<unk> before", "after"):
+        table.add_column(heading, justify="right")
+    for direction, domains in scores.items():
+        for domain, moments in domains.items():
+            cells = [shown_score(name, moments[moment][name]) for name in compared for moment in ("before", "after")]
+            table.add_row(direction, domain, *cells)
+    return table
+
+
+def shown_score(name: ShownScore, value: float) -> str:
+    """A score for people: a share as a percentage, others with three decimals."""
+    return f"{value:.3%}" if name == "unk_rate" else f"{value:.3f}"
+
+
+def print_result(result: RenderableType, *, markup: bool = True) -> None:
+    """Print a table or a text, as a result, to standard output."""
+    Console(highlight=False, soft_wrap=True).print(result, markup=markup)
+
+
+def write_stdout(text: str) -> None:
+    """Write a result, whole, to standard output; OSError where that is closed or full."""
+    if sys.stdout is None:
+        raise OSError("standard output is closed; the result was not shown")
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except OSError:  # the unwritten rest would fail again when the process exits, and change its exit code
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
+
+
+terminal = Terminal()
+
+
+def show_warnings() -> None:
+    """Print warnings of charlm as lines from now on; those of other libraries are shown as before."""
+    if getattr(warnings.showwarning, "is_ours", False):
+        return
+    others = warnings.showwarning
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if issubclass(category, CharLMWarning):
+            terminal.print_line(f"! {message}")
+        else:
+            others(message, category, filename, lineno, file, line)
+
+    show.is_ours = True  # type: ignore[attr-defined]
+    warnings.showwarning = show

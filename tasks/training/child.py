@@ -1,0 +1,116 @@
+"""The child process that trains one direction: start it and follow its journal."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from typing import IO
+
+from charlm.artifacts import RunFiles, Workspace
+from charlm.distributed.watchdog import PARENT_VARIABLE
+from charlm.errors import RunError, TrainingInterruptedError
+from charlm.trainers.events import TrainEvent
+from tasks.services.session import Session
+from tasks.services.trainings import Trainings
+from tasks.terminal import Bar, terminal
+from tasks.tracking.journal import JournalReader
+
+_POLL_SECONDS = 0.5
+_USER_MISTAKE = 2
+_INTERRUPTED = (130, 143, -signal.SIGINT, -signal.SIGTERM)
+
+
+class RefusedError(RunError):
+    """The trainer rejected the run, for a reason that the user can fix."""
+
+
+def run_child(
+    run: RunFiles, bar: Bar, on_progress: Callable[[float], None], trainings: Trainings, stop_flag: threading.Event
+) -> None:
+    """Train `run` in a child process, which `trainings` may stop, and show its journal; raises when it does not finish.
+
+    With `stop_flag` set, it does not begin.
+    """
+    if stop_flag.is_set():
+        raise TrainingInterruptedError(f"training was interrupted before {run.name} began")
+    command = [sys.executable, "-m", "charlm.trainers.run", str(run.manifest)]
+    if run.checkpoint.is_file():
+        command.append("--resume")
+    with tempfile.TemporaryFile() as stderr:
+        # In a session of its own a Ctrl-C reaches the child once, through us.
+        child = subprocess.Popen(
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            start_new_session=True,
+            env={**os.environ, PARENT_VARIABLE: str(os.getpid())},
+        )
+        with trainings.child(child, stop_flag):
+            try:
+                _follow(run, child, bar, on_progress)
+            except BaseException:
+                child.kill()
+                child.wait()
+                raise
+        if child.returncode != 0:
+            raise _failure(run, child.returncode, _last_line(stderr))
+
+
+def _follow(run: RunFiles, child: subprocess.Popen[bytes], bar: Bar, on_progress: Callable[[float], None]) -> None:
+    journal = JournalReader(run.journal)
+    best = ""
+    ended = False
+    while not ended:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(_POLL_SECONDS)
+            ended = True
+        for event in journal.new_events():
+            if event["event"] == "validation":
+                if event["best"]:
+                    best = f", best valid {event['bits_per_character']:.3f}"
+                bar.quote(event["sample"])
+            elif event["event"] == "train":
+                bar.update(event["progress"], _train_note(event) + best)
+                on_progress(event["progress"])
+            elif event["event"] == "guard":
+                terminal.print_line(f"! {run.name}: {event['reason']}")
+
+
+def _train_note(event: TrainEvent) -> str:
+    speed = f"{event['characters_per_second'] / 1000:,.0f}k char/s"
+    return f"{event['bits_per_character']:.3f} bits/char, {speed}, rate {event['learning_rate']:.1e}" + (
+        f", {event['seconds_left'] / 60:.1f} min left"
+    )
+
+
+def _failure(run: RunFiles, code: int, line: str) -> RunError:
+    if code == _USER_MISTAKE and line:
+        return RefusedError(line.removeprefix("error: "))
+    if code in _INTERRUPTED:
+        return TrainingInterruptedError(f"training was interrupted; {run.root} holds what it had reached")
+    reason = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    return RunError(
+        f"the training in {run.root} ended with {reason}{': ' if line else ''}{line}; see {run.training_log}"
+    )
+
+
+def _last_line(file: IO[bytes]) -> str:
+    file.seek(0)
+    lines = [line for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+    return lines[-1].strip() if lines else ""
+
+
+@contextlib.contextmanager
+def gpu_turn(workspace: Workspace, slot: contextlib.AbstractContextManager[None] | None) -> Iterator[None]:
+    """Hold the GPU of this process, and then `slot`, for the block; without a GPU, trainings share the CPU."""
+    import torch
+
+    if not torch.cuda.is_available():
+        yield
+        return
+    with Session.of(workspace).trainings.gpu, slot or contextlib.nullcontext():
+        yield

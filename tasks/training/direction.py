@@ -1,0 +1,144 @@
+"""Train one direction: find or create the run, train it in a child process, and follow its journal.
+
+Reads  corpora/NAME/              (a prepared corpus)
+Writes runs/RUN/                  (through the child process `python -m charlm.trainers.run`)
+
+Training runs in a child so that its memory is freed when it ends, and so that nothing of ours can slow it down.
+"""
+
+import contextlib
+import dataclasses
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from charlm.artifacts import RunFiles, Workspace
+from charlm.config import RunConfig, TrainingConfig
+from charlm.data.dictionary import Dictionary
+from charlm.errors import RunError, TrainingInterruptedError
+from charlm.trainers.lm.manifest import RunManifest, create_run, find_runs, new_run_name, plan_run
+from tasks.runs import TrainedRun
+from tasks.services.session import Session
+from tasks.terminal import terminal
+from tasks.tracking.sync import live_tracking
+from tasks.training.child import RefusedError, gpu_turn, run_child
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRequest:
+    """What to train, and which earlier runs may be reused."""
+
+    corpus: str
+    direction: str
+    training: TrainingConfig
+    initial_model: Path | None = None
+    """Model file to continue from; the run keeps a copy of it."""
+
+    known_revision: int | None = None
+    """Newest revision of the corpus that `initial_model` was trained on, where it is of the same corpus."""
+
+    reuse: bool = False
+    """Use a finished run of the same text, dictionary and settings instead of training again."""
+
+    resume: bool = False
+    """Continue the newest unfinished run of the same text, dictionary and settings."""
+
+    num_threads: int = 0
+    num_processes: int = 1
+
+
+def threads_for(num_directions: int) -> int:
+    """CPU threads of each of the trainings that run at the same time; OMP_NUM_THREADS bounds them, as everywhere."""
+    share = max(1, len(os.sched_getaffinity(0)) // num_directions)
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    return min(share, int(limit)) if limit.isdecimal() and int(limit) else share
+
+
+def train_direction(
+    workspace: Workspace,
+    request: TrainingRequest,
+    *,
+    parent: str | None,
+    on_progress: Callable[[float], None] | None = None,
+    gpu_slot: contextlib.AbstractContextManager[None] | None = None,
+) -> TrainedRun:
+    """The finished run that `request` asks for: an earlier one, a continued one, or a new one.
+
+    `parent` is the MLflow run above it; `on_progress` receives the share that is done; `gpu_slot` is held while it
+    trains, where several processes share GPUs.
+    Raises TrainingInterruptedError when the user ends it, and RunError with the reason when it fails.
+    """
+    trainings = Session.of(workspace).trainings
+    stop_flag = trainings.stop_flag  # of those that begin now
+    title = f"train {request.training.recipe} {request.direction}"
+    run, reusable = _find_or_create(workspace, request, title)
+    if reusable:
+        terminal.print_line(f"= {title}: reused {run.name}, which is finished")
+        with live_tracking(workspace, run, parent=parent):  # sends what an earlier outage has delayed
+            pass
+        return TrainedRun.load(run, reused=True)
+    try:
+        with gpu_turn(workspace, gpu_slot), live_tracking(workspace, run, parent=parent), terminal.step(title) as bar:
+            run_child(run, bar, on_progress or (lambda share: None), trainings, stop_flag)
+            trained = TrainedRun.load(run, reused=False)
+            bar.finish(f"{trained.test['bits_per_character']:.3f} bits per character on test")
+    except RefusedError:
+        if not run.checkpoint.is_file():  # it never began: leave no empty run folder
+            shutil.rmtree(run.root)
+        raise
+    if stop_flag.is_set():  # too late for this training, but not for the next step
+        raise TrainingInterruptedError(f"training was interrupted when {run.name} had just finished")
+    return trained
+
+
+def _find_or_create(workspace: Workspace, request: TrainingRequest, title: str) -> tuple[RunFiles, bool]:
+    """The run folder to train in, and whether its training has finished already."""
+    corpus = workspace.prepared_corpus(request.corpus)
+    initial = request.initial_model
+    dictionary = Dictionary.load_from_file(corpus.dictionary) if initial is None else _dictionary_of(initial)
+    name = new_run_name(request.corpus, request.direction, request.training.recipe)
+    config = RunConfig(
+        run_dir=str(workspace.run(name).root),
+        corpus_dir=str(corpus.root),
+        direction=request.direction,  # type: ignore[arg-type]  # RunConfig checks it
+        training=request.training,
+        initial_model=None if initial is None else str(initial.absolute()),
+        known_revision=request.known_revision,
+        num_threads=request.num_threads,
+        num_processes=request.num_processes,
+    )
+    if request.reuse or request.resume:
+        runs = find_runs(workspace, plan_run(config, dictionary).fingerprint)
+        for run in runs:
+            if RunManifest.load(run).state == "finished":
+                return run, True
+        if request.resume:
+            for run in runs:
+                if run.checkpoint.is_file():
+                    _check_processes(run, request.num_processes)
+                    terminal.print_line(f"= {title}: continuing {run.name}")
+                    return run, False
+            terminal.print_line(f"= {title}: nothing to resume, starting from scratch")
+    if initial is not None:  # the run must be able to resume without the original
+        kept = workspace.run(name).initial_lm
+        kept.parent.mkdir(parents=True)
+        shutil.copyfile(initial, kept)
+        config = dataclasses.replace(config, initial_model=str(kept))
+    return create_run(config, dictionary), False
+
+
+def _check_processes(run: RunFiles, num_processes: int) -> None:
+    began_with = RunManifest.load(run).config.num_processes
+    if began_with != num_processes:
+        raise RunError(
+            f"{run.root} was started with --num-processes {began_with}, not {num_processes}: its weights would differ; "
+            f"resume it with {began_with}, or train from scratch without --resume"
+        )
+
+
+def _dictionary_of(model: Path) -> Dictionary:
+    from charlm.serialization.flair_file import read_flair_file
+
+    return read_flair_file(model).dictionary

@@ -1,0 +1,218 @@
+"""Word, character, document and transformer embeddings."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from charlm.data import Dictionary, Sentence
+from charlm.embeddings import (
+    CharacterEmbeddings,
+    DocumentPoolEmbeddings,
+    DocumentRNNEmbeddings,
+    FlairEmbeddings,
+    StackedEmbeddings,
+    TransformerDocumentEmbeddings,
+    WordEmbeddings,
+)
+from charlm.errors import ConfigError, ModelFileError
+from charlm.nn.dropout import LockedDropout, WordDropout
+from tests.conftest import ROOT
+
+GOLDEN = ROOT / "tests" / "golden" / "flair"
+
+pytestmark = pytest.mark.numeric
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch, tmp_path) -> Path:
+    monkeypatch.setenv("CHARLM_CACHE", str(tmp_path / "cache"))
+    torch.set_num_threads(1)
+    return tmp_path / "cache"
+
+
+def token_vectors(embeddings, *words: str) -> list[list[float]]:
+    return embeddings.embed(Sentence(list(words)))[0].get_token_embeddings().tolist()
+
+
+# ---- words ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("header", ["", "4 2\n"])
+def test_vectors_are_read_with_and_without_a_header(tmp_path, header):
+    path = tmp_path / "vectors.vec"
+    path.write_text(header + "the 1 2\nberlin 3 4\n. . 5 6\n#### 7 8 \n")
+    embeddings = WordEmbeddings(path)
+    assert embeddings.embedding_length == 2
+    assert token_vectors(embeddings, "the", "Berlin", "1999", ". .", "nowhere") == [
+        [1, 2], [3, 4], [7, 8], [5, 6], [0, 0],
+    ]  # fmt: skip
+
+
+def test_digits_fall_back_to_zeros(tmp_path):
+    (tmp_path / "vectors.txt").write_text("00 1 2\n")
+    assert token_vectors(WordEmbeddings(tmp_path / "vectors.txt"), "47") == [[1, 2]]
+
+
+def test_a_converted_file_is_mapped_and_an_edited_one_converted_again(tmp_path, cache):
+    path = tmp_path / "vectors.txt"
+    path.write_text("a 1 2\n")
+    WordEmbeddings(path)
+    assert isinstance(WordEmbeddings(path).vectors, np.memmap)
+    path.write_text("a 1 3\n")
+    assert token_vectors(WordEmbeddings(path), "a") == [[1, 3]]
+    assert len(list((cache / "word_vectors").iterdir())) == 2
+
+
+def test_glove_is_looked_up_in_the_cache(cache):
+    with pytest.raises(ModelFileError, match=f"no word vectors 'glove'.*{cache}/glove.txt"):
+        WordEmbeddings("glove")
+    cache.mkdir()
+    (cache / "glove.txt").write_text("a 1 2\n")
+    assert token_vectors(WordEmbeddings("glove"), "a") == [[1, 2]]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "line 1 is not a word|holds no word vectors"),
+        (b"2 2\n", "holds no word vectors"),
+        (b"a 1 2\nb 1\n", "line 2 is not a word and its numbers"),
+        (b"a 1 2\nb 1 x\n", "line 2 is not a word and its numbers"),
+        (b"a 1 2\n\xff 1 2\n", "line 2 is not a word and its numbers"),
+    ],
+)
+def test_a_damaged_file_is_refused_and_leaves_nothing(tmp_path, cache, content, reason):
+    path = tmp_path / "vectors.txt"
+    path.write_bytes(content)
+    with pytest.raises(ModelFileError, match=reason):
+        WordEmbeddings(path)
+    assert not list((cache / "word_vectors").iterdir())
+
+
+# ---- characters ----------------------------------------------------------------------------------------------------
+
+
+def test_a_word_has_one_vector_wherever_it_stands():
+    embeddings = CharacterEmbeddings(Dictionary.from_items("abc"), char_embedding_dim=3, hidden_size_char=4)
+    first, second = embeddings.embed([Sentence("abc b a"), Sentence("b")])
+    assert embeddings.embedding_length == 8
+    assert torch.equal(first[1].embedding, second[0].embedding)
+    assert not torch.allclose(first[0].embedding, first[1].embedding)
+
+
+def test_character_vectors_are_the_final_states_of_both_directions():
+    embeddings = CharacterEmbeddings(Dictionary.from_items("abc"), char_embedding_dim=3, hidden_size_char=4)
+    vector = embeddings.embed([Sentence(["ab", "abc"])])[0][0].embedding
+    output, _ = embeddings.char_rnn(embeddings.char_embedding(torch.tensor([1, 2])))
+    torch.testing.assert_close(vector, torch.cat([output[-1, :4], output[0, 4:]]))
+    vector.sum().backward()
+    assert embeddings.char_embedding.weight.grad.abs().sum() > 0
+
+
+# ---- documents -----------------------------------------------------------------------------------------------------
+
+
+def lm_embeddings() -> list[FlairEmbeddings]:
+    return [FlairEmbeddings(GOLDEN / "forward.pt"), FlairEmbeddings(GOLDEN / "backward.pt")]
+
+
+@pytest.mark.parametrize("pooling", ["mean", "max", "min"])
+def test_pooling_by_hand(pooling):
+    embeddings = DocumentPoolEmbeddings(lm_embeddings(), pooling=pooling)
+    sentence, empty = embeddings.embed([Sentence("I love Berlin"), Sentence("")])
+    matrix = sentence.get_token_embeddings().numpy()
+    assert np.allclose(sentence.embedding.numpy(), getattr(np, pooling)(matrix, axis=0))
+    assert empty.embedding.tolist() == [0.0] * 16
+
+
+@pytest.mark.parametrize("rnn_type", ["GRU", "LSTM"])
+@pytest.mark.parametrize("bidirectional", [True, False])
+def test_the_recurrent_vector_is_that_of_the_sentence_alone(rnn_type, bidirectional):
+    """The same numbers as Flair's for the same weights (compared by hand with flair 0.15.1: difference 0.0)."""
+    embeddings = DocumentRNNEmbeddings(
+        lm_embeddings(), hidden_size=5, reproject_words_dimension=4, rnn_type=rnn_type, bidirectional=bidirectional
+    )
+    short, _, empty = embeddings.embed([Sentence("I love"), Sentence("a much longer one"), Sentence("")])
+    with torch.no_grad():
+        output, _ = embeddings.rnn(embeddings.word_reprojection_map(short.get_token_embeddings())[None])
+    expected = torch.cat([output[0, 0], output[0, -1]]) if bidirectional else output[0, -1]
+    assert embeddings.embedding_length == len(expected)
+    torch.testing.assert_close(short.embedding.detach(), expected)
+    assert not empty.embedding.any()
+
+
+def test_fine_tuning_decides_about_gradients():
+    assert DocumentRNNEmbeddings(lm_embeddings()).embed(Sentence("a"))[0].embedding.requires_grad
+    assert not DocumentRNNEmbeddings(lm_embeddings(), fine_tune=False).embed(Sentence("a"))[0].embedding.requires_grad
+
+
+def test_dropout_of_words_and_of_places_keeps_the_mean_and_stops_after_training():
+    ones = torch.ones(200, 50, 10)
+    locked, words = LockedDropout(0.4), WordDropout(0.4)
+    torch.manual_seed(0)
+    dropped = locked(ones)
+    assert torch.equal(dropped, dropped[:, :1].expand_as(dropped))
+    assert dropped.mean().item() == pytest.approx(1, abs=0.05)
+    zeros = words(ones)
+    assert torch.equal(zeros, zeros[:, :, :1].expand_as(zeros))
+    assert (zeros == 0).float().mean().item() == pytest.approx(0.4, abs=0.02)
+    assert torch.equal(locked.eval()(ones), ones)
+    assert torch.equal(words.eval()(ones), ones)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: DocumentPoolEmbeddings(lm_embeddings(), pooling="sum"),
+        lambda: DocumentRNNEmbeddings(lm_embeddings(), rnn_type="RNN"),
+        lambda: TransformerDocumentEmbeddings("any", pooling="sum"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(make):
+    with pytest.raises(ConfigError, match=r"sum|RNN"):
+        make()
+
+
+def test_a_stack_says_what_it_is_made_of():
+    stack = StackedEmbeddings([CharacterEmbeddings(Dictionary.from_items("a")), FlairEmbeddings(GOLDEN / "gru.pt")])
+    assert stack.embedding_length == 50 + 5
+    assert stack.get_names() == ["0-Char", f"1-{GOLDEN / 'gru.pt'}"]
+    assert str(stack) == f"StackedEmbeddings [0-Char,1-{GOLDEN / 'gru.pt'}]"
+
+
+# ---- transformers --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def transformer(tmp_path) -> Path:
+    """A model of one layer with random weights."""
+    import transformers
+
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "hello", "world"]
+    (tmp_path / "vocab.txt").write_text("\n".join(words))
+    transformers.BertTokenizerFast(str(tmp_path / "vocab.txt")).save_pretrained(tmp_path / "tiny")
+    config = transformers.BertConfig(
+        vocab_size=7, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8
+    )
+    transformers.BertModel(config).save_pretrained(tmp_path / "tiny")
+    return tmp_path / "tiny"
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean", "max"])
+def test_a_transformers_vector_is_that_of_the_sentence_alone(transformer, pooling):
+    embeddings = TransformerDocumentEmbeddings(transformer, fine_tune=False, pooling=pooling)
+    short, _ = embeddings.embed([Sentence("hello"), Sentence("hello world hello world")])
+    with torch.no_grad():
+        states = embeddings.model(torch.tensor([[2, 5, 3]])).last_hidden_state[0]  # [CLS] hello [SEP]
+    expected = {"cls": states[0], "mean": states.mean(0), "max": states.amax(0)}[pooling]
+    torch.testing.assert_close(short.embedding, expected)
+    assert not short.embedding.requires_grad
+
+
+def test_a_transformer_as_pickle_is_refused(transformer):
+    (transformer / "model.safetensors").unlink()
+    torch.save({}, transformer / "pytorch_model.bin")
+    with pytest.raises(ModelFileError, match="is no transformer that we can read"):
+        TransformerDocumentEmbeddings(transformer)

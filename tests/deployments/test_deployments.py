@@ -1,0 +1,222 @@
+"""The parts of `make up`: its settings, its programs, and the file of deployments."""
+
+import os
+import socket
+import sqlite3
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from charlm.artifacts import ServiceFiles, Workspace
+from charlm.errors import ConfigError
+from deployments.prefect_setup import DEPLOYMENTS_FILE, lost_runs_automation, machine_deployments
+from deployments.programs import Program, running, start, stop, wait_until
+from deployments.servers import check_databases, mlflow_server, prefect_server, workers
+from deployments.settings import CPU_POOL, GPU_POOL, ROOT, ServiceSettings
+from tasks.services.mlflow_database import SERVER_ARTIFACT_ROOT, move_artifact_root
+from tasks.services.session import use_workspace
+from tests.conftest import TrainedWorkspace, own_workspace
+
+NAMES = {
+    "prepare-corpus",
+    "train-language-model",
+    "finetune-language-model",
+    "retrain",
+    "train-downstream",
+    "scan-inbox",
+    "embed-corpus",
+    "evaluate-champion",
+}
+
+
+def settings(**changes: object) -> ServiceSettings:
+    return ServiceSettings(**{"workspace": Workspace(Path("/data/workspace")), **changes})  # type: ignore[arg-type]
+
+
+def sleeper(seconds: int = 60, **changes: object) -> Program:
+    """A program that does nothing, with a child that does nothing either."""
+    code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep({seconds})'])"
+    return Program(**{"name": "sleeper", "command": (sys.executable, "-c", code), "variables": {}, **changes})  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> ServiceFiles:
+    return ServiceFiles(tmp_path / "service")
+
+
+# ---- settings ------------------------------------------------------------------------------------------------------
+
+
+def test_the_environment_says_where_the_service_listens() -> None:
+    found = ServiceSettings.from_environment({"CHARLM_WORKSPACE": "/data/ws", "CHARLM_PREFECT_PORT": "4300"})
+    assert found.addresses() == {
+        "PREFECT_API_URL": "http://127.0.0.1:4300/api",
+        "MLFLOW_TRACKING_URI": "http://127.0.0.1:5000",
+    }
+    assert found.workspace.root == Path("/data/ws")
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"CHARLM_MLFLOW_PORT": "http"}, "CHARLM_MLFLOW_PORT is a port between 1 and 65535, got 'http'"),
+        ({"DATABASE": "mysql://host/charlm"}, "DATABASE is an address like postgresql://"),
+        ({"CHARLM_PASSWORD": "short"}, "CHARLM_PASSWORD has 5 characters; MLflow needs 12"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_refused(variables: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        ServiceSettings.from_environment(variables)
+
+
+def test_one_postgresql_address_makes_a_database_for_each_server() -> None:
+    given = settings(database="postgresql://charlm:secret@db.example:5433/charlm?sslmode=require")
+    assert given.database_urls() == (
+        "postgresql+asyncpg://charlm:secret@db.example:5433/charlm_prefect?sslmode=require",
+        "postgresql+psycopg://charlm:secret@db.example:5433/charlm_mlflow?sslmode=require",
+    )
+
+
+def test_a_database_that_is_away_is_one_line_without_its_password() -> None:
+    with pytest.raises(ConfigError, match=r"charlm_prefect cannot be used: .*refused") as refused:
+        check_databases(settings(database="postgresql://me:secret@127.0.0.1:1/charlm"))
+    assert "secret" not in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_every_server_listens_on_this_machine_alone() -> None:
+    for program in (prefect_server(settings()), mlflow_server(settings())):
+        assert program.command[program.command.index("--host") + 1] == "127.0.0.1"
+
+
+def test_a_password_is_in_no_command_line() -> None:
+    secret = "a long enough secret"
+    protected = settings(password=secret)
+    programs = [prefect_server(protected), mlflow_server(protected), *workers(protected)]
+    assert not any(secret in word for program in programs for word in program.command)
+    assert all(secret not in repr(program) for program in programs)
+
+
+def test_every_gpu_has_a_worker_that_sees_it_alone() -> None:
+    programs = workers(settings(gpus=("0", "1")))
+    assert {program.name: program.variables["CUDA_VISIBLE_DEVICES"] for program in programs} == {
+        "charlm-cpu": "",
+        "charlm-gpu-0": "0",
+        "charlm-gpu-1": "1",
+    }
+
+
+# ---- deployments ---------------------------------------------------------------------------------------------------
+
+
+def test_every_deployment_has_what_a_reader_of_the_ui_looks_for() -> None:
+    deployments = yaml.safe_load(DEPLOYMENTS_FILE.read_text())["deployments"]
+    assert {deployment["name"] for deployment in deployments} == NAMES
+    for deployment in deployments:
+        assert len(deployment["description"]) > 80
+        assert deployment["tags"]
+        assert deployment["work_pool"] == {"name": CPU_POOL}
+
+
+def test_trainings_go_to_the_gpus_where_there_are_some_and_everything_to_this_workspace() -> None:
+    config = machine_deployments(settings(gpus=("0",)))
+    pools = {deployment["name"]: deployment["work_pool"]["name"] for deployment in config["deployments"]}
+    on_gpu = {"train-language-model", "finetune-language-model", "retrain", "train-downstream"}
+    assert pools == {name: GPU_POOL if name in on_gpu else CPU_POOL for name in NAMES}
+    assert {deployment["parameters"]["workspace"] for deployment in config["deployments"]} == {"/data/workspace"}
+    assert config["pull"] == [{"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}]
+
+
+def test_a_run_is_lost_after_ten_heartbeats_that_did_not_come() -> None:
+    trigger = lost_runs_automation().trigger
+    assert trigger.within.total_seconds() == 300  # type: ignore[union-attr]
+
+
+# ---- programs ------------------------------------------------------------------------------------------------------
+
+
+def test_a_program_is_started_once_and_stopped_with_its_children(files: ServiceFiles) -> None:
+    assert start(sleeper(), files)
+    process = running("sleeper", files)
+    assert process is not None
+    wait_until(lambda: bool(process.children()), "sleeper", files)
+    (child,) = process.children()
+    assert not start(sleeper(), files)
+    assert running("sleeper", files) == process
+    assert stop("sleeper", files)
+    assert not child.is_running()
+    assert running("sleeper", files) is None
+    assert not stop("sleeper", files)
+
+
+def test_a_program_that_runs_with_other_settings_is_not_started_beside_it(files: ServiceFiles) -> None:
+    start(sleeper(), files)
+    try:
+        with pytest.raises(ConfigError, match="sleeper runs with other settings; `make down` stops it"):
+            start(sleeper(variables={"NAME": "other"}), files)
+    finally:
+        stop("sleeper", files)
+
+
+def test_a_process_that_has_got_the_number_of_a_dead_one_is_left_alone(files: ServiceFiles) -> None:
+    start(sleeper(), files)
+    process = running("sleeper", files)
+    assert process is not None
+    note = files.note("sleeper")
+    text = note.read_text()
+    stop("sleeper", files)
+    note.write_text(text.replace(f'"pid": {process.pid}', f'"pid": {os.getpid()}'))
+    assert running("sleeper", files) is None
+    assert not stop("sleeper", files)
+
+
+def test_a_port_that_is_taken_is_one_line_that_says_how_to_take_another(files: ServiceFiles) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(ConfigError, match=f"port {port} is taken .* CHARLM_SLEEPER_PORT"):
+            start(sleeper(port=port), files)
+    assert files.names() == []
+
+
+def test_a_program_that_dies_while_it_is_waited_for_is_said_with_its_last_words(files: ServiceFiles) -> None:
+    start(sleeper(command=(sys.executable, "-c", "raise SystemExit('no room left')")), files)
+    with pytest.raises(ConfigError, match="sleeper has ended: no room left"):
+        wait_until(lambda: False, "sleeper", files)
+
+
+def test_a_program_that_does_not_listen_to_a_polite_request_is_killed(
+    files: ServiceFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deployments.programs._STOP_SECONDS", 1.0)
+    code = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
+    )
+    start(sleeper(command=(sys.executable, "-c", code)), files)
+    wait_until(lambda: "deaf" in files.log("sleeper").read_text(), "sleeper", files)
+    begin = time.monotonic()
+    assert stop("sleeper", files)
+    assert time.monotonic() - begin < 30
+
+
+# ---- MLflow --------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_trained_without_a_server_is_handed_out_by_one_and_found_without_it_again(
+    trained_workspace: TrainedWorkspace, tmp_path: Path
+) -> None:
+    from tasks.registry.download import resolve_model
+
+    with own_workspace(trained_workspace, tmp_path / "workspace") as space:
+        move_artifact_root(space, SERVER_ARTIFACT_ROOT)
+        with sqlite3.connect(space.mlflow_db) as database:
+            experiments = database.execute("SELECT artifact_location FROM experiments WHERE name = 'tiny'").fetchall()
+            runs = database.execute("SELECT artifact_uri FROM runs").fetchall()
+        assert len(runs) > 1
+        assert all(place.startswith("mlflow-artifacts:") for (place,) in experiments + runs)
+        use_workspace(space.root)
+        assert (resolve_model("models:/tiny/1", space) / "bundle.json").is_file()

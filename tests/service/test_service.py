@@ -1,0 +1,301 @@
+"""The service as `make up` starts it, with a real Prefect server, worker and MLflow server: text in, a champion out."""
+
+import base64
+import json
+import random
+import shutil
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from charlm.storage.atomic import read_json
+from tests.conftest import QUICK, ROOT, Outcome, TrainedWorkspace, environment, run_charlm, write_sentences
+from tests.live_service import ASKING, FINAL, LiveService, wait_until
+
+pytestmark = [pytest.mark.service, pytest.mark.timeout(2400)]
+
+PATIENCE_SECONDS = 900  # of a machine that does much else
+LAW_WORDS = ["tribunal", "plaintiff", "verdict", "statute", "appeal", "court", "judge", "clause", "contract", "hearing"]
+PLAIN_WORDS = ["the", "of", "in", "set", "call", "return", "value", "object", "function", "list", "string", "file"]
+LONG_TRAINING = ["hidden_size=64", "max_epochs=none", "max_characters=1000000000"]
+
+
+def write_laws(path: Path, *, seed: int) -> Path:
+    """Text of another kind than `write_sentences` writes, and not foreign to its models."""
+    choose = random.Random(seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(" ".join(choose.choices(LAW_WORDS + PLAIN_WORDS, k=9)) + ".\n" for _ in range(1_500)))
+    return path
+
+
+def charlm(service: LiveService, *arguments: object) -> Outcome:
+    """What a command does that is led to the service."""
+    place = ("--workspace", service.workspace.root, "--json")
+    outcome = run_charlm(*arguments, *place, **service.addresses, **service.variables)
+    assert outcome.code == 0, outcome.stderr
+    return outcome
+
+
+def make(service: LiveService, command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "deployments.service", command],
+        cwd=ROOT,
+        env=environment() | service.environment | service.variables,
+        capture_output=True,
+        text=True,
+    )
+
+
+def deployment(service: LiveService, name: str) -> Any:
+    with service.prefect() as client:
+        (found,) = [one for one in client.read_deployments(limit=200) if one.name == name]
+        return found
+
+
+def runs(service: LiveService, name: str) -> list[Any]:
+    """The runs of a deployment that have begun, oldest first."""
+    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
+
+    wanted = DeploymentFilter(id=DeploymentFilterId(any_=[deployment(service, name).id]))
+    with service.prefect() as client:
+        found = client.read_flow_runs(deployment_filter=wanted, limit=200)
+    begun = [run for run in found if run.start_time is not None]
+    return sorted(begun, key=lambda run: run.start_time)
+
+
+def ended_runs(service: LiveService, name: str, count: int) -> list[Any]:
+    """The runs of a deployment that are in a final state, once there are so many."""
+
+    def ended() -> list[Any]:
+        return [run for run in runs(service, name) if run.state_type.value in FINAL]
+
+    what = f"{count} ended runs of {name}"
+    wait_until(lambda: len(ended()) >= count, seconds=PATIENCE_SECONDS, what=what, pause=ASKING)
+    return ended()
+
+
+def end_of(service: LiveService, started: str, **parameters: object) -> Any:
+    """The final state of a run of the deployment `started` that begins now."""
+    with service.prefect() as client:
+        run = client.create_flow_run_from_deployment(deployment(service, started).id, parameters=parameters)
+    return service.wait_for_end(run.id, seconds=PATIENCE_SECONDS)
+
+
+def artifact(service: LiveService, key: str) -> str:
+    from prefect.client.schemas.filters import ArtifactCollectionFilter, ArtifactCollectionFilterKey
+
+    with service.prefect() as client:
+        wanted = ArtifactCollectionFilter(key=ArtifactCollectionFilterKey(any_=[key]))
+        (found,) = client.read_latest_artifacts(artifact_filter=wanted)
+    return str(found.data)
+
+
+def newest_version(service: LiveService) -> Any:
+    versions = service.mlflow().search_model_versions("name = 'tiny'")
+    return max(versions, key=lambda version: int(version.version))
+
+
+@pytest.fixture(scope="module")
+def service(
+    trained_workspace: TrainedWorkspace, new_prefect_home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LiveService]:
+    """A service for a workspace that was trained without one, whose retrainings take seconds.
+
+    The corpus `tiny` gets its champion by a run that finds everything trained.
+    """
+    folder = tmp_path_factory.mktemp("service")
+    service = LiveService.on_free_ports(folder / "workspace")
+    shutil.copytree(trained_workspace.root, service.workspace.root)
+    shutil.copytree(new_prefect_home, service.workspace.prefect_home)
+    try:
+        service.up()
+        service.workspace.texts_dir("tiny").mkdir(parents=True)
+        write_sentences(service.workspace.texts_dir("tiny") / "sentences.txt", seed=9, num_lines=20)
+        charlm(service, "run", trained_workspace.text, "--name", "tiny", *QUICK)
+        quicken(service)
+        yield service
+    finally:
+        service.down()
+
+
+def quicken(service: LiveService) -> None:
+    """Change defaults of the deployments, as somebody does in the UI: short trainings, and files settle soon."""
+    from prefect.client.schemas.actions import DeploymentUpdate
+
+    settings = {"settings": ["max_characters=100000", "sequence_length=50"]}
+    for name, changes in (("retrain", settings), ("scan-inbox", {"settle_seconds": 3})):
+        found = deployment(service, name)
+        with service.prefect() as client:
+            client.update_deployment(found.id, DeploymentUpdate(parameters={**found.parameters, **changes}))
+
+
+@pytest.fixture(scope="module")
+def arrived(service: LiveService) -> Any:
+    """The retraining that a file in the inbox has started, once everything that follows from it has ended."""
+    write_laws(service.workspace.inbox_dir / "tiny" / "laws" / "laws.txt", seed=3)
+    (run,) = ended_runs(service, "retrain", 1)
+    ended_runs(service, "embed-corpus", 2)  # the first champion was embedded with too
+    ended_runs(service, "evaluate-champion", 2)
+    return run
+
+
+def test_a_file_in_the_inbox_becomes_a_champion_that_is_used(service: LiveService, arrived: Any) -> None:
+    assert arrived.state_type.value == "COMPLETED", arrived.state
+    assert service.champion("tiny") == 2
+    tags = newest_version(service).tags
+    assert tags["parent.version"] == "1"
+    assert tags["gate.decision"] == "promoted"
+    assert tags["retrain.action"].startswith("finetune")
+    assert arrived.state.message == f"models:/tiny/2 {tags['gate.reason']}"
+    assert "**Promoted**" in artifact(service, "gate-tiny")
+    for name in ("embed-corpus", "evaluate-champion"):
+        assert [run.state_type.value for run in runs(service, name)] == ["COMPLETED"] * 2
+    assert (service.workspace.embeddings_dir("tiny", 2) / "sentences.txt.parquet").is_file()
+
+
+def test_a_scheduled_run_appears_and_runs(service: LiveService, arrived: Any) -> None:
+    scheduled = [run for run in runs(service, "scan-inbox") if run.auto_scheduled]
+    assert "COMPLETED" in {run.state_type.value for run in scheduled}
+    with service.prefect() as client:
+        coming = [run.name for run in client.read_flow_runs(limit=200) if run.deployment_id == arrived.deployment_id]
+    assert len(coming) > 1  # the next Mondays
+
+
+def test_the_same_text_again_changes_nothing(service: LiveService, arrived: Any) -> None:
+    inbox = service.workspace.inbox_dir / "tiny"
+    copy = inbox / "a-copy.txt"
+    copy.write_bytes((inbox / "laws" / "laws.txt").read_bytes())
+    dropped = datetime.now(UTC)
+
+    def later_looks() -> list[str]:
+        found = [run for run in runs(service, "scan-inbox") if run.start_time > dropped]
+        return [run.state.message for run in found if run.state_type.value == "COMPLETED"]
+
+    wait_until(later_looks, seconds=PATIENCE_SECONDS, what="look into the inbox", pause=ASKING)
+    assert set(later_looks()) == {"nothing new"}
+    assert len(runs(service, "retrain")) == 1
+    again = end_of(service, "retrain", name="tiny", raw=[str(copy)], domain="laws")
+    assert again.message.startswith("nothing to do: ")
+    assert newest_version(service).version == "2"
+
+
+def test_a_challenger_that_is_worse_is_refused_with_its_reason(
+    service: LiveService, arrived: Any, tmp_path: Path
+) -> None:
+    champion = service.champion("tiny")
+    state = end_of(
+        service,
+        "retrain",
+        name="tiny",
+        raw=[str(write_laws(tmp_path / "more-laws.txt", seed=4))],
+        domain="laws",
+        drift={"growth": 1.1},
+        settings=["max_characters=20000", "sequence_length=50", "learning_rate=0.5"],
+    )
+    assert state.type.value == "COMPLETED", state
+    assert service.champion("tiny") == champion
+    refused = newest_version(service)
+    assert int(refused.version) != champion
+    assert refused.tags["gate.decision"] == "refused"
+    assert state.message == f"models:/tiny/{refused.version} {refused.tags['gate.reason']}"
+    assert "**Refused**" in artifact(service, "gate-tiny")
+
+
+def test_make_up_again_changes_nothing(service: LiveService, arrived: Any) -> None:
+    def standing() -> Any:
+        with service.prefect() as client:
+            things = [*client.read_deployments(limit=200), *client.read_automations(), *client.read_work_pools()]
+        notes = sorted(service.workspace.service.root.glob("*.process.json"))
+        return sorted((one.name, one.id) for one in things), [read_json(note) for note in notes]
+
+    before = standing()
+    outcome = make(service, "up")
+    assert outcome.stderr.splitlines()[0] == "everything runs already"
+    assert dict(line.split("=", 1) for line in outcome.stdout.splitlines()) == service.addresses
+    assert standing() == before
+
+
+def test_every_pool_has_a_worker(service: LiveService, arrived: Any) -> None:
+    with service.prefect() as client:
+        assert all(client.read_workers_for_work_pool(pool.name) for pool in client.read_work_pools())
+
+
+@pytest.mark.slow
+def test_a_training_ends_when_its_run_is_cancelled(service: LiveService, arrived: Any) -> None:
+    from prefect.states import Cancelling
+
+    with service.prefect() as client:
+        run = client.create_flow_run_from_deployment(
+            deployment(service, "train-language-model").id,
+            parameters={"name": "tiny", "settings": LONG_TRAINING, "directions": ["forward"]},
+        )
+    wait_until(service.trainers, seconds=PATIENCE_SECONDS, what="training")
+    with service.prefect() as client:
+        client.set_flow_run_state(run.id, Cancelling())
+    assert service.wait_for_end(run.id).type.value == "CANCELLED"
+    wait_until(lambda: not service.trainers(), seconds=60, what="end of the training")
+
+
+@pytest.mark.slow
+def test_arrivals_within_a_minute_make_one_retraining(service: LiveService, arrived: Any, tmp_path: Path) -> None:
+    before, ended = int(newest_version(service).version), len(ended_runs(service, "retrain", 1))
+    for seed in (11, 12, 13):
+        charlm(service, "notify", "tiny", write_laws(tmp_path / f"{seed}.txt", seed=seed), "--domain", "laws")
+    states = [run.state for run in ended_runs(service, "retrain", ended + 3)[-3:]]
+    assert sum((state.message or "").startswith("nothing to do") for state in states) >= 2
+    assert int(newest_version(service).version) <= before + 1
+    newest = read_json(service.workspace.corpus("tiny").manifest)["revisions"][-1]
+    assert len(newest["sources"]) == 3
+
+
+@pytest.mark.slow
+def test_with_a_password_both_servers_answer_401_and_everything_else_works(tmp_path: Path) -> None:
+    password = "correct horse battery"
+    service = LiveService.on_free_ports(tmp_path / "workspace", CHARLM_PASSWORD=password)
+    try:
+        service.up()
+        prefect, mlflow = service.addresses["PREFECT_API_URL"], service.addresses["MLFLOW_TRACKING_URI"]
+        for url in (f"{prefect}/work_pools/charlm-cpu", f"{mlflow}/api/2.0/mlflow/experiments/get?experiment_id=0"):
+            assert status(url) == 401
+            assert status(url, user="charlm:wrong password!") == 401
+            assert status(url, user=f"charlm:{password}") == 200
+        text = write_sentences(tmp_path / "text.txt")
+        charlm(service, "run", text, "--name", "tiny", *QUICK)
+        charlm(service, "notify", "tiny", text)
+        refused = run_charlm("notify", "tiny", text, "--workspace", service.workspace.root, **service.addresses)
+        assert refused.code == 2
+        assert "answers 401; set CHARLM_PASSWORD" in refused.stderr
+        wanted = {"flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}, "deployment_id": {"is_null_": False}}}
+        wait_until(
+            lambda: ask(f"{prefect}/flow_runs/filter", wanted, user=f"charlm:{password}"),
+            seconds=PATIENCE_SECONDS,
+            what="run that the worker has completed",
+        )
+    finally:
+        outcome = make(service, "down")
+    assert "stopped charlm-cpu, mlflow, prefect" in outcome.stderr
+
+
+def ask(url: str, body: Any = None, *, user: str | None = None) -> Any:
+    """What a server answers to whom it knows as `user` (`NAME:PASSWORD`)."""
+    headers = {"Content-Type": "application/json"}
+    if user is not None:
+        headers["Authorization"] = f"Basic {base64.b64encode(user.encode()).decode()}"
+    data = None if body is None else json.dumps(body).encode()
+    with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=120) as response:
+        return json.loads(response.read())
+
+
+def status(url: str, *, user: str | None = None) -> int:
+    try:
+        ask(url, user=user)
+    except urllib.error.HTTPError as error:
+        return error.code
+    return 200

@@ -1,0 +1,144 @@
+"""The registry against a real MLflow on SQLite: versions, addresses, aliases, the gate, and a workspace that moves."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from charlm.artifacts import BundleFiles, Workspace
+from charlm.errors import CharLMError, RegistryError
+from charlm.serialization.bundle import read_bundle
+from tasks.promotion.gate import pass_gate
+from tasks.registry.bundles import register_runs
+from tasks.registry.descriptions import COLUMN_PADDING, pad_columns
+from tasks.registry.download import download_bundle
+from tasks.registry.versions import find_version
+from tasks.runs import TrainedRun
+from tasks.tracking.client import mlflow_client
+from tasks.tracking.runs import group_run
+from tasks.training.pair import TrainedPair
+from tests.conftest import TrainedWorkspace, own_workspace
+
+
+@pytest.fixture
+def workspace(trained_workspace: TrainedWorkspace, tmp_path: Path) -> Iterator[Workspace]:
+    """A copy of the trained workspace, elsewhere than where it was made."""
+    with own_workspace(trained_workspace, tmp_path / "copy") as workspace:
+        yield workspace
+
+
+def trained_runs(workspace: Workspace) -> dict[str, TrainedRun]:
+    runs = [TrainedRun.load(workspace.run(path.name), reused=True) for path in workspace.runs_dir.iterdir()]
+    return {run.direction: run for run in runs}
+
+
+def register(workspace: Workspace, *directions: str, name: str = "tiny") -> TrainedPair:
+    runs = {direction: run for direction, run in trained_runs(workspace).items() if direction in directions}
+    with group_run(workspace, name, "again", tags={}) as run_id:
+        version = register_runs(workspace, name, runs, run_id=run_id)
+    return TrainedPair(runs=runs, mlflow_run=run_id, version=version)
+
+
+def test_a_registered_version_says_where_it_comes_from_and_how_good_it_is(workspace: Workspace) -> None:
+    version = mlflow_client().get_model_version("tiny", "1")
+    runs = trained_runs(workspace)
+    for direction, run in runs.items():
+        for score in ("bits_per_character", "bits_per_byte", "unk_rate"):
+            assert float(version.tags[f"{direction}.{score}"]) == pytest.approx(run.test[score], rel=1e-5)
+    assert version.tags["recipe"] == "demo"
+    assert version.tags["corpus.revision"] == "1"
+    assert version.tags["parent.version"] == "none"
+    assert {len(version.tags[name]) for name in ("corpus.fingerprint", "dictionary.fingerprint")} == {16}
+    assert "Character language models of tiny" in version.description
+    assert "models:/tiny@champion" in mlflow_client().get_registered_model("tiny").description
+
+
+def test_tables_of_a_description_have_room_between_their_columns() -> None:
+    table = "a | b\n\n| direction | size |\n| --- | ---: |\n| forward | 43 |\n"
+    spaced = f"a | b\n\n| direction{COLUMN_PADDING} | size |\n| --- | ---: |\n| forward{COLUMN_PADDING} | 43 |\n"
+    assert pad_columns(table) == spaced
+
+
+def test_an_identical_bundle_keeps_its_version(workspace: Workspace) -> None:
+    version = register(workspace, "forward", "backward").version
+    assert version is not None
+    assert (version.version, version.is_new) == (1, False)
+    assert len(mlflow_client().search_model_versions("name = 'tiny'")) == 1
+
+
+def test_the_newest_version_is_challenger_and_a_single_direction_never_champion(workspace: Workspace) -> None:
+    assert pass_gate(workspace, find_version("models:/tiny/1")).report.promoted
+    version = register(workspace, "forward").version
+    assert version is not None
+    assert version.address == "models:/tiny/2"
+    decision = pass_gate(workspace, version).report
+    assert not decision.promoted
+    assert find_version("models:/tiny@challenger").version == 2
+    assert find_version("models:/tiny@champion").version == 1
+    tags = mlflow_client().get_model_version("tiny", "2").tags
+    assert tags["gate.decision"] == "refused"
+    assert tags["gate.reason"] == decision.reason
+
+
+def test_passing_the_gate_again_changes_nothing(workspace: Workspace) -> None:
+    version = find_version("models:/tiny/1")
+    assert pass_gate(workspace, version).report.promoted
+    tags = mlflow_client().get_model_version("tiny", "1").tags
+    assert pass_gate(workspace, version).report.promoted
+    assert mlflow_client().get_model_version("tiny", "1").tags == tags
+
+
+def test_a_copied_workspace_reads_its_own_artifacts(workspace: Workspace, trained_workspace: TrainedWorkspace) -> None:
+    bundle = download_bundle("models:/tiny@challenger", workspace)
+    assert bundle.is_relative_to(workspace.mlflow_artifacts_dir)
+    assert not bundle.is_relative_to(trained_workspace.root)
+    states = read_bundle(bundle).states
+    assert states.keys() == {"forward", "backward"}
+    assert states["forward"].config.hidden_size == 16
+    assert BundleFiles(bundle).card.is_file()
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("models:/nobody@champion", "there is no registered model 'nobody'"),
+        ("models:/tiny@prod", "tiny has no alias 'prod'; it has challenger"),
+        ("models:/tiny/9", "tiny has no version 9; it has 1"),
+        ("models:/tiny", "write models:/NAME@champion or models:/NAME/3"),
+    ],
+)
+def test_an_address_that_leads_nowhere_says_what_there_is(workspace: Workspace, address: str, expected: str) -> None:
+    with pytest.raises(RegistryError, match=expected):
+        download_bundle(address, workspace)
+
+
+def test_a_damaged_bundle_is_refused_with_one_line(workspace: Workspace) -> None:
+    bundle = download_bundle("models:/tiny/1", workspace)
+    BundleFiles(bundle).model("forward").write_bytes(b"\0" * 100)
+    with pytest.raises(CharLMError) as caught:
+        read_bundle(download_bundle("models:/tiny/1", workspace))
+    assert "model.safetensors" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_pyfunc_flavour_gives_tokens_and_vectors_in_order(workspace: Workspace) -> None:
+    import mlflow
+
+    model = mlflow.pyfunc.load_model("models:/tiny@challenger")
+    first, second = model.predict(["I love Berlin", "the set"])
+    assert first["tokens"] == ["I", "love", "Berlin"]
+    assert [len(vector) for vector in first["embeddings"]] == [32, 32, 32]  # 16 of each direction
+    assert second["tokens"] == ["the", "set"]
+    assert model.metadata.signature.inputs.to_dict() == [{"type": "string", "required": True}]
+    assert model.predict([]) == []
+
+
+def test_embeddings_open_an_address_of_the_registry(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    from charlm.embeddings import FlairEmbeddings
+
+    monkeypatch.setenv("CHARLM_WORKSPACE", str(workspace.root))
+    embeddings = FlairEmbeddings("models:/tiny/1/backward")
+    assert embeddings.name == "models:/tiny/1/backward"
+    assert not embeddings.is_forward_lm
+    with pytest.raises(CharLMError, match=r"holds both directions; .*FlairEmbeddings\(\"models:/tiny/1/forward\"\)"):
+        FlairEmbeddings("models:/tiny/1")
