@@ -7,7 +7,7 @@ from charlm.embeddings.flair import CharLMEmbeddings, FlairEmbeddings, PooledFla
 from charlm.embeddings.one_hot import OneHotEmbeddings
 from charlm.embeddings.stacked import StackedEmbeddings
 from charlm.embeddings.token import CharacterEmbeddings, WordEmbeddings
-from charlm.embeddings.transformer import TransformerDocumentEmbeddings
+from charlm.embeddings.transformer import TransformerDocumentEmbeddings, TransformerWordEmbeddings
 from charlm.errors import outside_charlm
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "StackedEmbeddings",
     "TokenEmbeddings",
     "TransformerDocumentEmbeddings",
+    "TransformerWordEmbeddings",
     "WordEmbeddings",
 ]
 
