@@ -21,7 +21,6 @@ from rich.table import Table
 from rich.text import Text
 
 from charlm.errors import CharLMWarning
-from charlm.storage.atomic import JsonObject
 
 if TYPE_CHECKING:
     from charlm.evaluation.scores import ScoreValues
@@ -200,14 +199,6 @@ def domain_table(scores: Mapping[str, Mapping[str, Mapping[str, "ScoreValues"]]]
             cells = [shown_score(name, moments[moment][name]) for name in compared for moment in ("before", "after")]
             table.add_row(direction, domain, *cells)
     return table
-
-
-def labelled_line(prediction: JsonObject) -> str:
-    """A text and its labels: `I love Berlin  →  Berlin/LOC 0.98`."""
-    labels = (f"{one['text']}/{one['value']} {one['confidence']:.2f}" for one in prediction["labels"])
-    if [one["text"] for one in prediction["labels"]] == [prediction["text"]]:  # the label of the text itself
-        labels = (f"{one['value']} {one['confidence']:.2f}" for one in prediction["labels"])
-    return f"{prediction['text']}  →  {', '.join(labels) or '–'}"
 
 
 def shown_score(name: ShownScore, value: float) -> str:

@@ -5,6 +5,7 @@
 from typing import TYPE_CHECKING, Any, Self
 
 from charlm.data.label import Label
+from charlm.storage.atomic import JsonObject
 
 if TYPE_CHECKING:
     import torch
@@ -21,7 +22,7 @@ class DataPoint:
     def __init__(self) -> None:
         self._embeddings: Vectors | None = None
         self._labels: dict[str, list[Label]] | None = None
-        self._metadata: dict[str, Any] | None = None
+        self._metadata: JsonObject | None = None
 
     # ---- embeddings --------------------------------------------------------------------------------------------
 
@@ -157,7 +158,7 @@ class DataPoint:
         labels = "; ".join(f"{label.value}{label.metadata_str} ({label.score:.4f})" for label in own)
         return f"{self.unlabeled_identifier} → {labels}" if labels else self.unlabeled_identifier
 
-    def to_dict(self, tag_type: str | None = None) -> dict[str, Any]:
+    def to_dict(self, tag_type: str | None = None) -> JsonObject:
         return {
             "text": self.text,
             "start_pos": self.start_position,

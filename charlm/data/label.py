@@ -2,10 +2,12 @@
 
 from typing import TYPE_CHECKING, Any, Self
 
+from charlm.storage.atomic import JsonObject
+
 if TYPE_CHECKING:
     from charlm.data.data_point import DataPoint
 
-_NOTHING: dict[str, Any] = {}
+_NOTHING: JsonObject = {}
 
 
 class Label:
@@ -31,10 +33,10 @@ class Label:
         return self
 
     @property
-    def metadata(self) -> dict[str, Any]:
+    def metadata(self) -> JsonObject:
         return _NOTHING.copy() if self._metadata is None else self._metadata
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         return {"value": self.value, "confidence": self.score}
 
     # ---- what a label is called --------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from charlm.config import DownstreamConfig, with_settings
 from flows.cli import options
 from flows.cli.context import DEFAULT_WORKSPACE, open_session, show
 from flows.cli.options import example
-from tasks.terminal import labelled_line, write_stdout
+from tasks.terminal import write_stdout
 
 
 @example("charlm tag-train conll/ --name books-ner --model models:/books@champion")
@@ -75,7 +75,7 @@ def predict(
 ) -> None:
     """Label a text with a tagger or classifier, or evaluate the model on labelled data."""
     space = open_session(workspace).workspace
-    from tasks.downstream.prediction import judge_labels, label_text
+    from tasks.downstream.prediction import judge_labels, label_text, labelled_line
 
     if evaluate:
         labelled = judge_labels(space, model, text, columns=columns, output=output)

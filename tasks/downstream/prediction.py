@@ -135,3 +135,11 @@ def _write(file: IO[bytes], predictions: Iterable[TextPrediction]) -> int:
     for count, prediction in enumerate(predictions, 1):  # noqa: B007  # the number of the last one
         file.write(json.dumps(prediction, ensure_ascii=False).encode() + b"\n")
     return count
+
+
+def labelled_line(prediction: TextPrediction) -> str:
+    """A text and its labels: `I love Berlin  →  Berlin/LOC 0.98`."""
+    labels = (f"{one['text']}/{one['value']} {one['confidence']:.2f}" for one in prediction["labels"])
+    if [one["text"] for one in prediction["labels"]] == [prediction["text"]]:  # the label of the text itself
+        labels = (f"{one['value']} {one['confidence']:.2f}" for one in prediction["labels"])
+    return f"{prediction['text']}  →  {', '.join(labels) or '–'}"
