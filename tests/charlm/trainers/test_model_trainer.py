@@ -381,7 +381,7 @@ def test_a_checkpoint_goes_on_only_with_its_corpus_in_its_folder(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"max_epochs": 0}, "max_epochs must be at least 1, got 0"),
+        ({"max_epochs": -1}, "max_epochs must be 0 or more, got -1"),
         ({"anneal_factor": 1.0}, r"anneal_factor must be in \(0, 1\), got 1.0"),
         ({"embeddings_storage_mode": "disk"}, "embeddings_storage_mode is one of none, cpu, gpu; got 'disk'"),
         ({"max_epoch": 3}, "has no field 'max_epoch'"),
