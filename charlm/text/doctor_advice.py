@@ -93,10 +93,10 @@ def _advise_on_sources(sources: list[SourceReport]) -> list[str]:
     for source in sources:
         if (bad := source.first_bad_byte) is not None:
             advice.append(
-                f"{source.name}: {bad.value} at line {bad.line}, byte {bad.byte} is not UTF-8; convert the file "
+                f"{source.name}, line {bad.line}, byte {bad.byte}: {bad.complaint}; convert the file "
                 f"(it may be Latin-1 or Windows-1252), or choose --bad-bytes replace or skip"
             )
         if source.encoding == "UTF-8 with byte order mark":
-            advice.append(f"{source.name} begins with a byte order mark, which would be learnt as a character")
+            advice.append(f"{source.name} begins with a byte order mark, which is left out")
     num_more = len(advice) - _MOST_SOURCES_SHOWN
     return advice if num_more <= 0 else [*advice[:_MOST_SOURCES_SHOWN], f"{num_more} more findings of this kind"]

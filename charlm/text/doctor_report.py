@@ -33,7 +33,7 @@ class SourceReport:
     documents: int
     first_bad_byte: BadByte | None
     problem: str | None
-    """Why it cannot be read at all, in one line."""
+    """Why it cannot be read, or not as it is, in one line."""
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,7 @@ def test_joined_documents_are_the_text_wherever_blocks_end(
     mode: str, text: str, block: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("cut")
+    text = re.sub("\r(?!\n)", "\t", text)  # a text with lone returns in its first block is refused
     with patch("charlm.text.sources.raw.BLOCK_BYTES", block):
         documents = cut(folder, text, document=mode)
     assert documents == cut(folder, text, document=mode)
