@@ -45,6 +45,10 @@ class PeerLostError(RunError):
     """Another of the processes that train one model has ended; the last checkpoint is on disk."""
 
 
+class PeerSilentError(PeerLostError):
+    """Another of the processes that train one model does not answer; the last checkpoint is on disk."""
+
+
 class RegistryError(CharLMError):
     """The model registry has no such model, version or alias."""
 

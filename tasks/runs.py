@@ -3,10 +3,20 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from charlm.artifacts import RunFiles
 from charlm.trainers.lm.manifest import RunManifest
+
+
+class TrainedRunJson(TypedDict):
+    """What `--json` shows of a run."""
+
+    run_dir: str
+    best_lm: str
+    valid: dict[str, float]
+    test: dict[str, float]
+    characters_per_second: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +50,7 @@ class TrainedRun:
     def files(self) -> RunFiles:
         return RunFiles(self.run_dir)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> TrainedRunJson:
         return {
             "run_dir": str(self.run_dir),
             "best_lm": str(self.files.best_lm),

@@ -115,7 +115,7 @@ class TrainedWorkspace:
 @contextmanager
 def own_workspace(trained: TrainedWorkspace, folder: Path) -> Iterator[Workspace]:
     """A copy of the trained workspace in `folder`, elsewhere than where it was made; this process uses its MLflow."""
-    from tasks.services.workspace import use_workspace
+    from tasks.services.session import use_workspace
 
     shutil.copytree(trained.root, folder)
     with pytest.MonkeyPatch.context() as patch:

@@ -93,6 +93,7 @@ def test_prefect_is_known_only_to_the_flows_and_the_task_wrappers() -> None:
         "steps.py",
         "reporting.py",
         "services/prefect.py",
+        "services/prefect_compat.py",
         "services/events.py",
         "promotion/events.py",
         "retraining/events.py",

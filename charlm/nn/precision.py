@@ -12,6 +12,8 @@ from typing import Literal
 
 import torch
 
+from charlm.nn.compat import onednn_lstm_layer
+
 Precision = Literal["fp32", "bf16"]
 
 # Levels of oneDNN on x86-64, lowest first, and the capability of the processor that each of them needs.
@@ -103,18 +105,7 @@ def _cpu_computes_bf16() -> bool:
             torch.nn.functional.linear(output, weights[0]).float().sum().backward()  # type: ignore[no-untyped-call]
         with torch.no_grad():
             low = [weight.bfloat16() for weight in weights]
-            lstm_layer(torch.zeros(3, 2, size).bfloat16(), low, state[0].bfloat16(), state[1])
+            onednn_lstm_layer(torch.zeros(3, 2, size).bfloat16(), low, state[0].bfloat16(), state[1])
     except RuntimeError:
         return False
     return True
-
-
-def lstm_layer(
-    x: torch.Tensor, weights: list[torch.Tensor], state: torch.Tensor, cell: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Outputs (T, B, H), state and cell of oneDNN's LSTM layer, whose cell can have another type than its weights."""
-    output, state, cell, _ = torch.ops.aten.mkldnn_rnn_layer(
-        x, *weights, state, cell, reverse=False, batch_sizes=[], mode=2, hidden_size=state.shape[-1],
-        num_layers=1, has_biases=True, bidirectional=False, batch_first=False, train=False,
-    )  # fmt: skip
-    return output, state, cell

@@ -3,7 +3,7 @@
 Reads  runs/RUN/journal.jsonl    (one JSON object a line, keys at least event, time, step, characters)
 
 A resumed run cuts its journal back to the checkpoint and writes the redone work again. A reader then starts at the
-first line again; whoever must not see an event twice keeps the last step of each kind.
+first line again; a caller that must not see an event twice keeps the last step of each kind.
 """
 
 import json
@@ -25,7 +25,7 @@ class JournalReader:
         """The events written since the last call; a line without its newline is left for the next one."""
         try:
             with self.path.open("rb") as file:
-                # A cut journal can have grown past the old end: the line before the end tells.
+                # A cut journal may have grown past the old end; then the line before the end differs.
                 file.seek(self._offset - len(self._last_line))
                 if file.read(len(self._last_line)) != self._last_line:
                     self._offset, self._last_line = 0, b""

@@ -53,7 +53,7 @@ def log_champion_scores(run_id: str | None, scores: Mapping[str, Mapping[str, Ma
 
 
 def _log_metrics(run_id: str | None, values: Mapping[str, float]) -> None:
-    """Log single values to a run, if there is one; the work that they come from does not depend on MLflow."""
+    """Log single values to a run, if there is one; an MLflow that is away is a warning."""
     if run_id is None:
         return
     from mlflow.entities import Metric
@@ -62,9 +62,9 @@ def _log_metrics(run_id: str | None, values: Mapping[str, float]) -> None:
     try:
         mlflow_client().log_batch(run_id, [Metric(name, value, milliseconds, 0) for name, value in values.items()])
     except mlflow_error() as error:
-        terminal.say(f"! MLflow does not take the scores: {first_line(error)}")
+        terminal.print_line(f"! MLflow does not accept the scores: {first_line(error)}")
 
 
 def _metric_name(text: str) -> str:
-    """`text` with the characters that MLflow takes in a metric's name."""
+    """`text` with only the characters that MLflow allows in the name of a metric."""
     return re.sub(r"[^A-Za-z0-9_./ -]", "-", text)

@@ -238,7 +238,7 @@ def test_a_registry_in_a_place_that_cannot_be_written_is_one_line(charlm: Charlm
     (tmp_path / "file").write_text("no folder")
     outcome = charlm("generate", "models:/a@champion", "--workspace", tmp_path / "file" / "workspace", "--json")
     assert outcome.code == 2
-    assert f"cannot be made: {tmp_path / 'file'} is no folder that can be written" in outcome.json["error"]
+    assert f"cannot be created: {tmp_path / 'file'} is not a writable folder" in outcome.json["error"]
 
 
 def test_prepare_reports_the_keys_of_its_contract(trained_workspace: TrainedWorkspace) -> None:

@@ -22,7 +22,7 @@ from charlm.evaluation.drift import DomainDrift, DriftReport, TextScore
 from charlm.recipes import RECIPES
 from charlm.text.corpus.manifest import load_manifest
 from tasks.promotion.history import PICTURE, JudgedVersion, draw_versions, versions_markdown
-from tasks.registry.descriptions import ROOM
+from tasks.registry.descriptions import COLUMN_PADDING
 from tasks.registry.lineage import changes_markdown
 from tasks.registry.versions import RegisteredVersion, find_version
 from tasks.retraining.plan import RetrainingPlan, plan_retraining, sign_version
@@ -38,7 +38,7 @@ QUICK = ["max_characters=60000", "hidden_size=16", "sequence_length=50"]
 PROGRAM = """
 import json, sys
 from pathlib import Path
-from tasks.services.prefect import start_prefect; from tasks.services.workspace import use_workspace
+from tasks.services.session import start_prefect, use_workspace
 use_workspace(sys.argv[1])
 start_prefect()
 from flows.retrain import retrain
@@ -254,7 +254,7 @@ def versions(workspace: Workspace) -> dict[int, dict[str, Any]]:
     """Tags and description of every version of `tiny`, and under 0 its aliases."""
     program = """
 import json, sys
-from tasks.services.workspace import use_workspace
+from tasks.services.session import use_workspace
 use_workspace(sys.argv[1])
 from tasks.tracking.client import mlflow_client
 client = mlflow_client()
@@ -343,7 +343,7 @@ def test_text_of_a_new_domain_makes_a_better_champion(story: Story) -> None:
 
 @service
 def test_a_version_says_what_changed_since_its_parent(story: Story) -> None:
-    description = story.versions[2]["description"].replace(ROOM, "")
+    description = story.versions[2]["description"].replace(COLUMN_PADDING, "")
     assert "| what | tiny version 1 | this version |" in description
     assert "| corpus documents | 3,000 | 6,000 (+100 %) |" in description
     assert "| recipe | demo | finetune |" in description
@@ -403,7 +403,7 @@ def test_a_champion_is_evaluated_and_continued_by_flows_of_their_own(story: Stor
     program = """
 import json, sys
 from pathlib import Path
-from tasks.services.prefect import start_prefect; from tasks.services.workspace import use_workspace
+from tasks.services.session import start_prefect, use_workspace
 workspace = Path(sys.argv[1])
 use_workspace(workspace)
 start_prefect()
