@@ -147,6 +147,7 @@ class _Examination:
                 documents=num_documents,
                 first_bad_byte=reader.first_bad,
                 problem=problem,
+                has_only_returns=reader.has_only_returns,
             )
         )
 

@@ -52,7 +52,7 @@ def advise(report: DoctorReport, *, modes: Mapping[str, int], is_normalized: boo
             f"{report.replacement_characters:,} replacement characters (U+FFFD) in the text: "
             f"an earlier program decoded it wrongly"
         )
-    if report.carriage_returns:
+    if report.carriage_returns and not any(source.has_only_returns for source in report.sources):
         advice.append(f"{report.carriage_returns:,} carriage returns: \\r\\n becomes \\n, a lone \\r stays in the text")
     suspects = {name: number for name, number in report.suspects.items() if name != "\\r"}
     if suspects:

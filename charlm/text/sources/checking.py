@@ -46,6 +46,7 @@ class SourceText:
         has_byte_order_mark: a file began with one, which is left out.
         has_only_returns: the lines of a file end with carriage returns, so that it is a single line.
         num_stored: bytes read so far, as stored.
+        version: what a Hugging Face dataset is made of, as far as that is known without reading it.
         sha256: digest of the source as stored (of its records for a Hugging Face dataset), after the last batch.
     """
 
@@ -63,7 +64,7 @@ class SourceText:
         self.has_byte_order_mark = False
         self.has_only_returns = False
         self.num_stored = 0
-        self.sha256 = ""
+        self.sha256 = self.version = ""
 
     @property
     def column(self) -> str:

@@ -2,15 +2,11 @@
 
 import importlib.util
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from charlm.text.sources.checking import SourceText
 from charlm.text.sources.plain_text import read_lines
 
-if importlib.util.find_spec("orjson"):
-    from orjson import loads as fast_loads
-else:
-    fast_loads = json.loads
 _MOST_DIGITS = 4000  # Python refuses to make an int of a few more
 
 
@@ -43,14 +39,29 @@ def load_record(line: bytes) -> object:
     fast and accepts none of them, so what it refuses is parsed again.
     """
     try:
-        return fast_loads(line)
-    except (ValueError, RecursionError):
-        pass
+        return _fast_loads(line)
+    except ValueError:
+        return python_loads(line)
+
+
+def python_loads(line: bytes) -> object:
+    """The same without orjson."""
     try:
-        return json.loads(line.decode(), parse_int=_whole_number)
+        return json.loads(line.decode(), parse_int=_whole_number)  # of bytes it would guess the encoding
     except RecursionError:
         raise ValueError("its values are nested too deeply") from None
 
 
 def _whole_number(digits: str) -> int | float:
     return int(digits) if len(digits) <= _MOST_DIGITS else float(digits)
+
+
+def _find_fast_loads() -> Callable[[bytes], object]:
+    if importlib.util.find_spec("orjson"):
+        import orjson
+
+        return orjson.loads
+    return python_loads
+
+
+_fast_loads = _find_fast_loads()
