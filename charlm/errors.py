@@ -4,6 +4,10 @@ Every error here carries one line: what was found, where, and what to do. The co
 with exit code 2; anything else that is raised is a fault of ours.
 """
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class CharLMError(Exception):
     """Something that the user can fix; its text is one line."""
@@ -59,3 +63,16 @@ class GateError(CharLMError):
 
 class CharLMWarning(UserWarning):
     """Something is done otherwise than asked for, with a right result; its text is one line."""
+
+
+@contextmanager
+def decoration(what: str) -> Iterator[None]:
+    """For a block that makes something only to look at: if it fails, `what` is left out with a warning of one line.
+
+    Pictures, samples, reports and descriptions come after the work and must not cost it. Ctrl-C passes.
+    """
+    try:
+        yield
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        warnings.warn(f"{what} is left out: {reason}", CharLMWarning, stacklevel=3)

@@ -1,6 +1,7 @@
 """Figures that go to a file: no window, no state that outlives them."""
 
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,22 @@ def new_figure(width: float, height: float) -> Any:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
+
+
+LITERAL = {"parse_math": False}
+"""Properties of a text of the user: `$` begins no formula in it."""
+
+
+def drawable(text: str) -> str:
+    """`text` as a font can draw it: without control characters and halves of surrogate pairs, on one line."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def add_legend(axes: Any, labels: Sequence[str]) -> None:
+    """A legend with just these labels, for the lines in their order; matplotlib omits those that begin with `_`."""
+    legend = axes.legend(axes.get_lines()[: len(labels)], [str(number) for number in range(len(labels))], frameon=False)
+    for entry, label in zip(legend.get_texts(), labels, strict=True):
+        entry.set(text=drawable(label), **LITERAL)
 
 
 def save_figure(figure: Any, path: Path) -> Path:

@@ -10,8 +10,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from charlm.artifacts import TaskRunFiles
+from charlm.serialization.markdown import code
 from tasks.terminal import terminal
-from tasks.tracking.client import first_line, mlflow_client, mlflow_error
+from tasks.tracking.client import first_line, mlflow_client
 
 if TYPE_CHECKING:
     from charlm.trainers.observer import Event
@@ -90,11 +91,12 @@ def describe_task_run(run_id: str | None, facts: dict[str, Any], files: TaskRunF
         client.set_tag(
             run_id,
             "mlflow.note.content",
-            f"A {facts['task']} of `{facts['label_type']}`. Its folder is `runs/{files.root.name}` of the workspace.",
+            f"A {facts['task']} of {code(facts['label_type'])}."
+            f" Its folder is `runs/{files.root.name}` of the workspace.",
         )
         experiment = client.get_run(run_id).info.experiment_id
         client.set_experiment_tag(experiment, "mlflow.note.content", "Taggers and classifiers on language models.")
-    except mlflow_error() as error:
+    except Exception as error:  # no fault of a tracker may reach the training
         terminal.print_line(f"! MLflow does not take the settings: {first_line(error)}")
 
 
@@ -110,5 +112,5 @@ def log_task_files(run_id: str | None, files: TaskRunFiles, test: dict[str, Any]
         for path in sorted(files.root.iterdir()):
             if path.suffix in (".png", ".tsv", ".txt", ".log", ".json"):
                 client.log_artifact(run_id, str(path))
-    except mlflow_error() as error:
+    except Exception as error:  # nor one of its files
         terminal.print_line(f"! MLflow lacks files of this training, its folder has them: {first_line(error)}")

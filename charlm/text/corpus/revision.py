@@ -58,7 +58,7 @@ class RevisionState:
     """Files of the de-duplication."""
 
 
-class SourceChanged(Exception):
+class SourceChangedError(Exception):
     """A source is not what it was when the run that is to be continued read it."""
 
 
@@ -144,12 +144,12 @@ class NewRevision:
             self._finish_source(source, reader)
 
     def _check_unchanged(self, batches: Iterable[list[bytes]]) -> None:
-        """Raise SourceChanged unless `batches`, read again, are those that the state tells of."""
+        """Raise SourceChangedError unless `batches`, read again, are those that the state tells of."""
         digest = ""
         for documents in batches:
             digest = _add_to_digest(digest, document_keys(documents))
         if digest != self.state.source_digest:
-            raise SourceChanged
+            raise SourceChangedError
 
     def _finish_source(self, source: Source, reader: DocumentReader) -> None:
         record = SourceRecord(

@@ -24,7 +24,7 @@ from charlm.storage.atomic import remove_temporaries
 from charlm.storage.locks import exclusive_lock, remove_lock
 from charlm.text.corpus.committing import commit_revision
 from charlm.text.corpus.manifest import CorpusManifest, load_manifest
-from charlm.text.corpus.revision import NewRevision, Progress, SourceChanged
+from charlm.text.corpus.revision import NewRevision, Progress, SourceChangedError
 from charlm.text.corpus.staging import finish_commit
 from charlm.text.sources.documents import DocumentReader
 from charlm.text.sources.finding import find_sources
@@ -107,7 +107,7 @@ def _add_revision(
     try:
         try:
             revision = _read(corpus, manifest, config, sources, reading, on_progress)
-        except SourceChanged:  # and its documents may stand in the staged files already
+        except SourceChangedError:  # and its documents may stand in the staged files already
             shutil.rmtree(corpus.staging_dir)
             revision = _read(corpus, manifest, config, sources, reading, on_progress)
         is_new = commit_revision(revision, domain)

@@ -51,7 +51,7 @@ def version_of_hub(source: SourceText) -> str:
 
 
 def _version(builder: Any, column: str) -> str:
-    """The commit of a dataset on the hub, or the times of its files elsewhere, together with the column that is read."""
+    """The commit of a dataset on the hub, or the times of its files elsewhere, and the column that is read."""
     files = builder.config.data_files or {}
     origins = {str(split): [list(origin) for origin in found.origin_metadata] for split, found in files.items()}
     is_known = bool(origins) and all(origin for found in origins.values() for origin in found)

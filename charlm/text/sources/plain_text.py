@@ -81,8 +81,8 @@ def _check_line_ends(source: SourceText, block: bytes) -> None:
 def only_returns(source: SourceText) -> str:
     """What to do about a file whose lines end with `\\r` alone."""
     return (
-        f"{source.source.address}: its lines end with carriage returns only (\\r, as on old Macs), so the file would be "
-        f"a single line; convert it: tr '\\r' '\\n' < OLD > NEW"
+        f"{source.source.address}: its lines end with carriage returns only (\\r, as on old Macs), so the file would "
+        f"be a single line; convert it: tr '\\r' '\\n' < OLD > NEW"
     )
 
 

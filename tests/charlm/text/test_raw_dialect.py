@@ -92,7 +92,9 @@ def test_both_parsers_read_the_same(record: dict[str, object]) -> None:
 
 def _mutated() -> st.SearchStrategy[bytes]:
     good = [line.encode() for line in (*GOOD_LINES.values(), *BAD_LINES.values()) if len(line) < 200]
-    pieces = st.sampled_from([*good, b"\n", b"\r\n", b"\r", b"\xef\xbb\xbf", b"\xff\xfe", b"\0", b'{"text": "x"}\n', b"\xe9"])
+    pieces = st.sampled_from(
+        [*good, b"\n", b"\r\n", b"\r", b"\xef\xbb\xbf", b"\xff\xfe", b"\0", b'{"text": "x"}\n', b"\xe9"]
+    )
     return st.lists(pieces | st.binary(max_size=6), max_size=12).map(b"".join)
 
 
@@ -104,7 +106,7 @@ def _check_any_bytes(content: bytes, suffix: str, folder: Path) -> None:
         try:
             documents, reader = read(path, bad_bytes=bad_bytes)
         except SourceError as error:
-            assert path.name in str(error)
+            assert path.name in str(error)  # noqa: PT017
             continue
         assert all(document.endswith("\n") for document in documents)
         if content.strip(b"\xef\xbb\xbf \t\r\n\v\f") and not documents:
@@ -131,7 +133,9 @@ def test_very_many_bytes_are_read_or_refused_or_counted(
 # ---- byte order marks ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("suffix", "content"), [(".txt", "one\ntwo\n"), (".jsonl", '{"text": "one"}\n{"text": "two"}\n')])
+@pytest.mark.parametrize(
+    ("suffix", "content"), [(".txt", "one\ntwo\n"), (".jsonl", '{"text": "one"}\n{"text": "two"}\n')]
+)
 def test_a_byte_order_mark_is_left_out(suffix: str, content: str, tmp_path: Path) -> None:
     path = tmp_path / f"a{suffix}"
     path.write_text("\ufeff" + content, encoding="utf-8")
