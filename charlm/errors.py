@@ -5,8 +5,9 @@ with exit code 2; anything else that is raised is a fault of ours.
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 
 class CharLMError(Exception):
@@ -63,6 +64,24 @@ class GateError(CharLMError):
 
 class CharLMWarning(UserWarning):
     """Something is done otherwise than asked for, with a right result; its text is one line."""
+
+
+class NotInCharLMError(CharLMError, ImportError):
+    """Flair has it and charlm does not; an ImportError, so that `from charlm.data import Relation` shows its line."""
+
+
+def outside_charlm(module: str, names: dict[str, str]) -> Callable[[str], NoReturn]:
+    """A module's `__getattr__` that says of each of Flair's `names` what it is about, and where it is.
+
+    `outside_charlm(__name__, {"Relation": "relations between spans"})`
+    """
+
+    def find(name: str) -> NoReturn:
+        if name in names:
+            raise NotInCharLMError(f"{module}.{name}: {names[name]} are not part of charlm; Flair has them")
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+
+    return find
 
 
 @contextmanager

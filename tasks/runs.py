@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from charlm.artifacts import RunFiles
+from charlm.evaluation.scores import ScoreValues
 from charlm.trainers.lm.manifest import RunManifest
 
 
@@ -14,8 +15,8 @@ class TrainedRunJson(TypedDict):
 
     run_dir: str
     best_lm: str
-    valid: dict[str, float]
-    test: dict[str, float]
+    valid: ScoreValues
+    test: ScoreValues
     characters_per_second: float
 
 
@@ -26,8 +27,8 @@ class TrainedRun:
     direction: str
     run_dir: Path
     recipe: str
-    valid: dict[str, float]
-    test: dict[str, float]
+    valid: ScoreValues
+    test: ScoreValues
     characters_per_second: float
     reused: bool = False
     """True when it was finished before."""
@@ -60,6 +61,6 @@ class TrainedRun:
         }
 
 
-def scores_of(runs: Mapping[str, TrainedRun]) -> dict[str, dict[str, dict[str, float]]]:
+def scores_of(runs: Mapping[str, TrainedRun]) -> dict[str, dict[str, ScoreValues]]:
     """The scores of runs by direction and split."""
     return {direction: {"valid": run.valid, "test": run.test} for direction, run in runs.items()}

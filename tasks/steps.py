@@ -26,7 +26,7 @@ from tasks.corpus import prepare as corpora
 from tasks.corpus.prepare import PreparedCorpus
 from tasks.corpus.steps import ForEach, new_and_reused
 from tasks.downstream import training as downstream
-from tasks.downstream.training import DownstreamRequest, TrainedTaskModel
+from tasks.downstream.training import DownstreamRequest, TrainedDownstreamModel
 from tasks.inference import embedding, evaluation
 from tasks.inference.embedding import EmbeddedText, EmbeddedWord
 from tasks.inference.evaluation import ChampionScores
@@ -119,7 +119,7 @@ def train_direction(workspace: Workspace, request: TrainingRequest, *, parent: s
 
 
 @task(task_run_name="train {request.task} {request.name}", cache_policy=NO_CACHE)
-def train_downstream(workspace: Workspace, request: DownstreamRequest) -> TrainedTaskModel:
+def train_downstream(workspace: Workspace, request: DownstreamRequest) -> TrainedDownstreamModel:
     """Train a tagger or classifier on language models and register it."""
     return downstream.train_downstream(workspace, request, resume=True, gpu_slot=_gpu_slot())
 

@@ -12,7 +12,7 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Protocol, TextIO
+from typing import TYPE_CHECKING, Literal, Protocol, TextIO
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, RenderableType
@@ -23,8 +23,12 @@ from rich.text import Text
 from charlm.errors import CharLMWarning
 from charlm.storage.atomic import JsonObject
 
+if TYPE_CHECKING:
+    from charlm.evaluation.scores import ScoreValues
+
 _PLAIN_SECONDS = 20.0  # between two plain lines of one unfinished step
-SHOWN_SCORES = {
+ShownScore = Literal["bits_per_character", "bits_per_byte", "perplexity", "unk_rate"]
+SHOWN_SCORES: dict[ShownScore, str] = {
     "bits_per_character": "bits/character",
     "bits_per_byte": "bits/byte",
     "perplexity": "perplexity",
@@ -179,7 +183,7 @@ def _duration(seconds: float) -> str:
     return f"{int(seconds) // 60} min {int(seconds) % 60} s"
 
 
-def score_table(scores: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Table:
+def score_table(scores: Mapping[str, Mapping[str, "ScoreValues"]]) -> Table:
     """A table of `{direction: {split: scores}}`, one row each."""
     table = Table(box=SIMPLE_HEAD)
     table.add_column("direction")
@@ -192,18 +196,15 @@ def score_table(scores: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Tabl
     return table
 
 
-def domain_table(scores: Mapping[str, Mapping[str, Mapping[str, Mapping[str, float]]]]) -> Table:
+def domain_table(scores: Mapping[str, Mapping[str, Mapping[str, "ScoreValues"]]]) -> Table:
     """A table of test scores by direction and domain, before and after a fine-tuning."""
+    compared: tuple[ShownScore, ...] = ("bits_per_byte", "unk_rate")
     table = Table("direction", "domain", box=SIMPLE_HEAD)
     for heading in ("bits/byte before", "after", "<unk> before", "after"):
         table.add_column(heading, justify="right")
     for direction, domains in scores.items():
         for domain, moments in domains.items():
-            cells = [
-                shown_score(name, moments[moment][name])
-                for name in ("bits_per_byte", "unk_rate")
-                for moment in ("before", "after")
-            ]
+            cells = [shown_score(name, moments[moment][name]) for name in compared for moment in ("before", "after")]
             table.add_row(direction, domain, *cells)
     return table
 
@@ -216,7 +217,7 @@ def labelled_line(prediction: JsonObject) -> str:
     return f"{prediction['text']}  →  {', '.join(labels) or '–'}"
 
 
-def shown_score(name: str, value: float) -> str:
+def shown_score(name: ShownScore, value: float) -> str:
     """A score for people: a share as a percentage, others with three decimals."""
     return f"{value:.3%}" if name == "unk_rate" else f"{value:.3f}"
 

@@ -35,6 +35,7 @@ LONG_FILES = (
     "test_nothing_changed",
     "test_pipeline",
     "test_cli",
+    "test_cli_models",
     "test_processes",
     "test_training",
     "test_prepare_flow",

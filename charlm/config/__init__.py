@@ -3,7 +3,7 @@
 Named sets of training settings are in recipes.py.
 """
 
-from charlm.config.downstream import DownstreamConfig, StorageMode, TaskTrainingConfig
+from charlm.config.downstream import DownstreamConfig, DownstreamTrainingConfig, StorageMode
 from charlm.config.json_config import JsonConfig, with_settings
 from charlm.config.promotion import DriftConfig, GateConfig
 from charlm.config.text import BadBytes, DictionaryConfig, DocumentMode, ReadConfig, SplitConfig, UnitName, parse_size
@@ -15,6 +15,7 @@ __all__ = [
     "DictionaryConfig",
     "DocumentMode",
     "DownstreamConfig",
+    "DownstreamTrainingConfig",
     "DriftConfig",
     "GateConfig",
     "JsonConfig",
@@ -22,7 +23,6 @@ __all__ = [
     "RunConfig",
     "SplitConfig",
     "StorageMode",
-    "TaskTrainingConfig",
     "TrainingConfig",
     "UnitName",
     "parse_directions",

@@ -26,6 +26,7 @@ from charlm.storage.plain_pickle import read_pickle
 from charlm.units.unit import Unit, find_unit
 
 UNK = b"<unk>"
+START, STOP = b"<START>", b"<STOP>"
 _FORMAT = "charlm.dictionary/1"
 
 
@@ -36,7 +37,11 @@ class Dictionary:
         idx2item: item of each id, as UTF-8 bytes (a single raw byte each where `unit` is `byte`).
         item2idx: id of each item.
         unit: name of what an item is when the dictionary encodes text; `unit_of` is the unit itself.
+        multi_label, span_labels: of a dictionary of labels, whether something has several, and whether spans have them.
     """
+
+    multi_label = False
+    span_labels = False
 
     def __init__(self, add_unk: bool = True, *, unit: UnitName = "char") -> None:
         self.idx2item: list[bytes] = []
@@ -84,6 +89,27 @@ class Dictionary:
     def get_items(self) -> list[str]:
         to_text = self.unit_of.to_text
         return [item.decode() for item in self.idx2item[:1]] + [to_text(item) for item in self.idx2item[1:]]
+
+    def has_item(self, item: str | bytes) -> bool:
+        return (item.encode() if isinstance(item, str) else item) in self.item2idx
+
+    def remove_item(self, item: str | bytes) -> None:
+        """Take out an item, where it is there; those behind it get the ids one lower."""
+        kept = [other for other in self.idx2item if other != (item.encode() if isinstance(item, str) else item)]
+        self.idx2item, self.item2idx = kept, {item: idx for idx, item in enumerate(kept)}
+        self._text_encoder = None
+
+    def set_start_stop_tags(self) -> None:
+        """Add the tags that Flair's CRF begins and ends a sentence with; ours needs none."""
+        self.add_item(START)
+        self.add_item(STOP)
+
+    def start_stop_tags_are_set(self) -> bool:
+        return START in self.item2idx and STOP in self.item2idx
+
+    def is_span_prediction_problem(self) -> bool:
+        """Whether the labels are those of spans, or tags of words inside spans, such as `B-LOC`."""
+        return self.span_labels or any(item[:2] in (b"B-", b"S-", b"I-") for item in self.idx2item)
 
     def __len__(self) -> int:
         return len(self.idx2item)

@@ -1,23 +1,27 @@
-"""One vector for a whole sentence, made of the vectors of its tokens."""
+"""One vector for a whole sentence, computed from the vectors of its tokens."""
 
 # B = sentences, N = tokens of one, W = tokens of all (see ragged.py), D = width of token embeddings, H = hidden size
 
 from collections.abc import Sequence
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
 
 from charlm.data.sentence import Sentence
 from charlm.embeddings.base import DocumentEmbeddings, Embeddings, TokenEmbeddings
 from charlm.embeddings.stacked import StackedEmbeddings, token_embeddings_from_json
+from charlm.embeddings.transformer import TransformerDocumentEmbeddings
 from charlm.errors import ConfigError
 from charlm.nn.bf16_linear import Linear
 from charlm.nn.dropout import Dropout, LockedDropout, WordDropout
 from charlm.nn.gru import gru_states
+from charlm.nn.packed import packed_states
 from charlm.nn.ragged import Ragged
+from charlm.storage.atomic import JsonObject
+
+# Flair's `embeddings.document` has them all.
+__all__ = ["DocumentPoolEmbeddings", "DocumentRNNEmbeddings", "TransformerDocumentEmbeddings"]
 
 
 class DocumentPoolEmbeddings(DocumentEmbeddings):
@@ -46,11 +50,11 @@ class DocumentPoolEmbeddings(DocumentEmbeddings):
     def all_names(self) -> list[str]:
         return [self.name, *self.embeddings.all_names()]
 
-    def _settings(self) -> dict[str, Any]:
+    def _settings(self) -> JsonObject:
         return {"embeddings": self.embeddings.to_json(), "pooling": self.pooling}
 
     @classmethod
-    def _from_settings(cls, settings: dict[str, Any]) -> Self:
+    def _from_settings(cls, settings: JsonObject) -> Self:
         return cls(**settings | {"embeddings": token_embeddings_from_json(settings["embeddings"])})
 
     def _add_embeddings(self, sentences: list[Sentence]) -> None:
@@ -83,7 +87,7 @@ class DocumentRNNEmbeddings(DocumentEmbeddings):
         word_dropout: share of the words dropped.
         locked_dropout: share of the values dropped at all places of a sentence.
         rnn_type: GRU or LSTM.
-        fine_tune: learn with the task; otherwise the vectors carry no gradient.
+        fine_tune: train with the downstream model; otherwise the vectors carry no gradient.
     """
 
     def __init__(
@@ -129,7 +133,7 @@ class DocumentRNNEmbeddings(DocumentEmbeddings):
     def all_names(self) -> list[str]:
         return [self.name, *self.embeddings.all_names()]
 
-    def _settings(self) -> dict[str, Any]:
+    def _settings(self) -> JsonObject:
         reprojection = self.word_reprojection_map
         return {
             "embeddings": self.embeddings.to_json(),
@@ -146,7 +150,7 @@ class DocumentRNNEmbeddings(DocumentEmbeddings):
         }
 
     @classmethod
-    def _from_settings(cls, settings: dict[str, Any]) -> Self:
+    def _from_settings(cls, settings: JsonObject) -> Self:
         return cls(**settings | {"embeddings": token_embeddings_from_json(settings["embeddings"])})
 
     def _add_embeddings(self, sentences: list[Sentence]) -> None:
@@ -173,20 +177,16 @@ class DocumentRNNEmbeddings(DocumentEmbeddings):
             sentence.set_embedding(self.name, vector)
 
     def _ends(self, x: Tensor, ragged: Ragged) -> Tensor:
-        """The output at the last token of each sentence, and before it that at the first where both directions read."""
+        """The output at the last token of each sentence, preceded by that at the first token if bidirectional."""
         output = self._outputs(x, ragged)  # (W, H or 2H)
         ends = [ragged.first, ragged.last] if self.rnn.bidirectional else [ragged.last]
         return torch.stack([output.index_select(0, rows) for rows in ends], dim=1)
 
     def _outputs(self, x: Tensor, ragged: Ragged) -> Tensor:
-        """What the recurrent layer gives at every row, (W, H or 2H)."""
+        """The output of the recurrent layer at every row, (W, H or 2H)."""
         if isinstance(self.rnn, nn.GRU) and x.device.type == "cpu":
             return gru_states(self.rnn, x, ragged)
-        places = ragged.reading_places[0]
-        read = ragged.tensor(np.argsort(places))
-        packed = PackedSequence(x.index_select(0, read), torch.tensor(ragged.active))
-        output: Tensor = self.rnn(packed)[0].data
-        return output.index_select(0, ragged.tensor(places))
+        return packed_states(self.rnn, x, ragged)
 
 
 def _stacked(embeddings: TokenEmbeddings | Sequence[TokenEmbeddings]) -> StackedEmbeddings:

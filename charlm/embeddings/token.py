@@ -23,8 +23,13 @@ from charlm.data.cache import cache_dir
 from charlm.data.dictionary import Dictionary
 from charlm.data.sentence import Sentence
 from charlm.embeddings.base import TokenEmbeddings, find_model
+from charlm.embeddings.flair import FlairEmbeddings, PooledFlairEmbeddings
+from charlm.embeddings.stacked import StackedEmbeddings
 from charlm.errors import ModelFileError
 from charlm.storage.atomic import atomic_folder
+
+# Flair's `embeddings.token` has them all.
+__all__ = ["CharacterEmbeddings", "FlairEmbeddings", "PooledFlairEmbeddings", "StackedEmbeddings", "WordEmbeddings"]
 
 _SUFFIXES = [".vec", ".txt"]
 _DIGIT = re.compile(r"\d")

@@ -1,4 +1,4 @@
-"""Sentence vectors from a transformer, for those who have the package `transformers`."""
+"""Sentence vectors from a transformer; needs the package `transformers`."""
 
 # B = sentences, N = word pieces of the longest, D = width of the model
 
@@ -11,6 +11,7 @@ from torch import Tensor
 from charlm.data.sentence import Sentence
 from charlm.embeddings.base import DocumentEmbeddings, find_model
 from charlm.errors import ConfigError, ModelFileError
+from charlm.storage.atomic import JsonObject
 
 _BATCH = 32
 _FETCHING_SETTINGS = {
@@ -20,15 +21,15 @@ _FETCHING_SETTINGS = {
     "experts_implementation",
     "_name_or_path",
 }
-"""Settings that can name code on a hub; a model file has no say in what runs."""
+"""JsonObject that can name code on a hub; a model file must not decide which code runs."""
 
 
 class TransformerDocumentEmbeddings(DocumentEmbeddings):
     """The last layer's vector of the first piece (`cls`), or the mean or maximum over all pieces.
 
     Args:
-        model: folder that holds a model and its tokeniser (safetensors only), or its name in the folder CHARLM_CACHE.
-        fine_tune: let gradients flow into the transformer.
+        model: folder with a model (safetensors) and its tokenizer, or its name in the folder CHARLM_CACHE.
+        fine_tune: train the transformer too.
         pooling: `cls`, `mean` or `max`.
     """
 
@@ -65,7 +66,7 @@ class TransformerDocumentEmbeddings(DocumentEmbeddings):
     def embedding_length(self) -> int:
         return int(self.model.config.hidden_size)
 
-    def _settings(self) -> dict[str, Any]:
+    def _settings(self) -> JsonObject:
         return {
             "model": self.model.config.to_diff_dict(),
             "tokenizer": self.tokenizer.backend_tokenizer.to_str(),
@@ -77,7 +78,7 @@ class TransformerDocumentEmbeddings(DocumentEmbeddings):
         }
 
     @classmethod
-    def _from_settings(cls, settings: dict[str, Any]) -> Self:
+    def _from_settings(cls, settings: JsonObject) -> Self:
         transformers = _transformers()
         tokenizer = transformers.PreTrainedTokenizerFast(
             tokenizer_object=transformers.tokenization_utils_fast.TokenizerFast.from_str(settings["tokenizer"]),
@@ -86,7 +87,7 @@ class TransformerDocumentEmbeddings(DocumentEmbeddings):
         )
         values = {name: value for name, value in settings["model"].items() if name not in _FETCHING_SETTINGS}
         config = transformers.AutoConfig.for_model(**values)
-        with torch.device("cpu"):  # it makes tables that are in no state dict
+        with torch.device("cpu"):  # it creates buffers that are in no state dict
             network = transformers.AutoModel.from_config(config, trust_remote_code=False)
         embeddings = cls.__new__(cls)
         DocumentEmbeddings.__init__(embeddings)

@@ -18,7 +18,7 @@ def find_device(name: str | torch.device | None = None) -> torch.device:
     """
     for choice, source in (
         (name, "device"),
-        (charlm.device, "charlm.device"),
+        (vars(charlm).get("device"), "charlm.device"),
         (os.environ.get(DEVICE_VARIABLE), DEVICE_VARIABLE),
     ):
         if choice and str(choice) != "auto":

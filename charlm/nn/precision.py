@@ -79,11 +79,11 @@ def onednn_level() -> str | None:
     if not has_onednn or platform.machine() not in ("x86_64", "AMD64"):
         return None
     has = torch.cpu.get_capabilities()
-    levels = [level for level, capability in _LEVELS.items() if has.get(capability)]
     limit = (os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or "").upper()
-    # What stands between two levels, such as AVX2_VNNI, counts as the lower one.
-    limits = [number for number, level in enumerate(levels) if f"{limit}_".startswith(f"{level}_")]
-    return levels[limits[-1] if limits else -1] if levels else None
+    # What stands between two levels, such as AVX2_VNNI, counts as the lower one; what is none of them is no limit.
+    limits = [number for number, level in enumerate(_LEVELS, 1) if f"{limit}_".startswith(f"{level}_")]
+    allowed = list(_LEVELS.items())[: max(limits, default=None)]
+    return next((level for level, capability in reversed(allowed) if has.get(capability)), None)
 
 
 def _multiplies_bf16(device: torch.device) -> bool:

@@ -93,6 +93,8 @@ from charlm.embeddings import FlairEmbeddings, StackedEmbeddings
 embeddings = StackedEmbeddings([{ours}])
 embeddings.embed(sentence := Sentence("The grass is green ."))
 ```"""
+    if directions:
+        text += f'\n\nFrom a registry: `FlairEmbeddings("models:/NAME/VERSION/{directions[0]}")`.'
     unit = find_unit(_mapping(bundle.get("dictionary")).get("unit", "char"))
     if not unit.in_flair:
         return f"{text}\n\nFlair cannot load them: their unit is the {unit.noun}."

@@ -42,19 +42,16 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
 """In the order of the help."""
 
 
-def build_app() -> typer.Typer:
-    """The commands as an application of Typer."""
-    app = typer.Typer(
-        help="Train character language models on any text, and use them as word embeddings.",
-        no_args_is_help=True,
-        add_completion=False,
-        pretty_exceptions_enable=False,
-        rich_markup_mode="markdown",
-    )
-    for command in _COMMANDS:
-        app.command(epilog=f"Example: `{vars(command)['example']}`")(command)
-    app.command(hidden=True)(training.demo)
-    return app
+app = typer.Typer(
+    help="Train character language models on any text, and use them as word embeddings.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+for _command in _COMMANDS:
+    app.command(epilog=f"Example: `{vars(_command)['example']}`")(_command)
+app.command(hidden=True)(training.demo)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -63,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as after Ctrl-C
     as_json = "--json" in arguments
     try:
-        code = build_app()(args=arguments, prog_name="charlm", standalone_mode=False)
+        code = app(args=arguments, prog_name="charlm", standalone_mode=False)
         if code == _INTERRUPTED:  # what typer makes of Ctrl-C
             raise KeyboardInterrupt
     except TrainingInterruptedError:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from charlm.artifacts import Workspace
 from charlm.errors import CorpusError, SourceError
+from charlm.evaluation.scores import ScoreValues
 from charlm.text.corpus.manifest import load_manifest
 from tasks.registry.download import open_model
 from tasks.registry.versions import CHAMPION, RegisteredVersion, find_version
@@ -14,7 +15,7 @@ from tasks.tracking.runs import group_run
 from tasks.tracking.scores import log_champion_scores
 
 
-def evaluate_model(workspace: Workspace, model: str, texts: Sequence[str]) -> dict[str, dict[str, float]]:
+def evaluate_model(workspace: Workspace, model: str, texts: Sequence[str]) -> dict[str, ScoreValues]:
     """The scores of each direction of `model` over all `texts` together.
 
     Raises ModelFileError or RegistryError for the model, SourceError or CorpusError for a text.
@@ -42,7 +43,7 @@ class ChampionScores:
     """Test scores of a champion by direction, then domain."""
 
     version: RegisteredVersion
-    domains: dict[str, dict[str, dict[str, float]]]
+    domains: dict[str, dict[str, ScoreValues]]
 
 
 def evaluate_champion(workspace: Workspace, name: str) -> ChampionScores:

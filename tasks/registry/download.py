@@ -1,5 +1,6 @@
 """Open a model: from a path, or from the registry, whose bundle comes to this machine."""
 
+import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,6 @@ from tasks.services.session import use_workspace
 from tasks.tracking.client import mlflow_client
 
 if TYPE_CHECKING:
-    import torch
-
     from charlm.language_models.language_model import LanguageModel
 
 
@@ -41,9 +40,11 @@ def open_model(model: str | RegisteredVersion, workspace: Workspace) -> OpenedMo
     Raises ModelFileError or RegistryError when there is no such model.
     """
     from charlm.language_models.language_model import load_language_models
+    from charlm.nn.device import find_device
 
+    device = find_device()
     path, version = locate_model(model, workspace)
-    models = {direction: lm.to(_device()) for direction, lm in load_language_models(path).items()}
+    models = {direction: lm.to(device) for direction, lm in load_language_models(path).items()}
     return OpenedModel(model if isinstance(model, str) else model.address, path, version, models)
 
 
@@ -64,6 +65,14 @@ def locate_model(model: str | RegisteredVersion, workspace: Workspace) -> tuple[
 def resolve_model(model: str, workspace: Workspace) -> Path:
     """The path of a model; `open_model` also pins its version."""
     return locate_model(model, workspace)[0]
+
+
+def path_of_address(address: str) -> Path:
+    """The folder of the bundle at an address, in the registry of the workspace CHARLM_WORKSPACE, or of `workspace`.
+
+    charlm calls it by the entry point `charlm.model_resolvers` of pyproject.toml.
+    """
+    return download_bundle(address, Workspace(Path(os.environ.get("CHARLM_WORKSPACE", "workspace"))))
 
 
 def download_bundle(address: str, workspace: Workspace) -> Path:
@@ -100,10 +109,3 @@ def read_manifest(version: RegisteredVersion) -> JsonObject:
         name = BundleFiles(Path("artifacts/bundle")).manifest
         path = mlflow.artifacts.download_artifacts(artifact_uri=f"{location}/{name}", dst_path=folder)
         return dict(read_json(Path(path), remedy="register the model again", error=ModelFileError))
-
-
-def _device() -> "torch.device":
-    """A GPU where there is one."""
-    import torch
-
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

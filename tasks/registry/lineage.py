@@ -5,10 +5,11 @@ It comes from the manifests of the two bundles, and from the scores of both mode
 
 from collections.abc import Iterator
 
+from charlm.evaluation.scores import ScoreValues
 from charlm.serialization.markdown import escape
 from charlm.storage.atomic import JsonObject
 
-DomainScores = dict[str, dict[str, dict[str, dict[str, float]]]]
+DomainScores = dict[str, dict[str, dict[str, ScoreValues]]]
 """Scores by direction, domain, and `before` or `after`."""
 
 _MISSING = "–"

@@ -8,9 +8,8 @@ first line again; a caller that must not see an event twice keeps the last step 
 
 import json
 from pathlib import Path
-from typing import Any
 
-Event = dict[str, Any]
+from charlm.trainers.events import Event
 
 
 class JournalReader:
@@ -39,4 +38,5 @@ class JournalReader:
         lines = whole.splitlines(keepends=True)
         self._offset += len(whole)
         self._last_line = lines[-1]
-        return [json.loads(line) for line in lines if line.strip()]
+        events: list[Event] = [json.loads(line) for line in lines if line.strip()]
+        return events

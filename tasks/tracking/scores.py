@@ -3,14 +3,17 @@
 import re
 import time
 from collections.abc import Mapping
+from typing import Literal, get_args
 
+from charlm.evaluation.scores import ScoreValues
 from tasks.terminal import terminal
 from tasks.tracking.client import first_line, mlflow_client
 
-SCORE_NAMES = ("loss", "perplexity", "bits_per_character", "bits_per_byte", "unk_rate")
+ScoreName = Literal["loss", "perplexity", "bits_per_character", "bits_per_byte", "unk_rate"]
+SCORE_NAMES: tuple[ScoreName, ...] = get_args(ScoreName)
 
 
-def log_scores(run_id: str | None, scores: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
+def log_scores(run_id: str | None, scores: Mapping[str, Mapping[str, ScoreValues]]) -> None:
     """Log `{direction: {split: {score: value}}}` as the metrics `forward.test.bits_per_byte` and so on."""
     _log_metrics(
         run_id,
@@ -23,9 +26,7 @@ def log_scores(run_id: str | None, scores: Mapping[str, Mapping[str, Mapping[str
     )
 
 
-def log_domain_scores(
-    run_id: str | None, scores: Mapping[str, Mapping[str, Mapping[str, Mapping[str, float]]]]
-) -> None:
+def log_domain_scores(run_id: str | None, scores: Mapping[str, Mapping[str, Mapping[str, ScoreValues]]]) -> None:
     """Log test scores by direction, domain, and `before` or `after` a fine-tuning."""
     _log_metrics(
         run_id,
@@ -39,7 +40,7 @@ def log_domain_scores(
     )
 
 
-def log_champion_scores(run_id: str | None, scores: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
+def log_champion_scores(run_id: str | None, scores: Mapping[str, Mapping[str, ScoreValues]]) -> None:
     """Log test scores by direction and domain, as the metrics `forward.domain.NAME.bits_per_byte` and so on."""
     _log_metrics(
         run_id,

@@ -14,23 +14,31 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from charlm.artifacts import CorpusFiles, RunFiles, Workspace
 from charlm.errors import RegistryError, RunError
 from charlm.storage.atomic import read_json, write_json
+from charlm.trainers.events import Event
 from charlm.trainers.lm.manifest import RunManifest
 from tasks.services.mlflow_compat import start_system_metrics
 from tasks.terminal import terminal
 from tasks.tracking.client import first_line, mlflow_client, mlflow_error
-from tasks.tracking.journal import Event, JournalReader
+from tasks.tracking.journal import JournalReader
 from tasks.tracking.runs import create_mlflow_run, find_experiment
 from tasks.tracking.scores import SCORE_NAMES
 
 if TYPE_CHECKING:
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-_TRAIN_NAMES = ("loss", "bits_per_character", "learning_rate", "characters_per_second", "waiting_share")
+TrainName = Literal["loss", "bits_per_character", "learning_rate", "characters_per_second", "waiting_share"]
+_TRAIN_NAMES: tuple[TrainName, ...] = (
+    "loss",
+    "bits_per_character",
+    "learning_rate",
+    "characters_per_second",
+    "waiting_share",
+)
 _MAX_BATCH = 1000  # values that MLflow takes in one call
 _SYNC_SECONDS = 5.0
 _SECONDS_AFTER_FAILURE = 30.0
@@ -295,5 +303,5 @@ def _metrics_of(event: Event) -> dict[str, float]:
 
 def _send_samples(run_id: str, events: list[Event]) -> None:
     for event in events:
-        if event.get("sample"):
+        if (event["event"] == "validation" or event["event"] == "test") and event["sample"]:
             mlflow_client().log_text(run_id, event["sample"], f"samples/{event['event']}-{event['step']:08d}.txt")

@@ -13,10 +13,11 @@ from typing import IO
 from charlm.artifacts import RunFiles, Workspace
 from charlm.distributed.watchdog import PARENT_VARIABLE
 from charlm.errors import RunError, TrainingInterruptedError
+from charlm.trainers.events import TrainEvent
 from tasks.services.session import Session
 from tasks.services.trainings import Trainings
 from tasks.terminal import Bar, terminal
-from tasks.tracking.journal import Event, JournalReader
+from tasks.tracking.journal import JournalReader
 
 _POLL_SECONDS = 0.5
 _USER_MISTAKE = 2
@@ -79,11 +80,10 @@ def _follow(run: RunFiles, child: subprocess.Popen[bytes], bar: Bar, on_progress
                 terminal.print_line(f"! {run.name}: {event['reason']}")
 
 
-def _train_note(event: Event) -> str:
-    left = event["seconds_left"]
+def _train_note(event: TrainEvent) -> str:
     speed = f"{event['characters_per_second'] / 1000:,.0f}k char/s"
     return f"{event['bits_per_character']:.3f} bits/char, {speed}, rate {event['learning_rate']:.1e}" + (
-        f", {left / 60:.1f} min left" if left is not None else ""
+        f", {event['seconds_left'] / 60:.1f} min left"
     )
 
 

@@ -16,7 +16,7 @@ from charlm.serialization.markdown import code, escape, one_line
 from charlm.serialization.model_card import model_card
 from charlm.visual.figures import LITERAL, add_legend, drawable, new_figure, save_figure
 from tasks import reporting
-from tasks.downstream.registry import describe_task_model
+from tasks.downstream.registry import describe_downstream_model
 from tasks.inference.embedding import EmbeddedText
 from tasks.promotion.history import JudgedVersion, draw_versions, versions_markdown
 from tasks.promotion.report import gate_markdown, gate_table
@@ -103,7 +103,7 @@ def markdowns(text: str) -> dict[str, str]:
         "gate": gate_markdown(gate_report(text)),
         "versions": versions_markdown("a", judged, picture=None),
         "changes": changes_markdown(manifest, newer, domains, older_label="a version 1"),
-        "tagger": describe_task_model(task_facts(text), {**test, "classes": classes}),
+        "tagger": describe_downstream_model(task_facts(text), {**test, "classes": classes}),
         "card": model_card({"corpus": {"name": "a", "domains": [text]}, "licence": text, "recipe": text}),
         "evaluation": reporting.evaluation_report(champion),
         "embeddings": reporting.embedding_report(text, Path("/tmp"), [embedded]),

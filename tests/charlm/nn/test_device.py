@@ -12,7 +12,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(autouse=True)
 def no_preference(monkeypatch):
-    monkeypatch.setattr(charlm, "device", None)
+    monkeypatch.setitem(vars(charlm), "device", None)
     monkeypatch.delenv(DEVICE_VARIABLE, raising=False)
 
 
@@ -38,13 +38,13 @@ def test_auto_is_the_cpu_where_there_is_no_gpu(no_gpu):
 def test_the_argument_comes_before_charlm_device_and_that_before_the_variable(two_gpus, monkeypatch):
     monkeypatch.setenv(DEVICE_VARIABLE, "cpu")
     assert find_device() == CPU
-    monkeypatch.setattr(charlm, "device", "cuda:1")
+    monkeypatch.setitem(vars(charlm), "device", "cuda:1")
     assert find_device() == find_device("auto") == torch.device("cuda:1")
     assert find_device("cuda:0") == torch.device("cuda:0")
 
 
 def test_charlm_device_may_be_a_device_of_torch(two_gpus, monkeypatch):
-    monkeypatch.setattr(charlm, "device", torch.device("cpu"))
+    monkeypatch.setitem(vars(charlm), "device", torch.device("cpu"))
     assert find_device() == CPU
 
 

@@ -32,12 +32,12 @@ from charlm.errors import (
     TrainingInterruptedError,
 )
 from charlm.evaluation.labels import EvaluationMetric
-from charlm.models import SequenceTagger, TaskModel, TextClassifier
+from charlm.models import DownstreamModel, SequenceTagger, TextClassifier
 from charlm.nn.precision import can_compute_bf16, precision_notice
 from charlm.storage.archive import read_archive
 from charlm.trainers import ModelTrainer
-from charlm.trainers.downstream.checkpoint import TaskCheckpoint
-from charlm.trainers.downstream.plateau import Plateau
+from charlm.trainers.downstream.checkpoint import DownstreamCheckpoint
+from charlm.trainers.downstream.plateau import PlateauScheduler
 from tests.charlm.models.test_downstream_models import transformer
 from tests.conftest import ROOT
 from tests.precision import CPU
@@ -64,7 +64,7 @@ def new_classifier(corpus: Corpus, embeddings=None) -> TextClassifier:
     return TextClassifier(document, corpus.make_label_dictionary("class"))
 
 
-def weights(model: TaskModel) -> dict[str, torch.Tensor]:
+def weights(model: DownstreamModel) -> dict[str, torch.Tensor]:
     return {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
 
@@ -192,7 +192,7 @@ def test_a_tagger_that_goes_on_in_another_precision_says_so(tmp_path):
     corpus = toy_corpus(16)
     ModelTrainer(new_tagger(corpus), corpus).train(tmp_path, max_epochs=1, checkpoint=True)
     path = tmp_path / "checkpoint.pt"
-    checkpoint = TaskCheckpoint.load(path)
+    checkpoint = DownstreamCheckpoint.load(path)
     before = {"fp32": "bf16", "bf16": "fp32"}[checkpoint.precision]
     dataclasses.replace(checkpoint, precision=before).save(path)
     with pytest.warns(CharLMWarning, match=f"was in {before} so far"):
@@ -228,7 +228,7 @@ def test_vectors_of_another_model_with_the_same_name_are_not_taken_for_its_own(t
 
 
 def test_the_rate_falls_when_more_than_patience_epochs_bring_nothing():
-    plateau = Plateau(learning_rate=1.0)
+    plateau = PlateauScheduler(learning_rate=1.0)
     steps = [(0.5, 9.0), (0.6, 9.0), (0.6, 8.0), (0.6, 8.0), (0.5, 1.0), (0.4, 1.0), (0.7, 9.0)]
     best, rates = [], []
     for score, loss in steps:

@@ -131,3 +131,14 @@ def test_the_pyfunc_flavour_gives_tokens_and_vectors_in_order(workspace: Workspa
     assert second["tokens"] == ["the", "set"]
     assert model.metadata.signature.inputs.to_dict() == [{"type": "string", "required": True}]
     assert model.predict([]) == []
+
+
+def test_embeddings_open_an_address_of_the_registry(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    from charlm.embeddings import FlairEmbeddings
+
+    monkeypatch.setenv("CHARLM_WORKSPACE", str(workspace.root))
+    embeddings = FlairEmbeddings("models:/tiny/1/backward")
+    assert embeddings.name == "models:/tiny/1/backward"
+    assert not embeddings.is_forward_lm
+    with pytest.raises(CharLMError, match=r"holds both directions; .*FlairEmbeddings\(\"models:/tiny/1/forward\"\)"):
+        FlairEmbeddings("models:/tiny/1")
