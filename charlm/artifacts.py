@@ -161,7 +161,7 @@ class RunFiles(TrainingFiles):
 
 
 @dataclass(frozen=True)
-class TaskRunFiles(TrainingFiles):
+class DownstreamRunFiles(TrainingFiles):
     """Where the parts of the training of one tagger or classifier lie. The names are Flair's where it has them."""
 
     @property
@@ -186,6 +186,10 @@ class TaskRunFiles(TrainingFiles):
     def manifest(self) -> Path:
         """What a flow trained here, and its scores; a training by `ModelTrainer` alone has no such file."""
         return self.root / "task.json"
+
+    def epoch_model(self, epoch: int) -> Path:
+        """The model as it was after an epoch."""
+        return self.root / f"model_epoch_{epoch}.pt"
 
     @property
     def labels_table(self) -> Path:

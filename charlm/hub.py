@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from charlm.artifacts import DIRECTIONS, BundleFiles
 from charlm.errors import ConfigError, ModelFileError
 from charlm.serialization.bundle import read_bundle
+from charlm.storage.atomic import JsonObject
 
 
 def push_to_hub(bundle: Path | str, repo_id: str, *, private: bool = False, message: str | None = None) -> str:
@@ -64,7 +64,7 @@ def _bundle_names() -> list[str]:
     return [path.as_posix() for path in (files.manifest, files.dictionary, files.card, *parts)]
 
 
-def _front_matter(manifest: dict[str, Any]) -> str:
+def _front_matter(manifest: JsonObject) -> str:
     """What the Hub sorts models by, as the YAML at the head of the card; strings are quoted as JSON quotes them."""
     facts = {"library_name": "charlm", "pipeline_tag": "feature-extraction", "tags": ["character-language-model"]}
     if manifest.get("licence"):

@@ -10,7 +10,7 @@ from charlm.config import DownstreamConfig, with_settings
 from flows.parameters import CorpusName
 from flows.workspace_flow import flow
 from tasks import steps
-from tasks.downstream.training import DownstreamRequest, TrainedTaskModel
+from tasks.downstream.training import DownstreamRequest, TrainedDownstreamModel
 from tasks.services.session import use_workspace
 
 
@@ -25,7 +25,7 @@ def train_downstream(
     columns: str | None = None,
     settings: list[str] = [],  # noqa: B006
     workspace: Path = Path("workspace"),
-) -> TrainedTaskModel:
+) -> TrainedDownstreamModel:
     """Train a tagger or classifier on language models, and register it with the versions that it came from.
 
     A finished training of the same data, models and settings is reused, an unfinished one is continued.

@@ -19,13 +19,14 @@ from prefect.task_runners import TaskRunner
 
 from charlm.artifacts import CorpusFiles, Workspace
 from charlm.config import DictionaryConfig, DriftConfig, GateConfig, ReadConfig, SplitConfig
+from charlm.errors import decoration
 from charlm.evaluation.promotion import GateReport
 from charlm.storage.atomic import JsonObject
 from tasks.corpus import prepare as corpora
 from tasks.corpus.prepare import PreparedCorpus
 from tasks.corpus.steps import ForEach, new_and_reused
 from tasks.downstream import training as downstream
-from tasks.downstream.training import DownstreamRequest, TrainedTaskModel
+from tasks.downstream.training import DownstreamRequest, TrainedDownstreamModel
 from tasks.inference import embedding, evaluation
 from tasks.inference.embedding import EmbeddedText, EmbeddedWord
 from tasks.inference.evaluation import ChampionScores
@@ -118,7 +119,7 @@ def train_direction(workspace: Workspace, request: TrainingRequest, *, parent: s
 
 
 @task(task_run_name="train {request.task} {request.name}", cache_policy=NO_CACHE)
-def train_downstream(workspace: Workspace, request: DownstreamRequest) -> TrainedTaskModel:
+def train_downstream(workspace: Workspace, request: DownstreamRequest) -> TrainedDownstreamModel:
     """Train a tagger or classifier on language models and register it."""
     return downstream.train_downstream(workspace, request, resume=True, gpu_slot=_gpu_slot())
 
@@ -163,11 +164,12 @@ def pass_gate(
     """Make the version champion if the gate promotes it, publish the report, and send the event of a promotion."""
     verdict = gate.pass_gate(workspace, version, config=config, target=target)
     report = verdict.report
-    publish_gate_report(version, report)
     if report.promoted:
         send_promotion(version, verdict.champion, report.reason)
-    if judged := judged_versions(version.name):
-        publish_versions(version.name, judged, log_picture(version, judged))
+    publish_gate_report(version, report)
+    with decoration("the scores of all versions"):
+        if judged := judged_versions(version.name):
+            publish_versions(version.name, judged, log_picture(version, judged))
     return report
 
 

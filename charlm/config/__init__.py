@@ -3,11 +3,11 @@
 Named sets of training settings are in recipes.py.
 """
 
-from charlm.config.downstream import DownstreamConfig, StorageMode, TaskTrainingConfig
+from charlm.config.downstream import DownstreamConfig, DownstreamTrainingConfig, StorageMode
 from charlm.config.json_config import JsonConfig, with_settings
 from charlm.config.promotion import DriftConfig, GateConfig
 from charlm.config.text import BadBytes, DictionaryConfig, DocumentMode, ReadConfig, SplitConfig, UnitName, parse_size
-from charlm.config.training import ARCHITECTURE, RunConfig, TrainingConfig, parse_directions
+from charlm.config.training import ARCHITECTURE, RunConfig, TrainingConfig, check_device_name, parse_directions
 
 __all__ = [
     "ARCHITECTURE",
@@ -15,6 +15,7 @@ __all__ = [
     "DictionaryConfig",
     "DocumentMode",
     "DownstreamConfig",
+    "DownstreamTrainingConfig",
     "DriftConfig",
     "GateConfig",
     "JsonConfig",
@@ -22,9 +23,9 @@ __all__ = [
     "RunConfig",
     "SplitConfig",
     "StorageMode",
-    "TaskTrainingConfig",
     "TrainingConfig",
     "UnitName",
+    "check_device_name",
     "parse_directions",
     "parse_size",
     "with_settings",

@@ -5,7 +5,7 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import chain
-from typing import Any, Literal, Protocol, Self
+from typing import Literal, Protocol, Self
 
 from charlm.data.dictionary import Dictionary
 from charlm.data.parts import Span, Token
@@ -13,6 +13,7 @@ from charlm.data.sentence import Sentence
 from charlm.data.spans import OUTSIDE, spans_of, tags_of
 from charlm.data.statistics import count_sentence_labels, count_token_labels, count_words, describe
 from charlm.errors import DatasetError, NotInCharLMError
+from charlm.storage.atomic import JsonObject
 
 _SAMPLED_SHARE = 0.1
 
@@ -218,7 +219,7 @@ class Corpus:
 
     # ---- statistics --------------------------------------------------------------------------------------------
 
-    def obtain_statistics(self, label_type: str | None = None, pretty_print: bool = True) -> str | dict[str, Any]:
+    def obtain_statistics(self, label_type: str | None = None, pretty_print: bool = True) -> str | JsonObject:
         """What each split holds, as JSON text or (without `pretty_print`) as a dict.
 
         Labels are counted in the layer `label_type`, or in all.

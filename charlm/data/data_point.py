@@ -2,9 +2,10 @@
 
 # D = width of an embedding
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from charlm.data.label import Label
+from charlm.storage.atomic import JsonObject
 
 if TYPE_CHECKING:
     import torch
@@ -21,7 +22,7 @@ class DataPoint:
     def __init__(self) -> None:
         self._embeddings: Vectors | None = None
         self._labels: dict[str, list[Label]] | None = None
-        self._metadata: dict[str, Any] | None = None
+        self._metadata: dict[str, object] | None = None
 
     # ---- embeddings --------------------------------------------------------------------------------------------
 
@@ -65,12 +66,12 @@ class DataPoint:
 
     # ---- labels ------------------------------------------------------------------------------------------------
 
-    def add_label(self, typename: str, value: str, score: float = 1.0, **metadata: Any) -> Self:
+    def add_label(self, typename: str, value: str, score: float = 1.0, **metadata: object) -> Self:
         """Add a label in the layer `typename`, such as `ner`; `metadata` is kept with it."""
         self._keep_label(typename, Label(self, value, score, **metadata))
         return self
 
-    def set_label(self, typename: str, value: str, score: float = 1.0, **metadata: Any) -> Self:
+    def set_label(self, typename: str, value: str, score: float = 1.0, **metadata: object) -> Self:
         """Make this the only label of the layer `typename`."""
         self.remove_labels(typename)
         return self.add_label(typename, value, score, **metadata)
@@ -118,12 +119,12 @@ class DataPoint:
 
     # ---- metadata ----------------------------------------------------------------------------------------------
 
-    def add_metadata(self, key: str, value: Any) -> None:
+    def add_metadata(self, key: str, value: object) -> None:
         if self._metadata is None:
             self._metadata = {}
         self._metadata[key] = value
 
-    def get_metadata(self, key: str) -> Any:
+    def get_metadata(self, key: str) -> object:
         """What was kept under `key`; KeyError where nothing was."""
         return (self._metadata or {})[key]
 
@@ -157,7 +158,7 @@ class DataPoint:
         labels = "; ".join(f"{label.value}{label.metadata_str} ({label.score:.4f})" for label in own)
         return f"{self.unlabeled_identifier} → {labels}" if labels else self.unlabeled_identifier
 
-    def to_dict(self, tag_type: str | None = None) -> dict[str, Any]:
+    def to_dict(self, tag_type: str | None = None) -> JsonObject:
         return {
             "text": self.text,
             "start_pos": self.start_position,

@@ -32,7 +32,7 @@ def create_labeled_sentence_from_tokens(
     tokens: Sequence[str] | Sequence[Token], token_entities: Iterable[TokenEntity], type_name: str = "ner"
 ) -> Sentence:
     """The sentence of these words, with the labels in the layer `type_name`."""
-    sentence = Sentence(list(tokens))
+    sentence = Sentence(tokens)
     for start, stop, label, _, score in token_entities:
         sentence[start:stop].add_label(type_name, label, score)
     return sentence

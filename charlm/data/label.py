@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING, Any, Self
 
+from charlm.storage.atomic import JsonObject
+
 if TYPE_CHECKING:
     from charlm.data.data_point import DataPoint
-
-_NOTHING: dict[str, Any] = {}
 
 
 class Label:
@@ -19,7 +19,7 @@ class Label:
 
     __slots__ = ("_metadata", "data_point", "score", "value")
 
-    def __init__(self, data_point: "DataPoint | None", value: str, score: float = 1.0, **metadata: Any) -> None:
+    def __init__(self, data_point: "DataPoint | None", value: str, score: float = 1.0, **metadata: object) -> None:
         self.data_point: Any = data_point  # as in Flair, a DataPoint to whoever reads it
         self.value = value
         self.score = score
@@ -31,10 +31,10 @@ class Label:
         return self
 
     @property
-    def metadata(self) -> dict[str, Any]:
-        return _NOTHING.copy() if self._metadata is None else self._metadata
+    def metadata(self) -> dict[str, object]:
+        return {} if self._metadata is None else self._metadata
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         return {"value": self.value, "confidence": self.score}
 
     # ---- what a label is called --------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from charlm.data.label import Label
 from charlm.data.parts import Span, Token
 from charlm.data.token_sequence import Tokenizer, TokenSequence
 from charlm.errors import ConfigError, NotInCharLMError
+from charlm.storage.atomic import JsonObject
 from charlm.tokenization import as_function
 
 if TYPE_CHECKING:
@@ -50,7 +51,6 @@ class Sentence(TokenSequence):
     _previous_sentence: "Sentence | None" = None
     _next_sentence: "Sentence | None" = None
     _has_context: bool = False
-    _position_in_dataset: tuple[Any, int] | None = None
 
     def __init__(
         self,
@@ -195,7 +195,7 @@ class Sentence(TokenSequence):
     def __repr__(self) -> str:
         return self.to_tagged_string()
 
-    def to_dict(self, tag_type: str | None = None) -> dict[str, Any]:
+    def to_dict(self, tag_type: str | None = None) -> JsonObject:
         own = [label for label in self.get_labels(tag_type) if label.data_point is self]
         return {
             "text": self.text,

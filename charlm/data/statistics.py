@@ -2,11 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any
 
 from charlm.data.label import Label
 from charlm.data.parts import Token
 from charlm.data.sentence import Sentence
+from charlm.storage.atomic import JsonObject
 
 
 def count_sentence_labels(sentences: Iterable[Sentence]) -> dict[str, int]:
@@ -24,7 +24,7 @@ def count_words(sentences: Iterable[Sentence]) -> Counter[str]:
     return Counter(word for sentence in sentences for word in sentence.words)
 
 
-def describe(sentences: list[Sentence], label_type: str | None, name: str) -> dict[str, Any]:
+def describe(sentences: list[Sentence], label_type: str | None, name: str) -> JsonObject:
     """What a split holds, under the names that Flair gives; labels in the layer `label_type`, or in all."""
     if not sentences:
         return {}

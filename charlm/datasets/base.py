@@ -15,7 +15,7 @@ class FlairDatapointDataset(list[Item]):
     """One data point or several, as a list that a Corpus takes for a split."""
 
     def __init__(self, datapoints: Item | Iterable[Item]) -> None:
-        super().__init__([datapoints] if isinstance(datapoints, DataPoint) else datapoints)  # type: ignore[list-item]
+        super().__init__([datapoints] if isinstance(datapoints, DataPoint) else datapoints)
 
     def is_in_memory(self) -> bool:
         return True

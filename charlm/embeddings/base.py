@@ -1,11 +1,11 @@
-"""What all embeddings share: names, widths, and how they are put on sentences."""
+"""The base of all embeddings: names, widths, and how vectors are added to sentences."""
 
 # N = tokens of a sentence, D = width of an embedding
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 from torch import nn
 
@@ -13,6 +13,7 @@ from charlm.data.cache import cached_paths
 from charlm.data.sentence import Sentence
 from charlm.errors import ConfigError, ModelFileError
 from charlm.serialization.addresses import is_address, resolve_address
+from charlm.storage.atomic import JsonObject
 
 _STREAM_BYTES = 64 * 2**20
 _STREAM_SENTENCES = 4096
@@ -22,8 +23,8 @@ class Embeddings(nn.Module):
     """Vectors for the tokens of sentences or for whole sentences.
 
     Attributes:
-        name: what the vectors are called on a token or sentence; they are concatenated in the order of names.
-        static_embeddings: True when the same sentence always gets the same vectors, so that they may be kept.
+        name: key of the vectors on a token or sentence; vectors are concatenated in the order of their names.
+        static_embeddings: True when the same sentence always gets the same vectors, so that they can be stored.
     """
 
     name: str
@@ -45,7 +46,7 @@ class Embeddings(nn.Module):
         return [self.name]
 
     def all_names(self) -> list[str]:
-        """Names of all vectors that `embed` leaves on a sentence, those of inner embeddings too."""
+        """Names of all vectors that `embed` adds to a sentence, including those of inner embeddings."""
         return self.get_names()
 
     def embed(self, sentences: Sentence | Sequence[Sentence]) -> list[Sentence]:
@@ -70,31 +71,31 @@ class Embeddings(nn.Module):
         raise NotImplementedError
 
     def frozen_parts(self) -> list["Embeddings"]:
-        """The embeddings in these whose vectors never change, each as large as possible: they can be kept."""
+        """The largest parts of these embeddings whose vectors never change, so that they can be stored."""
         return [self] if self.static_embeddings else []
 
     def in_bf16(self) -> "Embeddings":
-        """These embeddings, sharing all weights, computed in bf16; as they are where that brings nothing."""
+        """These embeddings with shared weights, computed in bf16; unchanged where bf16 is not faster."""
         return self
 
-    def to_json(self) -> dict[str, Any]:
-        """What `embeddings_from_json` makes embeddings of the same kind of; the weights are in the state dict."""
+    def to_json(self) -> JsonObject:
+        """The settings for `embeddings_from_json`; the weights are in the state dict."""
         return {"kind": type(self).__name__, **self._settings()}
 
-    def _settings(self) -> dict[str, Any]:
+    def _settings(self) -> JsonObject:
         """The arguments of `_from_settings`, as plain JSON."""
         raise ConfigError(f"{type(self).__name__} cannot be saved in a model file: it lacks _settings()")
 
     @classmethod
-    def _from_settings(cls, settings: dict[str, Any]) -> Self:
+    def _from_settings(cls, settings: JsonObject) -> Self:
         return cls(**settings)
 
     def __str__(self) -> str:
         return self.name
 
 
-def embeddings_from_json(value: Any) -> Embeddings:
-    """The embeddings that `to_json` has described, with weights yet to be loaded."""
+def embeddings_from_json(value: JsonObject) -> Embeddings:
+    """The embeddings with the settings of `to_json`; their weights are loaded afterwards."""
     kind = value.get("kind") if isinstance(value, dict) else None
     if not isinstance(kind, str) or kind not in Embeddings._kinds:
         raise ModelFileError(f"there are no embeddings of the kind {kind!r}")
@@ -112,7 +113,7 @@ class TokenEmbeddings(Embeddings):
     def embed_stream(self, sentences: Iterable[Sentence]) -> Iterator[Sentence]:
         """The same sentences in the same order, each with its vectors, in bounded memory.
 
-        Sentences are gathered until their vectors fill 64 MB, so that those of similar length are embedded together.
+        Sentences are collected until their vectors fill 64 MB, so that those of similar length are embedded together.
         Drop a sentence, or clear its embeddings, when its vectors are no longer needed.
         """
         gathered: list[Sentence] = []

@@ -1,14 +1,12 @@
-"""One vector for a whole sentence, made of the vectors of its tokens."""
+"""One vector for a whole sentence, computed from the vectors of its tokens."""
 
 # B = sentences, N = tokens of one, W = tokens of all (see ragged.py), D = width of token embeddings, H = hidden size
 
 from collections.abc import Sequence
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
 
 from charlm.data.sentence import Sentence
 from charlm.embeddings.base import DocumentEmbeddings, Embeddings, TokenEmbeddings
@@ -18,25 +16,46 @@ from charlm.errors import ConfigError
 from charlm.nn.bf16_linear import Linear
 from charlm.nn.dropout import Dropout, LockedDropout, WordDropout
 from charlm.nn.gru import gru_states
+from charlm.nn.packed import packed_states
 from charlm.nn.ragged import Ragged
+from charlm.storage.atomic import JsonObject
 
 # Flair's `embeddings.document` has them all.
 __all__ = ["DocumentPoolEmbeddings", "DocumentRNNEmbeddings", "TransformerDocumentEmbeddings"]
 
 
 class DocumentPoolEmbeddings(DocumentEmbeddings):
-    """The mean, maximum or minimum of the token vectors; zeros for a sentence without tokens."""
+    """The mean, maximum or minimum of the token vectors; zeros for a sentence without tokens.
+
+    Args:
+        embeddings: token embeddings, stacked.
+        pooling: `mean`, `max` or `min`.
+        fine_tune_mode: `linear` puts a learned matrix, which begins as the identity, before the pooling; `nonlinear`
+            adds a layer with ReLU behind it; `none` pools the vectors as they are.
+    """
 
     def __init__(
         self,
         embeddings: TokenEmbeddings | Sequence[TokenEmbeddings],
         pooling: Literal["mean", "max", "min"] = "mean",
+        fine_tune_mode: Literal["none", "linear", "nonlinear"] = "none",
     ) -> None:
         super().__init__()
         if pooling not in ("mean", "max", "min"):
             raise ConfigError(f"pooling is mean, max or min, got {pooling!r}")
+        if fine_tune_mode not in ("none", "linear", "nonlinear"):
+            raise ConfigError(f"fine_tune_mode is none, linear or nonlinear, got {fine_tune_mode!r}")
         self.embeddings = _stacked(embeddings)
-        self.static_embeddings = self.embeddings.static_embeddings
+        self.fine_tune_mode = fine_tune_mode
+        self.static_embeddings = self.embeddings.static_embeddings and fine_tune_mode == "none"
+        width = self.embeddings.embedding_length
+        self.embedding_flex: nn.Linear | None = None
+        self.embedding_flex_nonlinear_map: nn.Linear | None = None
+        if fine_tune_mode != "none":
+            self.embedding_flex = nn.Linear(width, width, bias=False)
+            nn.init.eye_(self.embedding_flex.weight)
+        if fine_tune_mode == "nonlinear":
+            self.embedding_flex_nonlinear_map = nn.Linear(width, width)
         self.pooling = pooling
         self.name = f"document_{pooling}"
 
@@ -50,17 +69,22 @@ class DocumentPoolEmbeddings(DocumentEmbeddings):
     def all_names(self) -> list[str]:
         return [self.name, *self.embeddings.all_names()]
 
-    def _settings(self) -> dict[str, Any]:
-        return {"embeddings": self.embeddings.to_json(), "pooling": self.pooling}
+    def _settings(self) -> JsonObject:
+        settings: JsonObject = {"embeddings": self.embeddings.to_json(), "pooling": self.pooling}
+        return settings | ({"fine_tune_mode": self.fine_tune_mode} if self.fine_tune_mode != "none" else {})
 
     @classmethod
-    def _from_settings(cls, settings: dict[str, Any]) -> Self:
+    def _from_settings(cls, settings: JsonObject) -> Self:
         return cls(**settings | {"embeddings": token_embeddings_from_json(settings["embeddings"])})
 
     def _add_embeddings(self, sentences: list[Sentence]) -> None:
         self.embeddings.embed(sentences)
         for sentence in sentences:
             matrix = sentence.get_token_embeddings(self.embeddings.get_names())  # (N, D)
+            if self.embedding_flex is not None:
+                matrix = self.embedding_flex(matrix.to(self.embedding_flex.weight.device))
+            if self.embedding_flex_nonlinear_map is not None:
+                matrix = self.embedding_flex_nonlinear_map(torch.relu(matrix))
             sentence.set_embedding(
                 self.name, self._pooled(matrix) if len(sentence) else matrix.new_zeros(matrix.shape[1])
             )
@@ -87,7 +111,7 @@ class DocumentRNNEmbeddings(DocumentEmbeddings):
         word_dropout: share of the words dropped.
         locked_dropout: share of the values dropped at all places of a sentence.
         rnn_type: GRU or LSTM.
-        fine_tune: learn with the task; otherwise the vectors carry no gradient.
+        fine_tune: train with the downstream model; otherwise the vectors carry no gradient.
     """
 
     def __init__(
@@ -133,7 +157,7 @@ class DocumentRNNEmbeddings(DocumentEmbeddings):
     def all_names(self) -> list[str]:
         return [self.name, *self.embeddings.all_names()]
 
-    def _settings(self) -> dict[str, Any]:
+    def _settings(self) -> JsonObject:
         reprojection = self.word_reprojection_map
         return {
             "embeddings": self.embeddings.to_json(),
@@ -150,7 +174,7 @@ class DocumentRNNEmbeddings(DocumentEmbeddings):
         }
 
     @classmethod
-    def _from_settings(cls, settings: dict[str, Any]) -> Self:
+    def _from_settings(cls, settings: JsonObject) -> Self:
         return cls(**settings | {"embeddings": token_embeddings_from_json(settings["embeddings"])})
 
     def _add_embeddings(self, sentences: list[Sentence]) -> None:
@@ -177,20 +201,16 @@ class DocumentRNNEmbeddings(DocumentEmbeddings):
             sentence.set_embedding(self.name, vector)
 
     def _ends(self, x: Tensor, ragged: Ragged) -> Tensor:
-        """The output at the last token of each sentence, and before it that at the first where both directions read."""
+        """The output at the last token of each sentence, preceded by that at the first token if bidirectional."""
         output = self._outputs(x, ragged)  # (W, H or 2H)
         ends = [ragged.first, ragged.last] if self.rnn.bidirectional else [ragged.last]
         return torch.stack([output.index_select(0, rows) for rows in ends], dim=1)
 
     def _outputs(self, x: Tensor, ragged: Ragged) -> Tensor:
-        """What the recurrent layer gives at every row, (W, H or 2H)."""
+        """The output of the recurrent layer at every row, (W, H or 2H)."""
         if isinstance(self.rnn, nn.GRU) and x.device.type == "cpu":
             return gru_states(self.rnn, x, ragged)
-        places = ragged.reading_places[0]
-        read = ragged.tensor(np.argsort(places))
-        packed = PackedSequence(x.index_select(0, read), torch.tensor(ragged.active))
-        output: Tensor = self.rnn(packed)[0].data
-        return output.index_select(0, ragged.tensor(places))
+        return packed_states(self.rnn, x, ragged)
 
 
 def _stacked(embeddings: TokenEmbeddings | Sequence[TokenEmbeddings]) -> StackedEmbeddings:

@@ -2,16 +2,15 @@
 
 Reads  INPUT                      text (a sentence a line), CoNLL columns, or Parquet with `text` or `tokens`
 Writes OUTPUT                     sentence_id, token, start, end, embedding: fixed_size_list<float16 or float32>
-       .OUTPUT.parts/             finished parts of an unfinished OUTPUT; the next call for the same work goes on there
+       .OUTPUT.parts/             finished parts of an unfinished OUTPUT; an equal call continues there
 
-Memory does not grow with the file: sentences are gathered until their vectors fill a part, which becomes a row group.
-`start` and `end` count characters of the sentence as it stands in the file; CoNLL words are taken as joined by spaces.
+Memory does not grow with the file: sentences are collected until their vectors fill a part, which becomes a row group.
+`start` and `end` count characters of the sentence exactly as in the file.
 """
 
 # N = tokens of a sentence, D = width of a row's vector
 
 import itertools
-import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -26,8 +25,8 @@ import xxhash
 
 from charlm.arrays.arrow import numbers, strings
 from charlm.artifacts import DIRECTIONS, EmbeddingFiles
-from charlm.data.sentence import Sentence
 from charlm.embeddings.flair import FlairEmbeddings
+from charlm.embeddings.sources import Format, SourceSentence, format_of, input_size, read_sentences
 from charlm.embeddings.stacked import StackedEmbeddings
 from charlm.errors import ConfigError, SourceError
 from charlm.language_models.language_model import LanguageModel
@@ -35,37 +34,25 @@ from charlm.nn.precision import Precision, resolve_precision
 from charlm.storage.atomic import atomic_write, remove_temporaries
 from charlm.storage.fingerprints import fingerprint
 from charlm.storage.locks import exclusive_lock
-from charlm.units.tokenization import clean_text, cleaned_positions
 
-Format = Literal["text", "conll", "parquet"]
 Pooling = Literal["token", "mean", "first_last"]
 Progress = Callable[[int, int], None]
 
 _PART_BYTES = 64 * 2**20
 _PART_SENTENCES = 16_384
 _PARQUET: dict[str, Any] = {"compression": "none", "use_dictionary": ["token"]}  # vectors do not compress
-_CONLLU_NUMBER = re.compile(r"\d+([-.]\d+)?")
-_FORMATS: dict[str, Format] = {".conll": "conll", ".conllu": "conll", ".parquet": "parquet"}
 
 
 @dataclass(frozen=True)
 class EmbedResult:
-    """What `embed_file` has written."""
+    """The result of `embed_file`."""
 
     output: Path
     tokens: int
     """Number of tokens that were embedded."""
+
     dimensions: int
     """Width of each row's vector."""
-
-
-@dataclass(frozen=True)
-class _Source:
-    """A sentence of the input, and how far in the input it ends."""
-
-    sentence: Sentence
-    text: str
-    position: int
 
 
 def embed_file(
@@ -84,13 +71,13 @@ def embed_file(
     Args:
         models: language models by direction.
         input_path: what to embed.
-        output_path: the Parquet file; it appears when it is whole. A call that was cut short is continued.
+        output_path: the Parquet file; it appears when it is complete. An interrupted call is continued.
         format: by default from the name: `.conll` and `.conllu`, `.parquet`, anything else is text.
-        pooling: a row a token; or one a sentence, with the `mean` of its tokens, or its first token's vector followed
-            by its last one's.
+        pooling: one row per token; or one per sentence, with the `mean` of its tokens, or the vectors of its first and
+            last token side by side.
         dtype: type of the numbers.
         precision: see FlairEmbeddings.
-        on_progress: called with what is done and the whole, both in bytes of text or in rows of Parquet.
+        on_progress: called with the position and the size of the input, in bytes of text or rows of Parquet.
 
     Raises:
         SourceError: the input is missing, not of its format, or holds nothing to embed.
@@ -104,7 +91,7 @@ def embed_file(
     ):
         if value not in allowed:
             raise ConfigError(f"{name} is one of {', '.join(map(str, allowed))}; got {value!r}")
-    format = format or _FORMATS.get(path.suffix, "text")
+    format = format or format_of(path)
     if not path.is_file():
         raise SourceError(f"there is no file {path} to embed")
     if files.output.is_dir() or files.output.resolve() == path.resolve():
@@ -112,14 +99,14 @@ def embed_file(
         raise ConfigError(f"the embeddings cannot be written to {files.output}, it is {what}; name another file")
     names = [direction for direction in DIRECTIONS if direction in models]
     embeddings = StackedEmbeddings([FlairEmbeddings(models[name], name=name, precision=precision) for name in names])
-    total = _open_parquet(path).metadata.num_rows if format == "parquet" else path.stat().st_size
+    total = input_size(path, format)
     digests = [_file_digest(path), *(_model_digest(models[name]) for name in names)]
     used = resolve_precision(precision, models[names[0]].device)  # parts can be of another machine
     work = fingerprint([digests, format, pooling, dtype, used])
     with exclusive_lock(files.lock, busy=f"{files.output} is being written by another process"):
         remove_temporaries(files.parts_dir)
         parts = _finished_parts(files, work)
-        sentences = itertools.islice(_read(path, format), sum(part.sentences for part in parts), None)
+        sentences = itertools.islice(read_sentences(path, format), sum(part.sentences for part in parts), None)
         try:
             for window in _windows(sentences, embeddings.embedding_length):
                 embeddings.embed([source.sentence for source in window])
@@ -132,7 +119,7 @@ def embed_file(
                     on_progress(window[-1].position, total)
             if not parts:
                 raise SourceError(f"{path} holds no sentence to embed")
-        except SourceError:  # the file has to change, and with it all parts
+        except SourceError:  # the file has to be corrected, and then all parts change
             shutil.rmtree(files.parts_dir)
             raise
         _join(parts, files.output)
@@ -141,80 +128,9 @@ def embed_file(
     return EmbedResult(files.output, sum(part.tokens for part in parts), dimensions)
 
 
-# ---- sentences in --------------------------------------------------------------------------------------------------
-
-
-def _read(path: Path, format: Format) -> Iterator[_Source]:
-    if format == "parquet":
-        return _read_parquet(path)
-    return _read_conll(path) if format == "conll" else _read_text(path)
-
-
-def _read_lines(path: Path) -> Iterator[tuple[str, int]]:
-    """Every line without its end, and the bytes up to there."""
-    with path.open("rb") as file:
-        position = 0
-        for number, line in enumerate(file, 1):
-            position += len(line)
-            try:
-                yield line.decode().rstrip("\r\n"), position
-            except UnicodeDecodeError as error:
-                raise SourceError(f"{path}, line {number} is not UTF-8 (byte {error.start} of the line)") from error
-
-
-def _read_text(path: Path) -> Iterator[_Source]:
-    for line, position in _read_lines(path):
-        if line.strip():
-            yield _Source(Sentence(line), line, position)
-
-
-def _read_conll(path: Path) -> Iterator[_Source]:
-    """The words of every sentence: the first column, or in CoNLL-U (numbered lines, tabs) the second."""
-    words: list[str] = []
-    position = 0
-    for line, position in _read_lines(path):
-        columns = line.split()
-        if not line.strip():
-            if words:
-                yield _Source(Sentence(words), " ".join(words), position)
-            words = []
-        elif path.suffix != ".conllu":
-            words.append(columns[0])
-        elif not line.startswith("#"):
-            number, _, rest = line.partition("\t")
-            if not _CONLLU_NUMBER.fullmatch(number) or not rest:
-                raise SourceError(f"{path} is not CoNLL-U: {line[:40]!r} does not begin with a number and a tab")
-            if number.isdigit():  # `3-4` are words written as one, `3.1` is not in the text
-                words.append(rest.partition("\t")[0])
-    if words:
-        yield _Source(Sentence(words), " ".join(words), position)
-
-
-def _read_parquet(path: Path) -> Iterator[_Source]:
-    file = _open_parquet(path)
-    names = [name for name in ("tokens", "text") if name in file.schema_arrow.names]
-    if not names:
-        raise SourceError(f"{path} has no column `text` or `tokens`; it has {', '.join(file.schema_arrow.names)}")
-    position = 0
-    for batch in file.iter_batches(batch_size=4096, columns=names[:1]):
-        for value in batch.column(0).to_pylist():
-            position += 1
-            if value and isinstance(value, str):
-                yield _Source(Sentence(value), value, position)
-            elif value:
-                yield _Source(Sentence(value), " ".join(value), position)
-
-
-def _open_parquet(path: Path) -> pq.ParquetFile:
-    try:
-        return pq.ParquetFile(path)
-    except pa.ArrowInvalid as error:
-        raise SourceError(f"{path} is no Parquet file ({error})") from error
-
-
-def _windows(sources: Iterable[_Source], width: int) -> Iterator[list[_Source]]:
-    """The sources in lists whose vectors of `width` fill one part."""
-    window: list[_Source] = []
+def _windows(sources: Iterable[SourceSentence], width: int) -> Iterator[list[SourceSentence]]:
+    """Lists of sentences whose vectors of `width` fill one part."""
+    window: list[SourceSentence] = []
     size = 0
     for source in sources:
         window.append(source)
@@ -226,10 +142,7 @@ def _windows(sources: Iterable[_Source], width: int) -> Iterator[list[_Source]]:
         yield window
 
 
-# ---- vectors out ---------------------------------------------------------------------------------------------------
-
-
-def _table(window: list[_Source], first: int, pooling: Pooling, dtype: np.dtype[Any]) -> pa.Table:
+def _table(window: list[SourceSentence], first: int, pooling: Pooling, dtype: np.dtype[Any]) -> pa.Table:
     ids: list[int] = []
     tokens: list[str] = []
     starts: list[int] = []
@@ -239,7 +152,7 @@ def _table(window: list[_Source], first: int, pooling: Pooling, dtype: np.dtype[
         sentence = source.sentence
         matrix = sentence.get_token_embeddings()  # (N, D)
         if pooling == "token":
-            spans = _spans(source)
+            spans = source.token_spans()
             ids.extend([sentence_id] * len(spans))
             tokens.extend(sentence.words)
             starts.extend(start for start, _ in spans)
@@ -270,15 +183,6 @@ def _pooled(matrix: torch.Tensor, pooling: Pooling) -> torch.Tensor:
     return matrix.mean(dim=0, keepdim=True) if pooling == "mean" else matrix[[0, -1]].reshape(1, -1)
 
 
-def _spans(source: _Source) -> list[tuple[int, int]]:
-    """Start and end of every token in the text as it stands in the file."""
-    spans = source.sentence.word_spans
-    if len(clean_text(source.text)) == len(source.text):
-        return spans
-    positions = cleaned_positions(source.text)
-    return [(positions[start], positions[end - 1] + 1) for start, end in spans]
-
-
 @dataclass(frozen=True)
 class _Part:
     path: Path
@@ -293,7 +197,7 @@ def _write_part(part: _Part, table: pa.Table, work: str) -> None:
 
 
 def _finished_parts(files: EmbeddingFiles, work: str) -> list[_Part]:
-    """What an earlier call for the same work has left, in order; parts of other work are deleted."""
+    """The parts that an earlier call for the same work has written, in order; parts of other work are deleted."""
     parts: list[_Part] = []
     while (path := files.part(len(parts))).is_file():
         facts = pq.read_schema(path).metadata
@@ -306,7 +210,7 @@ def _finished_parts(files: EmbeddingFiles, work: str) -> list[_Part]:
 
 
 def _join(parts: list[_Part], output: Path) -> None:
-    """One Parquet file of all parts, a row group each."""
+    """Write all parts into one Parquet file, each as a row group."""
     schema = pq.read_schema(parts[0].path).remove_metadata()
     with (
         atomic_write(output) as file,

@@ -9,7 +9,7 @@ import copy
 import itertools
 import os
 from collections.abc import Callable
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from charlm.embeddings.states import EncodedBatch, StateReader
 from charlm.errors import ConfigError
 from charlm.language_models.language_model import LanguageModel
 from charlm.nn.precision import Precision
+from charlm.storage.atomic import JsonObject
 
 _END = " "
 
@@ -33,14 +34,14 @@ class FlairEmbeddings(TokenEmbeddings):
     Args:
         model: a LanguageModel, the path of one (`best-lm.pt` of ours or Flair's, a run, a direction of a bundle), or a
             name such as `news-forward` for the file `news-forward.pt` in the folder CHARLM_CACHE.
-        fine_tune: let gradients flow into the language model.
-        chars_per_chunk: most characters read in one go; lower takes less memory and gives the same vectors.
-        with_whitespace: take the state after the white space that follows the word, else at its last character.
-        tokenized_lm: read the tokens with single spaces between, else with their own white space.
+        fine_tune: train the language model too.
+        chars_per_chunk: largest number of characters per step; fewer need less memory and give the same vectors.
+        with_whitespace: take the state after the white space behind the word; otherwise at its last character.
+        tokenized_lm: join the tokens with single spaces; otherwise with their own white space.
         is_lower: read lower-cased text.
-        name: what the vectors are called.
-        has_decoder: keep the part of the model that predicts, so that `lm` can be fine-tuned and generate text.
-        precision: `bf16` embeds about twice as fast with a cosine above 0.999 to `fp32` (an LSTM; a GRU stays fp32).
+        name: key of the vectors.
+        has_decoder: keep the decoder, so that `lm` can be fine-tuned and can generate text.
+        precision: `bf16` is about twice as fast, with a cosine above 0.999 to `fp32` (LSTM only; a GRU stays in fp32).
             Where the device cannot compute bf16, a CharLMWarning says so and the vectors are those of `fp32`.
     """
 
@@ -92,7 +93,7 @@ class FlairEmbeddings(TokenEmbeddings):
         return self.lm.nout or self.lm.hidden_size
 
     def train(self, mode: bool = True) -> Self:
-        """Without `fine_tune` the language model stays in evaluation mode: its dropout would blur the vectors."""
+        """Without `fine_tune` the language model stays in evaluation mode: dropout would change the vectors."""
         return super().train(self.fine_tune and mode)
 
     def in_bf16(self) -> Embeddings:
@@ -102,7 +103,7 @@ class FlairEmbeddings(TokenEmbeddings):
         embeddings.precision = "bf16"
         return embeddings
 
-    def _settings(self) -> dict[str, Any]:
+    def _settings(self) -> JsonObject:
         return {
             "model": self.lm.config.to_json(),
             "dictionary": self.lm.dictionary.to_json(),
@@ -116,7 +117,7 @@ class FlairEmbeddings(TokenEmbeddings):
         }
 
     @classmethod
-    def _from_settings(cls, settings: dict[str, Any]) -> Self:
+    def _from_settings(cls, settings: JsonObject) -> Self:
         arguments = dict(settings)
         config = LanguageModelConfig.from_json(arguments.pop("model"))
         dictionary = Dictionary.from_json(arguments.pop("dictionary"))
@@ -130,18 +131,18 @@ class FlairEmbeddings(TokenEmbeddings):
         if not full:
             return
         reader = StateReader(self.lm, precision=self.precision, chars_per_chunk=self.chars_per_chunk)
-        readings = self._readings(full)
+        batch = self._encoded_batch(full)
         with torch.set_grad_enabled(self.fine_tune and torch.is_grad_enabled()):
-            for rows, states in reader.read(readings):
-                for row, matrix in zip(rows, torch.split(states, readings.counts[rows].tolist()), strict=True):
+            for rows, states in reader.read(batch):
+                for row, matrix in zip(rows, torch.split(states, batch.counts[rows].tolist()), strict=True):
                     full[row].set_token_embeddings(self.name, matrix)
 
-    def _readings(self, sentences: list[Sentence]) -> EncodedBatch:
-        """What the model reads of each sentence, and the place of each token's state in it.
+    def _encoded_batch(self, sentences: list[Sentence]) -> EncodedBatch:
+        """The input of the model for each sentence, and the position of each token's state in it.
 
-        The text is `delimiter + text + " "`, where a backward model has the text reversed, not the delimiter. Every
-        token moves the place by its length, and by exactly one where white space follows, however much it is. A place
-        in lower-cased text counts the characters before lower-casing, as in Flair.
+        The input is `delimiter + text + " "`; a backward model gets the text reversed, not the delimiter. Every token
+        advances the position by its length, and by exactly one for any white space behind it. As in Flair, positions
+        in lower-cased text count the characters before lower-casing.
         """
         words = [sentence.words for sentence in sentences]
         if self.tokenized_lm:
@@ -163,14 +164,14 @@ class FlairEmbeddings(TokenEmbeddings):
 
     @property
     def _units(self) -> Callable[[str], int]:
-        """How many ids the model has for a text."""
+        """Counts the ids of a text."""
         unit = self.lm.dictionary.unit_of
-        if self.is_lower and not unit.in_flair:  # such units have no numbers of Flair's to keep
+        if self.is_lower and not unit.in_flair:  # Flair has no such models to agree with
             return lambda text: unit.num_items(text.lower())
         return unit.num_items
 
     def _encode(self, delimiter: str, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
-        """The ids of everything the model reads, and how many of them each text has. One table look-up for all."""
+        """The ids of all inputs, and the number of ids of each, with a single table look-up."""
         dictionary = self.lm.dictionary
         count = dictionary.unit_of.num_items
         ids = dictionary.encode("".join([f"{delimiter}{text}{_END}" for text in texts]))
@@ -188,12 +189,12 @@ class CharLMEmbeddings(FlairEmbeddings):
 
 
 class PooledFlairEmbeddings(TokenEmbeddings):
-    """A word's contextual vector beside what was seen of that word so far, in this text or any before.
+    """A word's contextual vector beside the pooled vectors of its occurrences so far, in this text or any before.
 
     Args:
-        contextual_embeddings: the embeddings to pool, or the model to make them of.
-        pooling: how a word's vectors become one: `min`, `max`, `mean`, or `fade` (half old, half new).
-        only_capitalized: remember capitalised words only.
+        contextual_embeddings: the embeddings to pool, or their language model.
+        pooling: how the vectors of a word are combined: `min`, `max`, `mean`, or `fade` (half old, half new).
+        only_capitalized: pool capitalized words only.
         kwargs: passed on to FlairEmbeddings.
     """
 
@@ -228,7 +229,7 @@ class PooledFlairEmbeddings(TokenEmbeddings):
     def frozen_parts(self) -> list[Embeddings]:
         return self.context_embeddings.frozen_parts()
 
-    def _settings(self) -> dict[str, Any]:
+    def _settings(self) -> JsonObject:
         return {
             "contextual_embeddings": self.context_embeddings.to_json(),
             "pooling": self.pooling,
@@ -238,7 +239,7 @@ class PooledFlairEmbeddings(TokenEmbeddings):
         }
 
     @classmethod
-    def _from_settings(cls, settings: dict[str, Any]) -> Self:
+    def _from_settings(cls, settings: JsonObject) -> Self:
         contextual = FlairEmbeddings._from_settings(
             {name: value for name, value in settings["contextual_embeddings"].items() if name != "kind"}
         )
@@ -248,7 +249,7 @@ class PooledFlairEmbeddings(TokenEmbeddings):
         return embeddings
 
     def get_extra_state(self) -> Tensor:
-        """What is remembered of the words of `word_count`, in their order."""
+        """The pooled vectors of the words of `word_count`, in their order."""
         vectors = [self.word_embeddings[word] for word in self.word_count]
         return torch.stack(vectors) if vectors else torch.empty(0, self.context_embeddings.embedding_length)
 
@@ -256,7 +257,7 @@ class PooledFlairEmbeddings(TokenEmbeddings):
         self.word_embeddings = {word: vector.clone() for word, vector in zip(self.word_count, state.cpu(), strict=True)}
 
     def train(self, mode: bool = True) -> Self:
-        """Training forgets all words: every epoch starts with an empty memory."""
+        """Training mode clears the memory: every epoch starts without pooled vectors."""
         if mode:
             self.word_embeddings, self.word_count = {}, {}
         return super().train(mode)
@@ -287,7 +288,7 @@ class PooledFlairEmbeddings(TokenEmbeddings):
                 known /= 2
 
     def _recall(self, word: str, vector: Tensor) -> Tensor:
-        """What is remembered of `word`, or its vector here where nothing is."""
+        """The pooled vector of `word`, or its contextual vector where there is none."""
         known = self.word_embeddings.get(word)
         if known is None:
             return vector

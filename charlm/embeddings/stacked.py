@@ -1,21 +1,22 @@
 """Several embeddings side by side."""
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Self
 
 from torch import nn
 
 from charlm.data.sentence import Sentence
 from charlm.embeddings.base import Embeddings, TokenEmbeddings, embeddings_from_json
 from charlm.errors import ModelFileError
+from charlm.storage.atomic import JsonObject
 
 
 class StackedEmbeddings(TokenEmbeddings):
-    """All of `embeddings` on every token. Their names get their place in front, which is the order of the vectors.
+    """Several embeddings on every token. Their names are prefixed with their position, which orders the vectors.
 
     Args:
         embeddings: what to stack.
-        overwrite_names: put the place in front of the names; without it two equal names would hide each other.
+        overwrite_names: prefix the names; otherwise two equal names would overwrite each other.
     """
 
     def __init__(self, embeddings: Sequence[TokenEmbeddings], overwrite_names: bool = True) -> None:
@@ -29,6 +30,11 @@ class StackedEmbeddings(TokenEmbeddings):
         self.static_embeddings = all(embedding.static_embeddings for embedding in embeddings)
 
     @property
+    def parts(self) -> tuple[TokenEmbeddings, ...]:
+        """The embeddings that are stacked."""
+        return self._parts
+
+    @property
     def embedding_length(self) -> int:
         return sum(embedding.embedding_length for embedding in self._parts)
 
@@ -38,11 +44,11 @@ class StackedEmbeddings(TokenEmbeddings):
     def frozen_parts(self) -> list[Embeddings]:
         return [part for embedding in self._parts for part in embedding.frozen_parts()]
 
-    def _settings(self) -> dict[str, Any]:
+    def _settings(self) -> JsonObject:
         return {"embeddings": [embedding.to_json() for embedding in self._parts]}
 
     @classmethod
-    def _from_settings(cls, settings: dict[str, Any]) -> Self:
+    def _from_settings(cls, settings: JsonObject) -> Self:
         return cls(list(map(token_embeddings_from_json, settings["embeddings"])), overwrite_names=False)
 
     def embed(self, sentences: Sentence | Sequence[Sentence]) -> list[Sentence]:
@@ -55,7 +61,7 @@ class StackedEmbeddings(TokenEmbeddings):
         return f"StackedEmbeddings [{','.join(map(str, self._parts))}]"
 
 
-def token_embeddings_from_json(value: Any) -> TokenEmbeddings:
+def token_embeddings_from_json(value: JsonObject) -> TokenEmbeddings:
     embeddings = embeddings_from_json(value)
     if not isinstance(embeddings, TokenEmbeddings):
         raise ModelFileError(f"{type(embeddings).__name__} have no vectors of words")

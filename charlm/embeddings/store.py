@@ -1,10 +1,10 @@
-"""Vectors that never change, computed once and mapped from files: a second experiment on the same text starts at once.
+"""Stores vectors that never change: they are computed once and mapped from files by later trainings.
 
-Writes CHARLM_CACHE/embeddings/FINGERPRINT/part_000001.arrow …   a row a sentence: its key, the vectors of its tokens
+Writes CHARLM_CACHE/embeddings/FINGERPRINT/part_000001.arrow …   one row per sentence: key and token vectors
 
-FINGERPRINT stands for the embeddings (kind, settings, weights; not their name), the key for the words of a sentence and
-the white space between them. A part has about 64 MB, is whole or not there, and never changes, so a run that was killed
-goes on behind its last part. The folder can be deleted whenever no training runs.
+FINGERPRINT is computed from the embeddings (kind, settings, weights; not their name), the key from the words of a
+sentence and the white space between them. A part holds about 64 MB, is written atomically and never changes, so a run
+that was killed continues behind its last part. The folder can be deleted whenever no training runs.
 """
 
 # N = tokens of a sentence, D = width of the embedding, S = sentences
@@ -43,7 +43,7 @@ class EmbeddingStore:
     """The vectors of one kind of embeddings.
 
     Args:
-        embeddings: what computes the vectors that are not there yet; they must be static.
+        embeddings: static embeddings, which compute the missing vectors.
         root: folder of all stores; by default one in CHARLM_CACHE.
     """
 
@@ -52,10 +52,10 @@ class EmbeddingStore:
         self.folder = (root or cache_dir() / "embeddings") / embeddings_fingerprint(embeddings)
 
     def attach(self, sentences: Sequence[Sentence], device: torch.device | None = None) -> None:
-        """Put the vectors on the sentences, as views of mapped files or, with `device`, copied to it.
+        """Add the vectors to the sentences, as views of mapped files or, with `device`, copied to that device.
 
-        What is missing is computed and stored first, in the memory of one part. Raises RunError when the folder cannot
-        be written.
+        Missing vectors are computed and stored first, in the memory of one part. Raises RunError when the folder
+        cannot be written.
         """
         with self._writing():
             parts, keys = self._parts(), _keys(sentences)
@@ -107,7 +107,7 @@ class EmbeddingStore:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Alone in the folder; others wait, and find what this one has computed."""
+        """Hold the lock of the folder; other processes wait and then find the new vectors."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with exclusive_lock(self.folder / ".lock", busy=None):
@@ -121,7 +121,7 @@ class EmbeddingStore:
 
 
 def embeddings_fingerprint(embeddings: Embeddings) -> str:
-    """Equal for embeddings that give equal vectors, wherever they come from and whatever they are called."""
+    """Equal for embeddings that give equal vectors, whatever their origin and name."""
     digest = xxhash.xxh3_128()
     for name, tensor in sorted(embeddings.state_dict().items()):
         digest.update(name.encode())
@@ -132,11 +132,11 @@ def embeddings_fingerprint(embeddings: Embeddings) -> str:
 
 @dataclass(frozen=True)
 class _Part:
-    """A file of the store, in memory only where it is read."""
+    """A file of the store, mapped into memory."""
 
     keys: Keys
     offsets: np.ndarray
-    """Where the vectors of each sentence begin, and where the last ones end, (S + 1,)."""
+    """Start of the vectors of each sentence, and the end of the last ones, (S + 1,)."""
 
     vectors: Tensor
     """All vectors, (tokens, D)."""
@@ -144,7 +144,7 @@ class _Part:
     @classmethod
     def mapped(cls, path: Path) -> "_Part":
         with path.open("rb") as file:
-            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)  # torch wants memory that may be written
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)  # torch requires writable memory
         buffer = pa.py_buffer(content)
         batch = pa.ipc.open_stream(buffer).read_next_batch()
         lists = batch.column("vectors")
@@ -160,7 +160,7 @@ class _Part:
 
 
 def _write(path: Path, keys: Keys, vectors: list[Tensor]) -> None:
-    """Write one part; without tokens at all there is still a vector, which nobody reads, as nothing can be mapped."""
+    """Write one part. An unused vector at the end keeps the file mappable where no sentence has a token."""
     width = vectors[0].shape[1]
     offsets = np.cumsum([0, *map(len, vectors)])
     values = torch.cat([*vectors, torch.zeros(1, width)]).float().contiguous().numpy()
@@ -174,7 +174,7 @@ def _write(path: Path, keys: Keys, vectors: list[Tensor]) -> None:
 
 
 def _keys(sentences: Sequence[Sentence]) -> Keys:
-    """What the vectors of each sentence depend on, hashed: its words and the white space behind each."""
+    """The hash of what the vectors of each sentence depend on: its words and the white space behind each."""
     keys = np.empty((len(sentences), 2), dtype=np.uint64)
     for row, sentence in enumerate(sentences):
         words = json.dumps(sentence.words).encode()
@@ -184,7 +184,7 @@ def _keys(sentences: Sequence[Sentence]) -> Keys:
 
 
 def _find(parts: list[_Part], wanted: Keys) -> list[tuple[int, int] | None]:
-    """Part and row of each key, none for one that is not stored."""
+    """Part and row of each key; None for a key that is not stored."""
     if not parts:
         return [None] * len(wanted)
     stored = np.concatenate([part.keys for part in parts])

@@ -1,12 +1,16 @@
-"""Models: the language model, and those that are trained on its embeddings."""
+"""Models: the language model, and taggers and classifiers that are trained on its embeddings."""
 
 from charlm.errors import outside_charlm
 from charlm.language_models.language_model import LanguageModel
-from charlm.models.downstream_model import Evaluation, TaskModel
+from charlm.models.downstream_model import DownstreamModel
+from charlm.models.evaluation import Evaluation
 from charlm.models.sequence_tagger import SequenceTagger
 from charlm.models.text_classifier import TextClassifier
 
-__all__ = ["Evaluation", "LanguageModel", "SequenceTagger", "TaskModel", "TextClassifier"]
+# Registered versions from before version 0.2 carry code that imports `TaskModel`.
+TaskModel = DownstreamModel
+
+__all__ = ["DownstreamModel", "Evaluation", "LanguageModel", "SequenceTagger", "TextClassifier"]
 
 __getattr__ = outside_charlm(
     __name__,

@@ -1,17 +1,17 @@
-"""TaskModel: what a tagger and a classifier share. It embeds sentences, learns from their labels, and is one file.
+"""DownstreamModel: what taggers and classifiers share: predictions, scores, and one file per model.
 
-Reads and writes   best-model.pt, final-model.pt   settings, embeddings and all weights: the file works alone
+Reads and writes   best-model.pt, final-model.pt   settings, embeddings and all weights; the file is self-contained
 """
 
 # B = sentences, W = words of all sentences
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -21,78 +21,80 @@ from charlm.data.dictionary import Dictionary
 from charlm.data.sentence import Sentence
 from charlm.embeddings.base import Embeddings, find_model
 from charlm.errors import ConfigError, DatasetError, ModelFileError
-from charlm.evaluation.labels import LabelScores
+from charlm.evaluation.labels import EvaluationMetric, LabelScores
+from charlm.models.evaluation import Evaluation, Metric
+from charlm.models.progress import progress_bar
+from charlm.nn.device import find_device
 from charlm.storage.archive import Part, read_archive, write_archive
-from charlm.storage.atomic import write_text
+from charlm.storage.atomic import JsonObject, write_text
 from charlm.storage.torch_file import errors_name
 
 MODEL_PART = "model"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """How well a model labels sentences whose labels are known."""
-
-    scores: LabelScores
-    """What became of every label."""
-
-    loss: float
-    """Mean loss of a token (tagger) or a text (classifier), nats; those with a label unknown to the model left out."""
-
-    @property
-    def main_score(self) -> float:
-        return self.scores.micro_f1
-
-    @property
-    def detailed_results(self) -> str:
-        return self.scores.table()
-
-    def to_json(self) -> dict[str, Any]:
-        return {"loss": None if math.isnan(self.loss) else self.loss, **self.scores.to_json()}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Judged:
-    """What came out for a batch of sentences, in the order given."""
+class ScoredBatch:
+    """The scores of a batch of sentences, in the order given."""
 
     scores: LabelScores
     lines: list[str]
-    """What the predictions file says of each sentence."""
+    """The lines of each sentence in the file of predictions."""
 
 
-class TaskModel(nn.Module):
-    """A model that gives labels of the layer `label_type` to sentences, from their embeddings."""
+@dataclass(frozen=True)
+class Prediction:
+    """How predictions are put on sentences."""
+
+    layer: str
+    all_classes: bool = False
+    """Keep the probability of every label too."""
+
+    on_tokens: bool = False
+    """Put the tags of spans on the words."""
+
+
+class DownstreamModel(nn.Module):
+    """A model that predicts labels of the layer `label_type` from the embeddings of sentences."""
 
     embeddings: Embeddings
     label_type: str
 
-    # ---- what each kind of model does in its way ---------------------------------------------------------------
+    # ---- what each kind of model implements ---------------------------------------------------------------
 
     def encode_labels(self, sentence: Sentence) -> Tensor:
-        """The labels to learn; raises DatasetError for one that the model does not know."""
+        """The labels as target ids; raises DatasetError for a label that the model does not know."""
         raise NotImplementedError
 
     def forward_loss(self, sentences: list[Sentence], targets: list[Tensor] | None = None) -> tuple[Tensor, int]:
-        """The loss summed over what is labelled, and how many that are.
+        """The loss, summed over the labelled tokens or texts, and their number.
 
-        `targets` are what `encode_labels` gives for the sentences. Sentences without words are left out.
+        `targets` are the results of `encode_labels`. Sentences without words are left out.
         """
         raise NotImplementedError
 
-    def _label(self, sentences: list[Sentence], label_name: str, all_classes: bool) -> None:
-        """Give labels to sentences that have words."""
+    def _label(self, sentences: list[Sentence], how: "Prediction") -> None:
+        """Add labels to sentences, all of which have words."""
         raise NotImplementedError
 
-    def _judge(self, sentences: list[Sentence], gold_label_type: str) -> Judged:
-        """Compare predictions with the labels of the layer `gold_label_type`; the sentences stay as they are."""
+    def _score(self, sentences: list[Sentence], gold_label_type: str) -> ScoredBatch:
+        """Compare predictions with the layer `gold_label_type`; the sentences are not changed."""
         raise NotImplementedError
 
-    def _settings(self) -> dict[str, Any]:
+    def _settings(self) -> JsonObject:
         """Plain JSON from which `_from_settings` makes a model of the same shape."""
         raise NotImplementedError
 
     @classmethod
-    def _from_settings(cls, settings: dict[str, Any], embeddings: Any) -> Self:
+    def _from_settings(cls, settings: JsonObject, embeddings: JsonObject) -> Self:
+        raise NotImplementedError
+
+    @property
+    def label_dictionary(self) -> Dictionary:
+        """The labels that the model chooses from; their ids are the columns of its scores."""
+        return dictionary_of(self.label_names())
+
+    def label_names(self) -> list[str]:
+        """The labels that the model chooses from, in the order of its scores."""
         raise NotImplementedError
 
     # ---- predictions and scores --------------------------------------------------------------------------------
@@ -101,75 +103,122 @@ class TaskModel(nn.Module):
     def device(self) -> torch.device:
         return next(self.parameters()).device
 
+    def to_default_device(self) -> None:
+        """Move the model to where models are computed (nn/device.py); one that is being loaded follows later."""
+        if torch.get_default_device().type != "meta":
+            self.to(find_device())
+
     @torch.no_grad()
     def predict(
         self,
-        sentences: Sentence | Sequence[Sentence],
+        sentences: Sentence | Iterable[Sentence],
         mini_batch_size: int = 32,
         return_probabilities_for_all_classes: bool = False,
+        verbose: bool = False,
         label_name: str | None = None,
+        return_loss: bool = False,
         embedding_storage_mode: StorageMode = "none",
-    ) -> None:
-        """Put the likeliest labels on the sentences, in place of what the layer `label_name` has.
+        force_token_predictions: bool = False,
+    ) -> tuple[float, int] | None:
+        """Predict labels and put them on the sentences; they replace the layer `label_name`.
 
         Args:
-            sentences: one or several; one without words gets no label.
+            sentences: one or several; a sentence without words gets no label.
             mini_batch_size: sentences computed at once.
-            return_probabilities_for_all_classes: give every possible label, the chosen one first.
-            label_name: the layer that gets the labels; the model's own by default.
-            embedding_storage_mode: `none` drops the vectors afterwards, `cpu` keeps those that never change.
+            return_probabilities_for_all_classes: keep the probability of every label too: a tagger on every token
+                (`token.get_tags_proba_dist`), a classifier as labels of the text, the most probable first.
+            verbose: show a progress bar on stderr.
+            label_name: the layer that receives the labels; by default that of the model.
+            return_loss: return the summed loss against the true labels of the sentences, and the number of labels.
+            embedding_storage_mode: `none` drops the vectors afterwards, `cpu` and `gpu` keep them there.
+            force_token_predictions: put the tags of a tagger of spans on the words, such as `B-LOC`.
         """
         sentences = [sentences] if isinstance(sentences, Sentence) else list(sentences)
         layer = label_name or self.label_type
+        loss, count = 0.0, 0
+        targets = self._known_targets(sentences) if return_loss else {}
         for sentence in sentences:
             sentence.remove_labels(layer)
-        for batch in self._batches(sentences, mini_batch_size):
-            self._label(batch, layer, return_probabilities_for_all_classes)
-            self.drop_embeddings(batch, embedding_storage_mode)
+        how = Prediction(layer, all_classes=return_probabilities_for_all_classes, on_tokens=force_token_predictions)
+        batches: Iterable[list[Sentence]] = self._batches(sentences, mini_batch_size)
+        if verbose:
+            batches = progress_bar(batches, total=math.ceil(len(sentences) / mini_batch_size))
+        for batch in batches:
+            self._label(batch, how)
+            if return_loss:
+                known = [sentence for sentence in batch if id(sentence) in targets]
+                batch_loss, batch_count = self.forward_loss(known, [targets[id(sentence)] for sentence in known])
+                loss, count = loss + batch_loss.item(), count + batch_count
+            if embedding_storage_mode == "none":
+                self.drop_embeddings(batch, "none")
+            elif embedding_storage_mode == "cpu":
+                for sentence in batch:
+                    sentence.to("cpu")
+        return (loss, count) if return_loss else None
 
     @torch.no_grad()
     def evaluate(
         self,
-        sentences: Sequence[Sentence],
+        data_points: Iterable[Sentence],
         gold_label_type: str | None = None,
         out_path: str | os.PathLike[str] | None = None,
-        mini_batch_size: int = 64,
         embedding_storage_mode: StorageMode = "none",
+        mini_batch_size: int = 64,
+        main_evaluation_metric: Metric = EvaluationMetric.MICRO_F1_SCORE,
+        exclude_labels: Collection[str] | None = None,
+        return_loss: bool = True,
     ) -> Evaluation:
-        """Scores of the predictions for sentences whose labels are in the layer `gold_label_type`.
+        """Score the predictions against the labels in the layer `gold_label_type`, by default that of the model.
 
-        With `out_path`, every prediction is written there beside the truth. Labels stay as they are.
+        Args:
+            data_points: the sentences; their labels are not changed.
+            gold_label_type: the layer of the true labels.
+            out_path: file that receives every prediction beside the true label.
+            embedding_storage_mode: `none` drops all vectors afterwards, `cpu` and `gpu` keep those that never change.
+            mini_batch_size: sentences computed at once.
+            main_evaluation_metric: what `main_score` of the result is.
+            exclude_labels: labels that are left out of the scores.
+            return_loss: compute the loss too; otherwise it is nan.
         """
         gold_label_type = gold_label_type or self.label_type
-        sentences = list(sentences)
+        sentences = list(data_points)
         places = {id(sentence): place for place, sentence in enumerate(sentences)}
         lines = [""] * len(sentences)
         scores, loss, count = LabelScores(), 0.0, 0
         for batch in self._batches(sentences, mini_batch_size):
-            judged = self._judge(batch, gold_label_type)
-            scores += judged.scores
-            for sentence, line in zip(batch, judged.lines, strict=True):
+            scored = self._score(batch, gold_label_type)
+            scores += scored.scores
+            for sentence, line in zip(batch, scored.lines, strict=True):
                 lines[places[id(sentence)]] = line
-            batch_loss, batch_count = self._loss_of_known(batch)
-            loss, count = loss + batch_loss, count + batch_count
+            if return_loss:
+                batch_loss, batch_count = self._loss_of_known(batch)
+                loss, count = loss + batch_loss, count + batch_count
             self.drop_embeddings(batch, embedding_storage_mode)
         if out_path is not None:
             write_text(Path(out_path), "".join(lines))
-        return Evaluation(scores=scores, loss=loss / count if count else float("nan"))
+        result = Evaluation(
+            scores=scores, loss=loss / count if count else float("nan"), metric=main_evaluation_metric
+        ).without(exclude_labels or ())
+        result.main_score  # noqa: B018  # raises ConfigError for an unknown metric
+        return result
+
+    def _known_targets(self, sentences: list[Sentence]) -> dict[int, Tensor]:
+        """The targets of the sentences whose labels are known to the model, by the identity of the sentence."""
+        targets: dict[int, Tensor] = {}
+        for sentence in sentences:
+            with suppress(DatasetError):
+                targets[id(sentence)] = self.encode_labels(sentence)
+        return targets
 
     def _loss_of_known(self, batch: list[Sentence]) -> tuple[float, int]:
-        """Loss and count of the sentences whose labels the model knows."""
-        known: list[Sentence] = []
-        targets: list[Tensor] = []
-        for sentence in batch:
-            with suppress(DatasetError):
-                targets.append(self.encode_labels(sentence))
-                known.append(sentence)
-        loss, count = self.forward_loss(known, targets)
+        """Loss and count of the sentences whose labels are known to the model."""
+        targets = self._known_targets(batch)
+        known = [sentence for sentence in batch if id(sentence) in targets]
+        loss, count = self.forward_loss(known, [targets[id(sentence)] for sentence in known])
         return loss.item(), count
 
     def _batches(self, sentences: list[Sentence], size: int) -> Iterator[list[Sentence]]:
-        """The sentences that have words, those of similar length together, in evaluation mode."""
+        """Batches of the sentences that have words, sorted by length; the model is in evaluation mode meanwhile."""
         if size < 1:
             raise ConfigError(f"mini_batch_size must be at least 1, got {size}")
         ordered = sorted((sentence for sentence in sentences if len(sentence)), key=len, reverse=True)
@@ -182,7 +231,7 @@ class TaskModel(nn.Module):
             self.train(was_training)
 
     def drop_embeddings(self, sentences: Sequence[Sentence], mode: StorageMode) -> None:
-        """Clear what the model's embeddings have put on the sentences; unless `mode` is `none`, what can change."""
+        """Remove the vectors of the model's embeddings; unless `mode` is `none`, keep those that never change."""
         names = set(self.embeddings.all_names())
         if mode != "none":
             names -= {name for part in self.embeddings.frozen_parts() for name in part.get_names()}
@@ -193,29 +242,30 @@ class TaskModel(nn.Module):
     # ---- files -------------------------------------------------------------------------------------------------
 
     def to_part(self) -> Part:
-        """Everything a file holds of this model."""
+        """The content of a model file."""
         settings = {"kind": type(self).__name__, "embeddings": self.embeddings.to_json(), **self._settings()}
         return Part(settings, self.state_dict())
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model, its embeddings included, as one file; equal models give equal bytes."""
-        write_archive(Path(path), {MODEL_PART: self.to_part()})
+    def save(self, model_file: str | os.PathLike[str]) -> None:
+        """Write the model with its embeddings as one file; equal models give equal bytes."""
+        write_archive(Path(model_file), {MODEL_PART: self.to_part()})
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
-        """The model in `best-model.pt`, `final-model.pt` or `checkpoint.pt`, or of that name in CHARLM_CACHE.
+    def load(cls, model_path: str | os.PathLike[str]) -> Self:
+        """Load `best-model.pt`, `final-model.pt` or `checkpoint.pt`, or the file of that name in CHARLM_CACHE.
 
-        `TaskModel.load` takes any kind. Nothing in the file is executed. Raises ModelFileError when it is missing,
-        damaged, or holds another kind of model.
+        `DownstreamModel.load` accepts any kind. Nothing in the file is executed. Raises ModelFileError when it is
+        missing, damaged, or holds another kind of model.
         """
-        path = find_model(path, [".pt"], "model")
+        path = find_model(model_path, [".pt"], "model")
         parts = read_archive(path)
         with errors_name(path):
-            return cls.from_part(parts[MODEL_PART])
+            model = cls.from_part(parts[MODEL_PART])
+        return model.to(find_device())
 
     @classmethod
     def from_part(cls, part: Part) -> Self:
-        """The model in evaluation mode. It is built without memory, so no size in a file is believed."""
+        """The model in evaluation mode. It is built on the meta device, so no size in a file allocates memory."""
         settings = dict(part.settings)
         kind = settings.pop("kind")
         kinds = {known.__name__: known for known in (cls, *cls.__subclasses__())}
@@ -229,8 +279,30 @@ class TaskModel(nn.Module):
 
 
 def label_items(dictionary: Dictionary, *, without: frozenset[str]) -> list[str]:
-    """The labels in a dictionary, in its order, less those of `without`; raises ConfigError when none is left."""
+    """The labels in a dictionary without those of `without`, in its order; raises ConfigError when none is left."""
     items = [item for item in dictionary.get_items() if item not in without]
     if not items:
-        raise ConfigError("the dictionary holds no label: make it from the corpus that the model will learn")
+        raise ConfigError("the dictionary holds no label: make it from the corpus that the model is trained on")
     return items
+
+
+def label_weights(labels: list[str], weights: Mapping[str, float] | None) -> Tensor | None:
+    """The weight of each label, 1 by default; None without weights. Raises ConfigError for an unknown label."""
+    if not weights:
+        return None
+    if unknown := sorted(set(weights) - set(labels)):
+        raise ConfigError(f"loss_weights names {unknown[0]!r}, which is not among the labels {', '.join(labels)}")
+    return torch.tensor([float(weights.get(label, 1.0)) for label in labels], device="cpu")
+
+
+def on_device(weights: Tensor | None, values: Tensor) -> Tensor | None:
+    """The weights on the device of `values`."""
+    return None if weights is None else weights.to(values.device)
+
+
+def dictionary_of(labels: Iterable[str]) -> Dictionary:
+    """A dictionary of exactly these labels, in their order."""
+    dictionary = Dictionary(add_unk=False)
+    for label in labels:
+        dictionary.add_item(label)
+    return dictionary

@@ -1,61 +1,80 @@
 """SequenceTagger: a label for every word, or for spans of words (Huang et al. 2015, Akbik et al. 2018).
 
 Embeddings -> dropout -> reprojection -> bidirectional LSTM -> linear layer -> conditional random field. Spans are
-learned as BIOES tags. Arguments, defaults and start are Flair's.
+learned as BIOES tags. Arguments, defaults and initialization are Flair's.
 """
 
 # W = words of all sentences of a batch, sentence after sentence, longest first; D = width of the embeddings,
 # H = hidden size, K = tags
 
+import warnings
+from collections.abc import Mapping
 from itertools import chain
-from typing import Any, Self
+from typing import Literal, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from charlm.data.dictionary import Dictionary
-from charlm.data.sentence import Sentence
-from charlm.data.spans import is_span_tag, spans_from_tags, tags_of
+from charlm.data.sentence import Label, Sentence
+from charlm.data.spans import OUTSIDE, is_span_tag, spans_from_tags, split_tag, tags_of
 from charlm.embeddings.base import TokenEmbeddings
 from charlm.embeddings.stacked import token_embeddings_from_json
-from charlm.errors import DatasetError
+from charlm.errors import ConfigError, DatasetError
 from charlm.evaluation.labels import score_labels, score_spans
-from charlm.models.downstream_model import Judged, TaskModel, label_items
+from charlm.models.downstream_model import (
+    DownstreamModel,
+    Prediction,
+    ScoredBatch,
+    dictionary_of,
+    label_items,
+    label_weights,
+    on_device,
+)
 from charlm.nn.bf16_linear import Linear
 from charlm.nn.bidirectional import BidirectionalLSTM
 from charlm.nn.crf import ConditionalRandomField
 from charlm.nn.dropout import Dropout, LockedDropout, WordDropout
+from charlm.nn.packed import PackedRNN
 from charlm.nn.ragged import Ragged
+from charlm.storage.atomic import JsonObject
 
 _NO_TAGS = frozenset({"<unk>", "<START>", "<STOP>"})
+_RNN_KINDS: dict[str, type[nn.LSTM] | type[nn.GRU] | type[nn.RNN]] = {"LSTM": nn.LSTM, "GRU": nn.GRU, "RNN": nn.RNN}
+_BIO_PREFIXES = {"S": "B", "E": "I"}
 
 
-class SequenceTagger(TaskModel):
-    """Tags words, or finds spans where the tags of the dictionary are those of spans (`B-LOC`).
+class SequenceTagger(DownstreamModel):
+    """Tags words, or finds spans where the dictionary holds span tags (`B-LOC`).
 
     Args:
-        hidden_size: width of each direction of the LSTM.
+        hidden_size: width of each direction of the recurrent layer.
         embeddings: vectors of words.
-        tag_dictionary: the possible tags, from `Corpus.make_tag_dictionary`.
-        tag_type: the layer of labels to learn and to predict.
-        use_crf: score sequences of tags as a whole, else each word by itself.
-        use_rnn: read the words in their context; without it the linear layer sees one word.
-        rnn_layers: number of LSTM layers.
-        reproject_embeddings: put a linear layer before the LSTM, which lets frozen embeddings be adapted.
+        tag_dictionary: the possible tags, from `Corpus.make_tag_dictionary`; or, from `Corpus.make_label_dictionary`,
+            the values of spans (`LOC`), of which the tags of `tag_format` are made.
+        tag_type: the layer of labels to train on and to predict.
+        use_crf: score sequences of tags as a whole; otherwise each word by itself.
+        use_rnn: use a recurrent layer over the sentence; otherwise the linear layer sees one word at a time.
+        rnn_layers: number of recurrent layers.
+        reproject_embeddings: put a linear layer before the LSTM, which adapts frozen embeddings.
         dropout: share of the values dropped before and after the LSTM.
         word_dropout: share of the words dropped.
         locked_dropout: share of the values dropped at all places of a sentence, before and after the LSTM.
+        rnn_type: `LSTM`, `GRU` or `RNN`.
+        bidirectional: read in both directions.
+        tag_format: `BIOES` or `BIO`: the tags that a dictionary of span values is turned into.
+        loss_weights: weight of the loss by tag, 1 for all others; without `use_crf` only.
     """
 
     embeddings: TokenEmbeddings
 
     def __init__(
         self,
-        hidden_size: int,
-        embeddings: TokenEmbeddings,
-        tag_dictionary: Dictionary,
-        tag_type: str,
+        hidden_size: int = 256,
+        embeddings: TokenEmbeddings | None = None,
+        tag_dictionary: Dictionary | None = None,
+        tag_type: str | None = None,
         use_crf: bool = True,
         use_rnn: bool = True,
         rnn_layers: int = 1,
@@ -63,11 +82,25 @@ class SequenceTagger(TaskModel):
         word_dropout: float = 0.05,
         locked_dropout: float = 0.5,
         reproject_embeddings: bool = True,
+        rnn_type: Literal["LSTM", "GRU", "RNN"] = "LSTM",
+        bidirectional: bool = True,
+        tag_format: Literal["BIOES", "BIO"] = "BIOES",
+        loss_weights: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
+        if not isinstance(hidden_size, int):
+            raise ConfigError(
+                "SequenceTagger takes hidden_size first: write embeddings=…, tag_dictionary=…, tag_type=…"
+            )
+        if embeddings is None or tag_dictionary is None or tag_type is None:
+            raise ConfigError("SequenceTagger needs embeddings, tag_dictionary and tag_type")
+        if rnn_type not in _RNN_KINDS or tag_format not in ("BIOES", "BIO"):
+            raise ConfigError(
+                f"rnn_type is LSTM, GRU or RNN, tag_format BIOES or BIO; got {rnn_type!r} and {tag_format!r}"
+            )
         self.embeddings = embeddings
         self.label_type = tag_type
-        self.tags = label_items(tag_dictionary, without=_NO_TAGS)
+        self.tags = _tags(tag_dictionary, tag_format)
         self.predict_spans = any(map(is_span_tag, self.tags))
         self._ids = {tag: idx for idx, tag in enumerate(self.tags)}
         width = embeddings.embedding_length
@@ -75,10 +108,10 @@ class SequenceTagger(TaskModel):
         self.word_dropout = WordDropout(word_dropout if use_rnn or use_crf else 0.0)
         self.locked_dropout = LockedDropout(locked_dropout)
         self.embedding2nn = Linear(width, width) if reproject_embeddings else None
-        self.rnn = BidirectionalLSTM(width, hidden_size, rnn_layers) if use_rnn else None
+        self.rnn = _recurrent(rnn_type, width, hidden_size, rnn_layers, bidirectional) if use_rnn else None
         self.linear = Linear(width if self.rnn is None else self.rnn.output_size, len(self.tags))
         self.crf = ConditionalRandomField(len(self.tags)) if use_crf else None
-        self._arguments = {
+        self._arguments: JsonObject = {
             "hidden_size": hidden_size,
             "tag_type": tag_type,
             "use_crf": use_crf,
@@ -89,16 +122,33 @@ class SequenceTagger(TaskModel):
             "locked_dropout": locked_dropout,
             "reproject_embeddings": reproject_embeddings,
         }
+        if rnn_type != "LSTM" or not bidirectional:  # equal models have equal files, also those of older versions
+            self._arguments |= {"rnn_type": rnn_type, "bidirectional": bidirectional}
+        if loss_weights:
+            self._arguments["loss_weights"] = dict(loss_weights)
+        self._loss_weights = label_weights(self.tags, loss_weights)
+        if use_crf and loss_weights:
+            warnings.warn("loss_weights have no effect with a CRF; add use_crf=False", stacklevel=2)
+        self.to_default_device()
 
     @property
     def tag_type(self) -> str:
         return self.label_type
 
+    def label_names(self) -> list[str]:
+        return self.tags
+
+    @property
+    def _is_bio(self) -> bool:
+        """Whether the spans are tagged in BIO: there are `B-` tags but no `E-` tags."""
+        prefixes = {split_tag(tag)[0] for tag in self.tags if is_span_tag(tag)}
+        return "B" in prefixes and not prefixes & {"E", "S"}
+
     # ---- learning ----------------------------------------------------------------------------------------------
 
     def encode_labels(self, sentence: Sentence) -> Tensor:
         """The ids of the sentence's tags, (N,)."""
-        tags = tags_of(sentence, self.label_type)
+        tags = self._gold_tags(sentence, self.label_type)
         try:
             return torch.tensor([self._ids[tag] for tag in tags])
         except KeyError as error:
@@ -118,10 +168,16 @@ class SequenceTagger(TaskModel):
         tags = torch.cat([target for _, target in full]).to(self.device)
         if self.crf is not None:
             return self.crf.loss(emissions, tags, ragged), len(tags)
-        return F.cross_entropy(emissions, tags, reduction="sum"), len(tags)
+        weights = on_device(self._loss_weights, emissions)
+        return F.cross_entropy(emissions, tags, weight=weights, reduction="sum"), len(tags)
+
+    def _gold_tags(self, sentence: Sentence, label_type: str) -> list[str]:
+        """The tags of a layer of the sentence, (N,), in the scheme of the tagger."""
+        tags = tags_of(sentence, label_type)
+        return list(map(_to_bio, tags)) if self._is_bio else tags
 
     def _emissions(self, sentences: list[Sentence]) -> tuple[Tensor, Ragged]:
-        """Scores (W, K) of all tags for all words of sentences, longest first, and how the words lie."""
+        """Scores (W, K) of all tags for all words of sentences, longest first, and the layout of the words."""
         self.embeddings.embed(sentences)
         names = self.embeddings.get_names()
         x = torch.cat([sentence.get_token_embeddings(names) for sentence in sentences]).to(self.device)  # (W, D)
@@ -139,8 +195,7 @@ class SequenceTagger(TaskModel):
     def _decode(self, sentences: list[Sentence]) -> tuple[list[list[int]], list[Tensor]]:
         """For sentences, longest first: the ids of the best tags, and the probability of every tag at each word.
 
-        With a CRF the best sequence is found as a whole (Viterbi), and a probability is that of the tag over all
-        sequences (its marginal); without, it is the softmax of the word.
+        With a CRF these are the Viterbi sequence and the marginals; without, the argmax and the softmax of each word.
         """
         emissions, ragged = self._emissions(sentences)
         if self.crf is not None:
@@ -150,54 +205,72 @@ class SequenceTagger(TaskModel):
         lengths = ragged.lengths.tolist()
         return [part.tolist() for part in torch.split(tags, lengths)], list(torch.split(probabilities.cpu(), lengths))
 
-    def _label(self, sentences: list[Sentence], label_name: str, all_classes: bool) -> None:
+    def _label(self, sentences: list[Sentence], how: Prediction) -> None:
         for sentence, ids, probabilities in zip(sentences, *self._decode(sentences), strict=True):
-            if all_classes:
-                self._label_with_all_tags(sentence, ids, probabilities, label_name)
-                continue
+            if how.all_classes:
+                for token, row in zip(sentence, probabilities.tolist(), strict=True):
+                    labels = [Label(token, tag, score) for tag, score in zip(self.tags, row, strict=True)]
+                    token.add_tags_proba_dist(how.layer, labels)
             scores = _chosen(probabilities, ids)
-            if not self.predict_spans:
+            if not self.predict_spans or how.on_tokens:
                 for token, idx, score in zip(sentence, ids, scores, strict=True):
-                    token.add_label(label_name, self.tags[idx], score)
+                    if self.tags[idx] != OUTSIDE:
+                        token.add_label(how.layer, self.tags[idx], score)
                 continue
             for start, stop, value in spans_from_tags([self.tags[idx] for idx in ids]):
                 score = sum(scores[start:stop]) / (stop - start)
-                sentence.get_span(start, stop).add_label(label_name, value, score)
+                sentence.get_span(start, stop).add_label(how.layer, value, score)
 
-    def _label_with_all_tags(self, sentence: Sentence, ids: list[int], probabilities: Tensor, label_name: str) -> None:
-        """Every tag of every word: the chosen one, then the others from the likeliest on."""
-        for token, idx, row in zip(sentence, ids, probabilities.tolist(), strict=True):
-            for other in sorted(range(len(row)), key=lambda other: (other != idx, -row[other])):
-                token.add_label(label_name, self.tags[other], row[other])
-
-    def _judge(self, sentences: list[Sentence], gold_label_type: str) -> Judged:
+    def _score(self, sentences: list[Sentence], gold_label_type: str) -> ScoredBatch:
         ids, probabilities = self._decode(sentences)
         predicted = [[self.tags[idx] for idx in sentence_ids] for sentence_ids in ids]
-        gold = [tags_of(sentence, gold_label_type) for sentence in sentences]
+        gold = [self._gold_tags(sentence, gold_label_type) for sentence in sentences]
         scores = map(_chosen, probabilities, ids)
         lines = [
             "".join(map("{}\t{}\t{}\t{:.4f}\n".format, sentence.words, true, guess, row)) + "\n"
             for sentence, true, guess, row in zip(sentences, gold, predicted, scores, strict=True)
         ]
         if self.predict_spans:
-            return Judged(scores=score_spans(gold, predicted), lines=lines)
-        return Judged(scores=score_labels(chain.from_iterable(gold), chain.from_iterable(predicted)), lines=lines)
+            return ScoredBatch(scores=score_spans(gold, predicted), lines=lines)
+        return ScoredBatch(scores=score_labels(chain.from_iterable(gold), chain.from_iterable(predicted)), lines=lines)
 
     # ---- files -------------------------------------------------------------------------------------------------
 
-    def _settings(self) -> dict[str, Any]:
+    def _settings(self) -> JsonObject:
         return {"tags": self.tags, **self._arguments}
 
     @classmethod
-    def _from_settings(cls, settings: dict[str, Any], embeddings: Any) -> Self:
+    def _from_settings(cls, settings: JsonObject, embeddings: JsonObject) -> Self:
         arguments = dict(settings)
-        dictionary = Dictionary(add_unk=False)
-        for tag in arguments.pop("tags"):
-            dictionary.add_item(tag)
-        return cls(embeddings=token_embeddings_from_json(embeddings), tag_dictionary=dictionary, **arguments)
+        tags = dictionary_of(arguments.pop("tags"))
+        return cls(embeddings=token_embeddings_from_json(embeddings), tag_dictionary=tags, **arguments)
+
+
+def _tags(dictionary: Dictionary, tag_format: str) -> list[str]:
+    """The tags in a dictionary; of a dictionary of span values, `O` and the tags of the format for each."""
+    items = label_items(dictionary, without=_NO_TAGS)
+    if not dictionary.span_labels or any(map(is_span_tag, items)):
+        return items
+    prefixes = "SBEI" if tag_format == "BIOES" else "BI"
+    values = [item for item in items if item != OUTSIDE]
+    return [OUTSIDE, *(f"{prefix}-{value}" for value in values for prefix in prefixes)]
+
+
+def _to_bio(tag: str) -> str:
+    """The tag of a word in BIO instead of BIOES: `S-LOC` -> `B-LOC`, `E-LOC` -> `I-LOC`."""
+    prefix, value = split_tag(tag)
+    return f"{_BIO_PREFIXES[prefix]}-{value}" if prefix in _BIO_PREFIXES and value else tag
+
+
+def _recurrent(
+    rnn_type: str, width: int, hidden_size: int, nlayers: int, bidirectional: bool
+) -> BidirectionalLSTM | PackedRNN:
+    if rnn_type == "LSTM" and bidirectional:
+        return BidirectionalLSTM(width, hidden_size, nlayers)
+    return PackedRNN(_RNN_KINDS[rnn_type], width, hidden_size, nlayers, bidirectional=bidirectional)
 
 
 def _chosen(probabilities: Tensor, ids: list[int]) -> list[float]:
-    """The probability of the chosen tag of each word, (N,)."""
+    """The probability of the predicted tag of each word, (N,)."""
     scores: list[float] = probabilities.gather(1, torch.tensor(ids)[:, None]).squeeze(1).tolist()
     return scores

@@ -1,8 +1,9 @@
-"""TextClassifier: one label, or any number of labels, for a whole text. Arguments, defaults and start are Flair's."""
+"""TextClassifier: one label, or any number of labels, for a whole text. Arguments and defaults are Flair's."""
 
 # B = sentences, D = width of the document embedding, L = labels
 
-from typing import Any, Self
+from collections.abc import Mapping
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -13,43 +14,78 @@ from charlm.data.sentence import Sentence
 from charlm.embeddings.base import DocumentEmbeddings, embeddings_from_json
 from charlm.errors import ConfigError, DatasetError, ModelFileError
 from charlm.evaluation.labels import score_label_sets, score_labels
-from charlm.models.downstream_model import Judged, TaskModel, label_items
+from charlm.models.downstream_model import (
+    DownstreamModel,
+    Prediction,
+    ScoredBatch,
+    dictionary_of,
+    label_items,
+    label_weights,
+    on_device,
+)
+from charlm.nn.dropout import Dropout, LockedDropout, WordDropout
+from charlm.storage.atomic import JsonObject
 
 _NO_LABELS = frozenset({"<unk>"})
 
 
-class TextClassifier(TaskModel):
+class TextClassifier(DownstreamModel):
     """A linear layer over one vector of the text.
 
     Args:
-        document_embeddings: the vector of a text.
+        document_embeddings: the vector of a text; Flair's newer name `embeddings` is accepted too.
         label_dictionary: the possible labels, from `Corpus.make_label_dictionary`.
-        label_type: the layer of labels to learn and to predict.
-        multi_label: each text has any number of labels, also none.
-        multi_label_threshold: probability from which on a label is given.
+        label_type: the layer of labels to train on and to predict.
+        multi_label: a text can have any number of labels, including none; by default what the dictionary says.
+        multi_label_threshold: lowest probability at which a label is predicted; a dict gives it by label, and that
+            of all others under `default`.
+        loss_weights: weight of the loss by label, 1 for all others.
+        dropout, locked_dropout, word_dropout: share of the values, or of the texts, dropped before the linear layer.
     """
 
     embeddings: DocumentEmbeddings
 
     def __init__(
         self,
-        document_embeddings: DocumentEmbeddings,
-        label_dictionary: Dictionary,
+        document_embeddings: DocumentEmbeddings | None = None,
+        label_dictionary: Dictionary | None = None,
         label_type: str = "class",
-        multi_label: bool = False,
-        multi_label_threshold: float = 0.5,
+        multi_label: bool | None = None,
+        multi_label_threshold: float | Mapping[str, float] = 0.5,
+        *,
+        embeddings: DocumentEmbeddings | None = None,
+        loss_weights: Mapping[str, float] | None = None,
+        dropout: float = 0.0,
+        locked_dropout: float = 0.0,
+        word_dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if not 0 < multi_label_threshold < 1:
-            raise ConfigError(f"multi_label_threshold must be in (0, 1), got {multi_label_threshold}")
+        document_embeddings = document_embeddings or embeddings
+        if document_embeddings is None or label_dictionary is None:
+            raise ConfigError("TextClassifier needs embeddings and label_dictionary")
         self.embeddings = document_embeddings
         self.label_type = label_type
         self.labels = label_items(label_dictionary, without=_NO_LABELS)
-        self.multi_label = multi_label
+        self.multi_label = label_dictionary.multi_label if multi_label is None else multi_label
         self.multi_label_threshold = multi_label_threshold
+        self._thresholds = _thresholds(self.labels, multi_label_threshold)
+        self._loss_weights = label_weights(self.labels, loss_weights)
+        self._extras = {
+            "loss_weights": dict(loss_weights) if loss_weights else None,
+            "dropout": dropout,
+            "locked_dropout": locked_dropout,
+            "word_dropout": word_dropout,
+        }
+        self.dropout = Dropout(dropout)
+        self.locked_dropout = LockedDropout(locked_dropout)
+        self.word_dropout = WordDropout(word_dropout)
         self._ids = {label: idx for idx, label in enumerate(self.labels)}
         self.decoder = nn.Linear(document_embeddings.embedding_length, len(self.labels))
         nn.init.xavier_uniform_(self.decoder.weight)
+        self.to_default_device()
+
+    def label_names(self) -> list[str]:
+        return self.labels
 
     # ---- learning ----------------------------------------------------------------------------------------------
 
@@ -81,16 +117,20 @@ class TextClassifier(TaskModel):
             return torch.zeros((), device=self.device, requires_grad=True), 0
         logits = self._logits([sentence for sentence, _ in full])
         expected = torch.stack([target for _, target in full]).to(self.device)
+        weights = on_device(self._loss_weights, logits)
         if self.multi_label:
-            return F.binary_cross_entropy_with_logits(logits, expected, reduction="sum"), len(full)
-        return F.cross_entropy(logits, expected, reduction="sum"), len(full)
+            loss = F.binary_cross_entropy_with_logits(logits, expected, weight=weights, reduction="sum")
+        else:
+            loss = F.cross_entropy(logits, expected, weight=weights, reduction="sum")
+        return loss, len(full)
 
     def _logits(self, sentences: list[Sentence]) -> Tensor:
         """Scores of all labels, (B, L)."""
         self.embeddings.embed(sentences)
         names = self.embeddings.get_names()
         vectors = torch.stack([sentence.get_embedding(names) for sentence in sentences]).to(self.device)  # (B, D)
-        logits: Tensor = self.decoder(vectors).float()
+        vectors = self.locked_dropout(self.dropout(vectors)[:, None])  # as sentences of one token, (B, 1, D)
+        logits: Tensor = self.decoder(self.word_dropout(vectors).squeeze(1)).float()
         return logits
 
     # ---- predicting --------------------------------------------------------------------------------------------
@@ -102,17 +142,17 @@ class TextClassifier(TaskModel):
             return logits.argmax(dim=1, keepdim=True).tolist(), logits.softmax(dim=1).tolist()
         probabilities: list[list[float]] = logits.sigmoid().tolist()
         return [
-            [idx for idx, probability in enumerate(row) if probability >= self.multi_label_threshold]
+            [idx for idx, probability in enumerate(row) if probability >= self._thresholds[idx]]
             for row in probabilities
         ], probabilities
 
-    def _label(self, sentences: list[Sentence], label_name: str, all_classes: bool) -> None:
+    def _label(self, sentences: list[Sentence], how: Prediction) -> None:
         for sentence, ids, probabilities in zip(sentences, *self._decode(sentences), strict=True):
-            chosen = range(len(self.labels)) if all_classes else ids
+            chosen = range(len(self.labels)) if how.all_classes else ids
             for idx in sorted(chosen, key=probabilities.__getitem__, reverse=True):
-                sentence.add_label(label_name, self.labels[idx], probabilities[idx])
+                sentence.add_label(how.layer, self.labels[idx], probabilities[idx])
 
-    def _judge(self, sentences: list[Sentence], gold_label_type: str) -> Judged:
+    def _score(self, sentences: list[Sentence], gold_label_type: str) -> ScoredBatch:
         ids, probabilities = self._decode(sentences)
         predicted = [[self.labels[idx] for idx in sentence_ids] for sentence_ids in ids]
         gold = [_labels(sentence, gold_label_type) for sentence in sentences]
@@ -121,30 +161,43 @@ class TextClassifier(TaskModel):
             for sentence, true, guess, row in zip(sentences, gold, predicted, probabilities, strict=True)
         ]
         if self.multi_label:
-            return Judged(scores=score_label_sets(gold, predicted), lines=lines)
+            return ScoredBatch(scores=score_label_sets(gold, predicted), lines=lines)
         first = [";".join(true) for true in gold]  # a text with another number of labels than one counts as missed
-        return Judged(scores=score_labels(first, [guess for (guess,) in predicted]), lines=lines)
+        return ScoredBatch(scores=score_labels(first, [guess for (guess,) in predicted]), lines=lines)
 
     # ---- files -------------------------------------------------------------------------------------------------
 
-    def _settings(self) -> dict[str, Any]:
+    def _settings(self) -> JsonObject:
         return {
             "labels": self.labels,
             "label_type": self.label_type,
             "multi_label": self.multi_label,
             "multi_label_threshold": self.multi_label_threshold,
+            **{name: value for name, value in self._extras.items() if value},
         }
 
     @classmethod
-    def _from_settings(cls, settings: dict[str, Any], embeddings: Any) -> Self:
+    def _from_settings(cls, settings: JsonObject, embeddings: JsonObject) -> Self:
         arguments = dict(settings)
-        dictionary = Dictionary(add_unk=False)
-        for label in arguments.pop("labels"):
-            dictionary.add_item(label)
+        dictionary = dictionary_of(arguments.pop("labels"))
         document_embeddings = embeddings_from_json(embeddings)
         if not isinstance(document_embeddings, DocumentEmbeddings):
             raise ModelFileError(f"{type(document_embeddings).__name__} have no vector of a text")
         return cls(document_embeddings, dictionary, **arguments)
+
+
+def _thresholds(labels: list[str], threshold: float | Mapping[str, float]) -> list[float]:
+    """The threshold of each label; raises ConfigError for one outside (0, 1), or without a default."""
+    if isinstance(threshold, Mapping):
+        if "default" not in threshold and set(labels) - set(threshold):
+            raise ConfigError("multi_label_threshold needs a value for `default`")
+        values = [float(threshold.get(label, threshold.get("default", 0.5))) for label in labels]
+    else:
+        values = [float(threshold)] * len(labels)
+    for value in values:
+        if not 0 < value < 1:
+            raise ConfigError(f"multi_label_threshold must be in (0, 1), got {value}")
+    return values
 
 
 def _labels(sentence: Sentence, label_type: str) -> list[str]:

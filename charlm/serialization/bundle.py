@@ -7,16 +7,15 @@ Writes README.md (the model card) and, for character models, a best-lm.pt per di
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from charlm.artifacts import DIRECTIONS, BundleFiles
 from charlm.data.dictionary import Dictionary
-from charlm.errors import ModelFileError
+from charlm.errors import ModelFileError, decoration
 from charlm.serialization.flair_file import write_flair_file
 from charlm.serialization.model_card import model_card
 from charlm.serialization.safetensors_file import read_safetensors, read_settings, write_safetensors
 from charlm.serialization.state import LanguageModelState
-from charlm.storage.atomic import atomic_folder, write_json, write_text
+from charlm.storage.atomic import JsonObject, atomic_folder, write_json, write_text
 from charlm.storage.fingerprints import fingerprint, sha256_of
 
 _BUNDLE_FORMAT = "charlm.bundle/1"
@@ -26,7 +25,7 @@ _BUNDLE_FORMAT = "charlm.bundle/1"
 class Bundle:
     """What the registry holds: one model per direction that was trained, and what is known about them."""
 
-    manifest: dict[str, Any]
+    manifest: JsonObject
     states: dict[str, LanguageModelState]
 
     @property
@@ -70,7 +69,8 @@ def write_bundle(folder: Path | str, states: Mapping[str, LanguageModelState], i
             **info,
         }
         write_json(files.manifest, manifest)
-        write_text(files.card, model_card(manifest))
+        with decoration(files.card.name):
+            write_text(files.card, model_card(manifest))
     return identity
 
 

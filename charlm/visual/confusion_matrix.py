@@ -1,6 +1,6 @@
-"""confusion-matrix.png: which label was predicted in the place of which.
+"""confusion-matrix.png: how often each label was predicted for each true label.
 
-A row is a true label with its F1, a column a predicted one; the colour is the share of the row, the number the count.
+Rows are true labels with their F1, columns predicted labels; colors show shares of the row, numbers show counts.
 """
 
 import os
@@ -10,7 +10,7 @@ import numpy as np
 
 from charlm.errors import ConfigError
 from charlm.evaluation.labels import NOTHING, LabelScores
-from charlm.visual.figures import new_figure, save_figure
+from charlm.visual.figures import LITERAL, drawable, new_figure, save_figure
 
 # L = labels that are shown
 
@@ -21,13 +21,13 @@ _TITLE_WIDTH = 3.8
 
 
 def draw_confusion_matrix(scores: LabelScores, path: str | os.PathLike[str], *, max_labels: int = 40) -> Path:
-    """Draw the confusions of the most frequent labels, at most `max_labels`; returns the picture's path.
+    """Draw the confusion matrix of the most frequent labels, at most `max_labels`; returns the path of the image.
 
     Raises ConfigError when there is no label at all.
     """
     names, rows = scores.confusion()
     if not names:
-        raise ConfigError("there are no labels to draw: nothing is labelled and nothing was predicted")
+        raise ConfigError("there are no labels to draw: none is true and none was predicted")
     counts = np.array(rows)
     frequency = counts.sum(axis=0) + counts.sum(axis=1)
     shown = np.sort(np.argsort(-frequency, kind="stable")[:max_labels])
@@ -39,11 +39,14 @@ def draw_confusion_matrix(scores: LabelScores, path: str | os.PathLike[str], *, 
     axes = figure.subplots()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set_xticks(range(len(labels)), [name or "(none)" for name in labels], rotation=90, fontsize=8)
+    axes.set_xticks(
+        range(len(labels)), [drawable(name) or "(none)" for name in labels], rotation=90, fontsize=8, **LITERAL
+    )
     axes.set_yticks(
         range(len(labels)),
-        ["(none)" if name == NOTHING else f"{name}  {classes[name].f1:.3f}" for name in labels],
+        ["(none)" if name == NOTHING else f"{drawable(name)}  {classes[name].f1:.3f}" for name in labels],
         fontsize=8,
+        **LITERAL,
     )
     axes.set(xlabel="predicted", ylabel="true label and its F1")
     if len(labels) <= _NUMBERS_UP_TO:

@@ -1,6 +1,6 @@
-"""Plotter: pictures of how a training went, from the files that it left.
+"""Plotter: draws the course of a training from the files that it wrote.
 
-Reads  loss.tsv      a row per epoch or validation, of our trainers or of Flair's
+Reads  loss.tsv      a row per epoch or validation, written by our trainers or by Flair's
 Reads  weights.txt   `epoch <TAB> name <TAB> number <TAB> value`: some weights of every parameter over time
 Writes training.png and weights.png beside them
 """
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from charlm.errors import RunError
-from charlm.visual.figures import new_figure, save_figure
+from charlm.visual.figures import LITERAL, drawable, new_figure, save_figure
 
 # One colour a split, in every panel.
 _COLOURS = {"train": "#9aa0a6", "dev": "#1a73e8", "test": "#e8710a"}
@@ -25,11 +25,11 @@ _SCORES = ("bits_per_character", "accuracy", "f1")  # drawn where they are in th
 _MISSING = ("", "_")
 
 Cells = tuple[list[int], list[float]]
-"""The rows of a table that hold a number, and the numbers."""
+"""Row numbers with a value, and the values."""
 
 
 class Plotter:
-    """Draws the files of a training run; each method returns the picture's path.
+    """Draws the files of a training run; each method returns the path of its image.
 
     Raises RunError when a file is missing or holds nothing to draw.
     """
@@ -39,7 +39,7 @@ class Plotter:
 
         Args:
             file_name: the table.
-            plot_values: what to draw instead: `["loss", "F1"]`.
+            plot_values: the quantities to draw instead, such as `["loss", "F1"]`.
         """
         path = Path(file_name)
         columns = _read_table(path)
@@ -79,7 +79,7 @@ class Plotter:
         return save_figure(figure, path.parent / "training.png")
 
     def plot_weights(self, file_name: str | os.PathLike[str]) -> Path:
-        """Draw `weights.txt`: a panel for every parameter, a line for every weight of it that was watched."""
+        """Draw `weights.txt`: a panel for every parameter, a line for each of its recorded weights."""
         path = Path(file_name)
         parameters = _read_weights(path)
         columns = min(3, len(parameters))
@@ -89,7 +89,7 @@ class Plotter:
         for axes, (name, weights) in zip(panels, parameters.items(), strict=False):
             for times, values in weights.values():
                 axes.plot(times, values, linewidth=0.8)
-            axes.set_title(name, fontsize=7)
+            axes.set_title(drawable(name), fontsize=7, **LITERAL)
             axes.tick_params(labelsize=6)
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.grid(alpha=0.3)
@@ -101,7 +101,7 @@ class Plotter:
 
 @dataclass(frozen=True)
 class _Axis:
-    """What the rows of a table are drawn over."""
+    """The x axis of a table."""
 
     label: str
     places: list[float]
@@ -109,7 +109,7 @@ class _Axis:
 
 
 def _axis_of(columns: Mapping[str, list[str]]) -> _Axis:
-    """Characters where the training counts them, then epochs, then rows."""
+    """Characters if the table has them, otherwise epochs, otherwise rows."""
     if "characters" in columns:
         return _Axis("characters read (millions)", [float(cell) / 1e6 for cell in columns["characters"]], False)
     if "epoch" in columns:
@@ -119,7 +119,7 @@ def _axis_of(columns: Mapping[str, list[str]]) -> _Axis:
 
 
 def _curves_by_quantity(columns: Mapping[str, list[str]]) -> dict[str, dict[str, Cells]]:
-    """What there is to draw, by quantity and split."""
+    """The curves of a table, by quantity and split."""
     curves: dict[str, dict[str, Cells]] = defaultdict(dict)
     for name, cells in columns.items():
         match = _SPLIT.fullmatch(name)
@@ -141,7 +141,7 @@ def _curves_by_quantity(columns: Mapping[str, list[str]]) -> dict[str, dict[str,
 
 
 def _number(cell: str) -> float:
-    """The number in a cell; the first one of those that Flair writes for several groups of parameters."""
+    """The number in a cell; the first of several, which Flair writes for several parameter groups."""
     return float(cell.split(",")[0])
 
 

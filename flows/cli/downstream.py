@@ -9,10 +9,11 @@ from charlm.config import DownstreamConfig, with_settings
 from flows.cli import options
 from flows.cli.context import DEFAULT_WORKSPACE, open_session, show
 from flows.cli.options import example
-from tasks.terminal import labelled_line, write_stdout
+from tasks.terminal import write_stdout
 
 
 @example("charlm tag-train conll/ --name books-ner --model models:/books@champion")
+@options.with_device
 def tag_train(
     data: options.Labelled,
     name: options.TaskName,
@@ -33,6 +34,7 @@ def tag_train(
 
 
 @example("charlm classify-train TREC_6 --name questions --model models:/books@champion")
+@options.with_device
 def classify_train(
     data: options.Labelled,
     name: options.TaskName,
@@ -64,6 +66,7 @@ def classify_train(
 
 
 @example("charlm predict models:/books-ner@newest sentences.txt")
+@options.with_device
 def predict(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="best-model.pt, a run folder, or models:/NAME@newest.")],
     text: Annotated[str, typer.Argument(metavar="TEXT", help="A sentence per line; with --evaluate, labelled data.")],
@@ -75,7 +78,7 @@ def predict(
 ) -> None:
     """Label a text with a tagger or classifier, or evaluate the model on labelled data."""
     space = open_session(workspace).workspace
-    from tasks.downstream.prediction import judge_labels, label_text
+    from tasks.downstream.prediction import judge_labels, label_text, labelled_line
 
     if evaluate:
         labelled = judge_labels(space, model, text, columns=columns, output=output)

@@ -1,6 +1,6 @@
 """Label a text with a tagger or classifier.
 
-Reads  a text with a sentence a line, or labelled data to judge the model by
+Reads  a text with a sentence a line, or labelled data to score the model on
 Writes a JSON object a line: the words of a sentence and its labels
 """
 
@@ -9,19 +9,29 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, TypedDict
 
 from charlm.artifacts import Workspace
 from charlm.errors import SourceError
 from charlm.storage.atomic import atomic_write
-from tasks.downstream.registry import resolve_task_model
+from tasks.downstream.registry import resolve_downstream_model
 from tasks.terminal import Bar, terminal
 
 if TYPE_CHECKING:
     from charlm.data.sentence import Sentence
-    from charlm.models.downstream_model import TaskModel
+    from charlm.evaluation.labels import LabelValues
+    from charlm.models.downstream_model import DownstreamModel
+    from charlm.trainers.downstream.build import LabelJson
 
 _SENTENCES_AT_ONCE = 2_000
+
+
+class TextPrediction(TypedDict):
+    """The words and labels of a text."""
+
+    text: str
+    tokens: list[str]
+    labels: "list[LabelJson]"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,15 +42,15 @@ class LabelledText:
     output: Path | None = None
     """The file that holds the predictions; without it they are in `predictions`."""
 
-    predictions: list[dict[str, Any]] = field(default_factory=list)
-    scores: dict[str, Any] | None = None
-    """How well the model did, where the text has labels to judge it by."""
+    predictions: "list[TextPrediction]" = field(default_factory=list)
+    scores: "LabelValues | None" = None
+    """The scores of the model, where the text has labels."""
 
     table: str | None = None
-    """The same for eyes."""
+    """The same as a table."""
 
-    def to_json(self) -> dict[str, Any]:
-        result: dict[str, Any] = {"sentences": self.num_sentences, "scores": self.scores}
+    def to_json(self) -> dict[str, object]:
+        result: dict[str, object] = {"sentences": self.num_sentences, "scores": self.scores}
         if self.output is not None:
             return {"output": str(self.output), **result}
         return result if self.scores is not None else {**result, "predictions": self.predictions}
@@ -70,7 +80,7 @@ def label_text(workspace: Workspace, model: str, text: str, *, output: Path | No
 def judge_labels(
     workspace: Workspace, model: str, data: str, *, columns: str | None = None, output: Path | None = None
 ) -> LabelledText:
-    """Compare what a model says of the labelled file `data` with its labels; `output` takes both, word by word.
+    """Score the predictions of a model on the labelled file `data`; `output` gets both, word by word.
 
     Raises DatasetError with file and line where the model does not know a label.
     """
@@ -80,7 +90,7 @@ def judge_labels(
     from charlm.trainers.downstream.build import known_labels
 
     (sentences,), _ = read_labelled([path], labeller.label_type, columns, known_labels(labeller))
-    with terminal.step(f"judge {path.name}") as bar:
+    with terminal.step(f"evaluate {path.name}") as bar:
         evaluation = labeller.evaluate(sentences, out_path=output)
         bar.finish(f"micro F1 {evaluation.main_score:.4f}")
     return LabelledText(
@@ -98,18 +108,16 @@ def _file(text: str) -> Path:
     return path
 
 
-def _load(workspace: Workspace, model: str) -> "TaskModel":
-    """The model on a GPU where there is one."""
-    path = resolve_task_model(model, workspace)
-    import torch
+def _load(workspace: Workspace, model: str) -> "DownstreamModel":
+    """The model, on the default device."""
+    path = resolve_downstream_model(model, workspace)
+    from charlm.models import DownstreamModel
 
-    from charlm.models import TaskModel
-
-    return TaskModel.load(path).to("cuda" if torch.cuda.is_available() else "cpu")
+    return DownstreamModel.load(path)
 
 
-def _predictions(labeller: "TaskModel", sentences: "Iterable[Sentence]", bar: Bar) -> Iterator[dict[str, Any]]:
-    """What the model says of each sentence, in bounded memory."""
+def _predictions(labeller: "DownstreamModel", sentences: "Iterable[Sentence]", bar: Bar) -> Iterator[TextPrediction]:
+    """The labels of each sentence, in bounded memory."""
     from charlm.trainers.downstream.build import prediction_json
 
     sentences = iter(sentences)
@@ -122,8 +130,16 @@ def _predictions(labeller: "TaskModel", sentences: "Iterable[Sentence]", bar: Ba
             yield {"text": sentence.text, **prediction_json(sentence, labeller.label_type)}
 
 
-def _write(file: IO[bytes], predictions: Iterable[dict[str, Any]]) -> int:
+def _write(file: IO[bytes], predictions: Iterable[TextPrediction]) -> int:
     count = 0
     for count, prediction in enumerate(predictions, 1):  # noqa: B007  # the number of the last one
         file.write(json.dumps(prediction, ensure_ascii=False).encode() + b"\n")
     return count
+
+
+def labelled_line(prediction: TextPrediction) -> str:
+    """A text and its labels: `I love Berlin  →  Berlin/LOC 0.98`."""
+    labels = (f"{one['text']}/{one['value']} {one['confidence']:.2f}" for one in prediction["labels"])
+    if [one["text"] for one in prediction["labels"]] == [prediction["text"]]:  # the label of the text itself
+        labels = (f"{one['value']} {one['confidence']:.2f}" for one in prediction["labels"])
+    return f"{prediction['text']}  →  {', '.join(labels) or '–'}"

@@ -1,6 +1,6 @@
 """The MLflow flavour of a tagger or classifier, as code: `predict(["I love Berlin"])` gives its labels.
 
-Like pyfunc_model.py, it acts when imported, because MLflow asks for that.
+Like tasks/registry/pyfunc_model.py, this module sets the model on import, because MLflow requires it.
 """
 
 from typing import Any
@@ -13,9 +13,9 @@ class LabellingModel(PythonModel):
     """Labels raw text with the model file that was logged."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        from charlm.models import TaskModel
+        from charlm.models import DownstreamModel
 
-        self._model = TaskModel.load(context.artifacts["model"])
+        self._model = DownstreamModel.load(context.artifacts["model"])
 
     def predict(  # type: ignore[override]  # the signature of the logged model comes from these types
         self, context: PythonModelContext, model_input: list[str]
@@ -26,7 +26,8 @@ class LabellingModel(PythonModel):
 
         sentences = [Sentence(text) for text in model_input]
         self._model.predict(sentences)
-        return [prediction_json(sentence, self._model.label_type) for sentence in sentences]
+        predictions: list[Any] = [prediction_json(sentence, self._model.label_type) for sentence in sentences]
+        return predictions
 
 
 mlflow.models.set_model(LabellingModel())

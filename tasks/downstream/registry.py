@@ -1,36 +1,45 @@
-"""Taggers and classifiers in the model registry, each version with the language models that it came from.
+"""Taggers and classifiers in the model registry, each version with the language models that it was trained on.
 
 Writes registered versions with tags and a description
 Reads  models:/NAME/3, models:/NAME@newest
 """
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+from urllib.parse import quote
 
-from charlm.artifacts import TaskRunFiles, Workspace
-from charlm.errors import ConfigError, ModelFileError
+from charlm.artifacts import DownstreamRunFiles, Workspace
+from charlm.errors import ConfigError, ModelFileError, decoration
+from charlm.serialization.markdown import code, escape
+from tasks.downstream.manifest import TrainingFacts
 from tasks.registry.bundles import pip_requirements
 from tasks.registry.descriptions import pad_columns
 from tasks.registry.versions import RegisteredVersion, clear_errors, find_registered_model, find_tagged, find_version
+from tasks.services.mlflow_compat import LONGEST_DESCRIPTION
 from tasks.tracking.client import mlflow_client
+
+if TYPE_CHECKING:
+    from mlflow.models.model import ModelInfo
+
+    from charlm.evaluation.labels import LabelValues
 
 NEWEST = "newest"
 """The alias of the version that was registered last."""
-_TASK_TAG = "charlm.task"
+_KIND_TAG = "charlm.task"
 _FINGERPRINT_TAG = "task.fingerprint"
 _MODEL = "model"
 
 
-def check_task_name(name: str) -> None:
+def check_downstream_name(name: str) -> None:
     """Raise ConfigError when `name` is that of a registered pair of language models."""
     with clear_errors(f"cannot look up {name}"):
         model = find_registered_model(name)
-    if model is not None and _TASK_TAG not in model.tags:
+    if model is not None and _KIND_TAG not in model.tags:
         raise ConfigError(f"{name!r} is the name of a registered language model; give taggers and classifiers another")
 
 
-def register_task_model(
-    name: str, files: TaskRunFiles, facts: dict[str, Any], test: dict[str, Any] | None, run_id: str | None
+def register_downstream_model(
+    name: str, files: DownstreamRunFiles, facts: TrainingFacts, test: "LabelValues | None", run_id: str | None
 ) -> RegisteredVersion:
     """Register the model of a finished training as version of `name`; the same training keeps the version it has."""
     with clear_errors(f"{name} is trained but not registered (the command with --resume does that); MLflow"):
@@ -40,21 +49,24 @@ def register_task_model(
             raise ConfigError("MLflow did not answer when the training began")
         client = mlflow_client()
         logged = _log_model(files, run_id)
+        description = ""
+        with decoration(f"the description of the new version of {name}"):
+            description = pad_columns(describe_downstream_model(facts, test))[:LONGEST_DESCRIPTION]
         if find_registered_model(name) is None:
-            client.create_registered_model(name, tags={_TASK_TAG: facts["task"]}, description=_DESCRIPTION)
+            client.create_registered_model(name, tags={_KIND_TAG: facts["task"]}, description=_DESCRIPTION)
         created = client.create_model_version(
             name,
             source=logged.model_uri,
             run_id=run_id,
             tags=_tags(files, facts, test),
-            description=pad_columns(describe_task_model(facts, test)),
+            description=description,
             model_id=logged.model_id,
         )
         client.set_registered_model_alias(name, NEWEST, created.version)
     return RegisteredVersion(name, int(created.version), is_new=True)
 
 
-def resolve_task_model(model: str, workspace: Workspace) -> Path:
+def resolve_downstream_model(model: str, workspace: Workspace) -> Path:
     """The file of a tagger or classifier: a path, a run folder, or a registry address downloaded."""
     if model.startswith("models:"):
         import mlflow
@@ -62,52 +74,56 @@ def resolve_task_model(model: str, workspace: Workspace) -> Path:
         found = find_version(model)
         with clear_errors(f"cannot download {found.address}"):
             location = mlflow_client().get_model_version_download_uri(found.name, str(found.version))
-            files = TaskRunFiles(Path(mlflow.artifacts.download_artifacts(artifact_uri=location)) / "artifacts")
+            files = DownstreamRunFiles(Path(mlflow.artifacts.download_artifacts(artifact_uri=location)) / "artifacts")
         if not files.model.is_file():
             raise ModelFileError(f"{found.address} is no tagger or classifier; charlm embed and evaluate take it")
         return files.model
     path = Path(model).expanduser()
-    files = TaskRunFiles(path if path.is_dir() else workspace.runs_dir / model)
+    files = DownstreamRunFiles(path if path.is_dir() else workspace.runs_dir / model)
     for candidate in (path, files.model):
         if candidate.is_file():
             return candidate
     raise ModelFileError(f"there is no tagger or classifier {model!r}: give best-model.pt, a run, or models:/NAME/1")
 
 
-def _log_model(files: TaskRunFiles, run_id: str) -> Any:
+def _log_model(files: DownstreamRunFiles, run_id: str) -> "ModelInfo":
     import mlflow
 
     with mlflow.start_run(run_id=run_id):
-        return mlflow.pyfunc.log_model(
+        logged: ModelInfo = mlflow.pyfunc.log_model(
             name=_MODEL,
             python_model=str(Path(__file__).with_name("pyfunc_model.py")),
             artifacts={"model": str(files.model)},
             pip_requirements=pip_requirements(),
             input_example=["I love Berlin"],  # the signature comes from the types of `predict`
         )
+    return logged
 
 
-def _tags(files: TaskRunFiles, facts: dict[str, Any], test: dict[str, Any] | None) -> dict[str, str]:
+def _tags(files: DownstreamRunFiles, facts: TrainingFacts, test: "LabelValues | None") -> dict[str, str]:
     tags = {
         _FINGERPRINT_TAG: files.root.name,
-        _TASK_TAG: facts["task"],
+        _KIND_TAG: facts["task"],
         "label_type": facts["label_type"],
         "language_models": ", ".join(facts["language_models"]) or "none",
         "corpus.fingerprint": facts["corpus_fingerprint"],
     }
-    return tags | {f"test.{name}": f"{test[name]:.6g}" for name in ("accuracy", "micro_f1", "macro_f1") if test}
+    if test is None:
+        return tags
+    scores = {"accuracy": test["accuracy"], "micro_f1": test["micro_f1"], "macro_f1": test["macro_f1"]}
+    return tags | {f"test.{name}": f"{score:.6g}" for name, score in scores.items()}
 
 
-def describe_task_model(facts: dict[str, Any], test: dict[str, Any] | None) -> str:
-    """The description of a version, as markdown: what it labels, what it came from, how well it does."""
+def describe_downstream_model(facts: TrainingFacts, test: "LabelValues | None") -> str:
+    """The description of a version, as markdown: its labels, its lineage and its scores."""
     lines = [
-        f"A {facts['task']} for the labels `{facts['label_type']}`.",
+        f"A {facts['task']} for the labels {code(facts['label_type'])}.",
         "",
-        f"- trained on {', '.join(f'`{one}`' for one in facts['data'])}: {facts['sentences']['train']:,} sentences",
+        f"- trained on {', '.join(map(code, facts['data']))}: {facts['sentences']['train']:,} sentences",
         f"- language models: {', '.join(map(_linked, facts['language_models'])) or 'none'}",
     ]
     if facts["vectors"]:
-        lines.append(f"- word vectors: {', '.join(facts['vectors'])}")
+        lines.append(f"- word vectors: {', '.join(map(escape, facts['vectors']))}")
     if test is not None:
         lines += [
             f"- test: accuracy {test['accuracy']:.4f}, micro F1 {test['micro_f1']:.4f},"
@@ -117,7 +133,7 @@ def describe_task_model(facts: dict[str, Any], test: dict[str, Any] | None) -> s
             "| --- | ---: | ---: | ---: | ---: |",
         ]
         lines += [
-            f"| {label} | {one['precision']:.4f} | {one['recall']:.4f} | {one['f1']:.4f} | {one['count']:,} |"
+            f"| {escape(label)} | {one['precision']:.4f} | {one['recall']:.4f} | {one['f1']:.4f} | {one['count']:,} |"
             for label, one in sorted(test["classes"].items(), key=lambda item: -item[1]["count"])[:_LABELS_SHOWN]
         ]
     return "\n".join(lines) + "\n"
@@ -126,13 +142,13 @@ def describe_task_model(facts: dict[str, Any], test: dict[str, Any] | None) -> s
 def _linked(model: str) -> str:
     """The address of a registered version as a link to its page in MLflow."""
     if not model.startswith("models:/"):
-        return f"`{model}`"
+        return code(model)
     name, _, version = model.removeprefix("models:/").partition("/")
-    return f"[{model}](#/models/{name}/versions/{version})"
+    return f"[{escape(model)}](#/models/{quote(name, safe='')}/versions/{version})"
 
 
 _LABELS_SHOWN = 40
 _DESCRIPTION = (
-    "A tagger or classifier on the embeddings of language models. Each version names in the tag `language_models` what"
-    " it came from. `mlflow models serve` answers a list of texts with their tokens and labels."
+    "A tagger or classifier on the embeddings of language models. The tag `language_models` of a version names those"
+    " that it was trained on. `mlflow models serve` answers a list of texts with their tokens and labels."
 )

@@ -7,17 +7,22 @@ import json
 import math
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Literal, Self
 
-from charlm.artifacts import TaskRunFiles
+from charlm.artifacts import DownstreamRunFiles
+from charlm.serialization.markdown import code
+from tasks.downstream.manifest import TrainingFacts
 from tasks.terminal import terminal
-from tasks.tracking.client import first_line, mlflow_client, mlflow_error
+from tasks.tracking.client import first_line, mlflow_client
 
 if TYPE_CHECKING:
-    from charlm.trainers.observer import Event
+    from mlflow.entities import Metric
+
+    from charlm.evaluation.labels import LabelValues
+    from charlm.trainers.downstream.events import DownstreamEvent, EpochEvent
 
 _LAST_SECONDS = 60.0
-_SCORES = ("accuracy", "micro_f1", "macro_f1")
+SCORES: tuple[Literal["accuracy", "micro_f1", "macro_f1"], ...] = ("accuracy", "micro_f1", "macro_f1")
 
 
 class EpochMetrics:
@@ -25,7 +30,7 @@ class EpochMetrics:
 
     def __init__(self, run_id: str | None) -> None:
         self._run_id = run_id
-        self._waiting: list[Any] = []
+        self._waiting: list[Metric] = []
         self._sender = ThreadPoolExecutor(1)
         self._last: Future[None] | None = None
 
@@ -43,7 +48,7 @@ class EpochMetrics:
                 terminal.print_line(f"! MLflow lacks epochs of this training, its folder has them: {first_line(fault)}")
         self._sender.shutdown(wait=False, cancel_futures=True)
 
-    def on_event(self, event: "Event") -> None:
+    def on_event(self, event: "DownstreamEvent") -> None:
         if self._run_id is None or event["event"] != "epoch":
             return
         from mlflow.entities import Metric
@@ -51,26 +56,26 @@ class EpochMetrics:
         time = int(event["time"] * 1000)
         self._submit([Metric(name, value, time, event["epoch"]) for name, value in epoch_metrics(event).items()])
 
-    def _submit(self, metrics: list[Any]) -> None:
+    def _submit(self, metrics: "list[Metric]") -> None:
         self._last = self._sender.submit(self._send, metrics)
 
-    def _send(self, metrics: list[Any]) -> None:
+    def _send(self, metrics: "list[Metric]") -> None:
         self._waiting += metrics
         if self._waiting and self._run_id is not None:
             mlflow_client().log_batch(self._run_id, metrics=self._waiting)
             self._waiting = []
 
 
-def epoch_metrics(event: "Event") -> dict[str, float]:
+def epoch_metrics(event: "EpochEvent") -> dict[str, float]:
     """The metrics of an epoch: `train.loss`, `dev.micro_f1` and so on; a number that is none is left out."""
-    metrics = {"train.loss": event["train_loss"], "learning_rate": event["learning_rate"]}
-    for split in ("dev", "test"):
-        if split in event:
-            metrics |= {f"{split}.{name}": event[split][name] for name in ("loss", *_SCORES)}
-    return {name: value for name, value in metrics.items() if math.isfinite(value)}
+    metrics: dict[str, float | None] = {"train.loss": event["train_loss"], "learning_rate": event["learning_rate"]}
+    for split, scores in (("dev", event.get("dev")), ("test", event.get("test"))):
+        if scores is not None:
+            metrics |= {f"{split}.loss": scores["loss"]} | {f"{split}.{name}": scores[name] for name in SCORES}
+    return {name: value for name, value in metrics.items() if value is not None and math.isfinite(value)}
 
 
-def describe_task_run(run_id: str | None, facts: dict[str, Any], files: TaskRunFiles) -> None:
+def describe_downstream_run(run_id: str | None, facts: TrainingFacts, files: DownstreamRunFiles) -> None:
     """Send the settings, and labelled data and language models as inputs."""
     if run_id is None:
         return
@@ -90,25 +95,26 @@ def describe_task_run(run_id: str | None, facts: dict[str, Any], files: TaskRunF
         client.set_tag(
             run_id,
             "mlflow.note.content",
-            f"A {facts['task']} of `{facts['label_type']}`. Its folder is `runs/{files.root.name}` of the workspace.",
+            f"A {facts['task']} of {code(facts['label_type'])}."
+            f" Its folder is `runs/{files.root.name}` of the workspace.",
         )
         experiment = client.get_run(run_id).info.experiment_id
         client.set_experiment_tag(experiment, "mlflow.note.content", "Taggers and classifiers on language models.")
-    except mlflow_error() as error:
+    except Exception as error:  # no fault of a tracker may reach the training
         terminal.print_line(f"! MLflow does not take the settings: {first_line(error)}")
 
 
-def log_task_files(run_id: str | None, files: TaskRunFiles, test: dict[str, Any] | None) -> None:
+def log_downstream_files(run_id: str | None, files: DownstreamRunFiles, test: "LabelValues | None") -> None:
     """Send the final scores, and the tables, predictions and pictures of the run folder."""
     if run_id is None:
         return
     client = mlflow_client()
     try:
         if test is not None:
-            for name in _SCORES:
+            for name in SCORES:
                 client.log_metric(run_id, f"final.test.{name}", test[name])
         for path in sorted(files.root.iterdir()):
             if path.suffix in (".png", ".tsv", ".txt", ".log", ".json"):
                 client.log_artifact(run_id, str(path))
-    except mlflow_error() as error:
+    except Exception as error:  # nor one of its files
         terminal.print_line(f"! MLflow lacks files of this training, its folder has them: {first_line(error)}")

@@ -1,24 +1,25 @@
-"""Train a tagger or classifier on registered language models, track it, and register it with where it came from.
+"""Train a tagger or classifier on registered language models, track it, and register it with its lineage.
 
 Reads  labelled data, the bundles or files of language models
-Writes runs/NAME-TASK-FINGERPRINT/   (the training, its pictures, and task.json: what it was asked and what came out)
+Writes runs/NAME-TASK-FINGERPRINT/   (the training, its pictures, and task.json: its settings and its result)
 
-The fingerprint stands for data, language models and settings, so the same question finds its answer again.
+The fingerprint stands for data, language models and settings: the same request finds its finished training again.
 """
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from charlm.artifacts import TaskRunFiles, Workspace, check_name
+from charlm.artifacts import DownstreamRunFiles, Workspace, check_name
 from charlm.config import DownstreamConfig
-from charlm.errors import ConfigError, RunError
+from charlm.errors import ConfigError, RunError, decoration
 from charlm.storage.atomic import read_json, write_json, write_text
 from charlm.storage.fingerprints import fingerprint
-from tasks.downstream.registry import check_task_name, register_task_model
-from tasks.downstream.tracking import EpochMetrics, describe_task_run, log_task_files
+from tasks.downstream.manifest import FORMAT, TrainingFacts, TrainingOutcome
+from tasks.downstream.registry import check_downstream_name, register_downstream_model
+from tasks.downstream.tracking import EpochMetrics, describe_downstream_run, log_downstream_files
 from tasks.inference.texts import pinned_model
 from tasks.registry.download import resolve_model
 from tasks.registry.versions import RegisteredVersion
@@ -29,9 +30,8 @@ from tasks.training.child import gpu_turn
 if TYPE_CHECKING:
     from charlm.data.corpus import Corpus
     from charlm.embeddings.stacked import StackedEmbeddings
-    from charlm.trainers.observer import Event
-
-_FORMAT = "charlm.task-run/1"
+    from charlm.evaluation.labels import LabelValues
+    from charlm.trainers.downstream.events import DownstreamEvent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,7 @@ class DownstreamRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainedTaskModel:
+class TrainedDownstreamModel:
     """A finished training of a tagger or classifier."""
 
     run_dir: Path
@@ -72,8 +72,8 @@ class TrainedTaskModel:
     language_models: list[str]
     """Addresses with their versions, or paths."""
 
-    test: dict[str, Any] | None
-    """Scores on the test sentences; none where there are none."""
+    test: "LabelValues | None"
+    """Scores on the test sentences; None without test sentences."""
 
     epochs: int
     best_epoch: int
@@ -81,10 +81,10 @@ class TrainedTaskModel:
     version: RegisteredVersion | None = None
 
     @property
-    def files(self) -> TaskRunFiles:
-        return TaskRunFiles(self.run_dir)
+    def files(self) -> DownstreamRunFiles:
+        return DownstreamRunFiles(self.run_dir)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         return {
             "run_dir": str(self.run_dir),
             "file": str(self.files.model),
@@ -105,14 +105,14 @@ def train_downstream(
     resume: bool = False,
     register: bool = True,
     gpu_slot: AbstractContextManager[None] | None = None,
-) -> TrainedTaskModel:
-    """Train what `request` asks for and register it; with `resume`, go on where the same training has stopped.
+) -> TrainedDownstreamModel:
+    """Train and register what `request` describes; with `resume`, continue where the same training was stopped.
 
-    `gpu_slot` is held while it trains, where several processes share GPUs.
+    `gpu_slot` is held during the training, where several processes share GPUs.
     Raises DatasetError, ModelFileError, RegistryError or ConfigError when something is missing or makes no sense.
     """
     if register:
-        check_task_name(request.name)
+        check_downstream_name(request.name)
     from charlm.datasets.opening import open_corpora
 
     with terminal.step("read labelled data") as bar:
@@ -121,7 +121,7 @@ def train_downstream(
     models = [pinned_model(model) for model in request.models]
     embeddings = _embeddings(workspace, models, request.vectors)
     facts = _facts(request, models, corpus, label_type, embeddings)
-    files = TaskRunFiles(workspace.runs_dir / f"{request.name}-{request.task}-{fingerprint(facts)}")
+    files = DownstreamRunFiles(workspace.runs_dir / f"{request.name}-{request.task}-{fingerprint(facts)}")
     known = (
         read_json(files.manifest, remedy="delete it and train again", error=RunError)
         if resume and files.manifest.is_file()
@@ -132,14 +132,14 @@ def train_downstream(
         result, run_id = known["result"], known["mlflow_run"]
     else:
         with group_run(workspace, request.name, request.task, tags={"charlm.task": request.task}) as run_id:
-            describe_task_run(run_id, facts, files)
+            describe_downstream_run(run_id, facts, files)
             with gpu_turn(workspace, gpu_slot):
                 result = _train(request, corpus, label_type, embeddings, files, run_id, resume=resume)
             write_json(files.manifest, {**facts, "result": result, "mlflow_run": run_id})
-            files.checkpoint.unlink(missing_ok=True)  # there is nothing to go on with
-            log_task_files(run_id, files, result["test"])
-    version = register_task_model(request.name, files, facts, result["test"], run_id) if register else None
-    return TrainedTaskModel(
+            files.checkpoint.unlink(missing_ok=True)  # nothing is left to resume
+            log_downstream_files(run_id, files, result["test"])
+    version = register_downstream_model(request.name, files, facts, result["test"], run_id) if register else None
+    return TrainedDownstreamModel(
         run_dir=files.root, label_type=label_type, language_models=models, version=version, **result
     )
 
@@ -154,13 +154,13 @@ def _embeddings(workspace: Workspace, models: Sequence[str], vectors: Sequence[s
 
 def _facts(
     request: DownstreamRequest, models: list[str], corpus: "Corpus", label_type: str, embeddings: "StackedEmbeddings"
-) -> dict[str, Any]:
-    """What a training is known by: equal facts make an equal model."""
+) -> TrainingFacts:
+    """What identifies a training: equal facts give an equal model."""
     from charlm.embeddings.store import embeddings_fingerprint
     from charlm.trainers.downstream.build import corpus_fingerprint
 
     return {
-        "format": _FORMAT,
+        "format": FORMAT,
         "task": request.task,
         "data": list(request.data),
         "sentences": {"train": len(corpus.train), "dev": len(corpus.dev), "test": len(corpus.test)},
@@ -178,13 +178,13 @@ def _train(
     corpus: "Corpus",
     label_type: str,
     embeddings: "StackedEmbeddings",
-    files: TaskRunFiles,
+    files: DownstreamRunFiles,
     run_id: str | None,
     *,
     resume: bool,
-) -> dict[str, Any]:
-    """Train and draw; what came out, as JSON."""
-    from charlm.trainers.downstream.build import train_task_model
+) -> TrainingOutcome:
+    """Train the model and draw its pictures."""
+    from charlm.trainers.downstream.build import train_downstream_model
     from charlm.visual.confusion_matrix import draw_confusion_matrix
     from charlm.visual.training_curves import Plotter
 
@@ -194,7 +194,7 @@ def _train(
         terminal.print_line(f"= train {request.task}: {how}")
     files.manifest.unlink(missing_ok=True)
     with terminal.step(f"train {request.task}") as bar, EpochMetrics(run_id) as metrics:
-        _, trained = train_task_model(
+        _, trained = train_downstream_model(
             request.task,
             corpus,
             label_type,
@@ -205,13 +205,17 @@ def _train(
             observers=[_BarObserver(bar, request.config.max_epochs), metrics],
         )
         bar.finish(f"{trained.epochs} epochs" + (f", test micro F1 {trained.test_score:.4f}" if trained.test else ""))
-    Plotter().plot_training_curves(files.loss_tsv)
-    Plotter().plot_weights(files.weights)
+    with decoration("the plot of the training"):
+        Plotter().plot_training_curves(files.loss_tsv)
+    with decoration("the plot of the weights"):
+        Plotter().plot_weights(files.weights)
     if trained.test is not None:
-        write_text(files.labels_table, trained.test.scores.table() + "\n")
-        draw_confusion_matrix(trained.test.scores, files.confusion_matrix)
+        with decoration(files.labels_table.name):
+            write_text(files.labels_table, trained.test.scores.table() + "\n")
+        with decoration(files.confusion_matrix.name):
+            draw_confusion_matrix(trained.test.scores, files.confusion_matrix)
     return {
-        "test": trained.test and trained.test.scores.to_json(),
+        "test": None if trained.test is None else trained.test.scores.to_json(),
         "epochs": trained.epochs,
         "best_epoch": trained.best_epoch,
         "seconds": trained.seconds,
@@ -226,7 +230,7 @@ class _BarObserver:
         self._max_epochs = max_epochs
         self._note = ""
 
-    def on_event(self, event: "Event") -> None:
+    def on_event(self, event: "DownstreamEvent") -> None:
         if event["event"] == "train":
             self._bar.update((event["epoch"] - 1 + event["share"]) / self._max_epochs, self._note)
         elif event["event"] == "epoch":

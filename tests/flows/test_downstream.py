@@ -14,7 +14,7 @@ from charlm.artifacts import Workspace
 from charlm.config import DownstreamConfig
 from charlm.errors import ConfigError, DatasetError, ModelFileError, TrainingInterruptedError
 from tasks.downstream.prediction import judge_labels, label_text
-from tasks.downstream.training import DownstreamRequest, TrainedTaskModel, train_downstream
+from tasks.downstream.training import DownstreamRequest, TrainedDownstreamModel, train_downstream
 from tasks.registry.descriptions import COLUMN_PADDING
 from tasks.tracking.client import mlflow_client
 from tests.conftest import ROOT, Charlm, TrainedWorkspace, environment, own_workspace
@@ -58,11 +58,13 @@ def tagger_request(entities: Path, **changes) -> DownstreamRequest:
 
 
 @pytest.fixture(scope="module")
-def tagger(workspace: Workspace, entities: Path) -> TrainedTaskModel:
+def tagger(workspace: Workspace, entities: Path) -> TrainedDownstreamModel:
     return train_downstream(workspace, tagger_request(entities, vectors=("glove",)))
 
 
-def test_a_tagger_is_registered_with_the_version_of_the_language_model_that_it_came_from(tagger: TrainedTaskModel):
+def test_a_tagger_is_registered_with_the_version_of_its_language_model(
+    tagger: TrainedDownstreamModel,
+):
     assert tagger.version is not None
     assert tagger.language_models == ["models:/tiny/1"]
     assert tagger.test is not None
@@ -77,7 +79,7 @@ def test_a_tagger_is_registered_with_the_version_of_the_language_model_that_it_c
     assert mlflow_client().get_model_version_by_alias("places", "newest").version == 1
 
 
-def test_the_training_stands_in_mlflow_with_an_epoch_a_point_and_its_pictures(tagger: TrainedTaskModel):
+def test_the_training_stands_in_mlflow_with_an_epoch_a_point_and_its_pictures(tagger: TrainedDownstreamModel):
     client = mlflow_client()
     run = client.get_run(client.get_model_version("places", "1").run_id)
     assert run.info.status == "FINISHED"
@@ -95,7 +97,7 @@ def test_the_training_stands_in_mlflow_with_an_epoch_a_point_and_its_pictures(ta
 
 
 def test_the_same_question_finds_its_answer_and_makes_no_second_version(
-    workspace: Workspace, entities: Path, tagger: TrainedTaskModel
+    workspace: Workspace, entities: Path, tagger: TrainedDownstreamModel
 ):
     model = tagger.files.model.read_bytes()
     again = train_downstream(workspace, tagger_request(entities, vectors=("glove",)), resume=True)
@@ -111,9 +113,9 @@ def test_a_training_that_was_stopped_is_resumed_to_the_same_model(workspace: Wor
     expected = whole.files.model.read_bytes()
     shutil.rmtree(whole.run_dir)
 
-    from charlm.trainers.model_trainer import _Run
+    from charlm.trainers.downstream.engine import DownstreamEngine
 
-    train_epoch, epochs = _Run._train_epoch, []
+    train_epoch, epochs = DownstreamEngine._train_epoch, []
 
     def stop_in_the_second(run) -> None:
         epochs.append(1)
@@ -121,10 +123,10 @@ def test_a_training_that_was_stopped_is_resumed_to_the_same_model(workspace: Wor
             raise KeyboardInterrupt
         train_epoch(run)
 
-    monkeypatch.setattr(_Run, "_train_epoch", stop_in_the_second)
+    monkeypatch.setattr(DownstreamEngine, "_train_epoch", stop_in_the_second)
     with pytest.raises(TrainingInterruptedError):
         train_downstream(workspace, request, register=False)
-    monkeypatch.setattr(_Run, "_train_epoch", train_epoch)
+    monkeypatch.setattr(DownstreamEngine, "_train_epoch", train_epoch)
     resumed = train_downstream(workspace, request, resume=True, register=False)
     assert resumed.run_dir == whole.run_dir
     assert resumed.files.model.read_bytes() == expected
@@ -145,7 +147,7 @@ def test_a_classifier_of_a_prepared_corpus_is_trained_and_served(workspace: Work
     assert answer["labels"][0]["end"] == len("Who built the tower ?")
 
 
-def test_texts_are_labelled_line_by_line(workspace: Workspace, tagger: TrainedTaskModel, tmp_path: Path):
+def test_texts_are_labelled_line_by_line(workspace: Workspace, tagger: TrainedDownstreamModel, tmp_path: Path):
     (tmp_path / "text.txt").write_text("I visit Berlin .\n\nthey love Anna\n")
     labelled = label_text(workspace, "models:/places@newest", str(tmp_path / "text.txt"))
     assert [[(one["text"], one["value"]) for one in line["labels"]] for line in labelled.predictions] == [
@@ -159,7 +161,7 @@ def test_texts_are_labelled_line_by_line(workspace: Workspace, tagger: TrainedTa
 
 
 def test_a_model_is_judged_on_labelled_data_and_an_unknown_label_is_told_with_its_line(
-    workspace: Workspace, entities: Path, tagger: TrainedTaskModel, tmp_path: Path
+    workspace: Workspace, entities: Path, tagger: TrainedDownstreamModel, tmp_path: Path
 ):
     judged = judge_labels(workspace, "models:/places/1", str(entities / "test.tsv"), output=tmp_path / "test.tsv")
     assert judged.scores == tagger.test

@@ -1,12 +1,12 @@
 """Train a tagger or classifier on the embeddings of language models, from one configuration.
 
-The language models stay as they are; what is learned is a recurrent layer and what stands on it.
+The language models stay frozen; a recurrent layer and the layers above it are trained.
 """
 
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, TypedDict
 
 import torch
 import xxhash
@@ -21,13 +21,15 @@ from charlm.embeddings.stacked import StackedEmbeddings
 from charlm.embeddings.token import WordEmbeddings
 from charlm.errors import ConfigError
 from charlm.language_models.language_model import LanguageModel
-from charlm.models.downstream_model import TaskModel
+from charlm.models.downstream_model import DownstreamModel
 from charlm.models.sequence_tagger import SequenceTagger
 from charlm.models.text_classifier import TextClassifier
-from charlm.trainers.model_trainer import ModelTrainer, TaskTrainingResult
-from charlm.trainers.observer import Observer
+from charlm.nn.device import find_device
+from charlm.trainers.downstream.events import DownstreamObserver
+from charlm.trainers.downstream.result import DownstreamTrainingResult
+from charlm.trainers.model_trainer import ModelTrainer
 
-Task = Literal["tagger", "classifier"]
+ModelKind = Literal["tagger", "classifier"]
 _OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {"sgd": torch.optim.SGD, "adamw": torch.optim.AdamW}
 
 
@@ -52,15 +54,15 @@ def corpus_fingerprint(corpus: Corpus, label_type: str) -> str:
     return digest.hexdigest()
 
 
-def build_task_model(
-    task: Task, corpus: Corpus, label_type: str, embeddings: StackedEmbeddings, config: DownstreamConfig
-) -> TaskModel:
+def build_downstream_model(
+    kind: ModelKind, corpus: Corpus, label_type: str, embeddings: StackedEmbeddings, config: DownstreamConfig
+) -> DownstreamModel:
     """An untrained tagger or classifier for the labels of `corpus`, the same for the same seed.
 
     A classifier gives any number of labels where some text of the corpus has not exactly one.
     """
     torch.manual_seed(config.seed)
-    if task == "tagger":
+    if kind == "tagger":
         tags = corpus.make_tag_dictionary(label_type)
         return SequenceTagger(config.hidden_size, embeddings, tags, label_type, use_crf=config.use_crf)
     labels = corpus.make_label_dictionary(label_type)
@@ -69,8 +71,8 @@ def build_task_model(
     return TextClassifier(document_embeddings, labels, label_type, multi_label=multi_label)
 
 
-def train_task_model(
-    task: Task,
+def train_downstream_model(
+    kind: ModelKind,
     corpus: Corpus,
     label_type: str,
     embeddings: StackedEmbeddings,
@@ -79,8 +81,8 @@ def train_task_model(
     *,
     checkpoint: Path | None = None,
     keep_checkpoint: bool = True,
-    observers: Iterable[Observer] = (),
-) -> tuple[TaskModel, TaskTrainingResult]:
+    observers: Iterable[DownstreamObserver] = (),
+) -> tuple[DownstreamModel, DownstreamTrainingResult]:
     """The best model of a training in `folder`, and what came out; with `checkpoint`, the training goes on there.
 
     It is trained on a GPU where there is one.
@@ -89,19 +91,20 @@ def train_task_model(
     if checkpoint is not None:
         trainer = ModelTrainer.load_checkpoint(checkpoint, corpus, optimizer)
     else:
-        trainer = ModelTrainer(build_task_model(task, corpus, label_type, embeddings, config), corpus, optimizer)
-    trainer.model.to("cuda" if torch.cuda.is_available() else "cpu")
+        trainer = ModelTrainer(build_downstream_model(kind, corpus, label_type, embeddings, config), corpus, optimizer)
+    trainer.model.to(find_device())
     result = trainer.train(
         folder,
         checkpoint=keep_checkpoint,
         observers=observers,
+        show_progress=False,  # the caller shows it in its own way
         save_final_model=config.train_with_dev or not corpus.dev,  # there is no best one then
-        **config.training(),
+        **config.training().to_json(),
     )
     return trainer.model, result
 
 
-def known_labels(model: TaskModel) -> Sequence[str]:
+def known_labels(model: DownstreamModel) -> Sequence[str]:
     """The labels that a model can give: the values of tags where it finds spans."""
     if isinstance(model, TextClassifier):
         return model.labels
@@ -111,9 +114,26 @@ def known_labels(model: TaskModel) -> Sequence[str]:
     return sorted({tag.partition("-")[2] for tag in model.tags if tag != "O"})
 
 
-def prediction_json(sentence: Sentence, label_type: str) -> dict[str, Any]:
+class LabelJson(TypedDict):
+    """A label, and the place in the text that it stands for, in characters."""
+
+    text: str
+    start: int
+    end: int
+    value: str
+    confidence: float
+
+
+class PredictionJson(TypedDict):
+    """The words of a sentence and its labels."""
+
+    tokens: list[str]
+    labels: list[LabelJson]
+
+
+def prediction_json(sentence: Sentence, label_type: str) -> PredictionJson:
     """The words of a sentence and its labels of one layer, each with the place in the text that it stands for."""
-    labels = [
+    labels: list[LabelJson] = [
         {
             "text": label.data_point.text,
             "start": label.data_point.start_position,

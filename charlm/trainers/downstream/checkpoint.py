@@ -5,25 +5,25 @@ It is a model file with a second part, so a model can be loaded from it too.
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-import torch
 from torch import Tensor
 
 from charlm.errors import ModelFileError
-from charlm.models.downstream_model import MODEL_PART, TaskModel
+from charlm.models.downstream_model import MODEL_PART, DownstreamModel
 from charlm.storage.archive import Part, read_archive, write_archive
+from charlm.storage.atomic import JsonObject
 from charlm.storage.torch_file import errors_name
-from charlm.trainers.downstream.plateau import Plateau
+from charlm.trainers.downstream.plateau import PlateauScheduler
 
 _PART = "training"
 
 
 @dataclass(kw_only=True)
-class TaskProgress:
+class DownstreamProgress:
     """Where a training stands after an epoch. All of it is plain numbers."""
 
-    plateau: Plateau
+    plateau: PlateauScheduler
     """The learning rate, and what it depends on."""
 
     epoch: int = 0
@@ -38,20 +38,20 @@ class TaskProgress:
     seconds: float = 0.0
     """Seconds spent training, scoring not counted."""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Self:
-        return cls(**values | {"plateau": Plateau(**values["plateau"])})
+    def from_json(cls, values: JsonObject) -> Self:
+        return cls(**values | {"plateau": PlateauScheduler(**values["plateau"])})
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskCheckpoint:
+class DownstreamCheckpoint:
     """The content of checkpoint.pt."""
 
     model: Part
-    progress: TaskProgress
+    progress: DownstreamProgress
     optimizer: Part
     random_state: dict[str, Tensor]
     corpus: str
@@ -85,7 +85,7 @@ class TaskCheckpoint:
         with errors_name(path):
             return cls(
                 model=parts[MODEL_PART],
-                progress=TaskProgress.from_json(settings["progress"]),
+                progress=DownstreamProgress.from_json(settings["progress"]),
                 optimizer=Part(settings["optimizer"], _under(tensors, "optimizer.")),
                 random_state=_under(tensors, "random."),
                 corpus=settings["corpus"],
@@ -93,31 +93,8 @@ class TaskCheckpoint:
                 files=settings["files"],
             )
 
-    def restored_model(self) -> TaskModel:
-        return TaskModel.from_part(self.model)
-
-
-def optimizer_part(optimizer: torch.optim.Optimizer) -> Part:
-    """The state of an optimizer, tensors apart from the rest."""
-    state = optimizer.state_dict()
-    numbers: dict[str, dict[str, Any]] = {}
-    tensors: dict[str, Tensor] = {}
-    for parameter, values in state["state"].items():
-        for name, value in values.items():
-            if isinstance(value, Tensor):
-                tensors[f"{parameter}.{name}"] = value
-            else:
-                numbers.setdefault(str(parameter), {})[name] = value
-    return Part({"groups": state["param_groups"], "numbers": numbers}, tensors)
-
-
-def restore_optimizer(optimizer: torch.optim.Optimizer, part: Part) -> None:
-    """Give a new optimizer the state of a stored one of the same kind."""
-    state: dict[int, dict[str, Any]] = {int(key): dict(values) for key, values in part.settings["numbers"].items()}
-    for key, tensor in part.tensors.items():
-        parameter, _, name = key.partition(".")
-        state.setdefault(int(parameter), {})[name] = tensor
-    optimizer.load_state_dict({"state": state, "param_groups": part.settings["groups"]})
+    def restored_model(self) -> DownstreamModel:
+        return DownstreamModel.from_part(self.model)
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -27,7 +27,7 @@ from charlm.evaluation.labels import LabelScores, score_labels, score_spans
 from charlm.evaluation.promotion import ProbeScores
 from charlm.language_models.language_model import LanguageModel
 from charlm.models.sequence_tagger import SequenceTagger
-from charlm.trainers.downstream.build import stack_embeddings, train_task_model
+from charlm.trainers.downstream.build import stack_embeddings, train_downstream_model
 
 PROBE = DownstreamConfig(
     hidden_size=64, optimizer="adamw", learning_rate=3e-3, mini_batch_size=32, max_epochs=10, patience=1, seed=1
@@ -72,7 +72,7 @@ def run_probe(
             for number in range(_SEEDS):
                 on_progress(f"probe the {name}, tagger {number + 1} of {_SEEDS}")
                 seeded = replace(config, seed=config.seed + number)
-                tagger, _ = train_task_model(
+                tagger, _ = train_downstream_model(
                     "tagger", corpus, label_type, embeddings, seeded, Path(folder), keep_checkpoint=False
                 )
                 assert isinstance(tagger, SequenceTagger)

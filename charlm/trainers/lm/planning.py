@@ -11,13 +11,12 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from charlm.artifacts import CorpusFiles, RunFiles
 from charlm.config import RunConfig, TrainingConfig
 from charlm.data.dictionary import Dictionary
 from charlm.errors import CorpusError, RunError
-from charlm.storage.atomic import write_json
+from charlm.storage.atomic import JsonObject, write_json
 from charlm.trainers.lm.optimization import Budget
 from charlm.trainers.lm.text_corpus import TextCorpus
 
@@ -59,7 +58,7 @@ class TrainingPlan:
     def minutes(self) -> float:
         return self.training_minutes + self.scoring_minutes
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         return {"minutes": self.minutes, **dataclasses.asdict(self)}
 
 
@@ -122,7 +121,7 @@ def plan_training(
     )
 
 
-def _calibrate(run: RunFiles, settings: RunConfig) -> dict[str, dict[str, Any]]:
+def _calibrate(run: RunFiles, settings: RunConfig) -> dict[str, JsonObject]:
     """Train for some seconds in a process of its own; the last event of each kind."""
     path = run.root.parent / "calibration.json"
     write_json(path, settings.to_json())
@@ -131,5 +130,5 @@ def _calibrate(run: RunFiles, settings: RunConfig) -> dict[str, dict[str, Any]]:
     if process.returncode:
         reason = process.stderr.strip().splitlines()[-1:] or [f"exit code {process.returncode}"]
         raise RunError(f"the calibration failed: {reason[0].removeprefix('error: ')}")
-    events = [json.loads(line) for line in run.journal.read_text(encoding="utf-8").splitlines()]
+    events = [json.loads(line) for line in run.journal.read_bytes().splitlines()]
     return {event["event"]: event for event in events}

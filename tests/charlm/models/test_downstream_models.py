@@ -22,7 +22,7 @@ from charlm.embeddings import (
     WordEmbeddings,
 )
 from charlm.errors import ConfigError, DatasetError, ModelFileError
-from charlm.models import LanguageModel, SequenceTagger, TaskModel, TextClassifier
+from charlm.models import DownstreamModel, LanguageModel, SequenceTagger, TextClassifier
 from tests.toy import GOLDEN, toy_corpus, toy_embeddings, toy_sentences
 
 pytestmark = pytest.mark.numeric
@@ -45,7 +45,7 @@ def classifier(document_embeddings=None, **settings) -> TextClassifier:
     return TextClassifier(document_embeddings, toy_corpus().make_label_dictionary("class"), **settings).eval()
 
 
-def predictions(model: TaskModel, sentences: list[Sentence]) -> list[tuple[str, str, float]]:
+def predictions(model: DownstreamModel, sentences: list[Sentence]) -> list[tuple[str, str, float]]:
     model.predict(sentences, label_name="predicted", return_probabilities_for_all_classes=True)
     labels = [label for sentence in sentences for label in sentence.get_labels("predicted")]
     return [(label.data_point.text, label.value, label.score) for label in labels]
@@ -219,7 +219,7 @@ def test_a_file_works_alone(tmp_path, monkeypatch, kind):
     expected = predictions(model, toy_sentences(10, seed=3))
     shutil.rmtree(folder)
     monkeypatch.setenv("CHARLM_CACHE", str(tmp_path / "elsewhere"))
-    loaded = TaskModel.load(tmp_path / "model.pt")
+    loaded = DownstreamModel.load(tmp_path / "model.pt")
     assert type(loaded) is type(model)
     loaded.save(tmp_path / "again.pt")
     assert (tmp_path / "model.pt").read_bytes() == (tmp_path / "again.pt").read_bytes()
@@ -276,12 +276,12 @@ def test_a_compressed_file_and_a_pickle_are_refused(tmp_path):
     torch.save({"state_dict": Trap()}, tmp_path / "torch.pt")
     for name in ("trap.pt", "torch.pt"):
         with pytest.raises(ModelFileError, match=name):
-            TaskModel.load(tmp_path / name)
+            DownstreamModel.load(tmp_path / name)
     assert not Path("/tmp/charlm-was-here").exists()
     with pytest.raises(ModelFileError, match="models of other programs cannot be read here"):
-        TaskModel.load(tmp_path / "torch.pt")
+        DownstreamModel.load(tmp_path / "torch.pt")
     with pytest.raises(ModelFileError, match="no model 'nowhere'"):
-        TaskModel.load("nowhere")
+        DownstreamModel.load("nowhere")
 
 
 def test_a_language_model_is_no_tagger(tmp_path):

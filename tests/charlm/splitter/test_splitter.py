@@ -17,7 +17,7 @@ def test_a_sentence_is_the_text_at_its_place(splitter):
     sentences = splitter.split(TEXT)
     assert sentences
     for sentence in sentences:
-        assert TEXT[sentence.start_position : sentence.end_position] == sentence.text
+        assert TEXT[sentence.start_position : sentence.end_position].replace("\n", " ") == sentence.text
     assert [sentence.next_sentence() for sentence in sentences] == [*sentences[1:], None]
 
 

@@ -28,8 +28,6 @@ from charlm.trainers.lm.launcher import PEER_LOST, PEER_SILENT
 from charlm.trainers.lm.manifest import RunManifest, create_run
 from tests.conftest import QUICK, run_charlm
 
-pytestmark = pytest.mark.numeric
-
 SMALL = TrainingConfig(
     hidden_size=32, embedding_size=16, sequence_length=20, mini_batch_size=8, max_characters=8_000, precision="fp32"
 )
@@ -111,6 +109,7 @@ def assert_follows(run: RunFiles, alone: RunFiles) -> None:
     assert RunManifest.load(run).result["test"] == pytest.approx(RunManifest.load(alone).result["test"], abs=1e-4)
 
 
+@pytest.mark.numeric
 def test_two_processes_follow_one_over_fifty_steps(corpus_dir, alone, tmp_path):
     run = start_run(corpus_dir, tmp_path / "two", SMALL, 2)
     errors = finish(trainer(run))
