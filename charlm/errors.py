@@ -4,7 +4,9 @@ Every error here carries one line: what was found, where, and what to do. The co
 with exit code 2; anything else that is raised is a fault of ours.
 """
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 
@@ -80,3 +82,16 @@ def outside_charlm(module: str, names: dict[str, str]) -> Callable[[str], NoRetu
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
 
     return find
+
+
+@contextmanager
+def decoration(what: str) -> Iterator[None]:
+    """For a block that makes something only to look at: if it fails, `what` is left out with a warning of one line.
+
+    Pictures, samples, reports and descriptions come after the work and must not cost it. Ctrl-C passes.
+    """
+    try:
+        yield
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        warnings.warn(f"{what} is left out: {reason}", CharLMWarning, stacklevel=3)

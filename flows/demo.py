@@ -41,25 +41,23 @@ def show_result(workspace: Workspace, result: TrainedPair) -> None:
     assert result.version is not None
     champion = f"models:/{NAME}@champion"
     sample = generate_text(workspace, champion, prefix="Return ", num_characters=_SAMPLE_LENGTH, seed=7)["forward"]
-    print_result("\n[bold]Scores on test text that the models have not seen[/]")
+    print_result("\n[bold]Scores on test text that the models have not seen[/]", markup=True)
     print_result(score_table({direction: {"test": run.test} for direction, run in result.runs.items()}))
-    print_result("[bold]The forward model continues “Return ”[/] (white space shortened)")
-    print_result(_indented(sample), markup=False)
+    print_result("[bold]The forward model continues “Return ”[/] (white space shortened)", markup=True)
+    print_result(_indented(sample))
     print_result(
-        f"\n[bold]The word “{_WORD}” in two contexts, and what the models find nearest in the held-out text[/]"
+        f"\n[bold]The word “{_WORD}” in two contexts, and what the models find nearest in the held-out text[/]",
+        markup=True,
     )
     for context, neighbours in _neighbours(workspace, champion):
-        print_result(
-            "\n".join([f"  … {context} …", *(f"      … {neighbour} …" for neighbour in neighbours)]), markup=False
-        )
-    print_result(f"\n[bold]Registered[/] as {result.version.address}, which people use as {champion}")
-    print_result("\n[bold]Try next[/]")
+        print_result("\n".join([f"  … {context} …", *(f"      … {neighbour} …" for neighbour in neighbours)]))
+    print_result(f"\n[bold]Registered[/] as {result.version.address}, which people use as {champion}", markup=True)
+    print_result("\n[bold]Try next[/]", markup=True)
     folder = _shown_folder(workspace.root)
     print_result(
         f"  charlm generate {champion} --prefix 'Return the '{folder}\n"
         f"  charlm evaluate {champion} README.md{folder}\n"
-        f"  charlm run YOUR-TEXT.txt --name my-text{folder}",
-        markup=False,
+        f"  charlm run YOUR-TEXT.txt --name my-text{folder}"
     )
 
 

@@ -2,16 +2,17 @@
 
 import os
 import re
+import shlex
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
-from httpx import HTTPError
 from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
 
+from charlm.errors import decoration
 from charlm.evaluation.promotion import GateReport
+from charlm.serialization.markdown import code, escape
 from tasks.inference.embedding import EmbeddedText
 from tasks.inference.evaluation import ChampionScores
 from tasks.promotion.history import JudgedVersion, versions_markdown
@@ -20,8 +21,8 @@ from tasks.registry.versions import RegisteredVersion
 from tasks.retraining.plan import RetrainingPlan
 from tasks.retraining.report import plan_markdown
 from tasks.runs import TrainedRun
-from tasks.terminal import SHOWN_SCORES, shown_score, terminal
-from tasks.tracking.client import first_line, mlflow_client
+from tasks.terminal import SHOWN_SCORES, shown_score
+from tasks.tracking.client import mlflow_client
 from tasks.tracking.sync import mlflow_run_of
 from tasks.training.pair import TrainedPair
 
@@ -46,7 +47,7 @@ def progress_artifact(key: str, description: str) -> Callable[[float], None]:
         if share < 1.0 and time.monotonic() - last < _PROGRESS_SECONDS:
             return
         last = time.monotonic()
-        with suppress(HTTPError):
+        with decoration("the progress on the page of the flow run"):
             if artifact is None:
                 artifact = create_progress_artifact(100 * share, key=key, description=description)  # type: ignore[assignment]
             else:
@@ -59,7 +60,7 @@ def progress_artifact(key: str, description: str) -> Callable[[float], None]:
 def publish_report(name: str, pairs: Sequence[TrainedPair], best: TrainedPair, decision: GateReport | None) -> None:
     """Publish the report of a pipeline run as the artifact `report-NAME`."""
     _publish(
-        pipeline_report(name, pairs, best, decision),
+        lambda: pipeline_report(name, pairs, best, decision),
         key=artifact_key("report", name),
         description=f"Scores of the language models of {name}",
     )
@@ -68,26 +69,26 @@ def publish_report(name: str, pairs: Sequence[TrainedPair], best: TrainedPair, d
 def publish_embeddings(model: str, folder: Path, embedded: Sequence[EmbeddedText]) -> None:
     """Publish what was embedded as the artifact `embeddings-FOLDER`."""
     _publish(
-        embedding_report(model, folder, embedded),
+        lambda: embedding_report(model, folder, embedded),
         key=artifact_key("embeddings", folder.name),
-        description=f"Embeddings with {model}",
+        description=f"Embeddings with {escape(model)}",
     )
 
 
 def embedding_report(model: str, folder: Path, embedded: Sequence[EmbeddedText]) -> str:
     """A table of the files that were written, as markdown."""
-    lines = [f"# Embeddings with {model}", "", f"Written to `{folder}`:", ""]
+    lines = [f"# Embeddings with {escape(model)}", "", f"Written to {code(folder)}:", ""]
     lines += ["| file | tokens | dimensions | seconds | tokens/s |", "| --- | ---: | ---: | ---: | ---: |"]
     for text in embedded:
         numbers = f"{text.num_tokens:,} | {text.num_dimensions:,} | {text.seconds:,.1f}"
-        lines.append(f"| `{text.output.name}` | {numbers} | {text.num_tokens / text.seconds:,.0f} |")
+        lines.append(f"| {code(text.output.name, in_table=True)} | {numbers} | {text.num_tokens / text.seconds:,.0f} |")
     return "\n".join(lines) + "\n"
 
 
 def publish_plan(name: str, plan: RetrainingPlan) -> None:
     """Publish the decision about new text, and its reason, as the artifact `retrain-NAME`."""
     _publish(
-        plan_markdown(name, plan),
+        lambda: plan_markdown(name, plan),
         key=artifact_key("retrain", name),
         description=f"Whether {name} needs new language models",
     )
@@ -96,7 +97,7 @@ def publish_plan(name: str, plan: RetrainingPlan) -> None:
 def publish_versions(name: str, judged: Sequence[JudgedVersion], picture: str | None) -> None:
     """Publish the scores of every version as the artifact `versions-NAME`."""
     _publish(
-        versions_markdown(name, judged, picture=picture),
+        lambda: versions_markdown(name, judged, picture=picture),
         key=artifact_key("versions", name),
         description=f"Every version of {name} that the promotion gate has judged",
     )
@@ -105,7 +106,7 @@ def publish_versions(name: str, judged: Sequence[JudgedVersion], picture: str | 
 def publish_champion_scores(scores: ChampionScores) -> None:
     """Publish the scores of a champion as the artifact `evaluation-NAME`."""
     _publish(
-        evaluation_report(scores),
+        lambda: evaluation_report(scores),
         key=artifact_key("evaluation", scores.version.name),
         description=f"Scores of {scores.version.address}",
     )
@@ -119,14 +120,14 @@ def evaluation_report(scores: ChampionScores) -> str:
     for direction, domains in scores.domains.items():
         for domain, values in domains.items():
             shown = " | ".join(shown_score(score, values[score]) for score in SHOWN_SCORES)
-            lines.append(f"| {domain} | {direction} | {shown} |")
+            lines.append(f"| {escape(domain)} | {direction} | {shown} |")
     return "\n".join(lines) + "\n"
 
 
 def publish_gate_report(version: RegisteredVersion, report: GateReport) -> None:
     """Publish the decision about a version, with its numbers and intervals, as the artifact `gate-NAME`."""
     _publish(
-        f"# {version.name} version {version.version} at the promotion gate\n\n{gate_markdown(report)}",
+        lambda: f"# {version.name} version {version.version} at the promotion gate\n\n{gate_markdown(report)}",
         key=artifact_key("gate", version.name),
         description=f"Whether the newest language models of {version.name} are promoted",
     )
@@ -141,7 +142,7 @@ def pipeline_report(name: str, pairs: Sequence[TrainedPair], best: TrainedPair, 
     if best.version is None:
         lines.append("Nothing was registered.")
     else:
-        lines.append(f"Registered as **{best.version.address}** from the recipe `{best.recipe}`.")
+        lines.append(f"Registered as **{best.version.address}** from the recipe {code(best.recipe)}.")
     if decision is not None:
         lines.append(f"Gate: {as_sentence(decision.reason)}")
     names = " | ".join(SHOWN_SCORES.values()).replace("<unk>", "&lt;unk&gt;")
@@ -150,7 +151,7 @@ def pipeline_report(name: str, pairs: Sequence[TrainedPair], best: TrainedPair, 
     for pair in pairs:
         for direction, run in pair.runs.items():
             scores = " | ".join(shown_score(score, run.test[score]) for score in SHOWN_SCORES)
-            lines.append(f"| {run.recipe} | {direction} | {scores} | {_linked_run(run, experiment)} |")
+            lines.append(f"| {escape(run.recipe)} | {direction} | {scores} | {_linked_run(run, experiment)} |")
     return "\n".join([*lines, "", "## Links", "", *_links(name, best, experiment)]) + "\n"
 
 
@@ -158,11 +159,11 @@ def _links(name: str, best: TrainedPair, experiment: str | None) -> list[str]:
     """Links to MLflow, whose page of a run shows the training curve, samples and metrics."""
     lines = []
     if not _has_server():
-        address = os.environ["MLFLOW_TRACKING_URI"]
-        lines.append(f"* Open MLflow with `mlflow ui --backend-store-uri {address}`; the links lead there.")
+        command = shlex.join(["mlflow", "ui", "--backend-store-uri", os.environ["MLFLOW_TRACKING_URI"]])
+        lines.append(f"* Open MLflow with {code(command)}; the links lead there.")
     if experiment is not None:
         lines.append(f"* [All runs of {name}]({_page(f'{experiment}/runs')})")
-        lines.append(f"* [Run of the recipe {best.recipe}]({_page(f'{experiment}/runs/{best.mlflow_run}')})")
+        lines.append(f"* [Run of the recipe {escape(best.recipe)}]({_page(f'{experiment}/runs/{best.mlflow_run}')})")
     if best.version is not None:
         number = best.version.version
         lines.append(f"* [Model version {number}]({_page(f'models/{name}/versions/{number}')})")
@@ -187,9 +188,7 @@ def _has_server() -> bool:
     return os.environ["MLFLOW_TRACKING_URI"].startswith("http")
 
 
-def _publish(markdown: str, *, key: str, description: str) -> None:
-    """Publish markdown for people to read; a server that is away does not undo the work that it reports."""
-    try:
-        create_markdown_artifact(markdown, key=key, description=description)
-    except HTTPError as error:
-        terminal.print_line(f"! the Prefect server did not accept the report {key}: {first_line(error)}")
+def _publish(report: Callable[[], str], *, key: str, description: str) -> None:
+    """Publish markdown for people to read; a report that fails does not undo the work that it reports."""
+    with decoration(f"the report {key}"):
+        create_markdown_artifact(report(), key=key, description=description)

@@ -19,6 +19,7 @@ from prefect.task_runners import TaskRunner
 
 from charlm.artifacts import CorpusFiles, Workspace
 from charlm.config import DictionaryConfig, DriftConfig, GateConfig, ReadConfig, SplitConfig
+from charlm.errors import decoration
 from charlm.evaluation.promotion import GateReport
 from charlm.storage.atomic import JsonObject
 from tasks.corpus import prepare as corpora
@@ -163,11 +164,12 @@ def pass_gate(
     """Make the version champion if the gate promotes it, publish the report, and send the event of a promotion."""
     verdict = gate.pass_gate(workspace, version, config=config, target=target)
     report = verdict.report
-    publish_gate_report(version, report)
     if report.promoted:
         send_promotion(version, verdict.champion, report.reason)
-    if judged := judged_versions(version.name):
-        publish_versions(version.name, judged, log_picture(version, judged))
+    publish_gate_report(version, report)
+    with decoration("the scores of all versions"):
+        if judged := judged_versions(version.name):
+            publish_versions(version.name, judged, log_picture(version, judged))
     return report
 
 

@@ -54,13 +54,15 @@ class Terminal:
     """Lines and bars on stderr, from any thread."""
 
     def __init__(self) -> None:
-        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        # What a user has named appears as it is, in tables too: `[bold]` and `:smile:` are no markup.
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
         self._lock = threading.Lock()
         self._progress: Progress | None = None
         self._num_open = 0
 
     def print_line(self, line: str) -> None:
         """Print one line, and log it."""
+        line = "".join(map(_visible, line))
         _LOGGER.setLevel(logging.INFO)
         _LOGGER.info("%s", line)
         self.console.print(line, markup=False)
@@ -163,6 +165,11 @@ class _PlainBar:
         self.note = note
 
 
+def _visible(character: str) -> str:
+    """A character as it is; an escape for one that a terminal would obey, or cannot show."""
+    return character if character.isprintable() or character in "\n\t" else repr(character)[1:-1]
+
+
 def counted(number: int, noun: str) -> str:
     """`(1, "shard") -> "1 shard"`, `(2000, "shard") -> "2,000 shards"`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
@@ -206,9 +213,9 @@ def shown_score(name: ShownScore, value: float) -> str:
     return f"{value:.3%}" if name == "unk_rate" else f"{value:.3f}"
 
 
-def print_result(result: RenderableType, *, markup: bool = True) -> None:
-    """Print a table or a text, as a result, to standard output."""
-    Console(highlight=False, soft_wrap=True).print(result, markup=markup)
+def print_result(result: RenderableType, *, markup: bool = False) -> None:
+    """Print a table or a text, as a result, to standard output; `markup` is for our own texts only."""
+    Console(highlight=False, soft_wrap=True, markup=False, emoji=False).print(result, markup=markup)
 
 
 def write_stdout(text: str) -> None:

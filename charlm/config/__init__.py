@@ -7,7 +7,7 @@ from charlm.config.downstream import DownstreamConfig, DownstreamTrainingConfig,
 from charlm.config.json_config import JsonConfig, with_settings
 from charlm.config.promotion import DriftConfig, GateConfig
 from charlm.config.text import BadBytes, DictionaryConfig, DocumentMode, ReadConfig, SplitConfig, UnitName, parse_size
-from charlm.config.training import ARCHITECTURE, RunConfig, TrainingConfig, parse_directions
+from charlm.config.training import ARCHITECTURE, RunConfig, TrainingConfig, check_device_name, parse_directions
 
 __all__ = [
     "ARCHITECTURE",
@@ -25,6 +25,7 @@ __all__ = [
     "StorageMode",
     "TrainingConfig",
     "UnitName",
+    "check_device_name",
     "parse_directions",
     "parse_size",
     "with_settings",

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -202,6 +203,7 @@ class RunConfig(JsonConfig):
         super().__post_init__()
         if self.direction not in DIRECTIONS:
             raise ConfigError(f"direction is forward or backward, got {self.direction!r}")
+        check_device_name(self.device)
         if isinstance(self.training, Mapping):  # from JSON
             object.__setattr__(self, "training", TrainingConfig.from_json(self.training))
         self.training.check_divisible(self.num_processes)
@@ -227,6 +229,12 @@ class RunConfig(JsonConfig):
 
 def _absolute(path: str, folder: Path) -> str:
     return os.path.normpath(folder / path)
+
+
+def check_device_name(name: str, source: str = "device") -> None:
+    """Raise ConfigError unless `name` is `auto`, `cpu`, `cuda` or `cuda:N`; it may not be there."""
+    if re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", name) is None:
+        raise ConfigError(f"{source} is auto, cpu, cuda or cuda:0, got {name!r}")
 
 
 def parse_directions(text: str) -> tuple[str, ...]:

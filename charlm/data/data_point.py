@@ -2,7 +2,7 @@
 
 # D = width of an embedding
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from charlm.data.label import Label
 from charlm.storage.atomic import JsonObject
@@ -22,7 +22,7 @@ class DataPoint:
     def __init__(self) -> None:
         self._embeddings: Vectors | None = None
         self._labels: dict[str, list[Label]] | None = None
-        self._metadata: JsonObject | None = None
+        self._metadata: dict[str, object] | None = None
 
     # ---- embeddings --------------------------------------------------------------------------------------------
 
@@ -66,12 +66,12 @@ class DataPoint:
 
     # ---- labels ------------------------------------------------------------------------------------------------
 
-    def add_label(self, typename: str, value: str, score: float = 1.0, **metadata: Any) -> Self:
+    def add_label(self, typename: str, value: str, score: float = 1.0, **metadata: object) -> Self:
         """Add a label in the layer `typename`, such as `ner`; `metadata` is kept with it."""
         self._keep_label(typename, Label(self, value, score, **metadata))
         return self
 
-    def set_label(self, typename: str, value: str, score: float = 1.0, **metadata: Any) -> Self:
+    def set_label(self, typename: str, value: str, score: float = 1.0, **metadata: object) -> Self:
         """Make this the only label of the layer `typename`."""
         self.remove_labels(typename)
         return self.add_label(typename, value, score, **metadata)
@@ -119,12 +119,12 @@ class DataPoint:
 
     # ---- metadata ----------------------------------------------------------------------------------------------
 
-    def add_metadata(self, key: str, value: Any) -> None:
+    def add_metadata(self, key: str, value: object) -> None:
         if self._metadata is None:
             self._metadata = {}
         self._metadata[key] = value
 
-    def get_metadata(self, key: str) -> Any:
+    def get_metadata(self, key: str) -> object:
         """What was kept under `key`; KeyError where nothing was."""
         return (self._metadata or {})[key]
 

@@ -7,8 +7,6 @@ from charlm.storage.atomic import JsonObject
 if TYPE_CHECKING:
     from charlm.data.data_point import DataPoint
 
-_NOTHING: JsonObject = {}
-
 
 class Label:
     """A value with a confidence, usually in [0, 1].
@@ -21,7 +19,7 @@ class Label:
 
     __slots__ = ("_metadata", "data_point", "score", "value")
 
-    def __init__(self, data_point: "DataPoint | None", value: str, score: float = 1.0, **metadata: Any) -> None:
+    def __init__(self, data_point: "DataPoint | None", value: str, score: float = 1.0, **metadata: object) -> None:
         self.data_point: Any = data_point  # as in Flair, a DataPoint to whoever reads it
         self.value = value
         self.score = score
@@ -33,8 +31,8 @@ class Label:
         return self
 
     @property
-    def metadata(self) -> JsonObject:
-        return _NOTHING.copy() if self._metadata is None else self._metadata
+    def metadata(self) -> dict[str, object]:
+        return {} if self._metadata is None else self._metadata
 
     def to_dict(self) -> JsonObject:
         return {"value": self.value, "confidence": self.score}

@@ -4,7 +4,7 @@ A label of a part is found at the sentence too: `sentence[2].add_label("ner", "L
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, cast, overload
 
 from charlm.data.data_point import DataPoint, Vectors
 from charlm.data.label import Label
@@ -112,8 +112,7 @@ class Token(_Part):
         """The probabilities of tags by layer."""
         if not self.has_metadata(_PROBABILITIES):
             self.add_metadata(_PROBABILITIES, {})
-        found: dict[str, list[Label]] = self.get_metadata(_PROBABILITIES)
-        return found
+        return cast("dict[str, list[Label]]", self.get_metadata(_PROBABILITIES))
 
     def _all_embeddings(self) -> Vectors:
         matrices = self.sentence._matrices if self.sentence is not None else None
@@ -192,7 +191,7 @@ class Span(_Part):
     def __getitem__(self, index: int) -> Token: ...
     @overload
     def __getitem__(self, index: slice) -> list[Token]: ...
-    def __getitem__(self, index: int | slice) -> Any:
+    def __getitem__(self, index: int | slice) -> Token | list[Token]:
         return self.tokens[index]
 
 

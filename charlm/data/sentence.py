@@ -51,7 +51,6 @@ class Sentence(TokenSequence):
     _previous_sentence: "Sentence | None" = None
     _next_sentence: "Sentence | None" = None
     _has_context: bool = False
-    _position_in_dataset: tuple[Any, int] | None = None
 
     def __init__(
         self,

@@ -5,7 +5,7 @@ A sentence keeps its text and the ends of its words; Token objects are made when
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, overload
 
 from charlm.data.data_point import DataPoint
 from charlm.data.parts import Places, Span, Token
@@ -161,7 +161,7 @@ class TokenSequence(DataPoint):
     def __getitem__(self, index: int) -> Token: ...
     @overload
     def __getitem__(self, index: slice) -> Span: ...
-    def __getitem__(self, index: int | slice) -> Any:
+    def __getitem__(self, index: int | slice) -> Token | Span:
         return Span(self.tokens[index]) if isinstance(index, slice) else self.tokens[index]
 
     # ---- text --------------------------------------------------------------------------------------------------

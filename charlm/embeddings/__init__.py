@@ -2,24 +2,29 @@
 
 from charlm.embeddings.base import DocumentEmbeddings, Embeddings, TokenEmbeddings
 from charlm.embeddings.document import DocumentPoolEmbeddings, DocumentRNNEmbeddings
+from charlm.embeddings.document_lm import DocumentLMEmbeddings
 from charlm.embeddings.flair import CharLMEmbeddings, FlairEmbeddings, PooledFlairEmbeddings
+from charlm.embeddings.one_hot import OneHotEmbeddings
 from charlm.embeddings.stacked import StackedEmbeddings
 from charlm.embeddings.token import CharacterEmbeddings, WordEmbeddings
-from charlm.embeddings.transformer import TransformerDocumentEmbeddings
+from charlm.embeddings.transformer import TransformerDocumentEmbeddings, TransformerWordEmbeddings
 from charlm.errors import outside_charlm
 
 __all__ = [
     "CharLMEmbeddings",
     "CharacterEmbeddings",
     "DocumentEmbeddings",
+    "DocumentLMEmbeddings",
     "DocumentPoolEmbeddings",
     "DocumentRNNEmbeddings",
     "Embeddings",
     "FlairEmbeddings",
+    "OneHotEmbeddings",
     "PooledFlairEmbeddings",
     "StackedEmbeddings",
     "TokenEmbeddings",
     "TransformerDocumentEmbeddings",
+    "TransformerWordEmbeddings",
     "WordEmbeddings",
 ]
 

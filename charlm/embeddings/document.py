@@ -25,18 +25,37 @@ __all__ = ["DocumentPoolEmbeddings", "DocumentRNNEmbeddings", "TransformerDocume
 
 
 class DocumentPoolEmbeddings(DocumentEmbeddings):
-    """The mean, maximum or minimum of the token vectors; zeros for a sentence without tokens."""
+    """The mean, maximum or minimum of the token vectors; zeros for a sentence without tokens.
+
+    Args:
+        embeddings: token embeddings, stacked.
+        pooling: `mean`, `max` or `min`.
+        fine_tune_mode: `linear` puts a learned matrix, which begins as the identity, before the pooling; `nonlinear`
+            adds a layer with ReLU behind it; `none` pools the vectors as they are.
+    """
 
     def __init__(
         self,
         embeddings: TokenEmbeddings | Sequence[TokenEmbeddings],
         pooling: Literal["mean", "max", "min"] = "mean",
+        fine_tune_mode: Literal["none", "linear", "nonlinear"] = "none",
     ) -> None:
         super().__init__()
         if pooling not in ("mean", "max", "min"):
             raise ConfigError(f"pooling is mean, max or min, got {pooling!r}")
+        if fine_tune_mode not in ("none", "linear", "nonlinear"):
+            raise ConfigError(f"fine_tune_mode is none, linear or nonlinear, got {fine_tune_mode!r}")
         self.embeddings = _stacked(embeddings)
-        self.static_embeddings = self.embeddings.static_embeddings
+        self.fine_tune_mode = fine_tune_mode
+        self.static_embeddings = self.embeddings.static_embeddings and fine_tune_mode == "none"
+        width = self.embeddings.embedding_length
+        self.embedding_flex: nn.Linear | None = None
+        self.embedding_flex_nonlinear_map: nn.Linear | None = None
+        if fine_tune_mode != "none":
+            self.embedding_flex = nn.Linear(width, width, bias=False)
+            nn.init.eye_(self.embedding_flex.weight)
+        if fine_tune_mode == "nonlinear":
+            self.embedding_flex_nonlinear_map = nn.Linear(width, width)
         self.pooling = pooling
         self.name = f"document_{pooling}"
 
@@ -51,7 +70,8 @@ class DocumentPoolEmbeddings(DocumentEmbeddings):
         return [self.name, *self.embeddings.all_names()]
 
     def _settings(self) -> JsonObject:
-        return {"embeddings": self.embeddings.to_json(), "pooling": self.pooling}
+        settings: JsonObject = {"embeddings": self.embeddings.to_json(), "pooling": self.pooling}
+        return settings | ({"fine_tune_mode": self.fine_tune_mode} if self.fine_tune_mode != "none" else {})
 
     @classmethod
     def _from_settings(cls, settings: JsonObject) -> Self:
@@ -61,6 +81,10 @@ class DocumentPoolEmbeddings(DocumentEmbeddings):
         self.embeddings.embed(sentences)
         for sentence in sentences:
             matrix = sentence.get_token_embeddings(self.embeddings.get_names())  # (N, D)
+            if self.embedding_flex is not None:
+                matrix = self.embedding_flex(matrix.to(self.embedding_flex.weight.device))
+            if self.embedding_flex_nonlinear_map is not None:
+                matrix = self.embedding_flex_nonlinear_map(torch.relu(matrix))
             sentence.set_embedding(
                 self.name, self._pooled(matrix) if len(sentence) else matrix.new_zeros(matrix.shape[1])
             )

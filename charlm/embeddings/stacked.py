@@ -30,6 +30,11 @@ class StackedEmbeddings(TokenEmbeddings):
         self.static_embeddings = all(embedding.static_embeddings for embedding in embeddings)
 
     @property
+    def parts(self) -> tuple[TokenEmbeddings, ...]:
+        """The embeddings that are stacked."""
+        return self._parts
+
+    @property
     def embedding_length(self) -> int:
         return sum(embedding.embedding_length for embedding in self._parts)
 

@@ -1,6 +1,6 @@
-"""Sentence vectors from a transformer; needs the package `transformers`."""
+"""Vectors of sentences or words from a transformer; needs the package `transformers`."""
 
-# B = sentences, N = word pieces of the longest, D = width of the model
+# B = sentences, N = word pieces of the longest, W = words of a sentence, D = width of the vectors
 
 import os
 from typing import Any, Literal, Self
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from charlm.data.sentence import Sentence
-from charlm.embeddings.base import DocumentEmbeddings, find_model
+from charlm.embeddings.base import DocumentEmbeddings, Embeddings, TokenEmbeddings, find_model
 from charlm.errors import ConfigError, ModelFileError
 from charlm.storage.atomic import JsonObject
 
@@ -24,50 +24,38 @@ _FETCHING_SETTINGS = {
 """JsonObject that can name code on a hub; a model file must not decide which code runs."""
 
 
-class TransformerDocumentEmbeddings(DocumentEmbeddings):
-    """The last layer's vector of the first piece (`cls`), or the mean or maximum over all pieces.
+class _Transformer(Embeddings):
+    """A transformer and its tokenizer, and which of its layers are the vectors."""
 
-    Args:
-        model: folder with a model (safetensors) and its tokenizer, or its name in the folder CHARLM_CACHE.
-        fine_tune: train the transformer too.
-        pooling: `cls`, `mean` or `max`.
-    """
-
-    def __init__(
-        self,
-        model: str | os.PathLike[str] = "bert-base-uncased",
-        fine_tune: bool = True,
-        pooling: Literal["cls", "mean", "max"] = "cls",
-    ) -> None:
-        super().__init__()
-        if pooling not in ("cls", "mean", "max"):
-            raise ConfigError(f"pooling is cls, mean or max, got {pooling!r}")
+    def _open(self, model: str | os.PathLike[str]) -> None:
         transformers = _transformers()
         path = find_model(model, [], "transformer")
         try:  # safetensors and no remote code: nothing in the folder is executed
-            tokenizer = transformers.AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
-            network = transformers.AutoModel.from_pretrained(
+            self.tokenizer = transformers.AutoTokenizer.from_pretrained(
+                path, local_files_only=True, trust_remote_code=False
+            )
+            self.model = transformers.AutoModel.from_pretrained(
                 path, local_files_only=True, trust_remote_code=False, use_safetensors=True
             )
         except (OSError, ValueError) as error:
             raise ModelFileError(f"{path} is no transformer that we can read ({str(error).splitlines()[0]})") from error
-        self._keep(network, tokenizer, name=f"transformer-{model}", fine_tune=fine_tune, pooling=pooling)
+        self.name = f"transformer-{model}"
 
-    def _keep(self, network: Any, tokenizer: Any, *, name: str, fine_tune: bool, pooling: str) -> None:
-        self.model = network
-        self.tokenizer = tokenizer
-        self.name = name
+    def _set_up(self, *, fine_tune: bool, pooling: str, layers: str, layer_mean: bool) -> None:
         self.fine_tune = fine_tune
         self.static_embeddings = not fine_tune
         self.pooling = pooling
+        self.layers = layers
+        self.layer_mean = layer_mean
+        self._layers = _layer_numbers(layers, self.model.config.num_hidden_layers + 1)
         self.eval()
 
     @property
     def embedding_length(self) -> int:
-        return int(self.model.config.hidden_size)
+        return int(self.model.config.hidden_size) * (1 if self.layer_mean else len(self._layers))
 
     def _settings(self) -> JsonObject:
-        return {
+        settings: JsonObject = {
             "model": self.model.config.to_diff_dict(),
             "tokenizer": self.tokenizer.backend_tokenizer.to_str(),
             "longest": self.tokenizer.model_max_length,
@@ -76,11 +64,16 @@ class TransformerDocumentEmbeddings(DocumentEmbeddings):
             "fine_tune": self.fine_tune,
             "pooling": self.pooling,
         }
+        if self.layers != "-1":
+            settings |= {"layers": self.layers, "layer_mean": self.layer_mean}
+        return settings
 
     @classmethod
     def _from_settings(cls, settings: JsonObject) -> Self:
         transformers = _transformers()
-        tokenizer = transformers.PreTrainedTokenizerFast(
+        embeddings = cls.__new__(cls)
+        Embeddings.__init__(embeddings)
+        embeddings.tokenizer = transformers.PreTrainedTokenizerFast(
             tokenizer_object=transformers.tokenization_utils_fast.TokenizerFast.from_str(settings["tokenizer"]),
             model_max_length=settings["longest"],
             **settings["special_tokens"],
@@ -88,12 +81,53 @@ class TransformerDocumentEmbeddings(DocumentEmbeddings):
         values = {name: value for name, value in settings["model"].items() if name not in _FETCHING_SETTINGS}
         config = transformers.AutoConfig.for_model(**values)
         with torch.device("cpu"):  # it creates buffers that are in no state dict
-            network = transformers.AutoModel.from_config(config, trust_remote_code=False)
-        embeddings = cls.__new__(cls)
-        DocumentEmbeddings.__init__(embeddings)
-        chosen = {name: settings[name] for name in ("name", "fine_tune", "pooling")}
-        embeddings._keep(network, tokenizer, **chosen)
+            embeddings.model = transformers.AutoModel.from_config(config, trust_remote_code=False)
+        embeddings.name = settings["name"]
+        embeddings._set_up(
+            fine_tune=settings["fine_tune"],
+            pooling=settings["pooling"],
+            layers=settings.get("layers", "-1"),
+            layer_mean=settings.get("layer_mean", False),
+        )
         return embeddings
+
+    def _states(self, pieces: Any) -> Tensor:
+        """The chosen layers side by side, or their mean: (B, N, D)."""
+        if self._layers == [self.model.config.num_hidden_layers]:
+            states: Tensor = self.model(**pieces).last_hidden_state
+            return states
+        hidden = self.model(**pieces, output_hidden_states=True).hidden_states
+        chosen = [hidden[layer] for layer in self._layers]
+        return torch.stack(chosen).mean(dim=0) if self.layer_mean else torch.cat(chosen, dim=2)
+
+
+class TransformerDocumentEmbeddings(_Transformer, DocumentEmbeddings):
+    """The vector of the first piece (`cls`), or the mean or maximum over all pieces.
+
+    Args:
+        model: folder with a model (safetensors) and its tokenizer, or its name in the folder CHARLM_CACHE.
+        fine_tune: train the transformer too.
+        pooling: `cls`, `mean` or `max`; `cls_pooling` is Flair's name of it.
+        layers: numbers of the layers to use, counted from 0 (the word pieces) or from the end: `-1`, `-1,-2`, or `all`.
+        layer_mean: average the layers instead of putting them side by side.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] = "bert-base-uncased",
+        fine_tune: bool = True,
+        pooling: Literal["cls", "mean", "max"] = "cls",
+        layers: str = "-1",
+        layer_mean: bool = False,
+        *,
+        cls_pooling: Literal["cls", "mean", "max"] | None = None,
+    ) -> None:
+        super().__init__()
+        pooling = cls_pooling or pooling
+        if pooling not in ("cls", "mean", "max"):
+            raise ConfigError(f"pooling is cls, mean or max, got {pooling!r}")
+        self._open(model)
+        self._set_up(fine_tune=fine_tune, pooling=pooling, layers=layers, layer_mean=layer_mean)
 
     def _add_embeddings(self, sentences: list[Sentence]) -> None:
         with torch.set_grad_enabled(self.fine_tune and torch.is_grad_enabled()):
@@ -104,13 +138,90 @@ class TransformerDocumentEmbeddings(DocumentEmbeddings):
 
     def _vectors(self, texts: list[str]) -> Tensor:
         pieces = self.tokenizer(texts, padding=True, truncation=True, return_tensors="pt").to(self.model.device)
-        states: Tensor = self.model(**pieces).last_hidden_state  # (B, N, D)
+        states = self._states(pieces)  # (B, N, D)
         if self.pooling == "cls":
             return states[:, 0]
         mask: Tensor = pieces["attention_mask"].unsqueeze(2)
         if self.pooling == "mean":
             return (states * mask).sum(dim=1) / mask.sum(dim=1)
         return states.masked_fill(mask == 0, -torch.inf).amax(dim=1)
+
+
+class TransformerWordEmbeddings(_Transformer, TokenEmbeddings):
+    """A vector for every word, made of those of its pieces; zeros for a word without pieces.
+
+    A sentence longer than the model reads is cut there: words behind the cut get zeros.
+
+    Args:
+        model, fine_tune, layers, layer_mean: see TransformerDocumentEmbeddings.
+        subtoken_pooling: vector of the `first` or `last` piece of the word, both (`first_last`), or their `mean`.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] = "bert-base-uncased",
+        layers: str = "-1",
+        subtoken_pooling: Literal["first", "last", "first_last", "mean"] = "first",
+        layer_mean: bool = False,
+        fine_tune: bool = False,
+    ) -> None:
+        super().__init__()
+        if subtoken_pooling not in ("first", "last", "first_last", "mean"):
+            raise ConfigError(f"subtoken_pooling is first, last, first_last or mean, got {subtoken_pooling!r}")
+        self._open(model)
+        self._set_up(fine_tune=fine_tune, pooling=subtoken_pooling, layers=layers, layer_mean=layer_mean)
+
+    @property
+    def embedding_length(self) -> int:
+        return super().embedding_length * (2 if self.pooling == "first_last" else 1)
+
+    def _add_embeddings(self, sentences: list[Sentence]) -> None:
+        with torch.set_grad_enabled(self.fine_tune and torch.is_grad_enabled()):
+            for start in range(0, len(sentences), _BATCH):
+                self._add_to_batch(sentences[start : start + _BATCH])
+
+    def _add_to_batch(self, batch: list[Sentence]) -> None:
+        pieces = self.tokenizer(
+            [sentence.words for sentence in batch],
+            is_split_into_words=True,
+            padding=True,
+            truncation=True,
+            return_tensors="pt",
+        )
+        word_numbers = [pieces.word_ids(row) for row in range(len(batch))]
+        states = self._states(pieces.to(self.model.device))
+        for sentence, numbers, rows in zip(batch, word_numbers, states, strict=True):
+            sentence.set_token_embeddings(self.name, self._pooled(rows, numbers, len(sentence)))
+
+    def _pooled(self, states: Tensor, numbers: list[int | None], num_words: int) -> Tensor:
+        """The vectors of the words (W, D) of a sentence from those of its pieces (N, D)."""
+        places: list[list[int]] = [[] for _ in range(num_words)]
+        for place, number in enumerate(numbers):
+            if number is not None:
+                places[number].append(place)
+        empty = states.new_zeros(self.embedding_length)
+        vectors = [self._word(states, own) if own else empty for own in places]
+        return torch.stack(vectors) if vectors else states.new_zeros(0, self.embedding_length)
+
+    def _word(self, states: Tensor, places: list[int]) -> Tensor:
+        if self.pooling == "mean":
+            return states[places].mean(dim=0)
+        if self.pooling == "first_last":
+            return torch.cat([states[places[0]], states[places[-1]]])
+        return states[places[0 if self.pooling == "first" else -1]]
+
+
+def _layer_numbers(layers: str, count: int) -> list[int]:
+    """The numbers of the layers that `-1`, `0,-2` or `all` names, of `count`; raises ConfigError for others."""
+    if layers == "all":
+        return list(range(count))
+    try:
+        numbers = [int(part) for part in layers.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or not all(-count <= number < count for number in numbers):
+        raise ConfigError(f"layers is `all` or numbers from {-count} to {count - 1} such as -1,-2; got {layers!r}")
+    return [number % count for number in numbers]
 
 
 def _transformers() -> Any:

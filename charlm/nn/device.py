@@ -5,6 +5,7 @@ import os
 import torch
 
 import charlm
+from charlm.config import check_device_name
 from charlm.errors import ConfigError
 
 DEVICE_VARIABLE = "CHARLM_DEVICE"
@@ -27,10 +28,8 @@ def find_device(name: str | torch.device | None = None) -> torch.device:
 
 
 def _device(name: str, source: str) -> torch.device:
+    check_device_name(name, source)
     kind, _, number = name.partition(":")
-    is_known = name == "cpu" or (kind == "cuda" and (name == kind or number.isdecimal()))
-    if not is_known:
-        raise ConfigError(f"{source} is auto, cpu, cuda or cuda:0, got {name!r}")
     if kind == "cpu":
         return torch.device("cpu")
     if not torch.cuda.is_available():

@@ -94,18 +94,23 @@ def _multiplies_bf16(device: torch.device) -> bool:
 
 @functools.cache
 def _cpu_computes_bf16() -> bool:
-    """Whether the operations that this program has in bf16 work: products, an LSTM that learns, one that only reads."""
-    size = 16
-    shapes = [(4 * size, size), (4 * size, size), (4 * size,), (4 * size,)]
+    """Whether the operations that this program has in bf16 work."""
     try:
-        with torch.enable_grad(), torch.autocast("cpu", torch.bfloat16):
-            weights = [torch.zeros(shape, requires_grad=True) for shape in shapes]
-            state = (torch.zeros(1, 2, size), torch.zeros(1, 2, size))
-            output, *_ = torch.lstm(torch.zeros(3, 2, size), state, weights, True, 1, 0.0, True, False, False)
-            torch.nn.functional.linear(output, weights[0]).float().sum().backward()  # type: ignore[no-untyped-call]
-        with torch.no_grad():
-            low = [weight.bfloat16() for weight in weights]
-            onednn_lstm_layer(torch.zeros(3, 2, size).bfloat16(), low, state[0].bfloat16(), state[1])
-    except RuntimeError:
+        _try_operations(torch.bfloat16)
+    except RuntimeError:  # of oneDNN, which has no such primitive here
         return False
     return True
+
+
+def _try_operations(dtype: torch.dtype) -> None:
+    """Compute on a CPU in `dtype` what can be computed in bf16: products, an LSTM that learns, one that only reads."""
+    size = 16
+    shapes = [(4 * size, size), (4 * size, size), (4 * size,), (4 * size,)]
+    weights = [torch.zeros(shape, requires_grad=True) for shape in shapes]
+    state, cell = torch.zeros(1, 2, size), torch.zeros(1, 2, size)
+    with torch.enable_grad(), torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        output, *_ = torch.lstm(torch.zeros(3, 2, size), (state, cell), weights, True, 1, 0.0, True, False, False)
+        torch.nn.functional.linear(output, weights[0]).float().sum().backward()  # type: ignore[no-untyped-call]
+    with torch.no_grad():
+        low = [weight.to(dtype) for weight in weights]
+        onednn_lstm_layer(torch.zeros(3, 2, size, dtype=dtype), low, state[0].to(dtype), cell[0])

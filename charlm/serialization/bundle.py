@@ -10,7 +10,7 @@ from pathlib import Path
 
 from charlm.artifacts import DIRECTIONS, BundleFiles
 from charlm.data.dictionary import Dictionary
-from charlm.errors import ModelFileError
+from charlm.errors import ModelFileError, decoration
 from charlm.serialization.flair_file import write_flair_file
 from charlm.serialization.model_card import model_card
 from charlm.serialization.safetensors_file import read_safetensors, read_settings, write_safetensors
@@ -69,7 +69,8 @@ def write_bundle(folder: Path | str, states: Mapping[str, LanguageModelState], i
             **info,
         }
         write_json(files.manifest, manifest)
-        write_text(files.card, model_card(manifest))
+        with decoration(files.card.name):
+            write_text(files.card, model_card(manifest))
     return identity
 
 

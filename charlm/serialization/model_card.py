@@ -6,6 +6,7 @@ manifest has no entry. The sections follow Mitchell et al., Model Cards for Mode
 
 from collections.abc import Mapping
 
+from charlm.serialization.markdown import escape
 from charlm.units.unit import find_unit
 
 _UNKNOWN = "not recorded"
@@ -26,8 +27,8 @@ def model_card(bundle: Mapping[str, object]) -> str:
     corpus = _mapping(bundle.get("corpus"))
     name = corpus.get("name", "language model")
     sections = [
-        f"# Character language models of {name}",
-        f"Licence: {bundle.get('licence') or _UNKNOWN}",
+        f"# Character language models of {escape(name)}",
+        f"Licence: {escape(bundle.get('licence') or _UNKNOWN)}",
         _section("Models", _models(bundle)),
         _section("Text they were trained on", _facts(corpus)),
         _section("Scores", _scores(_mapping(bundle.get("scores")))),
@@ -119,7 +120,7 @@ def _facts(facts: Mapping[str, object]) -> str:
 
 
 def _table(header: list[str], rows: list[list[object]]) -> str:
-    cells = [[_cell(value).replace("|", "\\|").replace("\n", " ") for value in row] for row in rows]
+    cells = [[escape(_cell(value)) for value in row] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in [header, ["---"] * len(header), *cells])
 
 

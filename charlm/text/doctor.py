@@ -26,12 +26,12 @@ from charlm.text.doctor_report import DoctorReport, Lengths, SourceReport
 from charlm.text.sources.boundaries import choose_document_mode
 from charlm.text.sources.documents import DocumentReader
 from charlm.text.sources.finding import find_sources
+from charlm.text.sources.plain_text import only_returns
 from charlm.text.sources.raw import Source
 from charlm.units.characters import CharacterUnit, show_character
 
 _COVERAGES = (0.999, 0.9999, 0.99999, 1.0)
 _LONGEST_TOLD_APART = 1 << 20
-_BYTE_ORDER_MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"
 # Invisible or meaningless characters that a user should know of; newline and tab are not among them.
 _SUSPECT_CATEGORIES = {"Cc": "control", "Cf": "format", "Co": "private use", "Cn": "unassigned"}
 _ROLES = {"train": "train", "valid": "valid", "validation": "valid", "val": "valid", "dev": "valid", "devel": "valid"}
@@ -119,21 +119,21 @@ class _Examination:
     def read(self, source: Source) -> None:
         config = SplitConfig(normalize_newlines=False)
         reader = DocumentReader(source, config, self.reading)
-        num_documents, mode, has_mark, problem = 0, "record", False, None
+        num_documents, mode, problem = 0, "record", None
         try:
             for documents in reader.batches():
                 texts = [document.decode() for document in documents]
-                if not num_documents:
-                    has_mark = texts[0].startswith(_BYTE_ORDER_MARK)
-                    if source.kind == "text":
-                        mode = choose_document_mode(b"".join(documents).replace(b"\r\n", b"\n"))
+                if not num_documents and source.kind == "text":
+                    mode = choose_document_mode(b"".join(documents).replace(b"\r\n", b"\n"))
                 num_documents += len(documents)
                 self._add(documents, texts, source)
         except SourceError as error:
             problem = str(error)
+        if reader.has_only_returns:
+            problem = only_returns(reader)
         self.num_replaced += reader.skipped["replacements"]
         self.modes[mode] += num_documents
-        encoding = "UTF-8 with byte order mark" if has_mark else "UTF-8"
+        encoding = "UTF-8 with byte order mark" if reader.has_byte_order_mark else "UTF-8"
         if reader.first_bad is not None:
             encoding = "not UTF-8"
         if problem is not None and not num_documents:
@@ -147,6 +147,7 @@ class _Examination:
                 documents=num_documents,
                 first_bad_byte=reader.first_bad,
                 problem=problem,
+                has_only_returns=reader.has_only_returns,
             )
         )
 

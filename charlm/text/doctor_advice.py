@@ -52,7 +52,7 @@ def advise(report: DoctorReport, *, modes: Mapping[str, int], is_normalized: boo
             f"{report.replacement_characters:,} replacement characters (U+FFFD) in the text: "
             f"an earlier program decoded it wrongly"
         )
-    if report.carriage_returns:
+    if report.carriage_returns and not any(source.has_only_returns for source in report.sources):
         advice.append(f"{report.carriage_returns:,} carriage returns: \\r\\n becomes \\n, a lone \\r stays in the text")
     suspects = {name: number for name, number in report.suspects.items() if name != "\\r"}
     if suspects:
@@ -93,10 +93,10 @@ def _advise_on_sources(sources: list[SourceReport]) -> list[str]:
     for source in sources:
         if (bad := source.first_bad_byte) is not None:
             advice.append(
-                f"{source.name}: {bad.value} at line {bad.line}, byte {bad.byte} is not UTF-8; convert the file "
+                f"{source.name}, line {bad.line}, byte {bad.byte}: {bad.complaint}; convert the file "
                 f"(it may be Latin-1 or Windows-1252), or choose --bad-bytes replace or skip"
             )
         if source.encoding == "UTF-8 with byte order mark":
-            advice.append(f"{source.name} begins with a byte order mark, which would be learnt as a character")
+            advice.append(f"{source.name} begins with a byte order mark, which is left out")
     num_more = len(advice) - _MOST_SOURCES_SHOWN
     return advice if num_more <= 0 else [*advice[:_MOST_SOURCES_SHOWN], f"{num_more} more findings of this kind"]

@@ -33,7 +33,9 @@ class SourceReport:
     documents: int
     first_bad_byte: BadByte | None
     problem: str | None
-    """Why it cannot be read at all, in one line."""
+    """Why it cannot be read, or not as it is, in one line."""
+    has_only_returns: bool
+    """Its lines end with carriage returns alone."""
 
 
 @dataclass(frozen=True)

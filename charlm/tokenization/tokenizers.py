@@ -57,7 +57,7 @@ class SpaceTokenizer(Tokenizer):
 
 
 class TokenizerWrapper(Tokenizer):
-    """Any function from a text to its words as a tokenizer."""
+    """A function from a text to its words as a tokenizer."""
 
     def __init__(self, tokenizer_func: Callable[[str], Iterable[str]]) -> None:
         self.tokenizer_func = tokenizer_func

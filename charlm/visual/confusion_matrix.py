@@ -10,7 +10,7 @@ import numpy as np
 
 from charlm.errors import ConfigError
 from charlm.evaluation.labels import NOTHING, LabelScores
-from charlm.visual.figures import new_figure, save_figure
+from charlm.visual.figures import LITERAL, drawable, new_figure, save_figure
 
 # L = labels that are shown
 
@@ -39,11 +39,14 @@ def draw_confusion_matrix(scores: LabelScores, path: str | os.PathLike[str], *, 
     axes = figure.subplots()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set_xticks(range(len(labels)), [name or "(none)" for name in labels], rotation=90, fontsize=8)
+    axes.set_xticks(
+        range(len(labels)), [drawable(name) or "(none)" for name in labels], rotation=90, fontsize=8, **LITERAL
+    )
     axes.set_yticks(
         range(len(labels)),
-        ["(none)" if name == NOTHING else f"{name}  {classes[name].f1:.3f}" for name in labels],
+        ["(none)" if name == NOTHING else f"{drawable(name)}  {classes[name].f1:.3f}" for name in labels],
         fontsize=8,
+        **LITERAL,
     )
     axes.set(xlabel="predicted", ylabel="true label and its F1")
     if len(labels) <= _NUMBERS_UP_TO:

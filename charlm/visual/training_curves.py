@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from charlm.errors import RunError
-from charlm.visual.figures import new_figure, save_figure
+from charlm.visual.figures import LITERAL, drawable, new_figure, save_figure
 
 # One colour a split, in every panel.
 _COLOURS = {"train": "#9aa0a6", "dev": "#1a73e8", "test": "#e8710a"}
@@ -89,7 +89,7 @@ class Plotter:
         for axes, (name, weights) in zip(panels, parameters.items(), strict=False):
             for times, values in weights.values():
                 axes.plot(times, values, linewidth=0.8)
-            axes.set_title(name, fontsize=7)
+            axes.set_title(drawable(name), fontsize=7, **LITERAL)
             axes.tick_params(labelsize=6)
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.grid(alpha=0.3)

@@ -13,6 +13,7 @@ from tasks.terminal import write_stdout
 
 
 @example("charlm tag-train conll/ --name books-ner --model models:/books@champion")
+@options.with_device
 def tag_train(
     data: options.Labelled,
     name: options.TaskName,
@@ -33,6 +34,7 @@ def tag_train(
 
 
 @example("charlm classify-train TREC_6 --name questions --model models:/books@champion")
+@options.with_device
 def classify_train(
     data: options.Labelled,
     name: options.TaskName,
@@ -64,6 +66,7 @@ def classify_train(
 
 
 @example("charlm predict models:/books-ner@newest sentences.txt")
+@options.with_device
 def predict(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="best-model.pt, a run folder, or models:/NAME@newest.")],
     text: Annotated[str, typer.Argument(metavar="TEXT", help="A sentence per line; with --evaluate, labelled data.")],

@@ -12,6 +12,7 @@ from tasks.terminal import print_result, score_table, write_stdout
 
 
 @example("charlm evaluate models:/books@champion other-book.txt")
+@options.with_device
 def evaluate(
     model: options.Model,
     texts: Annotated[list[str], typer.Argument(metavar="TEXT...", help="UTF-8 text files, scored together.")],
@@ -30,6 +31,7 @@ def evaluate(
 
 
 @example("charlm generate models:/books@champion --prefix 'It was '")
+@options.with_device
 def generate(
     model: options.Model,
     prefix: Annotated[str, typer.Option(help="Text to continue.")] = "\n",
@@ -51,6 +53,7 @@ def generate(
 
 
 @example("charlm embed models:/books@champion sentences.txt --output vectors.parquet")
+@options.with_device
 def embed(
     model: options.Model,
     text: Annotated[str, typer.Argument(metavar="TEXT", help="One sentence per line, CoNLL columns, or Parquet.")],

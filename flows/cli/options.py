@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import inspect
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,10 @@ from typing import Annotated, Any, ParamSpec
 
 import typer
 
+from charlm.config import check_device_name
+
 P = ParamSpec("P")
+_DEVICE_VARIABLE = "CHARLM_DEVICE"
 
 Raw = Annotated[
     list[str],
@@ -144,6 +148,40 @@ def example(line: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
         return command
 
     return decorate
+
+
+def with_device(command: Callable[..., None]) -> Callable[..., None]:
+    """`command` with the option `--device`, which holds for the whole process and its children."""
+
+    @functools.wraps(command)
+    def placed(*, device: str | None, **values: Any) -> None:
+        if device is None:
+            return command(**values)
+        check_device_name(device, "--device")
+        before = os.environ.get(_DEVICE_VARIABLE)
+        os.environ[_DEVICE_VARIABLE] = device
+        try:
+            command(**values)
+        finally:
+            if before is None:
+                del os.environ[_DEVICE_VARIABLE]
+            else:
+                os.environ[_DEVICE_VARIABLE] = before
+
+    signature = inspect.signature(command)
+    option = Annotated[
+        str | None,
+        typer.Option(
+            "--device",
+            envvar=_DEVICE_VARIABLE,
+            help="cpu, cuda, cuda:N or auto (the default: a GPU where there is one).",
+        ),
+    ]
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    parameters = [parameter.replace(kind=keyword) for parameter in signature.parameters.values()]
+    parameters.insert(-2, inspect.Parameter("device", keyword, default=None, annotation=option))  # before --workspace
+    placed.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # typer reads it
+    return placed
 
 
 def with_corpus_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -11,6 +11,7 @@ from tasks.terminal import print_result, write_stdout
 
 
 @example("charlm promote books")
+@options.with_device
 def promote(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a registered model.")],
     probe: options.Probe = None,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 @example("charlm run books/*.txt --name books --recipe demo")
+@options.with_device
 @options.with_corpus_options
 def run(
     raw: options.Raw,
@@ -67,6 +68,7 @@ def run(
 
 
 @example("charlm train books --direction both --recipe demo --set hidden_size=512")
+@options.with_device
 def train(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a prepared corpus.")],
     direction: options.DirectionOption = "both",
@@ -102,6 +104,7 @@ def train(
 
 
 @example("charlm finetune laws --from models:/books@champion --extend-dictionary")
+@options.with_device
 def finetune(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a prepared corpus.")],
     model: Annotated[str, typer.Option("--from", metavar="MODEL", help="The model to continue.")],
@@ -144,6 +147,7 @@ def finetune(
 
 
 @example("charlm plan books --recipe gpu_base")
+@options.with_device
 def plan(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a prepared corpus.")],
     direction: options.DirectionOption = "both",

@@ -6,13 +6,16 @@ Reads  models:/NAME/3, models:/NAME@newest
 
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from charlm.artifacts import DownstreamRunFiles, Workspace
-from charlm.errors import ConfigError, ModelFileError
+from charlm.errors import ConfigError, ModelFileError, decoration
+from charlm.serialization.markdown import code, escape
 from tasks.downstream.manifest import TrainingFacts
 from tasks.registry.bundles import pip_requirements
 from tasks.registry.descriptions import pad_columns
 from tasks.registry.versions import RegisteredVersion, clear_errors, find_registered_model, find_tagged, find_version
+from tasks.services.mlflow_compat import LONGEST_DESCRIPTION
 from tasks.tracking.client import mlflow_client
 
 if TYPE_CHECKING:
@@ -46,6 +49,9 @@ def register_downstream_model(
             raise ConfigError("MLflow did not answer when the training began")
         client = mlflow_client()
         logged = _log_model(files, run_id)
+        description = ""
+        with decoration(f"the description of the new version of {name}"):
+            description = pad_columns(describe_downstream_model(facts, test))[:LONGEST_DESCRIPTION]
         if find_registered_model(name) is None:
             client.create_registered_model(name, tags={_KIND_TAG: facts["task"]}, description=_DESCRIPTION)
         created = client.create_model_version(
@@ -53,7 +59,7 @@ def register_downstream_model(
             source=logged.model_uri,
             run_id=run_id,
             tags=_tags(files, facts, test),
-            description=pad_columns(describe_downstream_model(facts, test)),
+            description=description,
             model_id=logged.model_id,
         )
         client.set_registered_model_alias(name, NEWEST, created.version)
@@ -111,13 +117,13 @@ def _tags(files: DownstreamRunFiles, facts: TrainingFacts, test: "LabelValues | 
 def describe_downstream_model(facts: TrainingFacts, test: "LabelValues | None") -> str:
     """The description of a version, as markdown: its labels, its lineage and its scores."""
     lines = [
-        f"A {facts['task']} for the labels `{facts['label_type']}`.",
+        f"A {facts['task']} for the labels {code(facts['label_type'])}.",
         "",
-        f"- trained on {', '.join(f'`{one}`' for one in facts['data'])}: {facts['sentences']['train']:,} sentences",
+        f"- trained on {', '.join(map(code, facts['data']))}: {facts['sentences']['train']:,} sentences",
         f"- language models: {', '.join(map(_linked, facts['language_models'])) or 'none'}",
     ]
     if facts["vectors"]:
-        lines.append(f"- word vectors: {', '.join(facts['vectors'])}")
+        lines.append(f"- word vectors: {', '.join(map(escape, facts['vectors']))}")
     if test is not None:
         lines += [
             f"- test: accuracy {test['accuracy']:.4f}, micro F1 {test['micro_f1']:.4f},"
@@ -127,7 +133,7 @@ def describe_downstream_model(facts: TrainingFacts, test: "LabelValues | None") 
             "| --- | ---: | ---: | ---: | ---: |",
         ]
         lines += [
-            f"| {label} | {one['precision']:.4f} | {one['recall']:.4f} | {one['f1']:.4f} | {one['count']:,} |"
+            f"| {escape(label)} | {one['precision']:.4f} | {one['recall']:.4f} | {one['f1']:.4f} | {one['count']:,} |"
             for label, one in sorted(test["classes"].items(), key=lambda item: -item[1]["count"])[:_LABELS_SHOWN]
         ]
     return "\n".join(lines) + "\n"
@@ -136,9 +142,9 @@ def describe_downstream_model(facts: TrainingFacts, test: "LabelValues | None") 
 def _linked(model: str) -> str:
     """The address of a registered version as a link to its page in MLflow."""
     if not model.startswith("models:/"):
-        return f"`{model}`"
+        return code(model)
     name, _, version = model.removeprefix("models:/").partition("/")
-    return f"[{model}](#/models/{name}/versions/{version})"
+    return f"[{escape(model)}](#/models/{quote(name, safe='')}/versions/{version})"
 
 
 _LABELS_SHOWN = 40

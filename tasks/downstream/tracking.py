@@ -10,9 +10,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
 from charlm.artifacts import DownstreamRunFiles
+from charlm.serialization.markdown import code
 from tasks.downstream.manifest import TrainingFacts
 from tasks.terminal import terminal
-from tasks.tracking.client import first_line, mlflow_client, mlflow_error
+from tasks.tracking.client import first_line, mlflow_client
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -94,11 +95,12 @@ def describe_downstream_run(run_id: str | None, facts: TrainingFacts, files: Dow
         client.set_tag(
             run_id,
             "mlflow.note.content",
-            f"A {facts['task']} of `{facts['label_type']}`. Its folder is `runs/{files.root.name}` of the workspace.",
+            f"A {facts['task']} of {code(facts['label_type'])}."
+            f" Its folder is `runs/{files.root.name}` of the workspace.",
         )
         experiment = client.get_run(run_id).info.experiment_id
         client.set_experiment_tag(experiment, "mlflow.note.content", "Taggers and classifiers on language models.")
-    except mlflow_error() as error:
+    except Exception as error:  # no fault of a tracker may reach the training
         terminal.print_line(f"! MLflow does not take the settings: {first_line(error)}")
 
 
@@ -114,5 +116,5 @@ def log_downstream_files(run_id: str | None, files: DownstreamRunFiles, test: "L
         for path in sorted(files.root.iterdir()):
             if path.suffix in (".png", ".tsv", ".txt", ".log", ".json"):
                 client.log_artifact(run_id, str(path))
-    except mlflow_error() as error:
+    except Exception as error:  # nor one of its files
         terminal.print_line(f"! MLflow lacks files of this training, its folder has them: {first_line(error)}")

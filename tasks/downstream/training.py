@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from charlm.artifacts import DownstreamRunFiles, Workspace, check_name
 from charlm.config import DownstreamConfig
-from charlm.errors import ConfigError, RunError
+from charlm.errors import ConfigError, RunError, decoration
 from charlm.storage.atomic import read_json, write_json, write_text
 from charlm.storage.fingerprints import fingerprint
 from tasks.downstream.manifest import FORMAT, TrainingFacts, TrainingOutcome
@@ -205,11 +205,15 @@ def _train(
             observers=[_BarObserver(bar, request.config.max_epochs), metrics],
         )
         bar.finish(f"{trained.epochs} epochs" + (f", test micro F1 {trained.test_score:.4f}" if trained.test else ""))
-    Plotter().plot_training_curves(files.loss_tsv)
-    Plotter().plot_weights(files.weights)
+    with decoration("the plot of the training"):
+        Plotter().plot_training_curves(files.loss_tsv)
+    with decoration("the plot of the weights"):
+        Plotter().plot_weights(files.weights)
     if trained.test is not None:
-        write_text(files.labels_table, trained.test.scores.table() + "\n")
-        draw_confusion_matrix(trained.test.scores, files.confusion_matrix)
+        with decoration(files.labels_table.name):
+            write_text(files.labels_table, trained.test.scores.table() + "\n")
+        with decoration(files.confusion_matrix.name):
+            draw_confusion_matrix(trained.test.scores, files.confusion_matrix)
     return {
         "test": None if trained.test is None else trained.test.scores.to_json(),
         "epochs": trained.epochs,

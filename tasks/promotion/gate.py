@@ -13,13 +13,13 @@ from dataclasses import dataclass
 
 from charlm.artifacts import CorpusFiles, Workspace
 from charlm.config import GateConfig
-from charlm.errors import RegistryError
+from charlm.errors import RegistryError, decoration
 from charlm.evaluation.promotion import GateReport, decide_promotion
 from charlm.evaluation.scores import DocumentScores, PairScores
 from charlm.storage.locks import exclusive_lock
 from charlm.text.corpus.manifest import load_manifest
 from tasks.promotion.probe import Probe
-from tasks.promotion.report import gate_markdown
+from tasks.promotion.report import as_sentence, gate_markdown
 from tasks.registry.descriptions import pad_columns
 from tasks.registry.download import OpenedModel, open_model
 from tasks.registry.versions import CHALLENGER, CHAMPION, RegisteredVersion, clear_errors, find_champion, find_version
@@ -162,12 +162,13 @@ def _record(
 ) -> None:
     """Write the decision to the tags and the description of `version`; the report last, as a sign that all is there."""
     client, number = mlflow_client(), str(version.version)
-    card = (description or "").partition(_SECTION)[0]
-    section = pad_columns(gate_markdown(report))
-    if len(card + _SECTION + section) > LONGEST_DESCRIPTION:
-        section = report.reason
-    if len(card + _SECTION + section) <= LONGEST_DESCRIPTION:
-        client.update_model_version(version.name, number, f"{card}{_SECTION}\n{section}")
+    with decoration(f"the gate's report in the description of {version.address}"):
+        card = (description or "").partition(_SECTION)[0]
+        section = pad_columns(gate_markdown(report))
+        if len(card + _SECTION + section) > LONGEST_DESCRIPTION:
+            section = as_sentence(report.reason)
+        if len(card + _SECTION + section) <= LONGEST_DESCRIPTION:
+            client.update_model_version(version.name, number, f"{card}{_SECTION}\n{section}")
     tags = {DECISION: report.decision, REASON: report.reason, _OPPONENT: _number(champion)}
     if report.promoted and champion is not None:
         tags[_REPLACED] = str(champion.version)

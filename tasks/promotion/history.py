@@ -10,9 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from charlm.errors import decoration
 from charlm.evaluation.promotion import GateReport
+from charlm.serialization.markdown import escape
+from charlm.visual.figures import add_legend
 from tasks.promotion.gate import REPORT
-from tasks.registry.versions import RegisteredVersion, all_versions, clear_errors
+from tasks.registry.versions import RegisteredVersion, all_versions
 from tasks.tracking.client import mlflow_client
 
 if TYPE_CHECKING:
@@ -46,7 +49,7 @@ def versions_markdown(name: str, judged: Sequence[JudgedVersion], *, picture: st
     """A row for each version and a column for each domain, and the plot where it has an address."""
     domains = _domains(judged)
     lines = [f"# Versions of {name}", "", "Bits per byte on the test text of each domain; lower is better.", ""]
-    lines += [f"| version | gate | {' | '.join(domains)} |", f"| --- | --- |{' ---: |' * len(domains)}"]
+    lines += [f"| version | gate | {' | '.join(map(escape, domains))} |", f"| --- | --- |{' ---: |' * len(domains)}"]
     for version in reversed(judged):
         scores = [f"{version.bits_per_byte[name]:.4f}" if name in version.bits_per_byte else "–" for name in domains]
         decision = "promoted" if version.promoted else "refused"
@@ -59,13 +62,15 @@ def versions_markdown(name: str, judged: Sequence[JudgedVersion], *, picture: st
 def log_picture(version: RegisteredVersion, judged: Sequence[JudgedVersion]) -> str | None:
     """Log a plot of the scores to the MLflow run of `version`; its address where a server shows it."""
     client = mlflow_client()
-    with clear_errors(f"cannot draw the versions of {version.name}"):
+    with decoration(PICTURE):
         run_id = client.get_model_version(version.name, str(version.version)).run_id
         if run_id is None:  # a version that was registered by hand
             return None
         client.log_figure(run_id, draw_versions(version.name, judged), PICTURE)
-    server = os.environ["MLFLOW_TRACKING_URI"].rstrip("/")
-    return f"{server}/get-artifact?path={PICTURE}&run_uuid={run_id}" if server.startswith("http") else None
+        server = os.environ["MLFLOW_TRACKING_URI"].rstrip("/")
+        if server.startswith("http"):
+            return f"{server}/get-artifact?path={PICTURE}&run_uuid={run_id}"
+    return None
 
 
 def draw_versions(name: str, judged: Sequence[JudgedVersion]) -> "Figure":
@@ -75,15 +80,17 @@ def draw_versions(name: str, judged: Sequence[JudgedVersion]) -> "Figure":
 
     figure = Figure(figsize=(8, 4.5), dpi=110, layout="constrained")
     axes = figure.subplots()
-    for domain in _domains(judged):
-        (line,) = axes.plot(*_points(judged, domain), label=domain, linewidth=1, marker="o")
-        refused = [version for version in judged if not version.promoted]
+    domains = _domains(judged)
+    for domain in domains:
+        axes.plot(*_points(judged, domain), linewidth=1, marker="o")
+    refused = [version for version in judged if not version.promoted]
+    for domain, line in zip(domains, list(axes.get_lines()), strict=True):
         axes.plot(*_points(refused, domain), "o", color=line.get_color(), markerfacecolor="white")
     axes.set(xlabel="version (hollow: refused by the gate)", ylabel="bits per byte, lower is better")
     axes.set_title(f"{name}: every version on the test text of each domain", fontsize=10)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
+    add_legend(axes, domains)
     return figure
 
 

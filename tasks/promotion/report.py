@@ -6,6 +6,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from charlm.evaluation.promotion import GateReport, ProbeScores
+from charlm.serialization.markdown import escape
 
 _COLUMNS = ("domain", "bits/byte", "champion", "improvement", "interval", "documents", "<unk>")
 _NUM_SHOWN = 5  # columns that fit on a terminal
@@ -16,7 +17,7 @@ def gate_markdown(report: GateReport) -> str:
     lines = [as_sentence(report.reason)]
     if report.domains:
         lines += ["", f"| {' | '.join(_COLUMNS)} |".replace("<unk>", "&lt;unk&gt;"), "| --- |" + " ---: |" * 6]
-        lines += [f"| {' | '.join(cells)} |" for cells in _rows(report)]
+        lines += [f"| {' | '.join(map(escape, cells))} |" for cells in _rows(report)]
         lines += ["", _remarks(report)]
     return "\n".join(lines) + "\n"
 
@@ -24,7 +25,7 @@ def gate_markdown(report: GateReport) -> str:
 def as_sentence(reason: str) -> str:
     """The reason as markdown: `"refused: <unk> is 2 %" -> "**Refused**: &lt;unk&gt; is 2 %."`."""
     decision, _, why = reason.partition(":")
-    return f"**{decision.capitalize()}**:{why.replace('<unk>', '&lt;unk&gt;')}."
+    return f"**{decision.capitalize()}**:{escape(why)}."
 
 
 def gate_table(report: GateReport) -> Table:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from charlm.artifacts import BundleFiles, CorpusFiles, Workspace
-from charlm.errors import ModelFileError
+from charlm.errors import ModelFileError, decoration
 from charlm.storage.atomic import JsonObject, read_json
 from charlm.text.corpus.manifest import load_manifest
 from charlm.trainers.lm.manifest import RunManifest
@@ -62,7 +62,9 @@ def register_runs(
                 return known[0]
             if run_id is None:  # MLflow was away when the training began
                 run_id = create_mlflow_run(find_experiment(workspace, name), "registration", parent=None, tags={})
-            description = version_description(BundleFiles(bundle), parent or find_champion(name), domains)
+            description = ""
+            with decoration(f"the description of the new version of {name}"):
+                description = version_description(BundleFiles(bundle), parent or find_champion(name), domains)
             return _register(bundle, name, run_id, fingerprint, description, _run_tags(runs))
 
 

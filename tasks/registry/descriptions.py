@@ -13,10 +13,10 @@ COLUMN_PADDING = "\u2003\u200b"
 
 
 def version_description(bundle: BundleFiles, before: RegisteredVersion | None, domains: DomainScores | None) -> str:
-    """The model card of a bundle, and what changed since the version `before`."""
+    """The model card of a bundle, and what changed since the version `before`; no more than MLflow stores."""
     card = bundle.card.read_text(encoding="utf-8")
     if before is None:
-        return pad_columns(card)
+        return pad_columns(card)[:LONGEST_DESCRIPTION]
     changes = changes_markdown(
         read_manifest(before),
         read_json(bundle.manifest, remedy="restore it, or fetch the bundle again", error=ModelFileError),
@@ -24,7 +24,7 @@ def version_description(bundle: BundleFiles, before: RegisteredVersion | None, d
         older_label=f"{before.name} version {before.version}",
     )
     described = pad_columns(f"{card}\n## What changed\n\n{changes}")
-    return described if len(described) <= LONGEST_DESCRIPTION else pad_columns(card)
+    return described if len(described) <= LONGEST_DESCRIPTION else pad_columns(card)[:LONGEST_DESCRIPTION]
 
 
 def pad_columns(markdown: str) -> str:

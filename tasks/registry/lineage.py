@@ -6,6 +6,7 @@ It comes from the manifests of the two bundles, and from the scores of both mode
 from collections.abc import Iterator
 
 from charlm.evaluation.scores import ScoreValues
+from charlm.serialization.markdown import escape
 from charlm.storage.atomic import JsonObject
 
 DomainScores = dict[str, dict[str, dict[str, ScoreValues]]]
@@ -18,13 +19,15 @@ def changes_markdown(older: JsonObject, newer: JsonObject, domains: DomainScores
     """A table of the facts that differ between two bundles (their manifests), then one of scores by domain."""
     rows = [(name, old, new) for name, old, new in _facts(older, newer) if old != new]
     lines = [f"| what | {older_label} | this version |", "| --- | ---: | ---: |"]
-    lines += [f"| {name} | {_shown(old)} | {_shown(new)}{_growth(old, new)} |" for name, old, new in rows]
+    lines += [
+        f"| {name} | {escape(_shown(old))} | {escape(_shown(new))}{_growth(old, new)} |" for name, old, new in rows
+    ]
     if not rows:
         lines = [f"Text, dictionary and settings are those of {older_label}."]
     if domains:
         lines += ["", f"| bits/byte | {older_label} | this version | improvement |", "| --- | ---: | ---: | ---: |"]
         for domain, (before, after) in _bits_per_byte(domains).items():
-            lines.append(f"| {domain} | {before:.4f} | {after:.4f} | {before - after:+.4f} |")
+            lines.append(f"| {escape(domain)} | {before:.4f} | {after:.4f} | {before - after:+.4f} |")
     return "\n".join(lines) + "\n"
 
 

@@ -113,7 +113,7 @@ def _is_there(arrival: Arrival) -> bool:
 
 
 def _absolute(source: Source) -> str:
-    if source.is_remote or source.kind == "hub":
+    if source.remote or source.kind == "hub":
         return source.address
     return str(Path(source.address).absolute())
 

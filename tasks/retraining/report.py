@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from charlm.evaluation.drift import Action, DomainDrift, DriftReport, TextScore
+from charlm.serialization.markdown import escape
 from tasks.retraining.plan import RetrainingPlan
 
 ACTIONS: dict[Action, str] = {
@@ -26,7 +27,7 @@ def plan_markdown(name: str, plan: RetrainingPlan) -> str:
     lines = [
         f"# Does {name} need a new model?",
         "",
-        f"**{ACTIONS[plan.action]}**: {_escaped(plan.reason)}.",
+        f"**{ACTIONS[plan.action]}**: {escape(plan.reason)}.",
         "",
         f"The newest revision of the corpus is {plan.revision}, the champion is {champion}.",
     ]
@@ -45,7 +46,7 @@ def _table(drift: DriftReport) -> Iterator[str]:
     yield f"| {' | '.join(_COLUMNS)} |"
     yield "| --- | ---: | ---: | ---: | ---: | ---: | --- |"
     for domain, found in drift.domains.items():
-        yield f"| {domain} | {' | '.join(_cells(found))} |"
+        yield f"| {escape(domain)} | {' | '.join(_cells(found))} |"
     if drift.reference is not None:
         yield f"| the champion's own | {' | '.join(_reference_cells(drift.reference))} |"
 
@@ -68,7 +69,3 @@ def _cells(found: DomainDrift) -> list[str]:
 
 def _reference_cells(score: TextScore) -> list[str]:
     return [f"{score.documents:,}", f"{score.bits_per_byte:.4f}", "–", "–", f"{score.unk_rate:.3%}", "–"]
-
-
-def _escaped(reason: str) -> str:
-    return reason.replace("<unk>", "&lt;unk&gt;")

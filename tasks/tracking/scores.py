@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from charlm.evaluation.scores import ScoreValues
 from tasks.terminal import terminal
-from tasks.tracking.client import first_line, mlflow_client, mlflow_error
+from tasks.tracking.client import first_line, mlflow_client
 
 ScoreName = Literal["loss", "perplexity", "bits_per_character", "bits_per_byte", "unk_rate"]
 SCORE_NAMES: tuple[ScoreName, ...] = get_args(ScoreName)
@@ -62,7 +62,7 @@ def _log_metrics(run_id: str | None, values: Mapping[str, float]) -> None:
     milliseconds = int(time.time() * 1000)
     try:
         mlflow_client().log_batch(run_id, [Metric(name, value, milliseconds, 0) for name, value in values.items()])
-    except mlflow_error() as error:
+    except Exception as error:  # the run folders have them too
         terminal.print_line(f"! MLflow does not accept the scores: {first_line(error)}")
 
 

@@ -20,7 +20,7 @@ from charlm.arrays.arrow import numbers, to_numpy
 from charlm.artifacts import CorpusFiles
 from charlm.config import DictionaryConfig, UnitName
 from charlm.data.dictionary import Dictionary
-from charlm.errors import CorpusError, DictionaryError
+from charlm.errors import CorpusError, DictionaryError, decoration
 from charlm.malloc import keep_freed_memory
 from charlm.storage.atomic import atomic_folder, atomic_write, write_text
 from charlm.storage.fingerprints import sha256_of
@@ -198,7 +198,9 @@ def _write_dictionary(
     with atomic_folder(corpus.dictionary_dir) as folder:
         dictionary.save(folder / corpus.dictionary.name)
         dictionary.save(folder / corpus.char_mappings.name)
-        write_text(folder / corpus.characters_tsv.name, characters_table(counts, dictionary))
-        write_text(folder / corpus.coverage_plot.name, coverage_plot(counts, dictionary, config.coverage))
+        with decoration(corpus.characters_tsv.name):
+            write_text(folder / corpus.characters_tsv.name, characters_table(counts, dictionary))
+        with decoration(corpus.coverage_plot.name):
+            write_text(folder / corpus.coverage_plot.name, coverage_plot(counts, dictionary, config.coverage))
     record = DictionaryRecord(config=config, fingerprint=dictionary.fingerprint, size=len(dictionary))
     save_manifest(corpus, dataclasses.replace(manifest, dictionary=record))

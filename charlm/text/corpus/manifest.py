@@ -33,6 +33,12 @@ class SourceRecord:
     documents: int
     """Documents it gave to the corpus."""
 
+    version: str = ""
+    """Of a Hugging Face dataset: what its files and its column were; one of a known version is not read again."""
+
+    def to_json(self) -> JsonObject:
+        return {name: value for name, value in dataclasses.asdict(self).items() if name != "version" or value}
+
 
 @dataclass(frozen=True, kw_only=True)
 class FileRecord:
@@ -140,7 +146,16 @@ class CorpusManifest:
         return fingerprint([split, {file.name: file.sha256 for file in self.files.values()}])
 
     def to_json(self) -> JsonObject:
-        return {"format": _FORMAT, "fingerprint": self.fingerprint, **dataclasses.asdict(self)}
+        revisions = [
+            dataclasses.asdict(revision) | {"sources": [source.to_json() for source in revision.sources]}
+            for revision in self.revisions
+        ]
+        return {
+            "format": _FORMAT,
+            "fingerprint": self.fingerprint,
+            **dataclasses.asdict(self),
+            "revisions": revisions,
+        }
 
     @classmethod
     def from_json(cls, value: JsonObject) -> Self:

@@ -7,8 +7,9 @@ saved: a run that is killed continues from the last checkpoint.
 """
 
 import dataclasses
+import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -43,6 +44,8 @@ class RevisionState:
     """Batches taken of the next source."""
     num_source_documents: int = 0
     """Documents taken of it."""
+    source_digest: str = ""
+    """Digest of these documents, by which a continued run finds out that the source is another one."""
     sources: list[JsonObject] = field(default_factory=list)
     num_known_sources: int = 0
     skipped: dict[str, int] = field(default_factory=dict)
@@ -53,6 +56,10 @@ class RevisionState:
     """Documents in each file."""
     seen: list[str] = field(default_factory=list)
     """Files of the de-duplication."""
+
+
+class SourceChangedError(Exception):
+    """A source is not what it was when the run that is to be continued read it."""
 
 
 class NewRevision:
@@ -121,7 +128,10 @@ class NewRevision:
                 num_done += source.size or 0
                 continue
             reader = open_reader(source)
-            for documents in islice(reader.batches(), self.state.num_batches, None):
+            batches = reader.batches()
+            if self.state.num_batches:
+                self._check_unchanged(islice(batches, self.state.num_batches))
+            for documents in batches:
                 self._take(documents)
                 self.state.num_batches += 1
                 num_unsaved += sum(map(len, documents))
@@ -133,18 +143,28 @@ class NewRevision:
             num_done += source.size or 0
             self._finish_source(source, reader)
 
+    def _check_unchanged(self, batches: Iterable[list[bytes]]) -> None:
+        """Raise SourceChangedError unless `batches`, read again, are those that the state tells of."""
+        digest = ""
+        for documents in batches:
+            digest = _add_to_digest(digest, document_keys(documents))
+        if digest != self.state.source_digest:
+            raise SourceChangedError
+
     def _finish_source(self, source: Source, reader: DocumentReader) -> None:
         record = SourceRecord(
             name=source.name,
             sha256=reader.sha256,
             bytes=reader.num_stored,
             documents=self.state.num_source_documents,
+            version=reader.version,
         )
         self._known.add(record)
         self.state.sources.append(dataclasses.asdict(record))
         self._skip(reader.skipped)
         self.state.next_source += 1
         self.state.num_batches = self.state.num_source_documents = 0
+        self.state.source_digest = ""
 
     def _skip(self, skipped: Mapping[str, int]) -> None:
         self.state.skipped = dict(sorted((Counter(self.state.skipped) + Counter(skipped)).items()))
@@ -158,6 +178,7 @@ class NewRevision:
 
     def _take(self, documents: list[bytes]) -> None:
         keys = document_keys(documents)
+        self.state.source_digest = _add_to_digest(self.state.source_digest, keys)
         if self._seen is not None:
             is_new = self._seen.add(keys)
             self._skip({"duplicates": int(np.count_nonzero(~is_new))})
@@ -194,3 +215,7 @@ class NewRevision:
     def _append(self, name: str, documents: list[bytes], chosen: np.ndarray) -> None:
         self.staging.append(name, b"".join([documents[index] for index in chosen.tolist()]))
         self.state.num_documents[name] = self.state.num_documents.get(name, 0) + len(chosen)
+
+
+def _add_to_digest(digest: str, keys: np.ndarray) -> str:
+    return hashlib.sha256(digest.encode() + keys.astype("<u8").tobytes()).hexdigest()

@@ -24,7 +24,7 @@ from charlm.storage.atomic import remove_temporaries
 from charlm.storage.locks import exclusive_lock, remove_lock
 from charlm.text.corpus.committing import commit_revision
 from charlm.text.corpus.manifest import CorpusManifest, load_manifest
-from charlm.text.corpus.revision import NewRevision, Progress
+from charlm.text.corpus.revision import NewRevision, Progress, SourceChangedError
 from charlm.text.corpus.staging import finish_commit
 from charlm.text.sources.documents import DocumentReader
 from charlm.text.sources.finding import find_sources
@@ -105,8 +105,11 @@ def _add_revision(
     check_frozen(corpus, manifest, config)
     check_files(corpus, manifest)
     try:
-        revision = NewRevision(corpus, manifest, config, sources, reading)
-        revision.read_sources(lambda source: DocumentReader(source, config, reading), on_progress)
+        try:
+            revision = _read(corpus, manifest, config, sources, reading, on_progress)
+        except SourceChangedError:  # and its documents may stand in the staged files already
+            shutil.rmtree(corpus.staging_dir)
+            revision = _read(corpus, manifest, config, sources, reading, on_progress)
         is_new = commit_revision(revision, domain)
     except Exception as error:  # not Ctrl-C: the next run continues there
         shutil.rmtree(corpus.staging_dir, ignore_errors=True)
@@ -121,6 +124,20 @@ def _add_revision(
         num_known_sources=revision.state.num_known_sources,
         skipped=revision.state.skipped,
     )
+
+
+def _read(
+    corpus: CorpusFiles,
+    manifest: CorpusManifest,
+    config: SplitConfig,
+    sources: list[Source],
+    reading: ReadConfig,
+    on_progress: Progress | None,
+) -> NewRevision:
+    """The revision with all sources read, continued where a killed run left it."""
+    revision = NewRevision(corpus, manifest, config, sources, reading)
+    revision.read_sources(lambda source: DocumentReader(source, config, reading), on_progress)
+    return revision
 
 
 def check_frozen(corpus: CorpusFiles, manifest: CorpusManifest, config: SplitConfig) -> None:

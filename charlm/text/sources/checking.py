@@ -1,5 +1,6 @@
 """Check the text of a source: UTF-8, the size of documents, records, and the Unicode form."""
 
+import re
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from charlm.text.sources.raw import Source
 _DEFAULT_COLUMN = "text"
 
 
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
+
+
 @dataclass(frozen=True)
 class BadByte:
     """Where a source stops being UTF-8."""
@@ -24,7 +28,13 @@ class BadByte:
     """Byte of the unpacked source (or of the record), counted from 0."""
 
     value: str
-    """The byte, as 0xff."""
+    """The byte, as 0xff; `\\ud83d` for half of a surrogate pair, which JSON can write and UTF-8 cannot."""
+
+    @property
+    def complaint(self) -> str:
+        """What is wrong with it."""
+        is_half_pair = self.value.startswith("\\")
+        return f"{self.value} is {'half of a surrogate pair, which is no character' if is_half_pair else 'not UTF-8'}"
 
 
 class SourceText:
@@ -33,7 +43,10 @@ class SourceText:
     Attributes:
         skipped: what was left out or changed so far, by reason.
         first_bad: the first byte that is not UTF-8, where `bad_bytes` let it pass.
+        has_byte_order_mark: a file began with one, which is left out.
+        has_only_returns: the lines of a file end with carriage returns, so that it is a single line.
         num_stored: bytes read so far, as stored.
+        version: what a Hugging Face dataset is made of, as far as that is known without reading it.
         sha256: digest of the source as stored (of its records for a Hugging Face dataset), after the last batch.
     """
 
@@ -48,8 +61,10 @@ class SourceText:
         self.reading = reading
         self.skipped: Counter[str] = Counter()
         self.first_bad: BadByte | None = None
+        self.has_byte_order_mark = False
+        self.has_only_returns = False
         self.num_stored = 0
-        self.sha256 = ""
+        self.sha256 = self.version = ""
 
     @property
     def column(self) -> str:
@@ -67,17 +82,20 @@ class SourceText:
         except UnicodeDecodeError as error:
             line, byte = lines.place(error.start)
             bad = BadByte(line, byte, f"0x{text[error.start]:02x}")
-            text = self._pass_bad(text, bad, f"{self.source.address}, line {line}")
+            text = self._replace_bad(text, bad, f"{self.source.address}, line {line}")
         return self.join_newlines(text)
 
-    def _pass_bad(self, text: bytes, bad: BadByte, where: str) -> bytes:
-        """What `bad_bytes` makes of a text that is not UTF-8."""
+    def _pass_bad(self, bad: BadByte, where: str) -> None:
+        """Remember the first bad byte; raise SourceError where none is to pass."""
         if self.reading.bad_bytes == "strict":
             raise SourceError(
-                f"{where}, byte {bad.byte}: {bad.value} is not UTF-8; "
-                f"convert the source, or use --bad-bytes replace or skip"
+                f"{where}, byte {bad.byte}: {bad.complaint}; convert the source, or use --bad-bytes replace or skip"
             )
         self.first_bad = self.first_bad or bad
+
+    def _replace_bad(self, text: bytes, bad: BadByte, where: str) -> bytes:
+        """What `bad_bytes` makes of a text that is not UTF-8."""
+        self._pass_bad(bad, where)
         return self._replace(text) if self.reading.bad_bytes == "replace" else text
 
     def _replace(self, text: bytes) -> bytes:
@@ -107,8 +125,22 @@ class SourceText:
             text.decode()
         except UnicodeDecodeError as error:
             bad = BadByte(number, error.start, f"0x{text[error.start]:02x}")
-            text = self._pass_bad(text, bad, self.where(number))
+            text = self._replace_bad(text, bad, self.where(number))
         return self.join_newlines(text)
+
+    def check_characters(self, text: str, number: int) -> bytes:
+        """The UTF-8 of a record that came as characters; for half of a surrogate pair, what `bad_bytes` makes of it."""
+        try:
+            return text.encode()
+        except UnicodeEncodeError as error:
+            place, value = len(text[: error.start].encode()), f"\\u{ord(text[error.start]):04x}"
+            found = text.encode(errors="surrogatepass")
+            self._pass_bad(BadByte(number, place, value), self.where(number))
+        if self.reading.bad_bytes == "skip":
+            return found  # `normalize` leaves it out
+        replaced, num_replaced = _HALF_PAIR.subn("\N{REPLACEMENT CHARACTER}", text)
+        self.skipped["replacements"] += num_replaced
+        return replaced.encode()
 
     def where(self, number: int) -> str:
         """The place of a record, for messages."""

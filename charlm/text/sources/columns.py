@@ -19,6 +19,8 @@ def check_column(source: SourceText, column: str, names: Sequence[str]) -> None:
 
 def column_texts(source: SourceText, column: str, values: pa.Array | pa.ChunkedArray) -> Iterator[bytes | None]:
     """The values of a column as stored, unchecked; None where there is none."""
+    if pa.types.is_dictionary(values.type):  # categories of pandas, Polars and R
+        values = values.cast(values.type.value_type)
     kind = values.type
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
         raise SourceError(f"{source.source.address}: column {column!r} holds {kind}, not text; name another one")

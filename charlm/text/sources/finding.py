@@ -1,13 +1,15 @@
 """Find raw text: files, folders, globs, fsspec addresses and Hugging Face datasets."""
 
+import errno
 import glob
 import os
 import stat
-from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable
+from pathlib import Path
 
 from charlm.errors import SourceError
-from charlm.text.sources.raw import HUB_PREFIX, Source, import_fsspec, one_line
+from charlm.text.sources.raw import HUB_PREFIX, Source
+from charlm.text.sources.remote import find_remote
 
 _ARCHIVES = (".tar", ".tgz", ".txz", ".zip", ".7z", ".rar", ".bz2")
 
@@ -17,10 +19,10 @@ def find_sources(raw: Iterable[str | os.PathLike[str]]) -> list[Source]:
 
     Raises SourceError for an address that leads to nothing, to something unreadable, or out of its folder.
     """
-    found: dict[str, Source] = {}
+    found: dict[tuple[str, tuple[str, str] | None], Source] = {}
     for item in raw:
         for source in _expand(os.fspath(item)):
-            found.setdefault(source.address, source)
+            found.setdefault((source.address, source.remote), source)
     if not found:
         raise SourceError("no raw text was named; give files, folders, globs, addresses or hf:NAME")
     for source in found.values():
@@ -29,31 +31,41 @@ def find_sources(raw: Iterable[str | os.PathLike[str]]) -> list[Source]:
 
 
 def _expand(item: str) -> list[Source]:
+    """What `item` leads to: a file or folder of that name, then an address, then a pattern."""
+    path = Path(item).expanduser()
+    try:
+        if path.is_dir():
+            return _expand_folder(path)
+        if path.exists():
+            return [_local_source(path, path.name)]
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG or "://" not in item:
+            raise SourceError(f"cannot read {item}: {error.strerror}; check the path") from error
     if item.startswith(HUB_PREFIX):
         return [Source(name=item, address=item, size=None)]
     if "://" in item:
-        return _expand_remote(item)
-    path = Path(item).expanduser()
-    if path.is_dir():
-        return _expand_folder(path)
-    if path.exists():
-        return [_local_source(path, path.name)]
+        return find_remote(item)
     if glob.has_magic(item):
-        # What a pattern leaves out is the part of the path that its matches share in the manifest.
-        base = Path(*path.parts[: _first_magic(path.parts)])
-        # Path.glob knows no absolute patterns.
-        matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207
-        files = [_local_source(match, match.relative_to(base).as_posix()) for match in matches if not match.is_dir()]
-        if files:
-            return files
-        raise SourceError(f"no file matches {item!r}; check the pattern and the folder")
+        return _expand_pattern(path, item)
     if path.is_symlink():
         raise SourceError(f"{item} is a link to {path.readlink()}, which does not exist; fix the link or leave it out")
     raise SourceError(f"there is no file or folder {item!r}; check the path")
 
 
-def _first_magic(parts: Sequence[str]) -> int:
-    return next(index for index, part in enumerate(parts) if glob.has_magic(part))
+def _expand_pattern(path: Path, item: str) -> list[Source]:
+    """The files that match; folders that exist stand for themselves, whatever their names hold."""
+    base, *rest = path.parts
+    folder = Path(base) if Path(base).is_dir() else Path()
+    rest = rest if Path(base).is_dir() else [base, *rest]
+    while len(rest) > 1 and (folder / rest[0]).is_dir():
+        folder /= rest.pop(0)
+    # Path.glob knows no hidden files. What a pattern leaves out is the part of the path that its matches share in the
+    # manifest.
+    names = sorted(glob.glob("/".join(rest), root_dir=folder, recursive=True))  # noqa: PTH207
+    files = [_local_source(folder / name, name) for name in names if not (folder / name).is_dir()]
+    if files:
+        return files
+    raise SourceError(f"no file matches {item!r}; check the pattern and the folder")
 
 
 def _expand_folder(folder: Path) -> list[Source]:
@@ -87,32 +99,10 @@ def _local_source(path: Path, name: str) -> Source:
     if not stat.S_ISREG(status.st_mode):
         raise SourceError(f"{path} is not a regular file; leave it out")
     name = os.fsencode(name).decode(errors="replace")  # the manifest is UTF-8, a file name need not be
-    return Source(name=name, address=str(path), size=status.st_size, stamp=status.st_mtime_ns)
-
-
-def _expand_remote(item: str) -> list[Source]:
-    fsspec = import_fsspec(item)
-    try:
-        filesystem, path = fsspec.core.url_to_fs(item)
-        if glob.has_magic(path):
-            parts = PurePosixPath(path).parts
-            base, paths = "/".join(parts[: _first_magic(parts)]).replace("//", "/"), filesystem.glob(path)
-        else:
-            base, paths = path, filesystem.find(path)
-        files = [(found, filesystem.info(found)) for found in sorted(paths)]
-    except Exception as error:  # each file system raises its own kinds
-        raise SourceError(f"cannot read {item}: {one_line(error)}") from error
-    if not files:
-        raise SourceError(f"there is no file at {item}; check the address")
-    return [
-        Source(
-            name=found.removeprefix(base).lstrip("/") or PurePosixPath(found).name,
-            address=filesystem.unstrip_protocol(found),
-            size=info.get("size"),
-        )
-        for found, info in files
-        if info.get("type") == "file"
-    ]
+    address = str(path)
+    if address.startswith(HUB_PREFIX):
+        address = f"./{address}"
+    return Source(name=name, address=address, size=status.st_size, stamp=status.st_mtime_ns)
 
 
 def _refuse_archive(source: Source) -> None:

@@ -24,15 +24,17 @@ class Lines:
         return self.line + self.text.count(b"\n", 0, offset), self.byte + offset
 
 
-def whole_lines(blocks: Iterable[bytes], max_bytes: int, refuse: Callable[[str], None]) -> Iterator[Lines]:
-    """The text of `blocks` in pieces of whole lines.
+def whole_lines(
+    blocks: Iterable[bytes], max_bytes: int, refuse: Callable[[str], None], *, start: int = 0
+) -> Iterator[Lines]:
+    """The text of `blocks`, which begin at byte `start` of their file, in pieces of whole lines.
 
     `refuse` is called with the place of a line that is longer than `max_bytes`, before it is held in memory. If it
     returns, the line is left out.
     """
     pending: list[bytes] = []  # of a line that has not ended yet
     num_pending, is_too_long = 0, False
-    line, byte = 1, 0
+    line, byte = 1, start
     for block in blocks:
         end_of_line = block.find(b"\n") + 1
         if num_pending + (end_of_line or len(block)) > max_bytes and not is_too_long:

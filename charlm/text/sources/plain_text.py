@@ -10,6 +10,9 @@ from charlm.text.sources.checking import SourceText
 from charlm.text.sources.lines import Lines, whole_lines
 from charlm.text.sources.raw import RawStream, sha256_of_source
 
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_LONGEST_LINE = 100_000  # bytes on average; a lone carriage return in a longer text does not end a line
+
 
 def read_text(source: SourceText) -> Iterator[list[bytes]]:
     """The documents of a text file, some at a time."""
@@ -31,14 +34,22 @@ def _make_cutter(source: SourceText, sample: bytes) -> Cutter:
 
 
 def read_lines(source: SourceText) -> Iterator[Lines]:
-    """The unchecked text of the source in pieces of whole lines; nothing of a file that is to be skipped."""
+    """The unchecked text of the source in pieces of whole lines; nothing of a file that is to be skipped.
+
+    A byte order mark at its beginning is left out.
+    """
     with RawStream(source.source, source.reading) as stream:
         blocks = stream.blocks()
         first = next(blocks, b"")
         if _is_foreign(source, first):
             source.num_stored, source.sha256 = source.source.size or 0, sha256_of_source(source.source)
             return
-        for lines in whole_lines(chain([first], blocks), source.reading.max_document_bytes, source.refuse_long):
+        source.has_byte_order_mark = first.startswith(_BYTE_ORDER_MARK)
+        first = first.removeprefix(_BYTE_ORDER_MARK)
+        _check_line_ends(source, first)
+        start = len(_BYTE_ORDER_MARK) if source.has_byte_order_mark else 0
+        blocks = chain([first], blocks)
+        for lines in whole_lines(blocks, source.reading.max_document_bytes, source.refuse_long, start=start):
             source.num_stored = stream.num_stored
             yield lines
         source.num_stored, source.sha256 = stream.num_stored, stream.sha256
@@ -57,6 +68,22 @@ def _is_foreign(source: SourceText, block: bytes) -> bool:
         raise SourceError(f"{source.source.address} is {found}")
     source.skipped["binary_files"] += 1
     return True
+
+
+def _check_line_ends(source: SourceText, block: bytes) -> None:
+    """Note, and raise SourceError where line ends matter, that the lines of a file end with `\\r` alone."""
+    text = block.strip(b"\r\n")
+    source.has_only_returns = b"\n" not in text and text.count(b"\r") * _LONGEST_LINE > len(text)
+    if source.has_only_returns and source.config.normalize_newlines:
+        raise SourceError(only_returns(source))
+
+
+def only_returns(source: SourceText) -> str:
+    """What to do about a file whose lines end with `\\r` alone."""
+    return (
+        f"{source.source.address}: its lines end with carriage returns only (\\r, as on old Macs), so the file would "
+        f"be a single line; convert it: tr '\\r' '\\n' < OLD > NEW"
+    )
 
 
 def with_last_newline(text: bytes) -> bytes:

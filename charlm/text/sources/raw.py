@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from types import ModuleType
 from typing import IO, Any, Literal, Protocol
 
 import pyarrow as pa
 
 from charlm.config import ReadConfig
 from charlm.errors import SourceError
+from charlm.text.sources.filesystems import open_filesystem
 
 BLOCK_BYTES = 1 << 20
 HUB_PREFIX = "hf:"
@@ -46,6 +46,9 @@ class Source:
     stamp: int = 0
     """Time of the last change in nanoseconds: it shows whether a source changed between two runs."""
 
+    remote: tuple[str, str] | None = None
+    """Of a remote file: the address that was given, which leads to a file system, and the path in it."""
+
     @property
     def compression(self) -> str:
         suffix = PurePosixPath(self.address).suffix.lower()
@@ -61,19 +64,6 @@ class Source:
         if path.suffix in (".jsonl", ".ndjson"):
             return "jsonl"
         return "parquet" if path.suffix == ".parquet" else "text"
-
-    @property
-    def is_remote(self) -> bool:
-        return "://" in self.address
-
-
-def import_fsspec(item: str) -> ModuleType:
-    try:
-        import fsspec
-    except ImportError as error:
-        raise SourceError(f"{item} needs the package fsspec; install charlm[pipeline]") from error
-    module: ModuleType = fsspec
-    return module
 
 
 class Readable(Protocol):
@@ -204,8 +194,9 @@ def _open_gzip(packed: _StoredBytes) -> Readable:
 def open_stored(source: Source) -> IO[bytes]:
     """The bytes of a file as stored; raises SourceError when it cannot be opened."""
     try:
-        if source.is_remote:
-            opened: IO[bytes] = import_fsspec(source.address).open(source.address, "rb").open()
+        if source.remote:
+            address, path = source.remote
+            opened: IO[bytes] = open_filesystem(address)[0].open(path, "rb")
             return opened
         return Path(source.address).open("rb", buffering=0)
     except Exception as error:  # remote file systems raise their own kinds

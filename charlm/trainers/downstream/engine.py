@@ -8,7 +8,6 @@ import math
 import time
 import warnings
 from collections.abc import Iterable
-from pathlib import Path
 
 import torch
 from torch import nn
@@ -16,12 +15,10 @@ from torch import nn
 from charlm.artifacts import DownstreamRunFiles
 from charlm.config import DownstreamTrainingConfig
 from charlm.data.corpus import Corpus
-from charlm.data.sentence import Sentence
-from charlm.embeddings.store import EmbeddingStore
 from charlm.errors import CharLMWarning, RunError, TrainingInterruptedError
 from charlm.malloc import keep_freed_memory
 from charlm.models.downstream_model import DownstreamModel
-from charlm.models.evaluation import Evaluation, metric_name
+from charlm.models.evaluation import metric_name
 from charlm.nn.precision import instruction_set, precision_notice, resolve_precision
 from charlm.trainers.downstream.checkpoint import DownstreamCheckpoint, DownstreamProgress
 from charlm.trainers.downstream.events import Computing, DownstreamObserver
@@ -36,6 +33,7 @@ from charlm.trainers.downstream.options import TrainingOptions
 from charlm.trainers.downstream.plateau import PlateauScheduler
 from charlm.trainers.downstream.reporting import Reporter
 from charlm.trainers.downstream.result import DownstreamTrainingResult
+from charlm.trainers.downstream.scoring import SplitScorer
 from charlm.trainers.downstream.train_set import TrainSet
 from charlm.trainers.lm.checkpoint import random_state, set_random_state
 from charlm.trainers.observer import RewindableFile
@@ -74,11 +72,8 @@ class DownstreamEngine:
         self._precision = resolve_precision(config.precision, model.device)
         self._precision_before: str | None = None
         self._train_set = TrainSet(corpus, model, config, options)
-        self._splits = {
-            "dev": [] if config.train_with_dev else list(corpus.dev),
-            "test": [] if options.train_with_test else list(corpus.test),
-        }
-        self._train_sample = self._train_set.sample(options.monitor_train_sample)
+        sample = self._train_set.sample(options.monitor_train_sample)
+        self._scorer = SplitScorer(model, corpus, sample, config, options, files)
         self._weights = trained_weights(model, model.embeddings.frozen_parts())
         self._optimizer = new_optimizer(
             optimizer, self._weights.values(), config.learning_rate, options.optimizer_settings
@@ -116,7 +111,7 @@ class DownstreamEngine:
         self._reporter = Reporter(observers, self._progress)
         self._begin(resumed)
         try:
-            self._attach(self._train_set.sentences, in_bf16=self._precision == "bf16")
+            self._scorer.attach(self._train_set.sentences, in_bf16=self._precision == "bf16")
             while (reason := self._reason_to_end()) is None:
                 self._train_epoch()
             if self._options.save_final_model:
@@ -149,7 +144,7 @@ class DownstreamEngine:
                 optimizer=type(self._optimizer).__name__,
                 metric=metric_name(self._options.metric),
                 parameters=sum(weight.numel() for weight in self._weights.values()),
-                sentences={"train": len(self._train_set), **{name: len(s) for name, s in self._splits.items()}},
+                sentences={"train": len(self._train_set), **{name: len(s) for name, s in self._scorer.splits.items()}},
                 computing=self._computing(),
             )
         else:
@@ -171,7 +166,7 @@ class DownstreamEngine:
         }
 
     def _drop_all_embeddings(self) -> None:
-        for sentences in (self._train_set.sentences, *self._splits.values()):
+        for sentences in (self._train_set.sentences, *self._scorer.splits.values()):
             self._model.drop_embeddings(sentences, "none")
 
     def _reason_to_end(self) -> str | None:
@@ -186,8 +181,8 @@ class DownstreamEngine:
         """Score the best model on the test sentences; without dev sentences the last one."""
         has_best = self._restart_from_best()
         test = None
-        if self._splits["test"]:
-            test = self._evaluate("test")
+        if self._scorer.splits["test"]:
+            test = self._scorer.score("test")
             self._reporter.test(test, model="best" if has_best else "last")
         self._reporter.end(reason)
         return DownstreamTrainingResult(
@@ -218,12 +213,11 @@ class DownstreamEngine:
         started = time.perf_counter()
         train_loss = self._learn()
         seconds = time.perf_counter() - started
+        last_rate = self._optimizer.param_groups[0]["lr"]
         progress.seconds += seconds
         progress.epoch += 1
         self._train_losses.append(train_loss)
-        scores = {split: self._evaluate(split) for split in self._scored_splits()}
-        if self._train_sample:
-            scores["train"] = self._evaluate_sentences(self._train_sample)
+        scores = self._scorer.scores()
         if "dev" in scores:
             score, loss = scores["dev"].main_score, scores["dev"].loss
             self._dev_scores.append(score)
@@ -240,7 +234,7 @@ class DownstreamEngine:
         every = self._options.save_model_each_k_epochs
         if every and progress.epoch % every == 0:
             self._model.save(self._files.epoch_model(progress.epoch))
-        self._reporter.epoch(rate=rate, train_loss=train_loss, seconds=seconds, best=is_best, scores=scores)
+        self._reporter.epoch(rate=last_rate, train_loss=train_loss, seconds=seconds, best=is_best, scores=scores)
         self._reporter.weights(self._weights)
         if self._options.checkpoint:
             self._save_checkpoint()
@@ -283,34 +277,6 @@ class DownstreamEngine:
         steps = self._config.max_epochs * self._train_set.num_batches
         step = self._progress.step
         return linear_rate(self._config.learning_rate, step, steps=steps, warmup_fraction=warmup_fraction)
-
-    # ---- scores and checkpoints --------------------------------------------------------------------------------
-
-    def _scored_splits(self) -> list[str]:
-        wanted = ("dev", "test") if self._config.monitor_test else ("dev",)
-        return [split for split in wanted if self._splits[split]]
-
-    def _attach(self, sentences: list[Sentence], *, in_bf16: bool = False) -> None:
-        """Put the vectors that never change on the sentences, once for the whole training."""
-        mode = self._config.embeddings_storage_mode
-        for part in [] if mode == "none" else self._model.embeddings.frozen_parts():
-            if waiting := [sentence for sentence in sentences if not part.is_on(sentence)]:
-                store = EmbeddingStore(part.in_bf16() if in_bf16 else part)
-                store.attach(waiting, self._model.device if mode == "gpu" else None)
-
-    def _evaluate(self, split: str) -> Evaluation:
-        self._attach(self._splits[split])
-        return self._evaluate_sentences(self._splits[split], self._files.predictions(split))
-
-    def _evaluate_sentences(self, sentences: list[Sentence], out_path: Path | None = None) -> Evaluation:
-        return self._model.evaluate(
-            sentences,
-            out_path=out_path,
-            mini_batch_size=self._config.eval_batch_size,
-            embedding_storage_mode=self._config.embeddings_storage_mode,
-            main_evaluation_metric=self._options.metric,
-            exclude_labels=self._options.exclude_labels,
-        )
 
     def _save_checkpoint(self) -> None:
         DownstreamCheckpoint(

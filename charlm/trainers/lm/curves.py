@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from charlm.artifacts import RunFiles
+from charlm.errors import decoration
 from charlm.storage.atomic import atomic_write
 from charlm.trainers.events import Event, TrainEvent, ValidationEvent
 
@@ -28,7 +29,8 @@ class TrainingCurve:
     def on_event(self, event: Event) -> None:
         is_due = time.monotonic() - self._drawn >= _SECONDS_BETWEEN
         if event["event"] in ("interrupted", "end") or (event["event"] == "validation" and is_due):
-            draw_training_curve(self._files)
+            with decoration(self._files.training_curve.name):
+                draw_training_curve(self._files)
             self._drawn = time.monotonic()
 
 
@@ -38,7 +40,8 @@ def draw_training_curve(files: RunFiles) -> None:
         return
     from matplotlib.figure import Figure
 
-    events: list[Event] = [json.loads(line) for line in files.journal.read_text(encoding="utf-8").splitlines()]
+    lines = files.journal.read_bytes().splitlines()  # of text, it would cut at U+2028 in a sample
+    events: list[Event] = [json.loads(line) for line in lines]
     train = [event for event in events if event["event"] == "train"]
     valid = [event for event in events if event["event"] == "validation"]
     figure = Figure(figsize=(8, 4.5), layout="constrained")
@@ -48,15 +51,17 @@ def draw_training_curve(files: RunFiles) -> None:
     best = [event for event in valid if event["best"]]
     if best:
         bits = best[-1]["bits_per_character"]
-        axes.set_title(f"{files.name}\nbest {bits:.3f} bits per character on validation text", fontsize=10)
+        axes.set_title(
+            f"{files.name}\nbest {bits:.3f} bits per character on validation text", fontsize=10, parse_math=False
+        )
         axes.set_ylim(bits * 0.9, max(bits * 1.1, min(max(event["bits_per_character"] for event in valid) * 1.5, 8)))
     axes.set(xlabel="characters read (millions)", ylabel="bits per character")
     axes.grid(alpha=0.3)
     rates = axes.twinx()
     rates.plot(*_points(train, "learning_rate"), color=_RATE, linewidth=0.8, alpha=0.6, label="learning rate")
     rates.set_ylabel("learning rate", color=_RATE)
-    lines = [*axes.get_lines(), *rates.get_lines()]
-    axes.legend(lines, [str(line.get_label()) for line in lines], loc="upper right", frameon=False)
+    curves = [*axes.get_lines(), *rates.get_lines()]
+    axes.legend(curves, [str(line.get_label()) for line in curves], loc="upper right", frameon=False)
     with atomic_write(files.training_curve) as file:
         figure.savefig(file, format="png", dpi=110)
 

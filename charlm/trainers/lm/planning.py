@@ -130,5 +130,5 @@ def _calibrate(run: RunFiles, settings: RunConfig) -> dict[str, JsonObject]:
     if process.returncode:
         reason = process.stderr.strip().splitlines()[-1:] or [f"exit code {process.returncode}"]
         raise RunError(f"the calibration failed: {reason[0].removeprefix('error: ')}")
-    events = [json.loads(line) for line in run.journal.read_text(encoding="utf-8").splitlines()]
+    events = [json.loads(line) for line in run.journal.read_bytes().splitlines()]
     return {event["event"]: event for event in events}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from charlm.errors import CharLMWarning
+from charlm.errors import CharLMWarning, decoration
 from charlm.evaluation.scores import LMScore
 from charlm.language_models.language_model import LanguageModel
 from charlm.nn.precision import instruction_set, precision_notice
@@ -101,8 +101,10 @@ class Reporter:
         return {"time": time.time(), "step": self._progress.step, "characters": self._progress.characters}
 
     def sample(self, model: LanguageModel) -> str:
-        """Text that `model` generates, equal for equal weights."""
-        text, _ = model.generate_text(number_of_characters=_SAMPLE_CHARACTERS, temperature=0.8, seed=self._config.seed)
+        """Text that `model` generates, equal for equal weights; none where that fails."""
+        text, seed = "", self._config.seed
+        with decoration("the sample of text"):
+            text, _ = model.generate_text(number_of_characters=_SAMPLE_CHARACTERS, temperature=0.8, seed=seed)
         return text.strip()
 
     # ---- the run -----------------------------------------------------------------------------------------------

