@@ -22,9 +22,6 @@ CONLLU_COLUMNS = 10
 _CONLLU_WORD = re.compile(r"[0-9]+")
 _CONLLU_OTHER = re.compile(r"[0-9]+[-.][0-9]+")  # `3-4` are words written as one, `3.1` is not in the text
 _COLUMN_NAMES = frozenset("text word words token tokens form tag tags label labels ner pos".split())  # noqa: SIM905
-    *("text", "word", "words", "token", "tokens", "form"),
-    *("tag", "tags", "label", "labels", "ner", "pos"),
-}
 _SENTENCES_TO_LOOK_AT = 1_000
 _ANY_WIDTH = 10**9
 

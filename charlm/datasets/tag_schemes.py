@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from charlm.data.spans import split_tag
+from charlm.data.spans import OUTSIDE, split_tag
 
 _SPAN_TAG = re.compile(r"[BIESLUMW]-.+", re.DOTALL)
 _OTHER_FORMS = (
@@ -97,3 +97,8 @@ def _has_pair(tags: Collection[str], example: str) -> bool:
         letter, value = (tag[-1], tag[:-2]) if example == "LOC-B" else (tag[0].upper(), tag[2:])
         (beginning if letter == "B" else inside).add(value)
     return not beginning.isdisjoint(inside)
+
+
+def looks_like_a_tag(text: str) -> bool:
+    """Whether a text is `O` or the tag of a span."""
+    return text == OUTSIDE or (" " not in text and _SPAN_TAG.fullmatch(text) is not None)
