@@ -9,7 +9,7 @@ CONSTRAINTS := constraints.txt
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down status backup restore test test-fast test-slow test-flair lint types format bench clean
+.PHONY: help install demo up down status backup restore test test-fast test-portable test-slow test-flair lint types format bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -46,6 +46,10 @@ test: install ## the whole test suite, without long fault tests
 
 test-fast: install ## tests that start no server, within minutes
 	$(PYTEST) -m "not slow and not flair and not service"
+
+# What a processor without AVX-512 and bf16 computes; where these variables mean nothing, it is the plain run.
+test-portable: install ## the numeric tests as an older processor computes
+	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 $(PYTEST) -m "numeric and not slow and not flair and not service"
 
 test-slow: install ## long fault and kill tests
 	$(PYTEST) -m slow

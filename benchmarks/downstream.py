@@ -26,6 +26,7 @@ from statistics import fmean, median
 from typing import Any
 
 import numpy as np
+import torch
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
@@ -35,6 +36,7 @@ from charlm.data.spans import spans_of, tags_of  # noqa: E402
 from charlm.datasets import TREC_6, UD_ENGLISH, ColumnCorpus  # noqa: E402
 from charlm.evaluation.bootstrap import interval_of, resampled_ratios  # noqa: E402
 from charlm.evaluation.labels import score_labels, score_spans  # noqa: E402
+from charlm.nn.precision import can_compute_bf16, instruction_set  # noqa: E402
 
 REPORT = HERE.parent / "docs" / "benchmarks" / "downstream.md"
 WITH, WITHOUT = "word vectors and language models", "word vectors alone"
@@ -136,6 +138,10 @@ def main() -> None:
     parser.add_argument("--hidden", type=int, default=256)
     parser.add_argument("--sentences", type=int, help="most sentences of each split, for a trial")
     options = parser.parse_args()
+    cpu = torch.device("cpu")
+    if "ours, bf16" in options.sides and not can_compute_bf16(cpu):
+        options.sides.remove("ours, bf16")
+        print(f"without bf16, which this processor ({instruction_set(cpu)}) does not compute", file=sys.stderr)
     found = {task: run_task(TASKS[task], options.results / task, options) for task in options.tasks}
     report = render(found, options)
     REPORT.parent.mkdir(parents=True, exist_ok=True)
@@ -178,7 +184,7 @@ def train(task: Task, side: str, seed: int, job: Path, text: dict[str, Any], opt
         "vectors": str(options.vectors) if side in (WITH, WITHOUT) else None,
         "hidden_size": options.hidden,
         "seed": seed,
-        "precision": "fp32" if side == "ours, fp32" else "auto",
+        "precision": {"ours, fp32": "fp32", "ours, bf16": "bf16"}.get(side, "auto"),
         "folder": str(job.with_suffix("")),
         "optimizer": task.optimizer,
         "settings": {"learning_rate": task.learning_rate, "mini_batch_size": 32, "max_epochs": task.epochs},

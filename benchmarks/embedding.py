@@ -76,9 +76,14 @@ def read_sentences(path: Path | None) -> list[list[str]]:
 def conditions(text: Path | None) -> str:
     import torch
 
+    from charlm.nn.precision import can_compute_bf16, instruction_set
+
+    cpu = torch.device("cpu")
     processor = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     name = "Python's documentation" if text is None else text.name
-    return f"Text: {name}. Torch {torch.__version__} on {processor[1] if processor else 'an unknown processor'}."
+    machine = f"{processor[1] if processor else 'an unknown processor'} ({instruction_set(cpu)})"
+    without = "" if can_compute_bf16(cpu) else " It computes no bf16, which is left out."
+    return f"Text: {name}. Torch {torch.__version__} on {machine}.{without}"
 
 
 def compare(flair_python: str, chosen: list[list[str]], paths: list[str], label: str, rounds: int) -> list[list[str]]:
@@ -87,6 +92,7 @@ def compare(flair_python: str, chosen: list[list[str]], paths: list[str], label:
 
     from charlm.data import Sentence
     from charlm.embeddings import FlairEmbeddings
+    from charlm.nn.precision import can_compute_bf16
 
     torch.set_num_threads(1)
     num_tokens = sum(map(len, chosen))
@@ -95,9 +101,12 @@ def compare(flair_python: str, chosen: list[list[str]], paths: list[str], label:
         ours: dict[str, tuple[Any, bool]] = {
             "fp32, same batches": ([FlairEmbeddings(path) for path in paths], False),
             "fp32, stream": ([FlairEmbeddings(path) for path in paths], True),
-            "bf16, same batches": ([FlairEmbeddings(path, precision="bf16") for path in paths], False),
-            "bf16, stream": ([FlairEmbeddings(path, precision="bf16") for path in paths], True),
         }
+        if can_compute_bf16(torch.device("cpu")):
+            ours |= {
+                "bf16, same batches": ([FlairEmbeddings(path, precision="bf16") for path in paths], False),
+                "bf16, stream": ([FlairEmbeddings(path, precision="bf16") for path in paths], True),
+            }
         best = dict.fromkeys(["flair", *ours], float("inf"))
         vectors: dict[str, np.ndarray] = {}
         with FlairWorker(flair_python, folder, paths) as flair:

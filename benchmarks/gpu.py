@@ -34,9 +34,10 @@ from charlm.artifacts import CorpusFiles
 from charlm.config import RunConfig, TrainingConfig
 from charlm.data.dictionary import Dictionary
 from charlm.language_models.language_model import LanguageModel
+from charlm.nn.precision import can_compute_bf16, resolve_precision
 from charlm.recipes import gpu_base
 from charlm.storage.atomic import write_json
-from charlm.trainers.lm.optimization import build_optimizer, resolve_precision
+from charlm.trainers.lm.optimization import build_optimizer
 
 TABLE = Path(__file__).parent.parent / "docs" / "benchmarks" / "gpu.md"
 WARM_UP_STEPS = 5
@@ -53,7 +54,9 @@ class Row:
 
     hidden: int
     flair_fp32: float
-    flair_autocast: float
+    flair_autocast: float | None
+    """None where the device computes no bf16."""
+
     ours: float
     """Our training process at Flair's mini-batch size."""
 
@@ -118,7 +121,7 @@ def measure(hidden: int, corpus: CorpusFiles, folder: Path, peak: float, options
     cpu = torch.device("cpu")
     flair = {
         autocast: loop(flair_step(dictionary, hidden, device, autocast=autocast), smallest, cpu)
-        for autocast in (False, True)
+        for autocast in ((False, True) if can_compute_bf16(device) else (False,))
     }
     speeds = {}
     for batch in options.batches:
@@ -138,7 +141,7 @@ def measure(hidden: int, corpus: CorpusFiles, folder: Path, peak: float, options
     row = Row(
         hidden=hidden,
         flair_fp32=flair[False],
-        flair_autocast=flair[True],
+        flair_autocast=flair.get(True),
         ours=ours[smallest],
         best_batch=best,
         ours_at_best=ours[best],
@@ -304,7 +307,7 @@ def render(rows: list[Row], peak: float, device: torch.device, options: argparse
         "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     lines += [
-        f"| {row.hidden} | {row.flair_fp32:,.0f} | {row.flair_autocast:,.0f} "
+        f"| {row.hidden} | {row.flair_fp32:,.0f} | {_speed(row.flair_autocast)} "
         f"| {row.ours:,.0f} | {row.ours / row.flair_fp32:.1f}x "
         f"| {row.best_batch} | {row.ours_at_best:,.0f} | {row.ours_at_best / row.flair_fp32:.1f}x "
         f"| {row.share_of_peak:.1%} | {row.waiting_share:.1%} | {row.hours_for_a_billion_words:,.1f} |"
@@ -315,6 +318,10 @@ def render(rows: list[Row], peak: float, device: torch.device, options: argparse
         f"A word counts as {CHARACTERS_PER_WORD:g} characters; hours are those of one epoch in one direction.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _speed(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.0f}"
 
 
 if __name__ == "__main__":

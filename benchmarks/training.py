@@ -1,7 +1,8 @@
 """Characters per second of training, beside Flair's own trainer, on one core.
 
 Same shape on both sides: one layer, T=100, B=100, the same corpus and dictionary. The sides take turns (fp32, use_amp,
-ours, and again), so a change of the machine's speed meets all of them; the table shows medians and ratios.
+ours, and again), so a change of the machine's speed meets all of them; the table shows medians and ratios. use_amp is
+left out where the processor computes no bf16: Flair's trainer fails there.
 
 Usage: python benchmarks/training.py --flair-python .venv-flair/bin/python [--corpus FOLDER] [--seconds 20]
 Writes docs/benchmarks/training.md
@@ -32,6 +33,18 @@ class Row:
     waiting: list[float] = field(default_factory=list)
 
 
+def amp_note() -> str | None:
+    """Why there is no use_amp on this machine; none where there is."""
+    import torch
+
+    from charlm.nn.precision import can_compute_bf16, instruction_set
+
+    cpu = torch.device("cpu")
+    if can_compute_bf16(cpu):
+        return None
+    return f"Without use_amp: this processor ({instruction_set(cpu)}) computes no bf16."
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--flair-python", required=True)
@@ -51,14 +64,16 @@ def main() -> None:
 def measure(hidden: int, corpus: Path, folder: Path, options: argparse.Namespace) -> Row:
     row = Row(hidden)
     for number in range(options.rounds):
-        for amp, into in ((False, row.flair_fp32), (True, row.flair_amp)):
+        sides = [(False, row.flair_fp32), (True, row.flair_amp)]
+        for amp, into in sides if amp_note() is None else sides[:1]:
             output = folder / f"flair-{hidden}-{amp}-{number}"
             run_flair(options.flair_python, corpus, output, hidden=hidden, seconds=options.seconds, amp=amp)
             into.append(json.loads((output / "result.json").read_text())["characters_per_second"])
         speed, outside = run_ours(corpus, folder / f"ours-{hidden}-{number}", hidden, options.seconds)
         row.ours.append(speed)
         row.waiting.append(outside)
-        print(f"hidden {hidden}, round {number + 1}: fp32 {row.flair_fp32[-1]:,.0f}  amp {row.flair_amp[-1]:,.0f}  "
+        amp_speed = f"  amp {row.flair_amp[-1]:,.0f}" if row.flair_amp else ""
+        print(f"hidden {hidden}, round {number + 1}: fp32 {row.flair_fp32[-1]:,.0f}{amp_speed}  "
               f"ours {speed:,.0f} characters/s", file=sys.stderr)  # fmt: skip
     return row
 
@@ -124,11 +139,15 @@ def render(rows: list[Row], options: argparse.Namespace) -> str:
         "| ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for row in rows:
-        fp32, amp, ours = (statistics.median(values) for values in (row.flair_fp32, row.flair_amp, row.ours))
+        fp32, ours = statistics.median(row.flair_fp32), statistics.median(row.ours)
+        amp = statistics.median(row.flair_amp) if row.flair_amp else None
+        amp_cells = ("–", "–") if amp is None else (f"{amp:,.0f}/s", f"{ours / amp:.2f}x")
         lines.append(
-            f"| {row.hidden} | {fp32:,.0f}/s | {amp:,.0f}/s | {ours:,.0f}/s | {ours / fp32:.2f}x | {ours / amp:.2f}x "
+            f"| {row.hidden} | {fp32:,.0f}/s | {amp_cells[0]} | {ours:,.0f}/s | {ours / fp32:.2f}x | {amp_cells[1]} "
             f"| {statistics.median(row.waiting):.1%} |"
         )
+    if note := amp_note():
+        lines += ["", note]
     return "\n".join(lines) + "\n"
 
 

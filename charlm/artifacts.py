@@ -1,8 +1,4 @@
-"""Every file that charlm writes: its name, its fingerprint, and how it is written.
-
-A file appears under its name only when it is whole: it is written to a temporary name in the same folder, synced, and
-renamed. No module but this one spells a file name of the workspace.
-"""
+"""The names of all files that charlm writes. No other module spells a file name of the workspace."""
 
 import re
 from dataclasses import dataclass
@@ -98,7 +94,7 @@ class CorpusFiles:
         return self.encoded_root / fingerprint / f"{split_name}.arrow"
 
     def shared_folders(self) -> list[Path]:
-        """The folders that other processes write into without the lock: trainings encode, runs of one corpus count."""
+        """The folders written without the lock: trainings encode, and runs of one corpus count at the same time."""
         return [self.root, self.counts_dir, *self.encoded_root.glob("*")]
 
     @property
@@ -107,10 +103,35 @@ class CorpusFiles:
 
 
 @dataclass(frozen=True)
-class RunFiles:
-    """Where the parts of one training run lie."""
+class TrainingFiles:
+    """What every training leaves in its folder."""
 
     root: Path
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.root / "checkpoint.pt"
+
+    @property
+    def loss_tsv(self) -> Path:
+        return self.root / "loss.tsv"
+
+    @property
+    def training_log(self) -> Path:
+        return self.root / "training.log"
+
+    @property
+    def journal(self) -> Path:
+        return self.root / "journal.jsonl"
+
+    @property
+    def lock(self) -> Path:
+        return self.root / ".lock"
+
+
+@dataclass(frozen=True)
+class RunFiles(TrainingFiles):
+    """Where the parts of one training run of a language model lie."""
 
     @property
     def name(self) -> str:
@@ -130,40 +151,18 @@ class RunFiles:
         return self.root / "initial-lm.pt"
 
     @property
-    def checkpoint(self) -> Path:
-        return self.root / "checkpoint.pt"
-
-    @property
-    def loss_tsv(self) -> Path:
-        return self.root / "loss.tsv"
-
-    @property
-    def training_log(self) -> Path:
-        return self.root / "training.log"
-
-    @property
-    def journal(self) -> Path:
-        return self.root / "journal.jsonl"
-
-    @property
     def training_curve(self) -> Path:
         return self.root / "training-curve.png"
 
     @property
     def tracking(self) -> Path:
-        """What the tracker already has of this run's journal."""
+        """How much of this run's journal MLflow has."""
         return self.root / "tracking.json"
-
-    @property
-    def lock(self) -> Path:
-        return self.root / ".lock"
 
 
 @dataclass(frozen=True)
-class TaskRunFiles:
+class TaskRunFiles(TrainingFiles):
     """Where the parts of the training of one tagger or classifier lie. The names are Flair's where it has them."""
-
-    root: Path
 
     @property
     def best_model(self) -> Path:
@@ -174,25 +173,9 @@ class TaskRunFiles:
         return self.root / "final-model.pt"
 
     @property
-    def checkpoint(self) -> Path:
-        return self.root / "checkpoint.pt"
-
-    @property
-    def loss_tsv(self) -> Path:
-        return self.root / "loss.tsv"
-
-    @property
     def weights(self) -> Path:
         """Some weights of every parameter over time."""
         return self.root / "weights.txt"
-
-    @property
-    def training_log(self) -> Path:
-        return self.root / "training.log"
-
-    @property
-    def journal(self) -> Path:
-        return self.root / "journal.jsonl"
 
     @property
     def model(self) -> Path:
@@ -201,7 +184,7 @@ class TaskRunFiles:
 
     @property
     def manifest(self) -> Path:
-        """What a flow has trained here and what came out; a training by `ModelTrainer` alone has none."""
+        """What a flow trained here, and its scores; a training by `ModelTrainer` alone has no such file."""
         return self.root / "task.json"
 
     @property
@@ -214,12 +197,8 @@ class TaskRunFiles:
         return self.root / "confusion-matrix.png"
 
     def predictions(self, split: str) -> Path:
-        """What the model said of the sentences of `dev` or `test`, beside the truth."""
+        """What the model predicts for the sentences of `dev` or `test`, beside the gold labels."""
         return self.root / f"{split}.tsv"
-
-    @property
-    def lock(self) -> Path:
-        return self.root / ".lock"
 
 
 @dataclass(frozen=True)
@@ -280,7 +259,7 @@ class EmbeddingFiles:
 
 @dataclass(frozen=True)
 class ServiceFiles:
-    """Where the programs of `make up` keep what they say and who they are."""
+    """Logs and process ids of the programs of `make up`."""
 
     root: Path
 
@@ -322,7 +301,7 @@ class ServiceFiles:
 
 @dataclass(frozen=True)
 class Workspace:
-    """The one folder that holds everything a run leaves."""
+    """The folder that holds everything that charlm writes."""
 
     root: Path
 
@@ -350,7 +329,7 @@ class Workspace:
         return RunFiles(self.runs_dir / name)
 
     def retrain_lock(self, name: str) -> Path:
-        """Held while the corpus `name` takes new text and its model is trained anew."""
+        """Held while the corpus `name` gets new text and its model is trained again."""
         return self.root / ".locks" / f"{check_name(name)}.retrain"
 
     def gate_lock(self, name: str) -> Path:
@@ -368,7 +347,7 @@ class Workspace:
 
     @property
     def inbox_memory(self) -> Path:
-        """What an inbox has held, so that nothing is told of twice."""
+        """What an inbox has held, so that no text is reported twice."""
         return self.root / "inbox.json"
 
     def texts_dir(self, name: str) -> Path:
@@ -381,7 +360,7 @@ class Workspace:
 
     @property
     def inbox_lock(self) -> Path:
-        """Held while somebody tells of what is in an inbox."""
+        """Held while new text in an inbox is reported."""
         return self.root / ".locks" / "inbox"
 
     @property

@@ -1,4 +1,4 @@
-"""The mistakes that a user can mend.
+"""The mistakes that a user can mend, and what a user should know.
 
 Every error here carries one line: what was found, where, and what to do. The command line prints that line and ends
 with exit code 2; anything else that is raised is a fault of ours.
@@ -51,3 +51,7 @@ class RegistryError(CharLMError):
 
 class GateError(CharLMError):
     """Scores that a decision rests on are missing, or cannot be compared."""
+
+
+class CharLMWarning(UserWarning):
+    """Something is done otherwise than asked for, with a right result; its text is one line."""

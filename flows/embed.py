@@ -38,7 +38,7 @@ def embed_corpus(
         text_format: `text`, `conll` or `parquet`; by default by the name of each file.
         pooling: `token` for a row a token, `mean` or `first_last` for a row a sentence.
         dtype: `float32`, or `float16` for half the space.
-        precision: `fp32`, or `bf16` for speed.
+        precision: `fp32`, or `bf16` for speed, where the processor computes it.
     """
     space = use_workspace(workspace)
     found = find_texts(texts) or texts_of_model(space, model)

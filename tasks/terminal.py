@@ -9,6 +9,7 @@ import os
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -18,6 +19,8 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
+
+from charlm.errors import CharLMWarning
 
 _PLAIN_SECONDS = 20.0  # between two plain lines of one unfinished step
 SHOWN_SCORES = {
@@ -228,3 +231,19 @@ def write_stdout(text: str) -> None:
 
 
 terminal = Terminal()
+
+
+def show_warnings() -> None:
+    """From here on show what the library warns of as a line; the warnings of others keep their way."""
+    if getattr(warnings.showwarning, "is_ours", False):
+        return
+    others = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if issubclass(category, CharLMWarning):
+            terminal.say(f"! {message}")
+        else:
+            others(message, category, *place, **more)
+
+    show.is_ours = True  # type: ignore[attr-defined]
+    warnings.showwarning = show

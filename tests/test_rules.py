@@ -1,9 +1,11 @@
 """The rules of the house: who may import whom, and what stays light."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -127,6 +129,77 @@ def test_every_room_of_charlm_imports_only_from_its_own_line_or_a_lower_one() ->
         for name in imports(path, for_types=False):
             line = line_of(name) if name.startswith("charlm.") else None
             assert line is None or line <= own, f"{path} imports {name}"
+
+
+LOOSE = {
+    "charlm": {"errors", "artifacts", "recipes", "malloc", "hub", "training_utils"},
+    "tasks": {"steps", "reporting", "terminal", "runs"},
+}
+LONGEST_FILE, LONGEST_CLASS = 400, 250  # lines
+MOST_ANY = 100  # lines with `Any` in charlm and tasks: what foreign libraries force
+
+
+@pytest.mark.parametrize("floor", LOOSE)
+def test_few_files_stand_outside_a_room(floor: str) -> None:
+    assert {path.stem for path in (ROOT / floor).glob("*.py")} == LOOSE[floor] | {"__init__"}
+
+
+@pytest.mark.parametrize("floor", [*FLOORS, "deployments", "benchmarks", "tests"])
+def test_no_file_and_no_class_is_too_long_to_read_at_once(floor: str) -> None:
+    too_long = []
+    for path in modules(floor):
+        text = path.read_text(encoding="utf-8")
+        if text.count("\n") > LONGEST_FILE:
+            too_long.append(f"{path}: {text.count(chr(10))} lines")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.ClassDef) and (lines := node.end_lineno - node.lineno + 1) > LONGEST_CLASS:
+                too_long.append(f"{path}: class {node.name} has {lines} lines")
+    assert not too_long
+
+
+def test_files_import_each_other_in_no_circle() -> None:
+    """Imports inside functions count too; those for types alone never happen."""
+    known = {module_name(path): path for floor in FLOORS for path in modules(floor)}
+    graph = {}
+    for name, path in known.items():
+        others = {other for other in imports(path, for_types=False) if other in known} - {name}
+        # `from flows.cli import options` takes a file from a room, not what the room shows.
+        graph[name] = others - {
+            other.rpartition(".")[0] for other in others if name.startswith(other.rpartition(".")[0])
+        }
+    TopologicalSorter(graph).prepare()  # raises CycleError with the circle
+
+
+def test_any_stands_where_a_foreign_library_forces_it() -> None:
+    lines = [
+        f"{path}: {line}"
+        for floor in ("charlm", "tasks")
+        for path in modules(floor)
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if re.search(r"\bAny\b", line)
+    ]
+    assert len(lines) < MOST_ANY, len(lines)
+
+
+def test_units_are_told_apart_in_their_own_room() -> None:
+    pattern = re.compile(r"""\bunit\b["\])]* *(==|!=|(not )?in \()|(==|!=) *["'](char|byte|word)["']""")
+    found = [
+        f"{path}:{number}"
+        for floor in FLOORS
+        for path in modules(floor)
+        if path.parent != ROOT / "charlm" / "units"
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+        if pattern.search(line)
+    ]
+    assert not found
+
+
+def test_contributing_shows_the_rooms_as_they_are_and_what_it_points_to_exists() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    table = text.partition("| rooms |")[2].partition("\n\n")[0].splitlines()[2:]
+    assert [tuple(re.findall(r"`(\w+)`", row.split("|")[1])) for row in table] == list(ROOMS)
+    answers = text.partition("### Where would I look?")[2].partition("\n## ")[0]
+    assert all((ROOT / path).exists() for path in re.findall(r"`([\w/]+(?:\.py|/))`", answers))
 
 
 def loaded_by(statement: str) -> set[str]:

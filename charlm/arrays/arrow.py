@@ -37,7 +37,7 @@ def characters(code_points: np.ndarray) -> pa.Array:
 
 
 def to_numpy(array: Any) -> np.ndarray:
-    """The integers of an Arrow array without nulls, as a view of its memory."""
+    """The numbers of an Arrow array (integers, or double) without nulls, as a view of its memory."""
     values: np.ndarray = np.frombuffer(array.buffers()[-1], dtype=str(array.type))
     return values[array.offset : array.offset + len(array)]
 

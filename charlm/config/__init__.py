@@ -6,7 +6,7 @@ Named sets of training settings stand in recipes.py.
 from charlm.config.downstream import DownstreamConfig, StorageMode, TaskTrainingConfig
 from charlm.config.json_config import JsonConfig, with_settings
 from charlm.config.promotion import DriftConfig, GateConfig
-from charlm.config.text import BadBytes, DictionaryConfig, DocumentMode, ReadConfig, SplitConfig, Unit, parse_size
+from charlm.config.text import BadBytes, DictionaryConfig, DocumentMode, ReadConfig, SplitConfig, UnitName, parse_size
 from charlm.config.training import ARCHITECTURE, RunConfig, TrainingConfig, parse_directions
 
 __all__ = [
@@ -24,7 +24,7 @@ __all__ = [
     "StorageMode",
     "TaskTrainingConfig",
     "TrainingConfig",
-    "Unit",
+    "UnitName",
     "parse_directions",
     "parse_size",
     "with_settings",

@@ -62,6 +62,7 @@ class TaskTrainingConfig(JsonConfig):
     """Of the order of sentences and of dropout."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_words(self, "embeddings_storage_mode", "precision")
         for name in ("mini_batch_size", "mini_batch_chunk_size", "eval_batch_size", "max_epochs"):
             value = getattr(self, name)

@@ -1,35 +1,66 @@
-"""What all settings share: frozen, checked, plain JSON outside the program, and set by `field=value`."""
+"""What all settings share: they are frozen and checked, plain JSON in files, and can be set by `field=value`."""
 
 import dataclasses
+import reprlib
 import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
 from charlm.errors import ConfigError
 
 _C = TypeVar("_C", bound="JsonConfig")
+_KINDS: dict[object, tuple[tuple[type, ...], str]] = {
+    bool: ((bool,), "true or false"),
+    int: ((int,), "a whole number"),
+    float: ((int, float), "a number"),
+    str: ((str,), "text"),
+    type(None): ((type(None),), "none"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class JsonConfig:
-    """A configuration that is plain JSON outside the program."""
+    """A configuration that is plain JSON in files. Its subclasses check their values in `__post_init__`."""
 
     __pydantic_config__: ClassVar[dict[str, bool]] = {"use_attribute_docstrings": True}
     """Forms made from a configuration, as in the Prefect UI, show the line under each field."""
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError where a field holds a value of another type."""
+        for name, (kinds, shown) in _kinds_of_fields(type(self)).items():
+            value = getattr(self, name)
+            if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+                raise ConfigError(f"{name} is {shown}, got {reprlib.repr(value)}")
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """The configuration with these fields; raises ConfigError for a field that does not exist."""
-        names = {field.name for field in dataclasses.fields(cls)}
+        """The configuration with these fields; raises ConfigError for a field that does not exist or is missing."""
+        fields = {field.name: field for field in dataclasses.fields(cls)}
         for name in values:
-            if name not in names:
-                raise ConfigError(f"{cls.__name__} has no field {name!r}; it has {', '.join(sorted(names))}")
+            if name not in fields:
+                raise ConfigError(f"{cls.__name__} has no field {name!r}; it has {', '.join(sorted(fields))}")
+        for name, field in fields.items():
+            if name not in values and field.default is field.default_factory is dataclasses.MISSING:
+                raise ConfigError(f"{cls.__name__} needs a value for {name!r}")
         return cls(**values)
+
+
+@cache
+def _kinds_of_fields(config: type[JsonConfig]) -> dict[str, tuple[tuple[type, ...], str]]:
+    """The Python types of each field of plain types, and how they are called in a message."""
+    found = {}
+    for name, hint in typing.get_type_hints(config).items():
+        options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+        if all(option in _KINDS for option in options):
+            kinds = tuple(kind for option in options for kind in _KINDS[option][0])
+            found[name] = kinds, " or ".join(_KINDS[option][1] for option in options)
+    return found
 
 
 def with_settings(config: _C, settings: list[str]) -> _C:
@@ -48,7 +79,7 @@ def with_settings(config: _C, settings: list[str]) -> _C:
     return dataclasses.replace(config, **changes)
 
 
-def _parse_value(name: str, text: str, hint: Any) -> Any:
+def _parse_value(name: str, text: str, hint: object) -> object:
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         options = typing.get_args(hint)
         if type(None) in options and text.lower() in ("none", "null", ""):
@@ -78,8 +109,8 @@ def _parse_value(name: str, text: str, hint: Any) -> Any:
     return text
 
 
-def check_words(config: Any, *names: str) -> None:
-    """Raise ConfigError where a field with a fixed set of words holds another one."""
+def check_words(config: JsonConfig, *names: str) -> None:
+    """Raise ConfigError where a field that has a fixed set of words holds another value."""
     hints = typing.get_type_hints(type(config))
     for name in names:
         words = typing.get_args(hints[name])

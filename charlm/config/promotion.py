@@ -42,6 +42,7 @@ class GateConfig(JsonConfig):
     """Seed of those samples."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("margin", "tolerance", "probe_tolerance"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ConfigError(f"{name} must be 0 or more, got {getattr(self, name)}")
@@ -84,6 +85,7 @@ class DriftConfig(JsonConfig):
     """Seed of those samples."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 <= self.tolerance <= self.foreign_bits < math.inf:
             raise ConfigError(
                 f"tolerance must be 0 or more and at most foreign_bits, got {self.tolerance} and {self.foreign_bits}"

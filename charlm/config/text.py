@@ -1,4 +1,4 @@
-"""How raw text is read, cut into documents and splits, and which characters get an id."""
+"""How raw text is read, cut into documents and divided into splits, and which items get an id."""
 
 import re
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Literal
 from charlm.config.json_config import JsonConfig, check_share, check_words
 from charlm.errors import ConfigError
 
-Unit = Literal["char", "byte"]
+UnitName = Literal["char", "byte"]
 DocumentMode = Literal["auto", "line", "paragraph", "file"]
 BadBytes = Literal["strict", "replace", "skip"]
 
@@ -31,11 +31,11 @@ class SplitConfig(JsonConfig):
     document: DocumentMode = "auto"
     """What a document is; `auto` decides per source: paragraphs where it has blank lines, lines otherwise."""
 
-    unit: Unit = "char"
-    """What the language model predicts one of: a character (code point) or a byte of UTF-8."""
+    unit: UnitName = "char"
+    """What the language model predicts: characters (code points) or bytes of UTF-8."""
 
     shard_size: int = 50_000_000
-    """A train shard is closed when it reaches this many bytes."""
+    """A train shard is closed when it reaches this number of bytes."""
 
     valid_share: float = 0.02
     """Share of the documents held out for validation."""
@@ -44,7 +44,7 @@ class SplitConfig(JsonConfig):
     """Share of the documents held out for the test scores."""
 
     open_shards: int = 8
-    """Shards that are filled at once; a document's hash chooses among them."""
+    """Number of shards that are filled at once; the hash of a document chooses one of them."""
 
     normalize_newlines: bool = True
     r"""Turn `\r\n` into `\n`."""
@@ -52,10 +52,8 @@ class SplitConfig(JsonConfig):
     normalization: Literal["none", "NFC", "NFKC"] = "none"
     """Unicode normalisation form."""
 
-    deduplicate: bool = False
-    """Drop a document that the corpus already holds."""
-
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_words(self, "document", "unit", "normalization")
         check_share("valid_share", self.valid_share)
         check_share("test_share", self.test_share)
@@ -71,18 +69,19 @@ class SplitConfig(JsonConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class DictionaryConfig(JsonConfig):
-    """Which characters get an id of their own."""
+    """Which items of the text (characters, or what the unit is) get an id of their own."""
 
     coverage: float = 0.9999
-    """Share of all train characters the kept characters must cover, in (0, 1]."""
+    """Share of the training text that the kept items must cover, in (0, 1]."""
 
     max_size: int | None = None
-    """Most ids, `<unk>` included."""
+    """Largest number of ids, `<unk>` included; no limit by default."""
 
     min_count: int = 1
-    """Fewest occurrences of a kept character."""
+    """Smallest number of occurrences of a kept item."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_share("coverage", self.coverage, zero=False, one=True)
         if self.max_size is not None and self.max_size < 3:
             raise ConfigError(f"max_size must leave room for <unk>, newline and space, got {self.max_size}")
@@ -92,7 +91,7 @@ class DictionaryConfig(JsonConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class ReadConfig(JsonConfig):
-    """How raw text is read; every revision may have its own."""
+    """How raw text is read; each revision may have its own settings."""
 
     bad_bytes: BadBytes = "strict"
     """What to do about bytes that are not UTF-8."""
@@ -101,15 +100,19 @@ class ReadConfig(JsonConfig):
     """Field of JSON lines, or column of a table, that holds the text; `text` by default."""
 
     max_document_bytes: int = 32_000_000
-    """Most bytes of a document or line, which is held in memory whole."""
+    """Largest size of a document or line in bytes; it is held in memory as a whole."""
 
     max_ratio: float = 200.0
-    """Most bytes of text per compressed byte; more is taken for a decompression bomb."""
+    """Largest number of bytes of text per compressed byte; more counts as a decompression bomb."""
 
     max_unpacked_bytes: int = 10**13
-    """Most bytes of text that one compressed file may unpack to."""
+    """Largest number of bytes of text in one compressed file."""
+
+    deduplicate: bool = False
+    """Leave out documents that the corpus already holds."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_words(self, "bad_bytes")
         if self.max_document_bytes < 1:
             raise ConfigError(f"max_document_bytes must be at least 1, got {self.max_document_bytes}")

@@ -123,6 +123,7 @@ class TrainingConfig(JsonConfig):
     """`auto`: bf16 autocast where the hardware has it, fp32 elsewhere."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_words(self, "initialization", "optimizer", "schedule", "precision")
         for name in (
             "hidden_size", "nlayers", "embedding_size", "sequence_length", "mini_batch_size", "gradient_accumulation",
@@ -198,6 +199,7 @@ class RunConfig(JsonConfig):
     """`auto`, `cpu` or `cuda:0` …"""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.direction not in DIRECTIONS:
             raise ConfigError(f"direction is forward or backward, got {self.direction!r}")
         if isinstance(self.training, Mapping):  # from JSON

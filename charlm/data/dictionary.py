@@ -11,18 +11,19 @@ import io
 import json
 import os
 import pickle
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
-from charlm.config import Unit
+from charlm.config import UnitName
 from charlm.data.cache import cache_dir
 from charlm.errors import CharLMError, DictionaryError
 from charlm.storage.atomic import atomic_write, write_json
 from charlm.storage.fingerprints import fingerprint
 from charlm.storage.plain_pickle import read_pickle
+from charlm.units.unit import Unit, find_unit
 
 UNK = b"<unk>"
 _FORMAT = "charlm.dictionary/1"
@@ -34,19 +35,21 @@ class Dictionary:
     Attributes:
         idx2item: item of each id, as UTF-8 bytes (a single raw byte each where `unit` is `byte`).
         item2idx: id of each item.
-        unit: what an item is when the dictionary encodes text.
+        unit: name of what an item is when the dictionary encodes text; `unit_of` is the unit itself.
     """
 
-    def __init__(self, add_unk: bool = True, *, unit: Unit = "char") -> None:
+    def __init__(self, add_unk: bool = True, *, unit: UnitName = "char") -> None:
         self.idx2item: list[bytes] = []
         self.item2idx: dict[bytes, int] = {}
         self.add_unk = add_unk
-        self.unit: Unit = unit
+        self.unit: UnitName = unit
+        self._text_encoder: Callable[[str], np.ndarray] | None = None
+        self._num_encoded = 0  # items that the encoder was made of
         if add_unk:
             self.add_item(UNK)
 
     @classmethod
-    def from_items(cls, items: Iterable[str | bytes], *, unit: Unit = "char") -> Self:
+    def from_items(cls, items: Iterable[str | bytes], *, unit: UnitName = "char") -> Self:
         """`<unk>` followed by `items` in their order."""
         dictionary = cls(unit=unit)
         for item in items:
@@ -75,10 +78,12 @@ class Dictionary:
 
     def get_item_for_index(self, idx: int) -> str:
         """The item of an id as text (a byte unit as the character of that code)."""
-        return self.idx2item[idx].decode("latin-1" if self.unit == "byte" and idx > 0 else "utf-8")
+        item = self.idx2item[idx]
+        return self.unit_of.to_text(item) if idx > 0 else item.decode()
 
     def get_items(self) -> list[str]:
-        return [self.get_item_for_index(idx) for idx in range(len(self))]
+        to_text = self.unit_of.to_text
+        return [item.decode() for item in self.idx2item[:1]] + [to_text(item) for item in self.idx2item[1:]]
 
     def __len__(self) -> int:
         return len(self.idx2item)
@@ -86,7 +91,7 @@ class Dictionary:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Dictionary):
             return NotImplemented
-        return self.idx2item == other.idx2item and self.unit == other.unit
+        return self.unit_of is other.unit_of and self.idx2item == other.idx2item
 
     __hash__ = None  # type: ignore[assignment]  # it can still grow
 
@@ -97,34 +102,28 @@ class Dictionary:
     # ---- text to ids -------------------------------------------------------------------------------------------
 
     @property
-    def id_type(self) -> np.dtype[Any]:
+    def unit_of(self) -> Unit:
+        """What an item is when the dictionary encodes text."""
+        return find_unit(self.unit)
+
+    @property
+    def id_type(self) -> np.dtype[np.unsignedinteger]:
         """The smallest unsigned integer that holds every id."""
         return np.min_scalar_type(max(len(self) - 1, 0))
 
-    def id_table(self) -> np.ndarray:
-        """Id of every code point (or byte) up to the highest known one, and a last entry 0 for all above.
-
-        `np.take(table, code_points, mode="clip")` encodes a text.
-        """
-        known = {ord(text): idx for idx, text in enumerate(self.get_items()) if len(text) == 1}
-        table = np.zeros(max(known, default=0) + 2, dtype=self.id_type)
-        for code_point, idx in known.items():
-            table[code_point] = idx
-        return table
-
     def encode(self, text: str) -> np.ndarray:
-        """The ids of `text`, one a unit, in the dictionary's smallest integer type."""
-        if self.unit == "byte":
-            units = np.frombuffer(text.encode(), dtype=np.uint8)
-        else:
-            units = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
-        return np.take(self.id_table(), units, mode="clip")
+        """The ids of `text`, one an item, in the dictionary's smallest integer type."""
+        if self._text_encoder is None or self._num_encoded != len(self):  # it can grow
+            self._text_encoder, self._num_encoded = self.unit_of.text_encoder(self.get_items(), self.id_type), len(self)
+        return self._text_encoder(text)
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of `ids`; `<unk>` and broken byte sequences become U+FFFD."""
-        if self.unit == "byte":
-            return b"".join(b"\xff" if idx == 0 else self.idx2item[idx] for idx in ids).decode(errors="replace")
-        return "".join("\N{REPLACEMENT CHARACTER}" if idx == 0 else self.get_item_for_index(idx) for idx in ids)
+        return self.unit_of.decode(None if idx == 0 else self.idx2item[idx] for idx in ids)
+
+    def extends(self, other: "Dictionary") -> bool:
+        """True when this dictionary begins with all items of `other`, so that their ids mean the same in both."""
+        return self.unit_of is other.unit_of and self.idx2item[: len(other)] == other.idx2item
 
     @property
     def fingerprint(self) -> str:
@@ -141,16 +140,13 @@ class Dictionary:
         if not isinstance(value, dict) or value.get("format") != _FORMAT:
             raise DictionaryError(f"this is not a dictionary: it has no format {_FORMAT!r}")
         items, unit, add_unk = value.get("items"), value.get("unit"), value.get("add_unk", True)
-        if (
-            not isinstance(items, list)
-            or not all(isinstance(item, str) for item in items)
-            or unit not in ("char", "byte")
-        ):
-            raise DictionaryError("the dictionary has no list of items, or an unknown unit")
-        dictionary = cls(add_unk=False, unit=unit)
+        if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+            raise DictionaryError("the dictionary has no list of items")
+        to_item = find_unit(unit).to_item
+        dictionary = cls(add_unk=False, unit=find_unit(unit).name)
         dictionary.add_unk = bool(add_unk)
         for idx, item in enumerate(items):
-            dictionary.add_item(item.encode("latin-1" if unit == "byte" and idx > 0 else "utf-8"))
+            dictionary.add_item(to_item(item) if idx > 0 else item.encode())
         if len(dictionary) != len(items):
             raise DictionaryError("an item stands twice in the dictionary")
         return dictionary

@@ -29,9 +29,9 @@ from charlm.artifacts import DIRECTIONS, EmbeddingFiles
 from charlm.data.sentence import Sentence
 from charlm.embeddings.flair import FlairEmbeddings
 from charlm.embeddings.stacked import StackedEmbeddings
-from charlm.embeddings.states import Precision
 from charlm.errors import ConfigError, SourceError
 from charlm.language_models.language_model import LanguageModel
+from charlm.nn.precision import Precision, resolve_precision
 from charlm.storage.atomic import atomic_write, remove_temporaries
 from charlm.storage.fingerprints import fingerprint
 from charlm.storage.locks import exclusive_lock
@@ -114,7 +114,8 @@ def embed_file(
     embeddings = StackedEmbeddings([FlairEmbeddings(models[name], name=name, precision=precision) for name in names])
     total = _open_parquet(path).metadata.num_rows if format == "parquet" else path.stat().st_size
     digests = [_file_digest(path), *(_model_digest(models[name]) for name in names)]
-    work = fingerprint([digests, format, pooling, dtype, precision])
+    used = resolve_precision(precision, models[names[0]].device)  # parts can be of another machine
+    work = fingerprint([digests, format, pooling, dtype, used])
     with exclusive_lock(files.lock, busy=f"{files.output} is being written by another process"):
         remove_temporaries(files.parts_dir)
         parts = _finished_parts(files, work)

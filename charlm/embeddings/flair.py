@@ -20,9 +20,10 @@ from charlm.config.language_model import LanguageModelConfig
 from charlm.data.dictionary import Dictionary
 from charlm.data.sentence import Sentence
 from charlm.embeddings.base import Embeddings, TokenEmbeddings, find_model
-from charlm.embeddings.states import Precision, Readings, StateReader
+from charlm.embeddings.states import Readings, StateReader
 from charlm.errors import ConfigError, ModelFileError
 from charlm.language_models.language_model import LanguageModel
+from charlm.nn.precision import Precision
 
 _END = " "
 
@@ -40,7 +41,8 @@ class FlairEmbeddings(TokenEmbeddings):
         is_lower: read lower-cased text.
         name: what the vectors are called.
         has_decoder: keep the part of the model that predicts, so that `lm` can be fine-tuned and generate text.
-        precision: `bf16` embeds about twice as fast with a cosine above 0.9999 to `fp32` (an LSTM; a GRU stays fp32).
+        precision: `bf16` embeds about twice as fast with a cosine above 0.999 to `fp32` (an LSTM; a GRU stays fp32).
+            Where the device cannot compute bf16, a CharLMWarning says so and the vectors are those of `fp32`.
     """
 
     def __init__(
@@ -163,23 +165,23 @@ class FlairEmbeddings(TokenEmbeddings):
     @property
     def _units(self) -> Callable[[str], int]:
         """How many ids the model has for a text."""
-        if self.lm.unit == "char":
-            return len
-        if self.is_lower:
-            return lambda text: len(text.lower().encode())  # bytes have no numbers of Flair's to keep
-        return lambda text: len(text.encode())
+        unit = self.lm.dictionary.unit_of
+        if self.is_lower and not unit.in_flair:  # such units have no numbers of Flair's to keep
+            return lambda text: unit.num_items(text.lower())
+        return unit.num_items
 
     def _encode(self, delimiter: str, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
         """The ids of everything the model reads, and how many of them each text has. One table look-up for all."""
         dictionary = self.lm.dictionary
-        if self.lm.unit == "char":
-            step = 1 if self.is_forward_lm else -1
-            pieces = [f"{delimiter}{text[::step]}{_END}" for text in texts]
-            return dictionary.encode("".join(pieces)), np.fromiter(map(len, pieces), np.int64)
-        encoded = [dictionary.encode(text) for text in texts]
-        start, end = dictionary.encode(delimiter), dictionary.encode(_END)
-        ids = [part for text in encoded for part in (start, text if self.is_forward_lm else text[::-1], end)]
-        return np.concatenate(ids), np.array([len(start) + len(text) + len(end) for text in encoded])
+        count = dictionary.unit_of.num_items
+        ids = dictionary.encode("".join([f"{delimiter}{text}{_END}" for text in texts]))
+        sizes = np.fromiter(map(count, texts), np.int64)
+        lengths = count(delimiter) + sizes + count(_END)
+        if not self.is_forward_lm:
+            starts = np.cumsum(lengths) - lengths + count(delimiter)
+            within = np.arange(sizes.sum()) + np.repeat(starts - (np.cumsum(sizes) - sizes), sizes)
+            ids[within] = ids[np.repeat(2 * starts + sizes - 1, sizes) - within]
+        return ids, lengths
 
 
 class CharLMEmbeddings(FlairEmbeddings):

@@ -9,19 +9,20 @@ the speed of the hardware from about 8 rows on; what remains to save is work.
 
 import copy
 import itertools
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from charlm.errors import CharLMWarning
 from charlm.language_models.language_model import LanguageModel
 from charlm.nn.bf16_lstm import LowPrecisionLSTM, low_precision_lstm
+from charlm.nn.precision import Precision, precision_notice, resolve_precision
 from charlm.nn.ragged import cuts
-
-Precision = Literal["fp32", "bf16"]
 
 _CPU_ROWS = 64
 _CPU_BYTES = 64 * 2**20
@@ -46,14 +47,22 @@ class Readings:
 
 
 class StateReader:
-    """Runs the recurrent part of a language model; with `bf16` an LSTM's on a copy of its weights in that precision."""
+    """Runs the recurrent part of a language model; with `bf16` an LSTM's on a copy of its weights in that precision.
+
+    Where the device cannot compute bf16, it warns and reads in fp32.
+    """
 
     def __init__(self, lm: LanguageModel, *, precision: Precision, chars_per_chunk: int) -> None:
         self._lm = lm
         self._chars_per_chunk = chars_per_chunk
         self._encoder: nn.Embedding = lm.encoder
         self._rnn: nn.LSTM | nn.GRU | LowPrecisionLSTM = lm.rnn
-        if precision == "bf16" and isinstance(lm.rnn, nn.LSTM):  # a GRU has nothing but the state that gets rounded
+        if precision == "fp32" or not isinstance(lm.rnn, nn.LSTM):  # a GRU has nothing but the state that gets rounded
+            return
+        notice = precision_notice(precision, resolve_precision(precision, lm.device), lm.device)
+        if notice is not None:
+            warnings.warn(notice, CharLMWarning, stacklevel=2)
+        else:
             self._encoder = copy.deepcopy(lm.encoder).bfloat16()
             self._rnn = low_precision_lstm(lm.rnn)
 

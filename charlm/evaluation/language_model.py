@@ -19,10 +19,10 @@ import torch
 from torch.nn import functional as F
 
 from charlm.errors import CorpusError, SourceError
-from charlm.evaluation.scores import DocumentScores, LMScore, unknown_bits
+from charlm.evaluation.scores import DocumentScores, LMScore
 from charlm.nn.inference import inference
 from charlm.storage.atomic import write_text
-from charlm.text.corpus.encoding import EncodedInfo, encode_file, read_ids
+from charlm.text.corpus.encoding import EncodedInfo, encode_file, read_ids, read_lengths, read_unknown_bits
 from charlm.text.corpus.held_out import HeldOutDocuments
 
 if TYPE_CHECKING:
@@ -79,13 +79,14 @@ def score_encoded(model: "LanguageModel", encoded: Path, info: EncodedInfo, *, m
         units += int(is_text.sum())
         unknown += int(((targets == 0) & is_text).sum())
     share = units / info.units
+    cost = model.dictionary.unit_of.unknown_bits
     return LMScore(
         nats=nats,
         units=units,
         characters=round(info.characters * share),
         bytes=round(info.bytes * share),
         unknown=unknown,
-        unknown_bits=unknown_bits(model),
+        unknown_bits=cost * unknown if cost is not None else info.unknown_bits * (unknown / max(info.unknown, 1)),
     )
 
 
@@ -105,12 +106,15 @@ def score_documents(model: "LanguageModel", path: Path | str, documents: HeldOut
     The file is scored as a whole, so that a document is read with what stands before it, as in training. Raises
     SourceError when the file is missing, CorpusError when it does not hold these documents.
     """
-    units = documents.characters if model.unit == "char" else documents.bytes
-    ends = np.cumsum(units)
     nats, unknown = np.zeros(len(documents)), np.zeros(len(documents), dtype=np.int64)
     with _encoded_file(model, path) as (encoded, info):
-        if info.units != units.sum():
-            raise CorpusError(f"{path} holds {info.units} {model.unit} units, its documents {units.sum()}; restore it")
+        if (info.lines, info.bytes) != (documents.lines.sum(), documents.bytes.sum()):
+            raise CorpusError(
+                f"{path} holds {info.lines} lines and {info.bytes} bytes, its documents {documents.lines.sum()} lines "
+                f"and {documents.bytes.sum()} bytes; restore it"
+            )
+        units = _sums(read_lengths(encoded), documents.lines)
+        ends = np.cumsum(units)
         ids = read_ids(encoded)
         length = stream_shape(len(ids))[1]
         stream_starts = length * np.arange(NUM_STREAMS)
@@ -121,14 +125,22 @@ def score_documents(model: "LanguageModel", path: Path | str, documents: HeldOut
             indices = np.searchsorted(ends, places, side="right")
             np.add.at(nats, indices, chunk[is_text].astype(np.float64))
             np.add.at(unknown, indices, targets[is_text] == 0)
+        cost = model.dictionary.unit_of.unknown_bits
+        bits = cost * unknown if cost is not None else _sums(read_unknown_bits(encoded), documents.lines)
     return DocumentScores(
         keys=documents.keys,
         nats=nats,
-        bits=nats / math.log(2) + unknown * unknown_bits(model),
+        bits=nats / math.log(2) + bits,
         bytes=documents.bytes,
         units=units,
         unknown=unknown,
     )
+
+
+def _sums(values: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """The sum of the first `sizes[0]` values, of the next `sizes[1]`, and so on, (len(sizes),)."""
+    sums = np.concatenate([[0], np.cumsum(values)])
+    return np.diff(sums[np.concatenate([[0], np.cumsum(sizes)])])
 
 
 def stream_shape(num_units: int) -> tuple[int, int]:

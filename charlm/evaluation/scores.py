@@ -4,17 +4,9 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from charlm.language_models.language_model import LanguageModel
-
-CODE_POINT_BITS = math.log2(0x110000)
-"""Uniform cost of naming one of the 1,114,112 code points: what an `<unk>` target pays on top."""
-BYTE_BITS = 8.0
-"""The same for a model whose unit is the byte."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +28,8 @@ class LMScore:
     unknown: int
     """Units outside the dictionary."""
 
-    unknown_bits: float = CODE_POINT_BITS
-    """What naming one unknown unit costs in bits_per_byte."""
+    unknown_bits: float
+    """Bits that naming them costs in bits_per_byte."""
 
     @property
     def loss(self) -> float:
@@ -55,11 +47,11 @@ class LMScore:
 
     @property
     def bits_per_byte(self) -> float:
-        """All bits over UTF-8 bytes, where an `<unk>` also pays for naming its code point.
+        """All bits over UTF-8 bytes, where an `<unk>` also pays for naming what it stands for.
 
         The one score that compares models with different dictionaries.
         """
-        return (self.nats / math.log(2) + self.unknown * self.unknown_bits) / self.bytes
+        return (self.nats / math.log(2) + self.unknown_bits) / self.bytes
 
     @property
     def unk_rate(self) -> float:
@@ -73,7 +65,7 @@ class LMScore:
             characters=self.characters + other.characters,
             bytes=self.bytes + other.bytes,
             unknown=self.unknown + other.unknown,
-            unknown_bits=self.unknown_bits,
+            unknown_bits=self.unknown_bits + other.unknown_bits,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -85,11 +77,6 @@ class LMScore:
             "unk_rate": self.unk_rate,
             "characters": self.characters,
         }
-
-
-def unknown_bits(model: "LanguageModel") -> float:
-    """What naming one unknown unit costs in bits_per_byte."""
-    return BYTE_BITS if model.unit == "byte" else CODE_POINT_BITS
 
 
 @dataclass(frozen=True, kw_only=True)

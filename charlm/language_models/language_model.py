@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from charlm.artifacts import DIRECTIONS, BundleFiles, RunFiles
-from charlm.config import TrainingConfig, Unit
+from charlm.config import TrainingConfig, UnitName
 from charlm.config.language_model import LanguageModelConfig
 from charlm.data.dictionary import Dictionary
 from charlm.errors import ModelFileError
@@ -90,7 +90,7 @@ class LanguageModel(nn.Module):
         return model
 
     @property
-    def unit(self) -> Unit:
+    def unit(self) -> UnitName:
         return self.dictionary.unit
 
     @property
@@ -125,7 +125,7 @@ class LanguageModel(nn.Module):
         A new item starts as the mean of the old ones, in the embedding and in the decoder.
         """
         size = len(self.dictionary)
-        if dictionary.unit != self.unit or dictionary.idx2item[:size] != self.dictionary.idx2item:
+        if not dictionary.extends(self.dictionary):
             raise ModelFileError("a dictionary is extended at its end: the first items must be the model's own")
         state = self.language_model_state()
         tensors = dict(state.tensors)

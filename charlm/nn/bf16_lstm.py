@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from charlm.nn.bf16_linear import bf16_linear, weight_gradients
+from charlm.nn.precision import lstm_layer
 from charlm.nn.ragged import Ragged
 
 
@@ -162,17 +163,13 @@ class LowPrecisionLSTM:
             hidden = torch.zeros(shape, dtype=torch.bfloat16), torch.zeros(shape)
         states, cells = [], []
         for weights, state, cell in zip(self._weights, *hidden, strict=True):
-            x, state, cell, _ = torch.ops.aten.mkldnn_rnn_layer(
-                x, *weights, state, cell, reverse=False, batch_sizes=[], mode=2, hidden_size=self._hidden_size,
-                num_layers=1, has_biases=True, bidirectional=False, batch_first=False, train=False,
-            )  # fmt: skip
+            x, state, cell = lstm_layer(x, weights, state, cell)
             states.append(state.view(cell.shape[-2:]))
             cells.append(cell.view(cell.shape[-2:]))
         return x, (torch.stack(states), torch.stack(cells))
 
 
 def low_precision_lstm(rnn: nn.LSTM) -> "nn.LSTM | LowPrecisionLSTM":
-    on_cpu = next(rnn.parameters()).device.type == "cpu"
-    if on_cpu and torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    if next(rnn.parameters()).device.type == "cpu":
         return LowPrecisionLSTM(rnn)
     return copy.deepcopy(rnn).bfloat16()

@@ -9,6 +9,7 @@ from charlm.errors import ModelFileError
 from charlm.serialization.state import LanguageModelState, check_shapes, expected_shapes
 from charlm.storage.plain_pickle import Name, PickledObject
 from charlm.storage.torch_file import StoredTensor, TorchFile, errors_name, read_torch_file, write_torch_file
+from charlm.units.unit import find_unit
 
 _FLAIR_DICTIONARY = Name("flair.data", "Dictionary")
 # A byte dictionary has items that Flair would misread, so its files name our class and Flair refuses them.
@@ -66,13 +67,12 @@ def _dictionary_from(pickled: Any) -> Dictionary:
         raise ModelFileError("its dictionary holds no items")
     if not all(isinstance(item, str | bytes) for item in items):
         raise ModelFileError("the items of its dictionary are not text")
-    dictionary = Dictionary(add_unk=False, unit="byte" if attributes.get("unit") == "byte" else "char")
+    dictionary = Dictionary(add_unk=False, unit=find_unit(attributes.get("unit", "char")).name)
     for item in items:
         dictionary.add_item(item)
     if len(dictionary) != len(items):
         raise ModelFileError("an item stands twice in its dictionary")
-    if dictionary.unit == "char":
-        dictionary.get_items()  # raises UnicodeDecodeError, a ValueError, for items that are not UTF-8
+    dictionary.get_items()  # raises UnicodeDecodeError, a ValueError, for items that are not UTF-8
     dictionary.add_unk = bool(attributes.get("add_unk", dictionary.idx2item[0] == UNK))
     return dictionary
 
@@ -87,9 +87,9 @@ def write_flair_file(state: LanguageModelState, path: Path | str) -> None:
         "multi_label": False,
         "span_labels": False,
     }
-    if dictionary.unit != "char":
+    if not dictionary.unit_of.in_flair:
         attributes["unit"] = dictionary.unit
-    name = _FLAIR_DICTIONARY if dictionary.unit == "char" else _OUR_DICTIONARY
+    name = _FLAIR_DICTIONARY if dictionary.unit_of.in_flair else _OUR_DICTIONARY
     names = expected_shapes(state.config, len(dictionary))  # in the order of Flair's state dict
     write_torch_file(
         Path(path),

@@ -7,6 +7,8 @@ manifest is silent. The sections follow Mitchell et al., Model Cards for Model R
 from collections.abc import Mapping
 from typing import Any
 
+from charlm.units.unit import find_unit
+
 _UNKNOWN = "not recorded"
 _SCORES = ("bits_per_character", "bits_per_byte", "perplexity", "unk_rate")
 _USE = """\
@@ -90,8 +92,9 @@ from charlm.embeddings import FlairEmbeddings, StackedEmbeddings
 embeddings = StackedEmbeddings([{ours}])
 embeddings.embed(sentence := Sentence("The grass is green ."))
 ```"""
-    if _mapping(bundle.get("dictionary")).get("unit") != "char":
-        return f"{text}\n\nFlair cannot load them: their unit is the byte."
+    unit = find_unit(_mapping(bundle.get("dictionary")).get("unit", "char"))
+    if not unit.in_flair:
+        return f"{text}\n\nFlair cannot load them: their unit is the {unit.noun}."
     theirs = ", ".join(f'FlairEmbeddings("BUNDLE/{direction}/best-lm.pt")' for direction in directions)
     return f"""\
 {text}

@@ -1,5 +1,6 @@
 """Write files and folders so that they are there whole or not at all."""
 
+import ctypes
 import json
 import os
 import shutil
@@ -10,14 +11,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from charlm.errors import CorpusError
+from charlm.errors import CharLMError, CorpusError
+
+JsonObject = dict[str, Any]
+"""A JSON object whose values are checked where they are used."""
 
 _TEMPORARY_PREFIX = ".tmp-"
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of Linux
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[IO[bytes]]:
-    """A binary file that takes the name `path` when the block ends well, and vanishes when it does not."""
+    """A binary file that gets the name `path` when the block ends well, and is deleted when it raises."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary_name(path)
     try:
@@ -34,17 +39,19 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """A folder that takes the name `path` when the block ends well; an old one of that name gives way to it."""
+    """A folder that gets the name `path` when the block ends well, and replaces an old one of that name.
+
+    The two are exchanged in one step, so that there is a whole folder at every moment. A file system that cannot do
+    that (NFS) renames the old one away first: a process killed at that moment leaves it beside `path`, as `.tmp-…`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary_name(path)
     try:
         temporary.mkdir()
         yield temporary
         if path.exists():
-            old = _temporary_name(path)
-            path.replace(old)
-            temporary.replace(path)
-            shutil.rmtree(old)
+            _exchange(temporary, path)
+            shutil.rmtree(temporary)
         else:
             temporary.replace(path)
     except BaseException:
@@ -53,20 +60,43 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     sync_folder(path.parent)
 
 
+def _exchange(new: Path, old: Path) -> None:
+    """Give each of two folders the name of the other."""
+    if _renameat2(new, old):
+        return
+    aside = _temporary_name(old)
+    old.replace(aside)
+    try:
+        new.replace(old)
+    except BaseException:
+        aside.replace(old)
+        raise
+    aside.replace(new)
+
+
+def _renameat2(new: Path, old: Path) -> bool:
+    """Exchange two names in one step; False where the C library or the file system does not know how."""
+    try:
+        call = ctypes.CDLL(None, use_errno=True).renameat2
+    except AttributeError:
+        return False
+    return bool(call(_AT_FDCWD, os.fsencode(new), _AT_FDCWD, os.fsencode(old), _RENAME_EXCHANGE) == 0)
+
+
 def _temporary_name(path: Path) -> Path:
     return path.with_name(f"{_TEMPORARY_PREFIX}{path.name}-{uuid.uuid4().hex[:12]}")
 
 
 def remove_temporaries(folder: Path, *, unused_seconds: float = 0) -> None:
-    """Delete what writers that were killed have left in `folder` and not touched for so long.
+    """Delete what killed writers left in `folder`, if it has not changed for so long.
 
-    Where others may write too, as no lock keeps them out, give them time: a living writer goes on writing.
+    Where no lock keeps other writers out, allow them enough time: a living writer changes its file again and again.
     """
     oldest = time.time() - unused_seconds
     for path in folder.glob(f"{_TEMPORARY_PREFIX}*"):
         try:
             is_used = path.stat().st_mtime > oldest
-        except FileNotFoundError:  # whole by now
+        except FileNotFoundError:  # it has got its name
             continue
         if is_used:
             continue
@@ -77,7 +107,7 @@ def remove_temporaries(folder: Path, *, unused_seconds: float = 0) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` survive a power cut."""
+    """Write the names in `folder` to the disk, so that a rename survives a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -90,14 +120,20 @@ def write_text(path: Path, text: str) -> None:
         file.write(text.encode())
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON for eyes and machines: indented, keys in the order given, one newline at the end."""
+def write_json(path: Path, value: object) -> None:
+    """Write JSON that people can read too: indented, keys in the order given, one newline at the end."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """The JSON in `path`; raises CorpusError naming the file and the line when it is damaged."""
+def read_json(
+    path: Path, *, remedy: str = "restore it from a back-up", error: type[CharLMError] = CorpusError
+) -> Any:  # what a file holds is known only when it is looked at
+    """The JSON in `path`.
+
+    When it is damaged, raises `error` with the file, the place in it, and `remedy`: what the user should do about such
+    a file.
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CorpusError(f"{path} is damaged ({error}); delete it to have it made anew") from error
+    except (ValueError, RecursionError) as found:
+        raise error(f"{path} is damaged ({found}); {remedy}") from found

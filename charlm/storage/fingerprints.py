@@ -1,13 +1,12 @@
-"""Digests that stand for values and files."""
+"""Digests that identify values and files."""
 
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 
-def fingerprint(value: Any) -> str:
-    """16 hexadecimal digits that stand for a JSON value; equal values have equal fingerprints."""
+def fingerprint(value: object) -> str:
+    """16 hexadecimal digits that identify a JSON value; equal values have equal fingerprints."""
     canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 

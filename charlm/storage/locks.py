@@ -1,29 +1,60 @@
 """Locks between processes, held on a file and released by the system when the holder ends."""
 
 import fcntl
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from charlm.errors import RunError
 
 
 @contextmanager
 def exclusive_lock(path: Path, *, busy: str | None, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
-    """Hold `path` alone for the block; raises RunError with the text `busy` when another process holds it.
+    """Hold `path` alone for the block.
 
-    Without such a text it waits for its turn, after calling `on_wait`.
+    When another process holds it, raises RunError with the text `busy`. If that is None, calls `on_wait` and waits.
 
-    The kernel frees the lock when the process ends, however it ends.
+    The kernel releases the lock when the process ends, however it ends.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if busy is not None:
-                raise RunError(busy) from None
-            if on_wait is not None:
-                on_wait()
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab") as file:
+            if not _try_to_lock(file):
+                if busy is not None:
+                    raise RunError(busy)
+                if on_wait is not None:
+                    on_wait()
+                    on_wait = None
+                fcntl.flock(file, fcntl.LOCK_EX)
+            if _is_still(file, path):  # else its holder has removed it, and another process may hold a new one
+                yield
+                return
+
+
+def remove_lock(path: Path) -> None:
+    """Delete a lock file that no process holds; leave it where one does.
+
+    A process that waited for it locks a new file of that name.
+    """
+    if path.exists():
+        with path.open("ab") as file:
+            if _try_to_lock(file) and _is_still(file, path):
+                path.unlink()
+
+
+def _try_to_lock(file: IO[bytes]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_still(file: IO[bytes], path: Path) -> bool:
+    """True when an open file is the one that has the name `path` now."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False

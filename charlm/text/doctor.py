@@ -1,6 +1,6 @@
-"""Look raw text over before it is prepared: what is in it, what is wrong with it, which settings suit it.
+"""Examine raw text before it is prepared: what is in it, what is wrong with it, which settings suit it.
 
-Reads  raw text, as `prepare` would (raw.py, documents.py)
+Reads  raw text, as `prepare` would (sources/documents.py)
 Writes nothing that stays
 """
 
@@ -9,9 +9,7 @@ import tempfile
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 
@@ -19,93 +17,25 @@ from charlm.artifacts import CorpusFiles
 from charlm.config import DictionaryConfig, ReadConfig, SplitConfig
 from charlm.errors import SourceError
 from charlm.malloc import keep_freed_memory
-from charlm.text.corpus.counting import UnitCounter, choose_units
+from charlm.text.corpus.counting import choose_items
 from charlm.text.corpus.deduplication import SeenKeys
-from charlm.text.corpus.dictionary_tables import Counts, show_character
+from charlm.text.corpus.revision import Progress
 from charlm.text.corpus.sides import document_keys
-from charlm.text.corpus.splitting import Progress
+from charlm.text.doctor_advice import advise, suggest_settings
+from charlm.text.doctor_report import DoctorReport, Lengths, SourceReport
 from charlm.text.sources.boundaries import choose_document_mode
-from charlm.text.sources.documents import BadByte, DocumentReader
-from charlm.text.sources.raw import Source, find_sources
+from charlm.text.sources.documents import DocumentReader
+from charlm.text.sources.finding import find_sources
+from charlm.text.sources.raw import Source
+from charlm.units.characters import CharacterUnit, show_character
 
 _COVERAGES = (0.999, 0.9999, 0.99999, 1.0)
 _LONGEST_TOLD_APART = 1 << 20
-_CLEAR_MAJORITY = 0.95
-_WORTH_TELLING = 0.001
-_MOST_SOURCES_SHOWN = 5
-_NOISY_HELD_OUT_CHARACTERS = 20_000
 _BYTE_ORDER_MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"
-# Invisible or meaningless characters that a person would want to hear of; the ordinary newline and tab are none.
+# Invisible or meaningless characters that a user should know of; newline and tab are not among them.
 _SUSPECT_CATEGORIES = {"Cc": "control", "Cf": "format", "Co": "private use", "Cn": "unassigned"}
 _ROLES = {"train": "train", "valid": "valid", "validation": "valid", "val": "valid", "dev": "valid", "devel": "valid"}
 _ROLES |= {"test": "test"}
-
-
-@dataclass(frozen=True)
-class Lengths:
-    """How long the lines or the documents are, in characters."""
-
-    number: int
-    mean: float
-    median: int
-    most: int
-    """99 of 100 are at most this long."""
-    longest: int
-
-
-@dataclass(frozen=True)
-class SourceReport:
-    """What one source looks like."""
-
-    name: str
-    bytes: int
-    encoding: str
-    """`UTF-8`, `UTF-8 with byte order mark`, `not UTF-8`, or `unreadable`."""
-    document: str
-    """What `--document auto` makes of it: line, paragraph or record."""
-    documents: int
-    first_bad_byte: BadByte | None
-    problem: str | None
-    """Why it cannot be read at all, in one line."""
-
-
-@dataclass(frozen=True)
-class DoctorReport:
-    """Everything the doctor found."""
-
-    sources: list[SourceReport]
-    bytes: int
-    """UTF-8 bytes of the text, unpacked."""
-    characters: int
-    lines: Lengths
-    documents: Lengths
-    scripts: dict[str, float]
-    """Share of each script among the letters."""
-    letters: float
-    """Share of letters among all characters but white space."""
-    distinct_characters: int
-    dictionary_sizes: dict[str, int]
-    """Size of the dictionary at several coverages."""
-    suspects: dict[str, int]
-    """Control, format, private and unassigned characters, shown as escapes, with their numbers."""
-    carriage_returns: int
-    replacement_characters: int
-    """U+FFFD that stand in the text itself."""
-    duplicates: int
-    """Documents that repeat an earlier one exactly, white space around them aside."""
-    leaks: dict[str, int]
-    """Documents of a valid or test file that a train file holds too."""
-    settings: dict[str, Any]
-    """Suggested settings of `prepare`."""
-    advice: list[str]
-    """What to know or do, one line each."""
-
-    def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
-    def to_text(self) -> list[str]:
-        """The report for eyes, one line each."""
-        return [*_describe(self), "", *(f"- {line}" for line in self.advice or ["nothing to mend"])]
 
 
 @keep_freed_memory()
@@ -177,7 +107,7 @@ class _Examination:
     def __init__(self, folder: Path, text_column: str | None) -> None:
         self.reading = ReadConfig(bad_bytes="replace", text_column=text_column)
         self.sources: list[SourceReport] = []
-        self.counter = UnitCounter("char")
+        self.counter = CharacterUnit().counter()
         self.lines, self.documents = _Lengths(), _Lengths()
         self.num_bytes = self.num_duplicates = self.num_replaced = self.num_columned = 0
         self.all_seen = SeenKeys(_subfolder(folder, "all"))
@@ -243,7 +173,7 @@ class _Examination:
         if not counts.total:
             problems = [source.problem for source in self.sources if source.problem]
             raise SourceError(problems[0] if problems else "there is no text in what was given; give some")
-        number_of = dict(zip(counts.code_points.tolist(), counts.counts.tolist(), strict=True))
+        number_of = counts.to_dict()
         scripts, letters = _scripts(number_of)
         report = DoctorReport(
             sources=self.sources,
@@ -255,110 +185,22 @@ class _Examination:
             letters=round(letters, 4),
             distinct_characters=len(number_of),
             dictionary_sizes={
-                f"{coverage:g}": 1 + len(choose_units(counts, DictionaryConfig(coverage=coverage), "char"))
+                f"{coverage:g}": 1 + len(choose_items(counts, DictionaryConfig(coverage=coverage), "char"))
                 for coverage in _COVERAGES
             },
             suspects=_suspects(number_of),
-            carriage_returns=number_of.get(ord("\r"), 0),
-            replacement_characters=number_of.get(0xFFFD, 0) - self.num_replaced,
+            carriage_returns=number_of.get("\r", 0),
+            replacement_characters=number_of.get("\N{REPLACEMENT CHARACTER}", 0) - self.num_replaced,
             duplicates=self.num_duplicates,
             leaks=dict(self.leaks),
             settings={},
             advice=[],
         )
-        settings = self._suggest(report, counts)
+        modes, is_normalized = self.modes, self.is_normalized
+        settings = suggest_settings(report, modes=modes, is_normalized=is_normalized)
         report = dataclasses.replace(report, settings=settings)
-        return dataclasses.replace(report, advice=self._advise(report))
-
-    def _suggest(self, report: DoctorReport, counts: Counts) -> dict[str, Any]:
-        mode, number = self.modes.most_common(1)[0]
-        is_mixed = number < _CLEAR_MAJORITY * report.documents.number
-        # A dictionary below 256 items costs nothing to complete; beyond, rare characters cost a row of weights each.
-        coverage = 1.0 if len(counts.counts) < 255 else 0.9999
-        settings: dict[str, Any] = {
-            "document": "auto" if mode == "record" or is_mixed else mode,
-            "coverage": coverage,
-            "shard_size": suggest_shard_size(report.bytes),
-        }
-        held_out = report.characters * SplitConfig().valid_share
-        if held_out < _NOISY_HELD_OUT_CHARACTERS:
-            share = min(0.1, _NOISY_HELD_OUT_CHARACTERS / report.characters)
-            settings |= {"valid_share": round(share, 2), "test_share": round(share, 2)}
-        if not self.is_normalized:
-            settings["normalization"] = "NFC"
-        if report.duplicates > 0.01 * report.documents.number and mode != "line":
-            settings["deduplicate"] = True
-        if any(source.first_bad_byte for source in self.sources):
-            settings["bad_bytes"] = "replace"
-        return settings
-
-    def _advise(self, report: DoctorReport) -> list[str]:
-        return [*_advise_on_sources(report.sources), *self._advise_on_text(report)]
-
-    def _advise_on_text(self, report: DoctorReport) -> list[str]:
-        advice = []
-        if report.replacement_characters:
-            advice.append(
-                f"{report.replacement_characters:,} replacement characters (U+FFFD) stand in the text: "
-                f"it was decoded wrongly before it came here"
-            )
-        if report.carriage_returns:
-            advice.append(
-                f"{report.carriage_returns:,} carriage returns: \\r\\n becomes \\n, a lone \\r stays in the text"
-            )
-        suspects = {name: number for name, number in report.suspects.items() if name != "\\r"}
-        if suspects:
-            shown = ", ".join(f"{name} {number:,} times" for name, number in list(suspects.items())[:5])
-            advice.append(f"invisible or unassigned characters: {shown}")
-        if not self.is_normalized:
-            advice.append(
-                "some characters are not in Unicode form NFC: equal letters would get two ids; --normalization NFC"
-            )
-        if (share := report.duplicates / report.documents.number) > _WORTH_TELLING:
-            advice.append(
-                f"{report.duplicates:,} of {report.documents.number:,} documents ({share:.1%}) repeat an earlier one; "
-                f"--deduplicate leaves them out"
-            )
-        for role, number in report.leaks.items():
-            if number:
-                advice.append(
-                    f"documents of the {role} file that also stand in the train file: {number:,}; its score flatters"
-                )
-        if self.num_columned > 0.5 * report.lines.number:
-            advice.append("most lines are columns between tabs: this looks like a table or annotated data, not text")
-        elif report.letters < 0.6:
-            advice.append(f"only {report.letters:.0%} of the visible characters are letters: is this text?")
-        if "valid_share" in report.settings:
-            advice.append(
-                f"{report.characters:,} characters are little: at the default 2 % the held-out scores would be noisy; "
-                f"--valid-share {report.settings['valid_share']} --test-share {report.settings['test_share']}"
-            )
-        if report.lines.longest > 100_000:
-            advice.append(f"the longest line has {report.lines.longest:,} characters; training shuffles by line")
-        if max(self.modes.values()) < _CLEAR_MAJORITY * report.documents.number:
-            advice.append("the sources differ in what a document is; --document settles it for all")
-        return advice
-
-
-def _advise_on_sources(sources: list[SourceReport]) -> list[str]:
-    advice = [source.problem for source in sources if source.problem]
-    for source in sources:
-        if (bad := source.first_bad_byte) is not None:
-            advice.append(
-                f"{source.name}: {bad.value} at line {bad.line}, byte {bad.byte} is not UTF-8; convert the file "
-                f"(it may be Latin-1 or Windows-1252), or choose --bad-bytes replace or skip"
-            )
-        if source.encoding == "UTF-8 with byte order mark":
-            advice.append(f"{source.name} begins with a byte order mark, which would be learnt as a character")
-    num_more = len(advice) - _MOST_SOURCES_SHOWN
-    return advice if num_more <= 0 else [*advice[:_MOST_SOURCES_SHOWN], f"{num_more} more findings of this kind"]
-
-
-def suggest_shard_size(num_bytes: int) -> int:
-    """About twenty shards, in a round number of bytes between 100 kB and 50 MB."""
-    size = min(max(num_bytes // 20, 100_000), 50_000_000)
-    step = int("1" + "0" * (len(str(size)) - 1))
-    return size // step * step
+        advice = advise(report, modes=modes, is_normalized=is_normalized, num_columned=self.num_columned)
+        return dataclasses.replace(report, advice=advice)
 
 
 def _subfolder(folder: Path, name: str) -> Path:
@@ -367,12 +209,11 @@ def _subfolder(folder: Path, name: str) -> Path:
     return path
 
 
-def _scripts(number_of: dict[int, int]) -> tuple[dict[str, float], float]:
+def _scripts(number_of: dict[str, int]) -> tuple[dict[str, float], float]:
     """The share of each script among letters, most common first; and of letters among visible characters."""
     scripts: Counter[str] = Counter()
     num_visible = 0
-    for code_point, number in number_of.items():
-        character = chr(code_point)
+    for character, number in number_of.items():
         num_visible += 0 if character.isspace() else number
         if unicodedata.category(character)[0] in "LM":
             # Python has no table of scripts; the first word of a letter's name is its script but for a few.
@@ -383,37 +224,9 @@ def _scripts(number_of: dict[int, int]) -> tuple[dict[str, float], float]:
     return shares, num_letters / max(num_visible, 1)
 
 
-def _suspects(number_of: dict[int, int]) -> dict[str, int]:
+def _suspects(number_of: dict[str, int]) -> dict[str, int]:
     return {
-        show_character(code_point): number
-        for code_point, number in number_of.items()
-        if unicodedata.category(chr(code_point)) in _SUSPECT_CATEGORIES and chr(code_point) not in "\n\t"
+        show_character(character): number
+        for character, number in number_of.items()
+        if unicodedata.category(character) in _SUSPECT_CATEGORIES and character not in "\n\t"
     }
-
-
-def _describe(report: DoctorReport) -> list[str]:
-    encodings = Counter(source.encoding for source in report.sources)
-    scripts = [f"{name} {share:.1%}" for name, share in report.scripts.items() if share >= 0.001]
-    sizes = ", ".join(f"{size:,} at {coverage}" for coverage, size in report.dictionary_sizes.items())
-    settings = " ".join(
-        f"--{name.replace('_', '-')}" + ("" if value is True else f" {value}")
-        for name, value in report.settings.items()
-    )
-    return [
-        f"sources     {len(report.sources)}: {', '.join(f'{number} {name}' for name, number in encodings.items())}",
-        f"text        {report.bytes:,} bytes, {report.characters:,} characters",
-        f"scripts     {', '.join(scripts[:8]) or 'no letters'}",
-        f"letters     {report.letters:.1%} of the visible characters",
-        f"lines       {_describe_lengths(report.lines)}",
-        f"documents   {_describe_lengths(report.documents)}",
-        f"duplicates  {report.duplicates:,} of {report.documents.number:,} documents",
-        f"characters  {report.distinct_characters:,} distinct; dictionary {sizes} coverage",
-        f"suggested   {settings}",
-    ]
-
-
-def _describe_lengths(lengths: Lengths) -> str:
-    return (
-        f"{lengths.number:,}: mean {lengths.mean:,}, median {lengths.median:,}, "
-        f"99 % up to {lengths.most:,}, longest {lengths.longest:,} characters"
-    )

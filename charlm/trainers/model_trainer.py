@@ -10,6 +10,7 @@ holds: a training that was killed and goes on ends with the weights of an undist
 import inspect
 import os
 import time
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,16 +26,16 @@ from charlm.config import TaskTrainingConfig
 from charlm.data.corpus import Corpus
 from charlm.data.sentence import Sentence
 from charlm.embeddings.store import EmbeddingStore
-from charlm.errors import DatasetError, RunError, TrainingInterruptedError
+from charlm.errors import CharLMWarning, DatasetError, RunError, TrainingInterruptedError
 from charlm.evaluation.labels import EvaluationMetric
 from charlm.malloc import keep_freed_memory
 from charlm.models.downstream_model import Evaluation, TaskModel
+from charlm.nn.precision import instruction_set, precision_notice, resolve_precision
 from charlm.storage.locks import exclusive_lock
 from charlm.trainers.downstream.checkpoint import TaskCheckpoint, TaskProgress, optimizer_part, restore_optimizer
 from charlm.trainers.downstream.observer import open_task_files
 from charlm.trainers.downstream.plateau import Plateau
 from charlm.trainers.lm.checkpoint import random_state, set_random_state
-from charlm.trainers.lm.optimization import resolve_precision
 from charlm.trainers.observer import Event, Observer, RewindableFile
 from charlm.trainers.resources import clear_resource_errors
 
@@ -180,6 +181,7 @@ class _Run:
         self.keep_checkpoint = keep_checkpoint
         self.observers: list[Observer] = []
         self.precision = resolve_precision(config.precision, model.device)
+        self.precision_before: str | None = None
         self.train_sentences = [s for s in _train_sentences(corpus, config) if len(s)]
         if not self.train_sentences:
             raise DatasetError(f"the corpus {corpus.name} has no train sentences with words")
@@ -200,6 +202,7 @@ class _Run:
                 "the checkpoint was written with other train sentences; give load_checkpoint the same corpus"
             )
         self.progress = checkpoint.progress
+        self.precision_before = checkpoint.precision
         restore_optimizer(self.optimizer, checkpoint.optimizer)
         set_random_state(checkpoint.random_state, self.model.device)
 
@@ -214,7 +217,8 @@ class _Run:
                 path.unlink(missing_ok=True)
             self._emit("start", **self._start_facts())
         else:
-            self._emit("resume", reason=f"goes on after epoch {self.progress.epoch}")
+            self._emit("resume", reason=f"goes on after epoch {self.progress.epoch}", **self._computing_facts())
+        self._report_precision()
         for sentences in (self.train_sentences, *self.splits.values()):
             self.model.drop_embeddings(sentences, "none")  # those of other models can have the same names
         try:
@@ -365,6 +369,14 @@ class _Run:
         for observer in self.observers:
             observer.on_event(event)
 
+    def _report_precision(self) -> None:
+        notice = precision_notice(
+            self.config.precision, self.precision, self.model.device, before=self.precision_before
+        )
+        if notice is not None:
+            warnings.warn(notice, CharLMWarning, stacklevel=2)
+            self._emit("guard", reason=notice)
+
     def _start_facts(self) -> dict[str, Any]:
         return {
             "model": type(self.model).__name__,
@@ -374,9 +386,15 @@ class _Run:
             "evaluation_metric": self.metric.value,
             "parameters": sum(weight.numel() for weight in self.weights.values()),
             "sentences": {"train": len(self.train_sentences), **{name: len(s) for name, s in self.splits.items()}},
+            **self._computing_facts(),
+            "num_threads": torch.get_num_threads(),
+        }
+
+    def _computing_facts(self) -> dict[str, Any]:
+        return {
             "device": str(self.model.device),
             "precision": self.precision,
-            "num_threads": torch.get_num_threads(),
+            "instruction_set": instruction_set(self.model.device),
         }
 
     def _watched_weights(self) -> dict[str, dict[int, float]]:
@@ -398,6 +416,7 @@ class _Run:
             optimizer=optimizer_part(self.optimizer),
             random_state=random_state(self.model.device),
             corpus=self._corpus_fingerprint(),
+            precision=self.precision,
             files={observer.path.name: observer.position() for observer in self._growing()},
         ).save(self.files.checkpoint)
 

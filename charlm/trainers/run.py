@@ -139,7 +139,7 @@ def _open_run(config_path: Path) -> RunFiles:
     """The run that a configuration file describes; its folder is made when the file is a plain RunConfig."""
     if not config_path.is_file():
         raise ConfigError(f"no configuration at {config_path}")
-    values = read_json(config_path)
+    values = read_json(config_path, remedy="write it again", error=ConfigError)
     if not isinstance(values, dict):
         raise ConfigError(f"{config_path} is no configuration: it holds no JSON object")
     if "format" in values:

@@ -235,7 +235,8 @@ def plan(
         return
     one = planned["per_direction"]
     write_stdout(f"time    {planned['minutes']:,.1f} minutes for {direction} ({one['characters']:,} characters each,")
-    write_stdout(f"        {one['characters_per_second']:,.0f} a second in {one['precision']} on {one['device']})")
+    write_stdout(f"        {one['characters_per_second']:,.0f} a second in {one['precision']} on {one['device']},")
+    write_stdout(f"        {one['instruction_set']})")
     write_stdout(f"memory  {planned['memory_bytes'] / 1e9:,.1f} GB")
     write_stdout(f"disk    {planned['disk_bytes'] / 1e6:,.0f} MB in runs/")
 
@@ -334,7 +335,7 @@ def embed(
     ] = None,
     pooling: Annotated[str, typer.Option(help="token: a row a token; mean or first_last: a row a sentence.")] = "token",
     dtype: Annotated[str, typer.Option(help="float32, or float16 for half the space.")] = "float32",
-    precision: Annotated[str, typer.Option(help="fp32, or bf16: faster, cosine above 0.9999.")] = "fp32",
+    precision: Annotated[str, typer.Option(help="fp32, or bf16: faster, cosine above 0.999.")] = "fp32",
     workspace: options.WorkspaceDir = _DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
 ) -> None:

@@ -22,7 +22,7 @@ from charlm.text.corpus.counting import extend_dictionary as extend
 from charlm.text.corpus.encoding import encode_file, known_digests, record_unk_rate, split_files
 from charlm.text.corpus.manifest import CorpusManifest, load_manifest
 from charlm.text.corpus.splitting import split_corpus
-from charlm.text.sources.raw import find_sources
+from charlm.text.sources.finding import find_sources
 from tasks.terminal import counted, terminal
 
 _HIGH_UNK_RATE = 0.001

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from charlm.artifacts import TaskRunFiles, Workspace, check_name
 from charlm.config import DownstreamConfig
-from charlm.errors import ConfigError
+from charlm.errors import ConfigError, RunError
 from charlm.storage.atomic import read_json, write_json, write_text
 from charlm.storage.fingerprints import fingerprint
 from tasks.downstream.registry import check_task_name, register_task_model
@@ -122,7 +122,11 @@ def train_downstream(
     embeddings = _embeddings(workspace, models, request.vectors)
     facts = _facts(request, models, corpus, label_type, embeddings)
     files = TaskRunFiles(workspace.runs_dir / f"{request.name}-{request.task}-{fingerprint(facts)}")
-    known = read_json(files.manifest) if resume and files.manifest.is_file() else None
+    known = (
+        read_json(files.manifest, remedy="delete it and train again", error=RunError)
+        if resume and files.manifest.is_file()
+        else None
+    )
     if known is not None:
         terminal.say(f"= train {request.task}: {files.root.name} is finished")
         result, run_id = known["result"], known["mlflow_run"]

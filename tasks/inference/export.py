@@ -40,8 +40,9 @@ def export_model(
     from charlm.serialization.bundle import write_bundle
 
     models = load_language_models(path)
-    if model_format == "flair" and any(lm.unit != "char" for lm in models.values()):
-        raise ConfigError(f"{model} is a model of bytes, which Flair cannot read; use --format safetensors")
+    unit = next(iter(models.values())).dictionary.unit_of
+    if model_format == "flair" and not unit.in_flair:
+        raise ConfigError(f"{model} is a model of {unit.plural}, which Flair cannot read; use --format safetensors")
     with tempfile.TemporaryDirectory(prefix="charlm-export-") as folder:
         bundle = BundleFiles(Path(folder) / "bundle")
         states = {direction: lm.language_model_state() for direction, lm in models.items()}

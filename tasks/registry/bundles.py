@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from charlm.artifacts import BundleFiles, CorpusFiles, Workspace
+from charlm.errors import ModelFileError
 from charlm.storage.atomic import read_json
 from charlm.text.corpus.manifest import load_manifest
 from charlm.trainers.lm.manifest import RunManifest
@@ -107,7 +108,9 @@ def _corpus_facts(corpus: CorpusFiles) -> dict[str, Any]:
 def _register(
     bundle: Path, name: str, run_id: str, fingerprint: str, description: str, run_tags: Mapping[str, str]
 ) -> RegisteredVersion:
-    manifest = read_json(BundleFiles(bundle).manifest)
+    manifest = read_json(
+        BundleFiles(bundle).manifest, remedy="restore it, or fetch the bundle again", error=ModelFileError
+    )
     client = mlflow_client()
     model = _log_model(bundle, run_id)
     if not client.search_registered_models(filter_string=f"name = '{quoted(name)}'"):

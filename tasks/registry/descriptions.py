@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from charlm.artifacts import BundleFiles
+from charlm.errors import ModelFileError
 from charlm.storage.atomic import read_json
 from tasks.registry.download import read_manifest
 from tasks.registry.lineage import DomainScores, changes_markdown
@@ -24,7 +25,7 @@ def version_description(bundle: BundleFiles, before: RegisteredVersion | None, d
         return with_room(card)
     changes = changes_markdown(
         read_manifest(before),
-        read_json(bundle.manifest),
+        read_json(bundle.manifest, remedy="restore it, or fetch the bundle again", error=ModelFileError),
         domains,
         older_label=f"{before.name} version {before.version}",
     )

@@ -55,7 +55,7 @@ def read_manifest(version: RegisteredVersion) -> dict[str, Any]:
         location = mlflow_client().get_model_version_download_uri(version.name, str(version.version))
         name = BundleFiles(Path("artifacts/bundle")).manifest
         path = mlflow.artifacts.download_artifacts(artifact_uri=f"{location}/{name}", dst_path=folder)
-        return dict(read_json(Path(path)))
+        return dict(read_json(Path(path), remedy="register the model again", error=ModelFileError))
 
 
 def load_models(workspace: Workspace, version: RegisteredVersion) -> "dict[str, LanguageModel]":

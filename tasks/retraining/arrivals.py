@@ -11,7 +11,8 @@ from typing import Any
 from charlm.artifacts import CorpusFiles, check_name
 from charlm.errors import ConfigError, SourceError
 from charlm.text.corpus.manifest import load_manifest
-from charlm.text.sources.raw import Source, find_sources, sha256_of_source
+from charlm.text.sources.finding import find_sources
+from charlm.text.sources.raw import Source, sha256_of_source
 from tasks.terminal import terminal
 
 CORPUS_ARRIVED = "charlm.corpus.arrived"

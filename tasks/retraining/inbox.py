@@ -13,7 +13,8 @@ from charlm.artifacts import Workspace, check_name
 from charlm.errors import CharLMError, SourceError
 from charlm.storage.atomic import read_json, write_json
 from charlm.storage.locks import exclusive_lock
-from charlm.text.sources.raw import find_sources, sha256_of_source
+from charlm.text.sources.finding import find_sources
+from charlm.text.sources.raw import sha256_of_source
 from tasks.retraining.arrivals import Arrival
 from tasks.terminal import terminal
 
@@ -104,7 +105,10 @@ class _Memory:
     def load(cls, workspace: Workspace) -> "_Memory":
         if not workspace.inbox_memory.is_file():
             return cls({}, {})
-        stored: Mapping[str, Any] = read_json(workspace.inbox_memory)
+        stored: Mapping[str, Any] = read_json(
+            workspace.inbox_memory,
+            remedy="delete it: what lies in the inbox is then taken for new, and text that a corpus holds is left out",
+        )
         return cls(stored["told"], stored["seen"])
 
     def save(self, workspace: Workspace) -> None:

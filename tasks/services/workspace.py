@@ -13,6 +13,7 @@ from pathlib import Path
 from charlm.artifacts import Workspace
 from charlm.errors import ConfigError
 from tasks.services.mlflow_database import move_artifact_root, uses_embedded_mlflow
+from tasks.terminal import show_warnings
 
 USER_NAME = "charlm"
 """Who asks, where the servers want a password."""
@@ -43,6 +44,7 @@ def use_workspace(root: Path | str) -> Workspace:
         defaults["PREFECT_HOME"] = str(workspace.prefect_home)
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
+    show_warnings()
     if uses_embedded_mlflow(workspace):
         move_artifact_root(workspace, str(workspace.mlflow_artifacts_dir))
     return workspace

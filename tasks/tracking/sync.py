@@ -123,7 +123,7 @@ class _Sent:
         """What was noted for the present tracking server; none for another one."""
         if not run.tracking.is_file():
             return None
-        values = read_json(run.tracking)
+        values = read_json(run.tracking, remedy="delete it, and MLflow gets the run again as a new one", error=RunError)
         return cls(**values) if values["tracking_server"] == _server_name() else None
 
     def save(self, run: RunFiles) -> None:

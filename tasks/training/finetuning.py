@@ -176,7 +176,9 @@ def _origin(path: Path) -> _Origin | None:
     """The corpus that a bundle or a run was trained on; none for a lone file."""
     manifest = BundleFiles(path).manifest
     if manifest.is_file():
-        corpus = read_json(manifest).get("corpus", {})
+        corpus = read_json(manifest, remedy="restore it, or fetch the bundle again", error=ModelFileError).get(
+            "corpus", {}
+        )
     else:
         run = RunFiles(path if path.is_dir() else path.parent)
         manifest, corpus = run.manifest, RunManifest.load(run).corpus if run.manifest.is_file() else {}

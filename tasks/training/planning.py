@@ -19,6 +19,8 @@ def plan_pair(
         num_threads = threads_for(num_directions)
         plan = plan_training(corpus, training, num_threads=num_threads, num_processes=num_processes)
         bar.finish(f"{plan.characters_per_second:,.0f} characters/s in {plan.precision} on {plan.device}")
+    if plan.notice is not None:
+        terminal.say(f"! {plan.notice}")
     in_turn = 1 if plan.device == "cpu" else num_directions
     at_once = num_directions if plan.device == "cpu" else 1
     return {

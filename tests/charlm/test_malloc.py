@@ -9,7 +9,7 @@ import pytest
 
 PROGRAM = """
 import resource
-from charlm.heap import keep_freed_memory
+from charlm.malloc import keep_freed_memory
 
 def faults_of_a_step():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

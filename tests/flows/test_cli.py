@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -472,6 +473,35 @@ def test_embed_writes_a_vector_for_every_token(
     )
     assert outcome.json == {"output": str(output), "tokens": 7, "dimensions": 32}
     assert pq.read_table(output)["token"].to_pylist() == ["the", "set", "of", "files", "read", "a", "list"]
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="other processors have no such limit")
+def test_where_the_processor_has_no_bf16_each_command_says_so_in_one_line_and_uses_fp32(
+    charlm: Charlm, trained_workspace: TrainedWorkspace, tmp_path: Path
+) -> None:
+    import pyarrow.parquet as pq
+
+    (tmp_path / "text.txt").write_text("the set of files\n")
+    root = shutil.copytree(trained_workspace.root, tmp_path / "workspace")
+    limit = {"ONEDNN_MAX_CPU_ISA": "SSE41"}
+    notice = "precision=bf16 is not possible on this cpu"
+    vectors = []
+    for precision in ("fp32", "bf16"):
+        output = tmp_path / f"{precision}.parquet"
+        arguments = ("embed", "models:/tiny/1", tmp_path / "text.txt", "--output", output, "--precision", precision)
+        embedded = charlm(*arguments, "--workspace", root, **limit)
+        assert embedded.code == 0, embedded.stderr
+        assert embedded.stderr.count(notice) == (precision == "bf16")
+        vectors.append(pq.read_table(output))
+    assert vectors[0].equals(vectors[1])
+    short = ("--set", "max_characters=8000", "--set", "hidden_size=16", "--set", "precision=bf16")
+    trained = charlm("train", "tiny", "--direction", "forward", *short, "--no-register", "--workspace", root, **limit)
+    assert trained.code == 0, trained.stderr
+    assert trained.stderr.count(notice) == 1
+    planned = charlm("plan", "tiny", "--direction", "forward", *short, "--workspace", root, **limit)
+    assert "a second in fp32 on cpu,\n" in planned.stdout
+    assert ", oneDNN SSE41)" in planned.stdout
+    assert planned.stderr.count(notice) == 1
 
 
 # ---- export --------------------------------------------------------------------------------------------------------

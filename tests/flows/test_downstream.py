@@ -200,7 +200,7 @@ def test_commands_train_and_predict(charlm: Charlm, workspace: Workspace, entiti
 PROGRAM = """
 import json, sys
 from pathlib import Path
-from tasks.services import start_prefect, use_workspace
+from tasks.services.prefect import start_prefect; from tasks.services.workspace import use_workspace
 workspace, data = sys.argv[1:]
 use_workspace(workspace)
 start_prefect()

@@ -38,7 +38,7 @@ QUICK = ["max_characters=60000", "hidden_size=16", "sequence_length=50"]
 PROGRAM = """
 import json, sys
 from pathlib import Path
-from tasks.services import start_prefect, use_workspace
+from tasks.services.prefect import start_prefect; from tasks.services.workspace import use_workspace
 use_workspace(sys.argv[1])
 start_prefect()
 from flows.retrain import retrain
@@ -254,9 +254,9 @@ def versions(workspace: Workspace) -> dict[int, dict[str, Any]]:
     """Tags and description of every version of `tiny`, and under 0 its aliases."""
     program = """
 import json, sys
-from tasks.services import use_workspace
+from tasks.services.workspace import use_workspace
 use_workspace(sys.argv[1])
-from tasks.tracking import mlflow_client
+from tasks.tracking.client import mlflow_client
 client = mlflow_client()
 found = {v.version: {"tags": v.tags, "description": v.description} for v in client.search_model_versions("name='tiny'")}
 print(json.dumps({**found, "0": client.get_registered_model("tiny").aliases}))
@@ -403,7 +403,7 @@ def test_a_champion_is_evaluated_and_continued_by_flows_of_their_own(story: Stor
     program = """
 import json, sys
 from pathlib import Path
-from tasks.services import start_prefect, use_workspace
+from tasks.services.prefect import start_prefect; from tasks.services.workspace import use_workspace
 workspace = Path(sys.argv[1])
 use_workspace(workspace)
 start_prefect()
@@ -412,7 +412,7 @@ from flows.finetune import finetune_language_model
 scores = evaluate_champion("tiny", workspace)
 settings = ["max_characters=20000", "sequence_length=50"]
 tuned = finetune_language_model("tiny", "models:/tiny@champion", workspace, settings=settings)
-from tasks.tracking import mlflow_client
+from tasks.tracking.client import mlflow_client
 client = mlflow_client()
 (run,) = client.search_runs([client.get_experiment_by_name("tiny").experiment_id], "tags.model = 'models:/tiny/2'")
 print(json.dumps([scores.domains, run.data.metrics, tuned.to_json()["model"]]))

@@ -5,6 +5,7 @@ Reads  encoded/FINGERPRINT/*.arrow
 All of it is done on ids, each time that a shard is read.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -83,15 +84,13 @@ def _places_of_lines(lines: np.ndarray, ends: np.ndarray) -> np.ndarray:
     return np.repeat(shift, lengths) + np.arange(lengths.sum())
 
 
-def _case_table(dictionary: Dictionary, change: Any) -> np.ndarray:
-    """The id of every item after `change`; its own id where the change is longer than one character."""
+def _case_table(dictionary: Dictionary, change: Callable[[str], str]) -> np.ndarray:
+    """The id of every item after `change`; its own id where the result is more than one item."""
+    unit = dictionary.unit_of
     table = np.arange(len(dictionary), dtype=dictionary.id_type)
     for idx, item in enumerate(dictionary.get_items()):
-        if idx == 0 or len(item) != 1 or (dictionary.unit == "byte" and not item.isascii()):
-            continue
-        changed = change(item)
-        if len(changed) == 1:
-            table[idx] = dictionary.get_idx_for_item(changed)
+        if idx > 0 and (changed := unit.with_case(item, change)) != item:
+            table[idx] = dictionary.get_idx_for_item(unit.to_item(changed))
     return table
 
 
@@ -101,7 +100,7 @@ def _write_final_sigmas(ids: np.ndarray, places: np.ndarray, before: np.ndarray,
     `before` are the ids that stood at `places` in upper and lower case.
     """
     capital = dictionary.item2idx.get("Σ".encode(), 0)
-    if dictionary.unit == "byte" or not capital or not np.any(before == capital):
+    if not dictionary.unit_of.case_depends_on_neighbours or not capital or not np.any(before == capital):
         return
     text = dictionary.decode(before.tolist()).replace("İ", "I")  # the one character that would grow
     is_final = np.array([character == "ς" for character in text.lower()], dtype=bool)

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from charlm.units.encoded_lines import NUM_BEFORE, NUM_BEHIND
+
 CHUNK_BYTES = 3 << 18
-NUM_BEFORE, NUM_BEHIND = 4, 2  # newlines around the text of a chunk
 
 
 def read_chunks(path: Path) -> Iterator[np.ndarray]:

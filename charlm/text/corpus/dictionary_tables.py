@@ -1,75 +1,25 @@
-"""Counts of characters, and how they are shown: a table and a plot of what a dictionary covers.
+"""What a dictionary covers, for eyes: a table of all items that occur, and a plot."""
 
-A unit is a character, or a byte written as the character of that code.
-"""
-
-import unicodedata
-from dataclasses import dataclass
 from html import escape
 
 import numpy as np
 
-from charlm.config import Unit
 from charlm.data.dictionary import Dictionary
-
-
-@dataclass(frozen=True)
-class Counts:
-    """How often each unit occurs.
-
-    Attributes:
-        code_points: code point (or byte) of each unit that occurs, int64.
-        counts: its number of occurrences, int64.
-    """
-
-    code_points: np.ndarray
-    counts: np.ndarray
-
-    @property
-    def total(self) -> int:
-        return int(self.counts.sum())
-
-    def ranked(self) -> "Counts":
-        """The same, most frequent first; equal counts by code point."""
-        order = np.lexsort((self.code_points, -self.counts))
-        return Counts(self.code_points[order], self.counts[order])
-
-    def cumulative_shares(self) -> np.ndarray:
-        """Share of all units that the units up to and with each one make up."""
-        shares: np.ndarray = np.cumsum(self.counts) / max(self.total, 1)
-        return shares
-
-
-def item_of(code_point: int, unit: Unit) -> bytes:
-    """The item of a dictionary that stands for a unit."""
-    return bytes([code_point]) if unit == "byte" else chr(code_point).encode()
+from charlm.units.counts import Counts
 
 
 def characters_table(counts: Counts, dictionary: Dictionary) -> str:
-    """All units by rank as tab-separated text: id, character, code point, Unicode name, count, share so far, kept."""
-    rows = ["id\tcharacter\tcode_point\tname\tcount\tcumulative_share\tkept"]
-    for code_point, count, share in zip(
-        counts.code_points.tolist(), counts.counts.tolist(), counts.cumulative_shares().tolist(), strict=True
+    """All items by rank as tab-separated text: id, the item and what it is, count, share so far, kept."""
+    unit = dictionary.unit_of
+    rows = ["\t".join(["id", *unit.table_columns, "count", "cumulative_share", "kept"])]
+    for text, count, share in zip(
+        counts.items.to_pylist(), counts.counts.tolist(), counts.cumulative_shares().tolist(), strict=True
     ):
-        item = item_of(code_point, dictionary.unit)
-        is_kept = item in dictionary.item2idx
-        cells = [
-            str(dictionary.item2idx[item]) if is_kept else "",
-            show_character(code_point),
-            f"0x{code_point:02x}" if dictionary.unit == "byte" else f"U+{code_point:04X}",
-            "" if dictionary.unit == "byte" else unicodedata.name(chr(code_point), ""),
-            str(count),
-            f"{share:.6f}",
-            "yes" if is_kept else "no",
-        ]
-        rows.append("\t".join(cells))
+        idx = dictionary.item2idx.get(unit.to_item(text))
+        is_kept = idx is not None
+        cells = [str(idx) if is_kept else "", *unit.describe(text)]
+        rows.append("\t".join([*cells, str(count), f"{share:.6f}", "yes" if is_kept else "no"]))
     return "\n".join(rows) + "\n"
-
-
-def show_character(code_point: int) -> str:
-    """The character itself where it shows, an escape like `\\n` or `\\u200b` where it does not."""
-    character = chr(code_point)
-    return character if character.isprintable() and character != " " else ascii(character)[1:-1].replace(" ", "' '")
 
 
 # ---- the plot ------------------------------------------------------------------------------------------------------
@@ -79,7 +29,7 @@ _MOST_POINTS = 400
 
 
 def coverage_plot(counts: Counts, dictionary: Dictionary, coverage: float) -> str:
-    """An SVG of the share of the text outside the dictionary against the number of units kept, both logarithmic.
+    """An SVG of the share of the text outside the dictionary against the number of items kept, both logarithmic.
 
     Written by hand: a plotting library takes longer to load than a small corpus to prepare.
     """
@@ -96,7 +46,7 @@ def coverage_plot(counts: Counts, dictionary: Dictionary, coverage: float) -> st
     ranks = np.unique(np.geomspace(1, max(len(missing), 1), _MOST_POINTS).astype(int))[: len(missing)]
     curve = " ".join(f"{x_of(rank):.1f},{y_of(missing[rank - 1]):.1f}" for rank in ranks)
     num_kept = len(dictionary) - 1
-    units = "bytes" if dictionary.unit == "byte" else "characters"
+    plural = dictionary.unit_of.plural
     left, right, top, bottom = _MARGIN, _WIDTH - _MARGIN, _MARGIN, _HEIGHT - _MARGIN
     parts = [
         _line(left, top, left, bottom, "black"),
@@ -106,9 +56,9 @@ def coverage_plot(counts: Counts, dictionary: Dictionary, coverage: float) -> st
             _text(left - 8, y_of(10.0**-power) + 4, f"{100 * 10.0**-power:g}%", anchor="end")
             for power in range(int(decades_y) + 1)
         ),
-        _text(_WIDTH / 2, _HEIGHT - 14, f"{units} kept, most frequent first"),
+        _text(_WIDTH / 2, _HEIGHT - 14, f"{plural} kept, most frequent first"),
         _text(
-            _WIDTH / 2, top - 30, f"share of the text not covered: {num_kept:,} of {len(missing):,} {units} are kept"
+            _WIDTH / 2, top - 30, f"share of the text not covered: {num_kept:,} of {len(missing):,} {plural} are kept"
         ),
         f'<polyline points="{curve}" fill="none" stroke="#4269d0" stroke-width="2"/>',
         _line(x_of(num_kept), top, x_of(num_kept), bottom, "#ff725c"),

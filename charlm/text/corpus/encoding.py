@@ -4,7 +4,7 @@ Reads  train/train_split_*, valid.txt, test.txt
 Writes encoded/FINGERPRINT/*.arrow   Arrow IPC stream, column `ids: large_list<uint8|uint16|uint32>`
 
 One row is one non-empty line with its newline: the ids that Flair reads from the same file, without its shuffling and
-case flips (see visiting.py). Encoded files are a cache, text is the truth.
+case flips (see augmentation.py). Encoded files are a cache, text is the truth.
 """
 
 import dataclasses
@@ -15,33 +15,21 @@ from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from charlm.arrays.arrow import numbers, to_numpy
-from charlm.arrays.masks import column, pick, places
-from charlm.arrays.utf8 import (
-    BEYOND_ASCII,
-    bytes_beyond_ascii,
-    code_points,
-    code_points_within,
-    first_bytes,
-    share_beyond_ascii,
-)
 from charlm.artifacts import CorpusFiles
 from charlm.data.dictionary import Dictionary
 from charlm.errors import CorpusError, DictionaryError
 from charlm.malloc import keep_freed_memory
 from charlm.storage.atomic import atomic_write
 from charlm.storage.fingerprints import sha256_of
-from charlm.text.corpus.chunks import NUM_BEFORE, NUM_BEHIND, read_chunks
+from charlm.text.corpus.chunks import read_chunks
 from charlm.text.corpus.manifest import load_manifest, save_manifest
+from charlm.units.encoded_lines import EncodedLines
 
 _UNITS_PER_BATCH = 2_000_000
-_NUM_CODE_POINTS = 0x110000
-_NEWLINE = ord("\n")
-_NUM_OCTETS = 0x100
-_FEW = 1 / 4  # of the bytes of a text
-_DIGITS = 20  # of a number in the schema metadata
+_DIGITS = 20  # of a whole number in the schema metadata
+_FLOAT_WIDTH = 32  # more than Python writes for any float
 
 
 @dataclass(frozen=True)
@@ -69,6 +57,9 @@ class EncodedInfo:
     unknown: int = 0
     """Ids that are `<unk>`."""
 
+    unknown_bits: float = 0.0
+    """What naming the items behind them costs, in bits."""
+
     reused: bool = dataclasses.field(default=False, compare=False)
     """True when the file was there already; not stored."""
 
@@ -90,131 +81,93 @@ def encode_file(text: Path, encoded: Path, dictionary: Dictionary, *, sha256: st
         raise DictionaryError("text is encoded with a dictionary whose first item is <unk>, this one has none")
     info = EncodedInfo(dictionary.fingerprint, sha256 or sha256_of(text))
     if encoded.is_file():
-        found = _try_info(encoded)
+        found = _try_info(encoded, dictionary)
         if found is not None and (found.dictionary, found.source) == (info.dictionary, info.source):
             return dataclasses.replace(found, reused=True)
+    cost = dictionary.unit_of.unknown_bits
     with atomic_write(encoded) as file:
         schema = pa.schema({"ids": pa.large_list(pa.from_numpy_dtype(dictionary.id_type))})
+        if cost is None:
+            schema = schema.append(pa.field("unknown_bits", pa.float64()))
         with pa.ipc.new_stream(file, _with_info(schema, info)) as stream:
-            for lengths, ids, num_characters, num_bytes in encode_chunks(text, dictionary):
-                stream.write_batch(_record_batch(lengths, ids))
+            for lines in encode_chunks(text, dictionary):
+                stream.write_batch(_record_batch(lines))
+                unknown = info.unknown + len(lines.ids) - int(np.count_nonzero(lines.ids))
                 info = dataclasses.replace(
                     info,
-                    lines=info.lines + len(lengths),
-                    units=info.units + len(ids),
-                    characters=info.characters + num_characters,
-                    bytes=info.bytes + num_bytes,
-                    unknown=info.unknown + len(ids) - int(np.count_nonzero(ids)),
+                    lines=info.lines + len(lines.lengths),
+                    units=info.units + len(lines.ids),
+                    characters=info.characters + lines.characters,
+                    bytes=info.bytes + lines.bytes,
+                    unknown=unknown,
+                    unknown_bits=cost * unknown if cost is not None else info.unknown_bits + _sum_of_bits(lines),
                 )
         _rewrite_schema(file, _with_info(schema, info))
     return info
 
 
-def encode_chunks(path: Path, dictionary: Dictionary) -> Iterator[tuple[np.ndarray, np.ndarray, int, int]]:
-    """Row lengths, ids, and the characters and bytes of their text, about `_UNITS_PER_BATCH` ids at a time.
+def _sum_of_bits(lines: EncodedLines) -> float:
+    assert lines.unknown_bits is not None  # its unit has no cost for all
+    return float(lines.unknown_bits.sum())
+
+
+def encode_chunks(path: Path, dictionary: Dictionary) -> Iterator[EncodedLines]:
+    """The lines of a text file, about `_UNITS_PER_BATCH` ids at a time.
 
     The ids are valid until the next ones are asked for.
     """
-    encoder = _Encoder(dictionary)
+    encoder = dictionary.unit_of.encoder(dictionary.get_items(), dictionary.id_type)
     ids = np.empty(_UNITS_PER_BATCH, dtype=dictionary.id_type)  # the memory of every batch
-    lengths: list[np.ndarray] = []
-    num_units = num_characters = num_bytes = 0
+    parts: list[EncodedLines] = []
+    num_ids = 0
     for chunk in read_chunks(path):
         try:
-            all_ids, marks, newline = encoder.encode(chunk)
+            lines = encoder.encode(chunk)
         except UnicodeDecodeError as error:
             raise CorpusError(f"{path} is not UTF-8 ({error.reason}); prepare it first") from error
-        new_ids, new_lengths = _without_empty_lines(all_ids, marks, newline)
-        num_left_out = NUM_BEFORE - 1 + len(all_ids) - len(new_ids) + NUM_BEHIND - 1
-        if num_units + len(new_ids) > len(ids):
-            if num_units:
-                yield np.concatenate(lengths), ids[:num_units], num_characters, num_bytes
-                lengths, num_units, num_characters, num_bytes = [], 0, 0, 0
-            if len(new_ids) > len(ids):
-                ids = np.empty_like(new_ids)
-        ids[num_units : num_units + len(new_ids)] = new_ids
-        lengths.append(new_lengths)
-        num_units += len(new_ids)
-        num_characters += len(new_ids) if dictionary.unit == "char" else _count_characters(chunk) - num_left_out
-        num_bytes += len(chunk) - num_left_out
-    if num_units:
-        yield np.concatenate(lengths), ids[:num_units], num_characters, num_bytes
+        if num_ids + len(lines.ids) > len(ids):
+            if num_ids:
+                yield _join(parts, ids[:num_ids])
+                parts, num_ids = [], 0
+            if len(lines.ids) > len(ids):
+                ids = np.empty_like(lines.ids)
+        ids[num_ids : num_ids + len(lines.ids)] = lines.ids
+        parts.append(dataclasses.replace(lines, ids=ids[:0]))
+        num_ids += len(lines.ids)
+    if num_ids:
+        yield _join(parts, ids[:num_ids])
 
 
-def _without_empty_lines(ids: np.ndarray, marks: np.ndarray, newline: Any) -> tuple[np.ndarray, np.ndarray]:
-    """The ids but for the first one, a newline, and newlines behind another one; and the lengths of the lines.
-
-    A newline is where `marks` equals `newline`.
-    """
-    is_kept = ~((column(marks[1:]) == newline) & (column(marks[:-1]) == newline))
-    (kept,) = pick(is_kept, ids[1:])
-    (kept_marks,) = (kept,) if marks is ids else pick(is_kept, marks[1:])
-    return kept, np.diff(places(column(kept_marks) == newline), prepend=-1)
-
-
-def _count_characters(text: np.ndarray) -> int:
-    """Code points of a UTF-8 text, uint8 (bytes,): its bytes but for those that continue one."""
-    return int(np.count_nonzero(text & 0xC0 != 0x80))
+def _join(parts: Sequence[EncodedLines], ids: np.ndarray) -> EncodedLines:
+    bits = [part.unknown_bits for part in parts if part.unknown_bits is not None]
+    return EncodedLines(
+        ids,
+        np.concatenate([part.lengths for part in parts]),
+        characters=sum(part.characters for part in parts),
+        bytes=sum(part.bytes for part in parts),
+        unknown_bits=np.concatenate(bits) if bits else None,
+    )
 
 
-class _Encoder:
-    """Looks up the ids of whole lines."""
-
-    def __init__(self, dictionary: Dictionary) -> None:
-        self._unit = dictionary.unit
-        known = dictionary.id_table()[:-1]
-        self._ids = np.zeros(_NUM_CODE_POINTS, dtype=known.dtype)
-        self._ids[: len(known)] = known
-        self._ids_of_units = numbers(self._ids)
-        of_octets = self._ids[:_NUM_OCTETS]
-        second, first = np.broadcast_arrays(of_octets[:, None], of_octets)  # as they stand in a number of both
-        self._ids_of_twos = numbers(np.stack([first, second], axis=-1).ravel().view(f"u{2 * known.itemsize}"))
-
-    def encode(self, chunk: np.ndarray) -> tuple[np.ndarray, np.ndarray, Any]:
-        """The ids of a chunk, with those of the newline before it and of the one behind it (its last line may have
-        none); and an array with a value that is in it where newlines are."""
-        units = lines = chunk[NUM_BEFORE - 1 : 1 - NUM_BEHIND]
-        if self._unit == "byte":
-            ids = self._of_octets(lines)
-        elif share_beyond_ascii(lines) < _FEW:
-            beyond = bytes_beyond_ascii(lines)
-            if len(beyond):
-                units = first_bytes(lines)
-            ids = self._of_octets(units)
-            if len(beyond):
-                ids[places(column(units) >= BEYOND_ASCII)] = self._ids[code_points(beyond)]
-        else:
-            units = code_points_within(chunk)
-            # Arrow takes by any unsigned integer, where NumPy first makes it 64 bits wide; the table has them all.
-            ids = to_numpy(pc.take(self._ids_of_units, numbers(units), boundscheck=False))
-        newline = self._ids[_NEWLINE]
-        # No other unit has the id of a known one, and an id is narrower than a code point.
-        return (ids, ids, newline) if newline else (ids, units, np.uint8(_NEWLINE))
-
-    def _of_octets(self, octets: np.ndarray) -> np.ndarray:
-        """The ids of single bytes, looked up two at a time."""
-        even = len(octets) // 2 * 2
-        twos = numbers(octets[:even].view(np.uint16))
-        ids = to_numpy(pc.take(self._ids_of_twos, twos, boundscheck=False)).view(self._ids.dtype)
-        return ids if even == len(octets) else np.append(ids, self._ids[octets[-1]])
-
-
-def _record_batch(lengths: np.ndarray, ids: np.ndarray) -> pa.RecordBatch:
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    rows = pa.LargeListArray.from_arrays(numbers(offsets), numbers(ids))
-    return pa.RecordBatch.from_arrays([rows], names=["ids"])
+def _record_batch(lines: EncodedLines) -> pa.RecordBatch:
+    offsets = np.concatenate([[0], np.cumsum(lines.lengths)]).astype(np.int64)
+    columns = {"ids": pa.LargeListArray.from_arrays(numbers(offsets), numbers(lines.ids))}
+    if lines.unknown_bits is not None:
+        columns["unknown_bits"] = numbers(lines.unknown_bits.astype(np.float64))
+    return pa.RecordBatch.from_arrays([*columns.values()], names=[*columns])
 
 
 def _with_info(schema: pa.Schema, info: EncodedInfo) -> pa.Schema:
     """The schema with `info` as metadata, numbers in a fixed width: they are known only when all is written."""
     values = dataclasses.asdict(info)
     del values["reused"]
-    return schema.with_metadata(
-        {
-            f"charlm.{name}": f"{value:0{_DIGITS}d}" if isinstance(value, int) else value
-            for name, value in values.items()
-        }
-    )
+    return schema.with_metadata({f"charlm.{name}": _fixed_width(value) for name, value in values.items()})
+
+
+def _fixed_width(value: str | int | float) -> str:
+    if isinstance(value, int):
+        return f"{value:0{_DIGITS}d}"
+    return f"{value!r:>{_FLOAT_WIDTH}}" if isinstance(value, float) else value
 
 
 def _rewrite_schema(file: IO[bytes], schema: pa.Schema) -> None:
@@ -227,23 +180,27 @@ def _rewrite_schema(file: IO[bytes], schema: pa.Schema) -> None:
 # ---- reading -------------------------------------------------------------------------------------------------------
 
 
-def encoded_info(path: Path) -> EncodedInfo:
-    """What an encoded file says about itself; raises CorpusError when it is missing or damaged."""
-    info = _try_info(path)
+def encoded_info(path: Path, dictionary: Dictionary) -> EncodedInfo:
+    """What a file encoded with `dictionary` says about itself; raises CorpusError when it is missing or damaged."""
+    info = _try_info(path, dictionary)
     if info is None:
         raise CorpusError(f"{path} is missing or damaged; delete it and prepare the corpus again")
     return info
 
 
-def _try_info(path: Path) -> EncodedInfo | None:
+def _try_info(path: Path, dictionary: Dictionary) -> EncodedInfo | None:
     try:
         with pa.memory_map(str(path)) as file, pa.ipc.open_stream(file) as stream:
-            metadata = stream.schema.metadata or {}
-        values: dict[str, Any] = {}
-        for field in dataclasses.fields(EncodedInfo):
-            if field.name != "reused":
-                value = metadata[f"charlm.{field.name}".encode()].decode()
-                values[field.name] = int(value) if field.type is int else value
+            metadata = {key.decode(): value.decode() for key, value in (stream.schema.metadata or {}).items()}
+        if "charlm.unknown_bits" not in metadata:  # a file of an older version, which knew no unit without such a cost
+            metadata["charlm.unknown_bits"] = str(
+                (dictionary.unit_of.unknown_bits or 0) * int(metadata["charlm.unknown"])
+            )
+        values: dict[str, Any] = {
+            field.name: field.type(metadata[f"charlm.{field.name}"])
+            for field in dataclasses.fields(EncodedInfo)
+            if field.name != "reused" and isinstance(field.type, type)
+        }
     except (OSError, pa.ArrowException, KeyError, ValueError):
         return None
     return EncodedInfo(**values)
@@ -268,6 +225,23 @@ def read_ids(path: Path) -> np.ndarray:
         ids: np.ndarray = parts[0]
         return ids
     return np.concatenate(parts) if parts else np.empty(0, dtype=np.uint8)
+
+
+def read_lengths(path: Path) -> np.ndarray:
+    """The number of ids of each line of an encoded file, int64."""
+    _, batches = open_rows(path)
+    parts = [np.diff(to_numpy(rows.offsets)) for rows in batches]
+    return np.concatenate([np.empty(0, dtype=np.int64), *parts])
+
+
+def read_unknown_bits(path: Path) -> np.ndarray:
+    """What naming the unknown items of each line costs, float64, where the unit has no one cost for all."""
+    try:
+        with pa.memory_map(str(path)) as file, pa.ipc.open_stream(file) as stream:
+            parts = [to_numpy(batch.column("unknown_bits")).copy() for batch in stream]
+    except (OSError, pa.ArrowException, KeyError) as error:
+        raise CorpusError(f"{path} is missing or damaged; delete it and prepare the corpus again") from error
+    return np.concatenate([np.empty(0, dtype=np.float64), *parts])
 
 
 # ---- a whole corpus ------------------------------------------------------------------------------------------------
@@ -312,11 +286,11 @@ def ensure_encoded(corpus: CorpusFiles, dictionary: Dictionary, names: Sequence[
 
 
 def record_unk_rate(corpus: CorpusFiles, dictionary: Dictionary) -> float:
-    """The share of held-out units outside the dictionary, which is also noted in the manifest.
+    """The share of held-out items outside the dictionary, which is also noted in the manifest.
 
     The held-out text must be encoded.
     """
-    infos = [encoded_info(corpus.encoded(dictionary.fingerprint, name)) for name in ("valid", "test")]
+    infos = [encoded_info(corpus.encoded(dictionary.fingerprint, name), dictionary) for name in ("valid", "test")]
     unk_rate = sum(info.unknown for info in infos) / max(sum(info.units for info in infos), 1)
     manifest = load_manifest(corpus)
     if manifest.dictionary is not None and manifest.dictionary.unk_rate != unk_rate:

@@ -36,6 +36,9 @@ class HeldOutDocuments:
     bytes: np.ndarray
     """UTF-8 bytes of the same, int64."""
 
+    lines: np.ndarray
+    """Lines of the same, int64: with them an encoded file tells the items and the unknown ones of each document."""
+
     def __len__(self) -> int:
         return len(self.keys)
 
@@ -58,6 +61,7 @@ def held_out_documents(corpus: CorpusFiles, split: str) -> dict[str, HeldOutDocu
             np.concatenate([part.keys for part in found]),
             np.concatenate([part.characters for part in found]),
             np.concatenate([part.bytes for part in found]),
+            np.concatenate([part.lines for part in found]),
         )
         for domain, found in parts.items()
     }
@@ -75,7 +79,7 @@ def _keys_of(corpus: CorpusFiles, revision: int, config: SplitConfig, place: int
 
 def _find(corpus: CorpusFiles, record: FileRecord, keys: np.ndarray) -> HeldOutDocuments:
     """The documents with these keys in the text that one revision wrote to one file."""
-    sizes = np.zeros((2, len(keys)), dtype=np.int64)  # characters and bytes of each document
+    sizes = np.zeros((3, len(keys)), dtype=np.int64)  # characters, bytes and lines of each document
     matcher = _Matcher(keys)
     for line in _lines(corpus, record):
         index = matcher.take(line)
@@ -84,11 +88,12 @@ def _find(corpus: CorpusFiles, record: FileRecord, keys: np.ndarray) -> HeldOutD
         text = _without_empty_lines(with_universal_newlines(line))
         sizes[0, index] += len(text.decode())
         sizes[1, index] += len(text)
+        sizes[2, index] += text.count(b"\n")
     if not matcher.is_complete:
         raise CorpusError(
             f"{corpus.root / record.name} does not hold the documents that {corpus.manifest.name} says; restore it"
         )
-    return HeldOutDocuments(keys, sizes[0], sizes[1])
+    return HeldOutDocuments(keys, *sizes)
 
 
 def _lines(corpus: CorpusFiles, record: FileRecord) -> Iterator[bytes]:

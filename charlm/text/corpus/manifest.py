@@ -135,7 +135,9 @@ class CorpusManifest:
     @property
     def fingerprint(self) -> str:
         """16 digits that stand for the text and how it was split; independent of times, paths and names of sources."""
-        return fingerprint([self.split.to_json(), {file.name: file.sha256 for file in self.files.values()}])
+        # Whether documents were left out was once a setting of the split, and stays part of the fingerprint.
+        split = self.split.to_json() | {"deduplicate": any(revision.deduplicated for revision in self.revisions[:1])}
+        return fingerprint([split, {file.name: file.sha256 for file in self.files.values()}])
 
     def to_json(self) -> dict[str, Any]:
         return {"format": _FORMAT, "fingerprint": self.fingerprint, **dataclasses.asdict(self)}
@@ -144,7 +146,8 @@ class CorpusManifest:
     def from_json(cls, value: dict[str, Any]) -> Self:
         dictionary = value["dictionary"]
         return cls(
-            split=SplitConfig.from_json(value["split"]),
+            # Older versions kept `deduplicate` here, which each revision has for itself.
+            split=SplitConfig.from_json({name: of for name, of in value["split"].items() if name != "deduplicate"}),
             dictionary=dictionary
             and DictionaryRecord(**dictionary | {"config": DictionaryConfig.from_json(dictionary["config"])}),
             revisions=tuple(
@@ -166,7 +169,7 @@ def load_manifest(corpus: CorpusFiles) -> CorpusManifest:
         raise CorpusError(
             f"{corpus.root} holds no prepared corpus: it has no {corpus.manifest.name}; run prepare first"
         )
-    value = read_json(corpus.manifest)
+    value = read_json(corpus.manifest, remedy=f"restore it, or delete {corpus.root} and prepare the text again")
     if not isinstance(value, dict) or value.get("format") != _FORMAT:
         raise CorpusError(f"{corpus.manifest} is not a manifest of format {_FORMAT!r}; prepare the corpus again")
     try:

@@ -10,9 +10,9 @@ import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-from charlm.storage.atomic import read_json, sync_folder, write_json
+from charlm.storage.atomic import JsonObject, read_json, sync_folder, write_json
 
 _STATE = "state.json"
 
@@ -27,10 +27,10 @@ class Staging:
     def __init__(self, folder: Path, identity: str) -> None:
         self.folder = folder
         self.identity = identity
-        self.state: dict[str, Any] | None = None
+        self.state: JsonObject | None = None
         self._sizes: dict[str, int] = {}
         self._files: dict[str, IO[bytes]] = {}
-        saved = read_json(folder / _STATE) if (folder / _STATE).is_file() else {}
+        saved = _read_state(folder) or {}
         if saved.get("identity") == identity:
             self.state, self._sizes = saved["state"], saved["sizes"]
             self._cut_back(saved["others"])
@@ -74,7 +74,7 @@ class Staging:
         for name in list(self._files):
             self.close(name)
 
-    def checkpoint(self, state: dict[str, Any], others: Iterable[str] = ()) -> None:
+    def checkpoint(self, state: JsonObject, others: Iterable[str] = ()) -> None:
         """Make the present sizes and `state` what a killed run returns to; `others` are files that do not grow."""
         for file in self._files.values():
             os.fsync(file.fileno())
@@ -94,10 +94,14 @@ class Staging:
         finish_commit(self.folder)
 
 
+def _read_state(folder: Path) -> JsonObject | None:
+    path = folder / _STATE
+    return read_json(path, remedy=f"delete {folder} and prepare again") if path.is_file() else None
+
+
 def finish_commit(folder: Path) -> None:
     """Carry out the moves that a run recorded, also when that run was killed among them; else do nothing."""
-    state = folder / _STATE
-    moves = read_json(state).get("moves") if state.is_file() else None
+    moves = (_read_state(folder) or {}).get("moves")
     if moves is None:
         return
     for name, place in moves.items():

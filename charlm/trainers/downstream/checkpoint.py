@@ -57,6 +57,9 @@ class TaskCheckpoint:
     corpus: str
     """Fingerprint of the sentences to learn from."""
 
+    precision: str | None = None
+    """What it was trained in, `fp32` or `bf16`; none in checkpoints that do not say."""
+
     files: dict[str, int]
     """Length of every file that only grows."""
 
@@ -65,6 +68,7 @@ class TaskCheckpoint:
             "progress": self.progress.to_json(),
             "optimizer": self.optimizer.settings,
             "corpus": self.corpus,
+            "precision": self.precision,
             "files": self.files,
         }
         tensors = {f"optimizer.{name}": tensor for name, tensor in self.optimizer.tensors.items()}
@@ -85,6 +89,7 @@ class TaskCheckpoint:
                 optimizer=Part(settings["optimizer"], _under(tensors, "optimizer.")),
                 random_state=_under(tensors, "random."),
                 corpus=settings["corpus"],
+                precision=settings.get("precision"),
                 files=settings["files"],
             )
 

@@ -77,7 +77,8 @@ def describe(event: Event) -> str | None:
         splits = ", ".join(f"{count:,} {split}" for split, count in event["sentences"].items())
         return (
             f"{event['model']} for {event['label_type']}, {event['parameters']:,} parameters to learn, {splits} "
-            f"sentences, {event['precision']} on {event['device']}, {event['num_threads']} thread(s)"
+            f"sentences, {event['precision']} on {event['device']} ({event['instruction_set']}), "
+            f"{event['num_threads']} thread(s)"
         )
     if kind == "train":
         return f"epoch {event['epoch']:>4}  {event['share']:4.0%}  loss {event['train_loss']:.4f}"
@@ -93,7 +94,7 @@ def describe(event: Event) -> str | None:
         )
     if kind == "test":
         return f"test with the {event['model']} model:\n{event['table']}"
-    if kind in ("resume", "interrupted", "end"):
+    if kind in ("resume", "guard", "interrupted", "end"):
         return f"{kind}: {event['reason']}"
     return None
 

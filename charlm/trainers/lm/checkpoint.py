@@ -93,6 +93,9 @@ class Checkpoint:
     config: dict[str, Any]
     num_threads: int
     num_processes: int = 1
+    precision: str | None = None
+    """What it was trained in, `fp32` or `bf16`; none in checkpoints that do not say."""
+
     files: dict[str, int]
 
     def save(self, path: Path) -> None:

@@ -13,6 +13,7 @@ import math
 import resource
 import sys
 import time
+import warnings
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -26,11 +27,12 @@ from torch.nn import functional as F
 from charlm.artifacts import RunFiles
 from charlm.config import TrainingConfig
 from charlm.distributed.group import Team
-from charlm.errors import CorpusError, ModelFileError, RunError, TrainingInterruptedError
+from charlm.errors import CharLMWarning, CorpusError, ModelFileError, RunError, TrainingInterruptedError
 from charlm.evaluation.language_model import score_encoded
 from charlm.evaluation.scores import LMScore
 from charlm.language_models.language_model import Hidden, LanguageModel
 from charlm.malloc import keep_freed_memory
+from charlm.nn.precision import instruction_set, precision_notice, resolve_precision
 from charlm.text.corpus.encoding import encoded_info
 from charlm.trainers.lm.checkpoint import Checkpoint, Progress, progress_values, random_state, set_random_state
 from charlm.trainers.lm.optimization import (
@@ -39,7 +41,6 @@ from charlm.trainers.lm.optimization import (
     Stopwatch,
     build_optimizer,
     learning_rate_at,
-    resolve_precision,
 )
 from charlm.trainers.lm.text_corpus import ShardReader, TextCorpus
 from charlm.trainers.observer import Event, Observer, RewindableFile
@@ -161,18 +162,22 @@ class TrainingEngine:
     def _train(self, resume: bool) -> str:
         """Train until the budget is spent; the reason why it ended."""
         for split, path in (("valid", self.corpus.valid), ("test", self.corpus.test)):
-            if encoded_info(path).units == 0:
+            if encoded_info(path, self.corpus.dictionary).units == 0:
                 raise CorpusError(f"{self.corpus.files.root} has no {split} text; give that split a larger share")
         with clear_resource_errors(self.files.root, str(self.device)):
             if resume:
-                self._restore(Checkpoint.load(self.files.checkpoint))
-                self._emit("resume", reason=f"goes on after {self.progress.characters:,} characters")
+                checkpoint = Checkpoint.load(self.files.checkpoint)
+                self._restore(checkpoint)
+                reason = f"goes on after {self.progress.characters:,} characters"
+                self._emit("resume", reason=reason, **self._computing_facts())
+                self._report_precision(before=checkpoint.precision)
             else:
                 for observer in self._rewindable():
                     observer.rewind(0)
                 if not self.team.is_lead:
                     torch.manual_seed(self.config.seed + self.team.rank)  # other streams, other dropout
                 self._emit("start", **self._start_facts())
+                self._report_precision()
                 self._save_checkpoint()
             reason = self._run()
             if self.progress.validated_characters < self.progress.characters:
@@ -257,8 +262,8 @@ class TrainingEngine:
             raise RunError(f"no validation of {self.files.root} gave a finite loss; lower the learning rate")
         best = LanguageModel.load_language_model(self.files.best_lm).to(self.device)
         result = TrainingResult(
-            valid=score_encoded(best, self.corpus.valid, encoded_info(self.corpus.valid)),
-            test=score_encoded(best, self.corpus.test, encoded_info(self.corpus.test)),
+            valid=score_encoded(best, self.corpus.valid, encoded_info(self.corpus.valid, self.corpus.dictionary)),
+            test=score_encoded(best, self.corpus.test, encoded_info(self.corpus.test, self.corpus.dictionary)),
             characters=self.progress.characters,
             seconds=self.progress.seconds,
             reason=reason,
@@ -308,7 +313,7 @@ class TrainingEngine:
         with self._autocast():
             logits, _, hidden = self.model(inputs, self._hidden)  # (T, B, V)
         self._hidden = tuple(state.detach() for state in hidden) if isinstance(hidden, tuple) else hidden.detach()
-        return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
+        return F.cross_entropy(_at_least_fp32(logits.flatten(0, 1)), targets.flatten())
 
     def _autocast(self) -> AbstractContextManager[None]:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
@@ -358,12 +363,24 @@ class TrainingEngine:
             "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
             "train_characters": self.corpus.num_units,
             "dictionary_size": len(self.corpus.dictionary),
-            "device": str(self.device),
-            "precision": self.precision,
+            **self._computing_facts(),
             "num_threads": torch.get_num_threads(),
             "num_processes": self.team.size,
             "libraries": {"python": sys.version.split()[0], "torch": torch.__version__, "numpy": np.__version__},
         }
+
+    def _computing_facts(self) -> dict[str, Any]:
+        return {
+            "device": str(self.device),
+            "precision": self.precision,
+            "instruction_set": instruction_set(self.device),
+        }
+
+    def _report_precision(self, *, before: str | None = None) -> None:
+        notice = precision_notice(self.config.precision, self.precision, self.device, before=before)
+        if notice is not None and self.team.is_lead:
+            warnings.warn(notice, CharLMWarning, stacklevel=2)
+            self._emit("guard", reason=notice)
 
     def _is_report_due(self) -> bool:
         if self.progress.step % self._train_event_steps == 0:
@@ -412,7 +429,7 @@ class TrainingEngine:
         progress, config = self.progress, self.config
         score = None
         if self.team.is_lead:
-            info = encoded_info(self.corpus.valid)
+            info = encoded_info(self.corpus.valid, self.corpus.dictionary)
             score = score_encoded(self.model, self.corpus.valid, info, max_units=config.validation_characters)
         loss = self.team.from_lead(math.nan if score is None else score.loss)
         progress.validations += 1
@@ -481,6 +498,7 @@ class TrainingEngine:
             config=self.config.to_json(),
             num_threads=torch.get_num_threads(),
             num_processes=self.team.size,
+            precision=self.precision,
             files={observer.path.name: observer.position() for observer in self._rewindable()},
         ).save(self.files.checkpoint)
 
@@ -548,6 +566,10 @@ class TrainingEngine:
 
 class _LossExplodedError(Exception):
     """The training loss is no number any more, or worse than guessing."""
+
+
+def _at_least_fp32(logits: Tensor) -> Tensor:
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def _to_ids(rows: np.ndarray | Tensor) -> Tensor:

@@ -11,8 +11,9 @@ from charlm.config import ARCHITECTURE, DictionaryConfig, TrainingConfig
 from charlm.data.dictionary import Dictionary
 from charlm.errors import ConfigError
 from charlm.language_models.language_model import LanguageModel
-from charlm.text.corpus.counting import choose_units, read_counts
+from charlm.text.corpus.counting import choose_items, read_counts
 from charlm.text.corpus.manifest import load_manifest
+from charlm.units.unit import find_unit
 
 
 def initial_model(model: LanguageModel, corpus: CorpusFiles, *, extend_dictionary: bool) -> LanguageModel:
@@ -21,7 +22,7 @@ def initial_model(model: LanguageModel, corpus: CorpusFiles, *, extend_dictionar
     Raises ConfigError when the model cannot predict, or its unit is not the corpus's.
     """
     unit = load_manifest(corpus).split.unit
-    if model.unit != unit:
+    if model.dictionary.unit_of is not find_unit(unit):
         raise ConfigError(f"the model's unit is {model.unit}, that of the corpus {corpus.name!r} is {unit}")
     if model.decoder is None:
         raise ConfigError("the model was saved without its decoder; a model that cannot predict cannot be fine-tuned")
@@ -34,8 +35,8 @@ def extended(dictionary: Dictionary, corpus: CorpusFiles) -> Dictionary:
     config = record.config if record is not None else DictionaryConfig()
     counts = read_counts(corpus.total_counts)
     result = Dictionary.from_json(dictionary.to_json())
-    for unit in choose_units(counts, config, dictionary.unit):
-        result.add_item(unit)
+    for item in choose_items(counts, config, dictionary.unit):
+        result.add_item(item)
     return result
 
 

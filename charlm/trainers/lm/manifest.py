@@ -49,7 +49,7 @@ class RunManifest:
         """The manifest of a run; raises RunError when there is none, or it is damaged."""
         if not files.manifest.is_file():
             raise RunError(f"{files.root} is no training run: it has no {files.manifest.name}")
-        values = read_json(files.manifest)
+        values = read_json(files.manifest, remedy="restore it, or delete the run and train again", error=RunError)
         if not isinstance(values, dict) or values.pop("format", None) != _FORMAT:
             raise RunError(f"{files.manifest} is not the manifest of a run")
         try:

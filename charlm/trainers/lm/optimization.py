@@ -77,16 +77,6 @@ def spare_compiler() -> None:
         kind.step = torch.no_grad()(inspect.unwrap(kind.step))  # type: ignore[method-assign]
 
 
-def resolve_precision(precision: str, device: torch.device) -> str:
-    """`auto` -> `bf16` where the hardware multiplies it natively, else `fp32`."""
-    if precision != "auto":
-        return precision
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    capabilities = torch.cpu.get_capabilities()
-    return "bf16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "fp32"
-
-
 class Stopwatch:
     """Seconds since it was made, less those for which it was paused, plus those of an earlier one."""
 

@@ -47,8 +47,13 @@ class TrainingPlan:
     """What the run folder holds at most: a checkpoint is written beside the one it replaces."""
 
     precision: str
+    """The one that was used: `bf16` that is not possible here is `fp32`."""
+
     device: str
+    instruction_set: str
     num_threads: int
+    notice: str | None = None
+    """What else the calibration found that a user should know, such as a precision that is not possible here."""
 
     @property
     def minutes(self) -> float:
@@ -111,7 +116,9 @@ def plan_training(
         disk_bytes=2 * checkpoint_bytes + 2 * model_bytes,
         precision=events["start"]["precision"],
         device=events["start"]["device"],
+        instruction_set=events["start"]["instruction_set"],
         num_threads=events["start"]["num_threads"],
+        notice=events.get("guard", {}).get("reason"),
     )
 
 

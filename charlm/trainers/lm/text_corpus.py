@@ -57,7 +57,7 @@ class TextCorpus:
         self.test = encoded["test"]
         groups = [[name] for name in encoded if name not in ("valid", "test")] if shard_groups is None else shard_groups
         self.shards = [[encoded[name] for name in group] for group in groups]
-        self._infos = [[encoded_info(path) for path in group] for group in self.shards]
+        self._infos = [[encoded_info(path, dictionary) for path in group] for group in self.shards]
         if not any(self._units):
             raise CorpusError(f"{self.files.train_dir} holds no text")
 

@@ -22,6 +22,8 @@ from tests.conftest import ROOT
 
 GOLDEN = ROOT / "tests" / "golden" / "flair"
 
+pytestmark = pytest.mark.numeric
+
 
 @pytest.fixture(autouse=True)
 def cache(monkeypatch, tmp_path) -> Path:

@@ -15,6 +15,8 @@ from charlm.evaluation.scores import LMScore
 from charlm.language_models.language_model import LanguageModel, load_language_models
 from charlm.text.corpus.encoding import encode_file
 
+pytestmark = pytest.mark.numeric
+
 LETTERS = "\n abcde"
 BYTES = Dictionary.from_items([bytes([code]) for code in range(256)], unit="byte")
 
@@ -201,8 +203,8 @@ def test_empty_lines_and_line_ends_do_not_change_a_score(tmp_path):
 
 
 def test_sums_of_scores_are_those_of_both_texts():
-    one = LMScore(nats=2.0, units=4, characters=4, bytes=4, unknown=1)
-    two = LMScore(nats=6.0, units=4, characters=4, bytes=12, unknown=0)
+    one = LMScore(nats=2.0, units=4, characters=4, bytes=4, unknown=1, unknown_bits=math.log2(1_114_112))
+    two = LMScore(nats=6.0, units=4, characters=4, bytes=12, unknown=0, unknown_bits=0.0)
     both = one + two
     assert both.loss == 1.0
     assert both.unk_rate == 1 / 8

@@ -25,6 +25,8 @@ from charlm.errors import ConfigError, DatasetError, ModelFileError
 from charlm.models import LanguageModel, SequenceTagger, TaskModel, TextClassifier
 from tests.toy import GOLDEN, toy_corpus, toy_embeddings, toy_sentences
 
+pytestmark = pytest.mark.numeric
+
 
 @pytest.fixture(autouse=True)
 def cache(monkeypatch, tmp_path):

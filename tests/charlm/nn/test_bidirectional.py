@@ -6,6 +6,9 @@ from torch import nn
 
 from charlm.nn.bidirectional import BidirectionalLSTM
 from charlm.nn.ragged import Ragged
+from tests.precision import needs_bf16_products
+
+pytestmark = pytest.mark.numeric
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -40,6 +43,7 @@ def test_states_and_gradients_are_those_of_each_sentence_alone(lengths, nlayers)
     torch.testing.assert_close(gradient, expected_gradient, rtol=1e-4, atol=1e-5)
 
 
+@needs_bf16_products
 @pytest.mark.parametrize("lengths", [[1], [7], [50, *[30] * 20], [50, 9, 9, 3, 1, 1], [3, 3, 3]])
 @pytest.mark.parametrize("nlayers", [1, 2])
 def test_in_bf16_states_and_all_gradients_are_the_same_but_for_rounding(lengths, nlayers):

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from charlm.nn.crf import ConditionalRandomField
 from charlm.nn.ragged import Ragged
 
+pytestmark = pytest.mark.numeric
+
 CPU = torch.device("cpu")
 
 LENGTHS = st.lists(st.integers(1, 4), min_size=1, max_size=4).map(lambda lengths: sorted(lengths, reverse=True))

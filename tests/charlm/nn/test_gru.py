@@ -7,8 +7,10 @@ from torch import nn
 from charlm.nn.bf16_linear import Linear
 from charlm.nn.gru import gru_states
 from charlm.nn.ragged import Ragged
+from tests.precision import CPU, needs_bf16_products
 
-CPU = torch.device("cpu")
+pytestmark = pytest.mark.numeric
+
 LENGTHS = [[1], [7], [50, *[30] * 20], [50, 9, 9, 3, 1, 1], [3, 3, 3]]
 
 
@@ -37,6 +39,7 @@ def test_states_and_all_gradients_are_those_of_each_sentence_alone(lengths, nlay
         torch.testing.assert_close(gradient, expected_gradient, rtol=0, atol=1e-5)
 
 
+@needs_bf16_products
 @pytest.mark.parametrize("lengths", LENGTHS)
 def test_in_bf16_states_and_all_gradients_are_the_same_but_for_rounding(lengths):
     torch.manual_seed(0)
@@ -55,6 +58,7 @@ def test_in_bf16_states_and_all_gradients_are_the_same_but_for_rounding(lengths)
         assert (exact - rounded).norm() <= 0.03 * exact.norm()
 
 
+@needs_bf16_products
 @pytest.mark.parametrize("rows", [1, 31, 32, 33])
 def test_a_linear_layer_in_bf16_is_that_in_float32_but_for_rounding(rows):
     torch.manual_seed(0)

@@ -13,14 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from charlm.arrays.arrow import strings
 from charlm.artifacts import CorpusFiles
-from charlm.config import DictionaryConfig, SplitConfig, Unit
+from charlm.config import DictionaryConfig, SplitConfig, UnitName
 from charlm.data.dictionary import Dictionary
 from charlm.errors import CorpusError, DictionaryError
 from charlm.text.corpus.counting import (
-    UnitCounter,
     build_dictionary,
-    choose_units,
+    choose_items,
     count_shard,
     count_text,
     extend_dictionary,
@@ -28,22 +28,25 @@ from charlm.text.corpus.counting import (
     merge_counts,
     read_counts,
 )
-from charlm.text.corpus.dictionary_tables import Counts, characters_table
+from charlm.text.corpus.dictionary_tables import characters_table
 from charlm.text.corpus.manifest import load_manifest
 from charlm.text.corpus.splitting import split_corpus
+from charlm.units.characters import CharacterUnit
+from charlm.units.counts import Counts
 
 
 def counts_of(text: str) -> Counts:
     counter = Counter(text)
-    code_points = sorted(map(ord, counter))
-    return Counts(np.array(code_points), np.array([counter[chr(code_point)] for code_point in code_points])).ranked()
+    return Counts(strings(sorted(counter)), np.array([counter[character] for character in sorted(counter)])).ranked()
 
 
 def kept(text: str, **config: float) -> str:
-    return b"".join(choose_units(counts_of(text), DictionaryConfig(**config), "char")).decode()
+    return b"".join(choose_items(counts_of(text), DictionaryConfig(**config), "char")).decode()
 
 
-def prepare(folder: Path, *texts: str, unit: Unit = "char", coverage: float = 0.99) -> tuple[CorpusFiles, Dictionary]:
+def prepare(
+    folder: Path, *texts: str, unit: UnitName = "char", coverage: float = 0.99
+) -> tuple[CorpusFiles, Dictionary]:
     """A corpus with a revision for each text, its shards counted, and its dictionary."""
     corpus = CorpusFiles(folder / "corpora" / "letters")
     config = SplitConfig(unit=unit, document="line", valid_share=0.2, test_share=0.2)
@@ -77,8 +80,8 @@ def test_counts_are_those_of_the_text_with_universal_newlines(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("charlm.text.corpus.chunks.CHUNK_BYTES", chunk)
         characters, octets = count_text(path, "char"), count_text(path, "byte")
-    assert dict(zip(map(chr, characters.code_points), characters.counts, strict=True)) == Counter(read)
-    assert dict(zip(octets.code_points, octets.counts, strict=True)) == Counter(read.encode())
+    assert characters.to_dict() == Counter(read)
+    assert octets.to_dict() == Counter(read.encode().decode("latin-1"))
 
 
 FEW = st.sampled_from([0, 2])
@@ -86,14 +89,13 @@ FEW = st.sampled_from([0, 2])
 
 
 def counted(*chunks: bytes, few: float) -> dict[str, int]:
-    counter = UnitCounter("char")
+    counter = CharacterUnit().counter()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("charlm.arrays.utf8._SHORT_BYTES", 0)
-        patch.setattr("charlm.text.corpus.counting._FEW", few)
+        patch.setattr("charlm.units.code_points._FEW_TO_COUNT", few)
         for chunk in chunks:
             counter.add(chunk)
-    counts = counter.counts
-    return dict(zip(map(chr, counts.code_points), counts.counts, strict=True))
+    return counter.counts.to_dict()
 
 
 SCRIPTS = ["абвгд", "अआइ", "กขค", "あいう", "日本語漢字", "가나다", "😀𐍈", "éü", "—…", "\u2fff\u3000\ufeff", "ab \n"]
@@ -217,7 +219,7 @@ def test_the_dictionary_is_frozen_when_it_is_built(tmp_path: Path) -> None:
     corpus, dictionary = prepare(tmp_path, LATIN, GREEK)
     assert dictionary == load_dictionary(corpus)
     assert "γ".encode() not in dictionary.item2idx
-    assert read_counts(corpus.total_counts).code_points.max() > 0x3B0  # the counts go on
+    assert max(read_counts(corpus.total_counts).to_dict()) > "\u03b0"  # the counts go on
     with pytest.raises(CorpusError, match=r"'letters' was built with coverage=0.99, got 0.5"):
         build_dictionary(corpus, DictionaryConfig(coverage=0.5), "char")
 

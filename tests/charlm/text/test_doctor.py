@@ -9,8 +9,10 @@ from charlm.artifacts import CorpusFiles
 from charlm.config import SplitConfig
 from charlm.errors import SourceError
 from charlm.text.corpus.splitting import split_corpus
-from charlm.text.doctor import DoctorReport, examine, suggest_shard_size
-from charlm.text.sources.documents import BadByte
+from charlm.text.doctor import examine
+from charlm.text.doctor_advice import suggest_shard_size
+from charlm.text.doctor_report import DoctorReport
+from charlm.text.sources.checking import BadByte
 
 PROSE = "".join(f"Paragraph {number} begins here.\nIt has a second line.\n\n" for number in range(25_000))
 

@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from charlm.config import ReadConfig, SplitConfig
 from charlm.errors import SourceError
 from charlm.text.sources.boundaries import choose_document_mode
-from charlm.text.sources.documents import BadByte, DocumentReader, parse_hub_address
-from charlm.text.sources.raw import find_sources
+from charlm.text.sources.checking import BadByte
+from charlm.text.sources.documents import DocumentReader
+from charlm.text.sources.finding import find_sources
+from charlm.text.sources.hub import parse_hub_address
 
 # Anything that UTF-8 can hold, unassigned code points and NUL too; newlines and blanks often.
 ANY_TEXT = st.text(

@@ -20,7 +20,15 @@ from charlm.storage.fingerprints import sha256_of
 from charlm.text.corpus import augmentation as visiting
 from charlm.text.corpus.augmentation import training_ids
 from charlm.text.corpus.counting import build_dictionary, count_shard
-from charlm.text.corpus.encoding import encode_file, encoded_info, ensure_encoded, read_ids, record_unk_rate
+from charlm.text.corpus.encoding import (
+    encode_file,
+    encoded_info,
+    ensure_encoded,
+    read_ids,
+    read_lengths,
+    read_unknown_bits,
+    record_unk_rate,
+)
 from charlm.text.corpus.manifest import load_manifest
 from charlm.text.corpus.splitting import split_corpus
 from tests.conftest import ROOT
@@ -127,14 +135,14 @@ def test_ids_of_any_text_are_those_of_its_lines(
     dictionary = Dictionary.from_items([*"\n"[:has_newline], " ", "a", *known.replace("\n", "")])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("charlm.arrays.utf8._SHORT_BYTES", 0)
-        patch.setattr("charlm.text.corpus.encoding._FEW", few)
+        patch.setattr("charlm.units.code_points._FEW_TO_ENCODE", few)
         patch.setattr("charlm.text.corpus.chunks.CHUNK_BYTES", chunk)
         patch.setattr("charlm.text.corpus.encoding._UNITS_PER_BATCH", batch)
         path = encode(folder, text, dictionary)
     lines = as_flair_reads(text)
     ids = [dictionary.get_idx_for_item(character) for line in lines for character in line]
     assert read_ids(path).tolist() == ids
-    info = encoded_info(path)
+    info = encoded_info(path, dictionary)
     assert (info.lines, info.units, info.unknown) == (len(lines), len(ids), ids.count(0))
     assert info.bytes == len("".join(lines).encode())
     assert info.source == sha256_of(folder / "text")
@@ -171,7 +179,7 @@ def test_bytes_that_are_not_utf8_are_found_between_plain_text(
     path.write_bytes(data)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("charlm.arrays.utf8._SHORT_BYTES", 0)
-        patch.setattr("charlm.text.corpus.encoding._FEW", few)
+        patch.setattr("charlm.units.code_points._FEW_TO_ENCODE", few)
         try:
             data.decode()
         except UnicodeDecodeError:
@@ -194,7 +202,8 @@ def test_bytes_are_a_unit_too(tmp_path: Path) -> None:
     dictionary = Dictionary.from_items([b"\n", b"a", b"\xc3"], unit="byte")
     path = encode(tmp_path, "aß\n\nb\n", dictionary)
     assert read_ids(path).tolist() == [2, 3, 0, 1, 0, 1]
-    assert encoded_info(path).units == encoded_info(path).bytes == 6
+    info = encoded_info(path, dictionary)
+    assert (info.units, info.bytes, info.unknown, info.unknown_bits) == (6, 6, 2, 16.0)
 
 
 def test_the_file_is_an_arrow_stream_of_lines_that_others_can_open(tmp_path: Path) -> None:
@@ -228,7 +237,7 @@ def test_a_file_is_encoded_again_only_when_its_text_or_the_dictionary_changed(tm
 
 def test_what_is_missing_damaged_or_not_utf8_is_named(tmp_path: Path) -> None:
     dictionary = Dictionary.from_items(["\n", "a"])
-    for read in (encoded_info, read_ids):
+    for read in (lambda path: encoded_info(path, dictionary), read_ids, read_lengths, read_unknown_bits):
         with pytest.raises(CorpusError, match=r"gone\.arrow is missing or damaged"):
             read(tmp_path / "gone.arrow")
     (tmp_path / "text").write_bytes(b"\xff\n")

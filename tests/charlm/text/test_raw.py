@@ -14,7 +14,8 @@ import zstandard
 
 from charlm.config import ReadConfig
 from charlm.errors import SourceError
-from charlm.text.sources.raw import RawStream, Source, find_sources
+from charlm.text.sources.finding import find_sources
+from charlm.text.sources.raw import RawStream, Source
 
 TEXT = "".join(f"line {number}: Grüße, мир, 世界\n" for number in range(20_000)).encode()
 

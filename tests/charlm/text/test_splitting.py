@@ -23,8 +23,8 @@ from charlm.config import ReadConfig, SplitConfig
 from charlm.errors import CorpusError, RunError, SourceError
 from charlm.storage.fingerprints import sha256_of
 from charlm.storage.locks import exclusive_lock
-from charlm.text.corpus import splitting
 from charlm.text.corpus.manifest import load_manifest
+from charlm.text.corpus.revision import NewRevision
 from charlm.text.corpus.sides import TEST_PLACE, VALID_PLACE, choose_places, document_keys
 from charlm.text.corpus.splitting import SplitResult, split_corpus
 
@@ -43,7 +43,7 @@ def write(path: Path, documents: list[str]) -> str:
 
 def split(corpus: CorpusFiles, *raw: str, **changes: Any) -> SplitResult:
     options = {name: changes.pop(name) for name in ("domain", "on_progress") if name in changes}
-    reading = ReadConfig(bad_bytes=changes.pop("bad_bytes", "strict"))
+    reading = ReadConfig(**{name: changes.pop(name) for name in ("bad_bytes", "deduplicate") if name in changes})
     return split_corpus(raw, corpus, SplitConfig(**CONFIG | changes), reading, **options)
 
 
@@ -192,13 +192,13 @@ def test_whatever_the_text_the_outputs_are_the_documents_that_went_in(
     raw.append(write(folder / "fill.txt", [f"{line}\n" for line in lines(0, 200)]))
     corpus = CorpusFiles(folder / "corpora" / "any")
     taken: list[bytes] = []
-    take = splitting._Split._take
+    take = NewRevision._take
 
     def spy(self: Any, documents: list[bytes]) -> None:
         taken.extend(documents)
         take(self, documents)
 
-    with patch.object(splitting._Split, "_take", spy):
+    with patch.object(NewRevision, "_take", spy):
         result = split(corpus, *raw, document=mode, shard_size=shard_size, deduplicate=deduplicate, open_shards=1)
     if deduplicate:
         firsts: dict[bytes, bytes] = {}
@@ -380,12 +380,12 @@ def test_two_processes_cannot_prepare_one_corpus_at_once(corpus: CorpusFiles, tm
 # Checkpoints every few kilobytes, so that a kill falls between and among them.
 _PREPARE = (
     "import sys; from pathlib import Path\n"
-    "from charlm.artifacts import CorpusFiles; from charlm.config import SplitConfig\n"
-    "from charlm.text import raw, splitting\n"
-    "raw.BLOCK_BYTES = 10_000; splitting.CHECKPOINT_BYTES = 60_000\n"
+    "from charlm.artifacts import CorpusFiles; from charlm.config import ReadConfig, SplitConfig\n"
+    "from charlm.text.corpus import revision, splitting; from charlm.text.sources import raw\n"
+    "raw.BLOCK_BYTES = 10_000; revision.CHECKPOINT_BYTES = 60_000\n"
     "print('ready', flush=True)\n"
-    "config = SplitConfig(shard_size=50_000, document='line', deduplicate=True)\n"
-    "splitting.split_corpus(sys.argv[2:], CorpusFiles(Path(sys.argv[1])), config)\n"
+    "config, reading = SplitConfig(shard_size=50_000, document='line'), ReadConfig(deduplicate=True)\n"
+    "splitting.split_corpus(sys.argv[2:], CorpusFiles(Path(sys.argv[1])), config, reading)\n"
 )
 
 

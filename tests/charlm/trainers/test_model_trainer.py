@@ -1,10 +1,12 @@
 """ModelTrainer: what it learns, what it writes, and that a stop leaves no trace in the weights."""
 
 import csv
+import dataclasses
 import os
 import signal
 import subprocess
 import sys
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -21,15 +23,27 @@ from charlm.embeddings import (
     StackedEmbeddings,
 )
 from charlm.embeddings.store import EmbeddingStore, embeddings_fingerprint
-from charlm.errors import ConfigError, DatasetError, ModelFileError, RunError, TrainingInterruptedError
+from charlm.errors import (
+    CharLMWarning,
+    ConfigError,
+    DatasetError,
+    ModelFileError,
+    RunError,
+    TrainingInterruptedError,
+)
 from charlm.evaluation.labels import EvaluationMetric
 from charlm.models import SequenceTagger, TaskModel, TextClassifier
+from charlm.nn.precision import can_compute_bf16, precision_notice
 from charlm.storage.archive import read_archive
 from charlm.trainers import ModelTrainer
+from charlm.trainers.downstream.checkpoint import TaskCheckpoint
 from charlm.trainers.downstream.plateau import Plateau
 from tests.charlm.models.test_downstream_models import transformer
 from tests.conftest import ROOT
+from tests.precision import CPU
 from tests.toy import GOLDEN, toy_corpus, toy_embeddings
+
+pytestmark = pytest.mark.numeric
 
 
 @pytest.fixture(autouse=True)
@@ -144,7 +158,7 @@ def test_where_vectors_are_kept_changes_nothing_but_the_time(tmp_path, embedding
     assert_same(found[2], found[1])
 
 
-@pytest.mark.skipif(not torch.cpu.get_capabilities().get("avx512_bf16"), reason="no bf16 on this machine")
+@pytest.mark.skipif(not can_compute_bf16(CPU), reason="no bf16 on this machine")
 def test_bf16_learns_about_the_same(tmp_path):
     corpus = toy_corpus()
     losses = []
@@ -156,6 +170,36 @@ def test_bf16_learns_about_the_same(tmp_path):
     assert losses[0] == pytest.approx(losses[1], rel=0.05)
 
 
+def test_where_bf16_is_not_possible_a_tagger_is_the_one_in_fp32_and_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr("charlm.nn.precision._cpu_computes_bf16", lambda: False)
+    corpus = toy_corpus(16)
+    found = []
+    for asked, part in (("fp32", "fp32"), ("bf16", "bf16")):  # of the training, and of vectors that it reads
+        model = new_tagger(corpus, embeddings=FlairEmbeddings(GOLDEN / "forward.pt", precision=part))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("default")
+            trainer = ModelTrainer(model, corpus)
+            trainer.train(tmp_path / asked, max_epochs=2, precision=asked, embeddings_storage_mode="none")
+        found.append(weights(model))
+    assert_same(found[0], found[1])
+    said = {str(warning.message) for warning in caught if warning.category is CharLMWarning}
+    assert said == {precision_notice("bf16", "fp32", CPU)}
+    assert "guard: precision=bf16 is not possible" in (tmp_path / "bf16" / "training.log").read_text()
+    assert "fp32 on cpu (torch " in (tmp_path / "bf16" / "training.log").read_text()
+
+
+def test_a_tagger_that_goes_on_in_another_precision_says_so(tmp_path):
+    corpus = toy_corpus(16)
+    ModelTrainer(new_tagger(corpus), corpus).train(tmp_path, max_epochs=1, checkpoint=True)
+    path = tmp_path / "checkpoint.pt"
+    checkpoint = TaskCheckpoint.load(path)
+    before = {"fp32": "bf16", "bf16": "fp32"}[checkpoint.precision]
+    dataclasses.replace(checkpoint, precision=before).save(path)
+    with pytest.warns(CharLMWarning, match=f"was in {before} so far"):
+        ModelTrainer.load_checkpoint(path, corpus).train(tmp_path, max_epochs=2, checkpoint=True)
+
+
+@pytest.mark.filterwarnings("ignore::charlm.errors.CharLMWarning")
 def test_in_bf16_vectors_to_learn_from_are_rounded_and_those_to_score_by_are_not(tmp_path, monkeypatch):
     attached = []
     monkeypatch.setattr(
@@ -163,7 +207,8 @@ def test_in_bf16_vectors_to_learn_from_are_rounded_and_those_to_score_by_are_not
     )
     corpus, exact = toy_corpus(), FlairEmbeddings(GOLDEN / "forward.pt")
     ModelTrainer(new_tagger(corpus, embeddings=exact), corpus).train(tmp_path, max_epochs=1, precision="bf16")
-    names = [embeddings_fingerprint(embeddings) for embeddings in (exact.in_bf16(), exact, exact)]
+    to_learn_from = exact.in_bf16() if can_compute_bf16(CPU) else exact
+    names = [embeddings_fingerprint(embeddings) for embeddings in (to_learn_from, exact, exact)]
     assert attached == list(zip(names, map(len, (corpus.train, corpus.dev, corpus.test)), strict=True))
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import platform
 
 import pytest
 
@@ -12,6 +13,8 @@ from charlm.errors import CorpusError, RunError
 from charlm.trainers.lm.planning import plan_training
 from tasks.training.direction import threads_for
 from tests.charlm.trainers.test_training import corpus_dir, train  # noqa: F401  # the fixture
+
+pytestmark = pytest.mark.numeric
 
 CONFIG = TrainingConfig(
     hidden_size=32, embedding_size=16, sequence_length=20, mini_batch_size=8, max_characters=300_000
@@ -46,6 +49,17 @@ def test_a_calibration_is_no_longer_than_the_training_that_is_planned(corpus_dir
     config = dataclasses.replace(CONFIG, max_characters=8_000)
     plan = plan_training(CorpusFiles(corpus_dir), config, num_threads=1, calibration_seconds=3600)
     assert plan.characters == 8_000
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="other processors have no such limit")
+def test_the_plan_names_the_precision_and_the_instructions_that_are_used(corpus_dir, monkeypatch):  # noqa: F811
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "SSE41")
+    config = dataclasses.replace(CONFIG, max_characters=8_000, precision="bf16")
+    plan = plan_training(CorpusFiles(corpus_dir), config, num_threads=1)
+    assert plan.precision == "fp32"
+    assert plan.instruction_set.endswith(", oneDNN SSE41")
+    assert plan.notice is not None
+    assert plan.notice.startswith("precision=bf16 is not possible on this cpu")
 
 
 def test_corpus_that_is_not_prepared_cannot_be_planned(tmp_path):

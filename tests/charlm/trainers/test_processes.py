@@ -25,6 +25,8 @@ from charlm.trainers.lm.checkpoint import Checkpoint
 from charlm.trainers.lm.manifest import RunManifest, create_run
 from tests.conftest import QUICK, run_charlm
 
+pytestmark = pytest.mark.numeric
+
 SMALL = TrainingConfig(
     hidden_size=32, embedding_size=16, sequence_length=20, mini_batch_size=8, max_characters=8_000, precision="fp32"
 )

@@ -19,8 +19,17 @@ import torch
 from charlm.artifacts import CorpusFiles, RunFiles
 from charlm.config import RunConfig, TrainingConfig
 from charlm.data.dictionary import Dictionary
-from charlm.errors import ConfigError, CorpusError, ModelFileError, RunError, TrainingInterruptedError
+from charlm.errors import (
+    CharLMWarning,
+    ConfigError,
+    CorpusError,
+    ModelFileError,
+    RunError,
+    TrainingInterruptedError,
+)
 from charlm.language_models.language_model import LanguageModel, load_language_models
+from charlm.nn import precision
+from charlm.nn.precision import instruction_set
 from charlm.recipes import demo, find_recipe, flair_classic
 from charlm.storage.fingerprints import sha256_of
 from charlm.trainers.language_model_trainer import LanguageModelTrainer, TextCorpus
@@ -31,6 +40,8 @@ from charlm.trainers.lm.optimization import Budget, learning_rate_at
 from charlm.trainers.observer import LOSS_COLUMNS, Event, open_run_files
 from tests.conftest import ROOT
 from tests.flair import train_steps
+
+pytestmark = pytest.mark.numeric
 
 TINY = TrainingConfig(
     hidden_size=32, embedding_size=16, sequence_length=20, mini_batch_size=8, max_characters=40_000, precision="fp32"
@@ -74,7 +85,13 @@ class Recorder:
 
 
 def train(
-    corpus_dir: Path, run_dir: Path, config: TrainingConfig = TINY, *, forward: bool = True, **engine_arguments
+    corpus_dir: Path,
+    run_dir: Path,
+    config: TrainingConfig = TINY,
+    *,
+    forward: bool = True,
+    resume: bool = False,
+    **engine_arguments,
 ) -> tuple[TrainingResult, Recorder]:
     dictionary = dictionary_of(corpus_dir)
     torch.manual_seed(config.seed)
@@ -84,7 +101,7 @@ def train(
     engine = TrainingEngine(
         model, corpus, config, files, observers=[*open_run_files(files), recorder], **engine_arguments
     )
-    return engine.train(), recorder
+    return engine.train(resume=resume), recorder
 
 
 # ---- learning ------------------------------------------------------------------------------------------------------
@@ -174,7 +191,19 @@ def test_plateau_cuts_the_rate_after_patience_and_ends_when_it_is_gone(corpus_di
 # ---- Flair's loop --------------------------------------------------------------------------------------------------
 
 
-def test_flair_classic_follows_flairs_loop_step_for_step(tmp_path, monkeypatch):
+GREATEST_DIFFERENCE = 1e-9
+"""Of a loss in float64, where 3e-15 was seen between SSE4.1 and AVX2; tests/flair/train_steps.py has the reasons."""
+
+
+@pytest.fixture
+def in_float64():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.usefixtures("in_float64")
+def test_flair_classic_follows_flairs_loop_step_for_step(tmp_path):
     golden = json.loads((ROOT / "tests" / "golden" / "train_steps.json").read_text())["losses"]
     root = tmp_path / "corpus"
     train_steps.write_corpus(root)
@@ -185,7 +214,7 @@ def test_flair_classic_follows_flairs_loop_step_for_step(tmp_path, monkeypatch):
     LanguageModelTrainer(model, corpus).train(tmp_path / "run", **train_steps.SETTINGS)
     events = [json.loads(line) for line in (tmp_path / "run" / "journal.jsonl").read_text().splitlines()]
     losses = [event["loss"] for event in events if event["event"] == "train"]
-    assert losses == pytest.approx(golden, abs=1e-5)
+    assert losses == pytest.approx(golden, rel=0, abs=GREATEST_DIFFERENCE)
 
 
 @pytest.mark.flair
@@ -196,7 +225,38 @@ def test_golden_losses_are_what_flair_computes_today(tmp_path):
     output = tmp_path / "losses.json"
     subprocess.run([python, train_steps.__file__, output], check=True, capture_output=True)
     golden = json.loads((ROOT / "tests" / "golden" / "train_steps.json").read_text())
-    assert json.loads(output.read_text())["losses"] == pytest.approx(golden["losses"], abs=1e-5)
+    assert json.loads(output.read_text())["losses"] == pytest.approx(golden["losses"], rel=0, abs=GREATEST_DIFFERENCE)
+
+
+# ---- precision -----------------------------------------------------------------------------------------------------
+
+
+def test_the_journal_names_the_precision_and_the_instructions_that_are_used(corpus_dir, tmp_path):
+    _, recorder = train(corpus_dir, tmp_path)
+    (start,) = recorder.of("start")
+    assert (start["precision"], start["instruction_set"]) == ("fp32", instruction_set(torch.device("cpu")))
+    assert recorder.of("guard") == []
+
+
+def test_where_bf16_is_not_possible_a_training_is_the_one_in_fp32_and_says_so(corpus_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr(precision, "_cpu_computes_bf16", lambda: False)
+    with pytest.warns(CharLMWarning, match="precision=bf16 is not possible"):
+        found, recorder = train(corpus_dir, tmp_path / "bf16", dataclasses.replace(TINY, precision="bf16"))
+    expected, _ = train(corpus_dir, tmp_path / "fp32")
+    assert found.test == expected.test
+    assert recorder.of("start")[0]["precision"] == "fp32"
+    assert ["precision=bf16 is not possible" in event["reason"] for event in recorder.of("guard")] == [True]
+
+
+def test_a_training_that_goes_on_in_another_precision_says_so(corpus_dir, tmp_path):
+    files = RunFiles(tmp_path)
+    train(corpus_dir, tmp_path, dataclasses.replace(TINY, precision="auto", max_characters=20_000))
+    checkpoint = Checkpoint.load(files.checkpoint)
+    before = {"fp32": "bf16", "bf16": "fp32"}[checkpoint.precision]
+    dataclasses.replace(checkpoint, precision=before).save(files.checkpoint)
+    with pytest.warns(CharLMWarning, match=f"was in {before} so far"):
+        train(corpus_dir, tmp_path, dataclasses.replace(TINY, precision="auto", max_characters=20_000), resume=True)
+    assert f"was in {before} so far" in files.training_log.read_text()
 
 
 # ---- stopping and going on -----------------------------------------------------------------------------------------
@@ -324,7 +384,7 @@ def test_optimizers_without_the_compiler_take_the_same_steps(kind):
     program = f"""
 import sys, torch
 from charlm.config import TrainingConfig
-from charlm.trainers.optimization import build_optimizer, spare_compiler
+from charlm.trainers.lm.optimization import build_optimizer, spare_compiler
 if "spared" in sys.argv:
     spare_compiler()
 torch.manual_seed(1)

@@ -7,6 +7,8 @@ import torch
 
 from tests.labelled_data import write_entities, write_questions, write_treebank, write_vectors
 
+pytestmark = pytest.mark.numeric
+
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch) -> Path:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+pytestmark = pytest.mark.numeric
+
 
 @pytest.fixture
 def corpus_path(tmp_path) -> Path:

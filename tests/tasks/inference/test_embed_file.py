@@ -21,6 +21,9 @@ from charlm.models import LanguageModel
 from tests.conftest import ROOT
 
 GOLDEN = ROOT / "tests" / "golden" / "flair"
+
+pytestmark = pytest.mark.numeric
+
 LINES = ["I love  Berlin .", "a\u200bb  c", "x"]
 
 

@@ -13,7 +13,7 @@ from tests.prefect_server import answers
 
 PROGRAM = """
 import os, sys, time
-from tasks.services import start_prefect, use_workspace
+from tasks.services.prefect import start_prefect; from tasks.services.workspace import use_workspace
 use_workspace(sys.argv[1])
 start_prefect()
 print(os.environ["PREFECT_API_URL"], flush=True)
@@ -54,7 +54,7 @@ def test_a_user_without_a_home_gets_that_of_containers():
 
 def test_the_hub_that_does_not_answer_is_tried_again_in_silence():
     program = """
-from tasks.services import keep_libraries_quiet
+from tasks.services.workspace import keep_libraries_quiet
 keep_libraries_quiet()
 from huggingface_hub.utils import _http
 _http.logger.warning("Retrying in 1s [Retry 1/5].")

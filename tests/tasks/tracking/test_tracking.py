@@ -151,6 +151,6 @@ def test_a_server_that_is_away_neither_fails_nor_slows_the_training_and_a_sync_b
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
 def test_a_user_without_a_name_as_in_containers_is_told_by_number() -> None:
-    program = "import os; from tasks.tracking.sync import user_name; os.setuid(54321); print(user_name())"
+    program = "import os; from tasks.tracking.client import user_name; os.setuid(54321); print(user_name())"
     result = subprocess.run([sys.executable, "-c", program], env={}, cwd=ROOT, capture_output=True, text=True)
     assert result.stdout == "54321\n", result.stderr

@@ -22,6 +22,8 @@ from charlm.trainers.lm.build import shard_groups
 from charlm.trainers.lm.finetuning import adapted, extended, initial_model
 from charlm.trainers.lm.text_corpus import TextCorpus, choose_shards, side_by_side
 
+pytestmark = pytest.mark.numeric
+
 ENGLISH = [f"line {number} of a plain English text\n" for number in range(400)]
 GERMAN = [f"Zeile {number} über größere Häuser\n" for number in range(400)]
 

@@ -1,0 +1,120 @@
+"""The precision that a device can compute in, and its instruction set.
+
+Not every processor multiplies bf16, and oneDNN refuses an LSTM in bf16 where it has no instructions for it, or where
+ONEDNN_MAX_CPU_ISA keeps it from using them. Whether it does is found out by trying: what torch says of a processor does
+not depend on that variable. Where bf16 is not possible, fp32 takes its place.
+"""
+
+import functools
+import os
+import platform
+from typing import Literal
+
+import torch
+
+Precision = Literal["fp32", "bf16"]
+
+# Levels of oneDNN on x86-64, lowest first, and the capability of the processor that each of them needs.
+_LEVELS = {
+    "SSE41": "sse4_1",
+    "AVX": "avx",
+    "AVX2": "avx2",
+    "AVX512_CORE": "avx512_dq",
+    "AVX512_CORE_VNNI": "avx512_vnni",
+    "AVX512_CORE_BF16": "avx512_bf16",
+    "AVX512_CORE_FP16": "avx512_fp16",
+    "AVX512_CORE_AMX": "amx_bf16",
+}
+_NATIVE_BF16 = ("AVX512_CORE_BF16", "AVX512_CORE_FP16", "AVX512_CORE_AMX")
+
+
+def resolve_precision(precision: str, device: torch.device) -> Precision:
+    """The precision that `device` computes in: `auto` is bf16 where the hardware multiplies it natively, else fp32.
+
+    `bf16` is fp32 where the device cannot compute it; `precision_notice` says so.
+    """
+    if precision == "fp32" or not can_compute_bf16(device):
+        return "fp32"
+    return "bf16" if precision == "bf16" or _multiplies_bf16(device) else "fp32"
+
+
+def can_compute_bf16(device: torch.device) -> bool:
+    """Whether `device` computes in bf16 at all, natively or not."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    return _cpu_computes_bf16()
+
+
+def precision_notice(asked: str, used: str, device: torch.device, *, before: str | None = None) -> str | None:
+    """What a user should know of the precision that is used, in one line; none where it is no surprise.
+
+    `before` is the precision in which a training was begun that goes on here.
+    """
+    here = f"this {device.type} ({instruction_set(device)})"
+    if before not in (None, used):
+        return (
+            f"the training was in {before} so far and goes on in {used} on {here}: its weights will not be those of an "
+            "undisturbed one"
+        )
+    if asked == "bf16" != used:
+        return f"precision=bf16 is not possible on {here}, so fp32 is used: exact, and slower than bf16 elsewhere"
+    return None
+
+
+def instruction_set(device: torch.device) -> str:
+    """The instructions that are used, not only those that the hardware has: `torch AVX2, oneDNN AVX2`, or `sm_90`."""
+    if device.type == "cuda":
+        major, minor = torch.cuda.get_device_capability(device)
+        return f"sm_{major}{minor}"
+    used_by_torch = f"torch {torch.backends.cpu.get_cpu_capability()}"
+    level = onednn_level()
+    return f"{used_by_torch}, {f'oneDNN {level}' if level else platform.machine()}"
+
+
+def onednn_level() -> str | None:
+    """The highest level that oneDNN uses here, as ONEDNN_MAX_CPU_ISA calls it; none where it is not on x86-64."""
+    has_onednn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    if not has_onednn or platform.machine() not in ("x86_64", "AMD64"):
+        return None
+    has = torch.cpu.get_capabilities()
+    levels = [level for level, capability in _LEVELS.items() if has.get(capability)]
+    limit = (os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or "").upper()
+    # What stands between two levels, such as AVX2_VNNI, counts as the lower one.
+    limits = [number for number, level in enumerate(levels) if f"{limit}_".startswith(f"{level}_")]
+    return levels[limits[-1] if limits else -1] if levels else None
+
+
+def _multiplies_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return onednn_level() in _NATIVE_BF16
+
+
+@functools.cache
+def _cpu_computes_bf16() -> bool:
+    """Whether the operations that this program has in bf16 work: products, an LSTM that learns, one that only reads."""
+    size = 16
+    shapes = [(4 * size, size), (4 * size, size), (4 * size,), (4 * size,)]
+    try:
+        with torch.enable_grad(), torch.autocast("cpu", torch.bfloat16):
+            weights = [torch.zeros(shape, requires_grad=True) for shape in shapes]
+            state = (torch.zeros(1, 2, size), torch.zeros(1, 2, size))
+            output, *_ = torch.lstm(torch.zeros(3, 2, size), state, weights, True, 1, 0.0, True, False, False)
+            torch.nn.functional.linear(output, weights[0]).float().sum().backward()  # type: ignore[no-untyped-call]
+        with torch.no_grad():
+            low = [weight.bfloat16() for weight in weights]
+            lstm_layer(torch.zeros(3, 2, size).bfloat16(), low, state[0].bfloat16(), state[1])
+    except RuntimeError:
+        return False
+    return True
+
+
+def lstm_layer(
+    x: torch.Tensor, weights: list[torch.Tensor], state: torch.Tensor, cell: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Outputs (T, B, H), state and cell of oneDNN's LSTM layer, whose cell can have another type than its weights."""
+    output, state, cell, _ = torch.ops.aten.mkldnn_rnn_layer(
+        x, *weights, state, cell, reverse=False, batch_sizes=[], mode=2, hidden_size=state.shape[-1],
+        num_layers=1, has_biases=True, bidirectional=False, batch_first=False, train=False,
+    )  # fmt: skip
+    return output, state, cell

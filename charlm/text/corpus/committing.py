@@ -1,0 +1,116 @@
+"""Finish a revision: close its files, name it in the manifest, and move everything to its place.
+
+Writes train/train_split_*, valid.txt, test.txt, documents/revision_*.keys and, last, corpus.json
+"""
+
+import dataclasses
+import hashlib
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from charlm.artifacts import CorpusFiles
+from charlm.errors import CorpusError, SourceError
+from charlm.text.corpus.manifest import FileRecord, Revision, SourceRecord, save_manifest
+from charlm.text.corpus.revision import KEYS, MANIFEST, TEST, VALID, NewRevision
+
+_BLOCK_BYTES = 1 << 20
+
+
+def commit_revision(new: NewRevision, domain: str) -> bool:
+    """Make the revision part of the corpus; False when it brought no documents."""
+    if not any(new.state.num_documents.values()):
+        if new.manifest.revision:
+            shutil.rmtree(new.staging.folder)
+            return False
+        raise SourceError(f"there is no text in {', '.join(source.address for source in new.sources[:3])}; give some")
+    new.staging.close_all()
+    shards = [[name] for name in new.state.closed] + _pack_open_shards(new)
+    number = 1 + sum(len(revision.train_files) for revision in new.manifest.revisions)
+    moves, records = {}, []
+    for index, parts in enumerate(shards):
+        target = new.corpus.shard(number + index).relative_to(new.corpus.root).as_posix()
+        for part in parts[1:]:
+            new.staging.append_file(parts[0], new.staging.path(part))
+        new.staging.close(parts[0])
+        moves[parts[0]] = target
+        records.append(_record(new, target, parts[0], sum(new.state.num_documents[part] for part in parts)))
+    for name in (VALID, TEST):
+        moves[name] = name
+        records.append(_record(new, name, name, new.state.num_documents.get(name, 0)))
+    _refuse_too_little_text(new, records)
+    revision = Revision(
+        number=new.manifest.revision + 1,
+        domain=domain,
+        deduplicated=new.reading.deduplicate,
+        sources=tuple(SourceRecord(**source) for source in new.state.sources),
+        files=tuple(records),
+        skipped=new.state.skipped,
+    )
+    manifest = dataclasses.replace(new.manifest, revisions=(*new.manifest.revisions, revision))
+    save_manifest(CorpusFiles(new.staging.folder), manifest)
+    moves[KEYS] = new.corpus.document_keys(revision.number).relative_to(new.corpus.root).as_posix()
+    moves[MANIFEST] = new.corpus.manifest.name
+    new.staging.commit(moves)
+    return True
+
+
+def _pack_open_shards(new: NewRevision) -> list[list[str]]:
+    """The shards that did not fill up, joined while they fit, so that little text makes few shards."""
+    packed: list[list[str]] = []
+    num_bytes = 0
+    for name in filter(None, new.state.window):
+        size = new.staging.size(name)
+        if packed and num_bytes + size <= new.config.shard_size:
+            packed[-1].append(name)
+            num_bytes += size
+        else:
+            packed.append([name])
+            num_bytes = size
+    return packed
+
+
+def _record(new: NewRevision, target: str, name: str, num_documents: int) -> FileRecord:
+    known = new.manifest.files.get(target)
+    start = known.end if known else 0
+    sha256, num_characters = _measure(new.staging.path(name), start)
+    return FileRecord(
+        name=target,
+        sha256=sha256,
+        start=start,
+        bytes=new.staging.size(name) - start,
+        characters=num_characters,
+        documents=num_documents,
+    )
+
+
+def _refuse_too_little_text(new: NewRevision, records: list[FileRecord]) -> None:
+    """Raise CorpusError when a side of the corpus would be empty."""
+    if not new.manifest.revision and not any(record.name.startswith("train/") for record in records):
+        raise CorpusError("all documents fell on the held-out sides, none is left to train on; give more text")
+    for name, option, share in (
+        (VALID, "--valid-share", new.config.valid_share),
+        (TEST, "--test-share", new.config.test_share),
+    ):
+        if sum(record.end for record in records if record.name == name) == 0:
+            num_documents = sum(record.documents for record in records)
+            num_characters = sum(record.characters for record in records)
+            smaller = "" if new.config.document == "line" else ", choose smaller documents (--document line)"
+            raise CorpusError(
+                f"{name} would be empty: {share} of {num_documents} documents with {num_characters} characters; "
+                f"raise {option}{smaller}, or give more text"
+            )
+
+
+def _measure(path: Path, start: int) -> tuple[str, int]:
+    """The SHA-256 of a file, and the number of characters from byte `start` on."""
+    digest = hashlib.sha256()
+    num_characters = position = 0
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK_BYTES):
+            digest.update(block)
+            added = np.frombuffer(block, dtype=np.int8)[max(start - position, 0) :]
+            num_characters += int(np.count_nonzero(added >= -64))  # all bytes but the second to fourth of a character
+            position += len(block)
+    return digest.hexdigest(), num_characters

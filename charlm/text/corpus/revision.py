@@ -1,0 +1,196 @@
+"""A revision in the making: sources are read, and their documents go to the held-out files and to the shards.
+
+Writes .staging/*   valid.txt, test.txt, keys, part-*, seen-*.npy, and state.json at every checkpoint
+
+Train documents fill a window of open shards, and a hash chooses among these. Every `CHECKPOINT_BYTES` the state is
+saved: a run that is killed continues from the last checkpoint.
+"""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+
+import numpy as np
+
+from charlm.artifacts import CorpusFiles
+from charlm.config import ReadConfig, SplitConfig
+from charlm.errors import CorpusError
+from charlm.storage.atomic import JsonObject
+from charlm.storage.fingerprints import fingerprint
+from charlm.text.corpus.deduplication import SeenKeys
+from charlm.text.corpus.known_sources import KnownSources
+from charlm.text.corpus.manifest import CorpusManifest, SourceRecord
+from charlm.text.corpus.sides import VALID_PLACE, choose_places, document_keys
+from charlm.text.corpus.staging import Staging
+from charlm.text.sources.documents import DocumentReader, OpenReader
+from charlm.text.sources.raw import Source
+
+CHECKPOINT_BYTES = 256_000_000
+VALID, TEST, KEYS, MANIFEST = "valid.txt", "test.txt", "keys", "corpus.json"  # names in the staging folder
+_KEYS_AT_ONCE = 1 << 20
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass
+class RevisionState:
+    """How far a revision has come; written as JSON at every checkpoint."""
+
+    next_source: int = 0
+    num_batches: int = 0
+    """Batches taken of the next source."""
+    num_source_documents: int = 0
+    """Documents taken of it."""
+    sources: list[JsonObject] = field(default_factory=list)
+    num_known_sources: int = 0
+    skipped: dict[str, int] = field(default_factory=dict)
+    window: list[str | None] = field(default_factory=list)
+    """The open shard of each place in the window."""
+    closed: list[str] = field(default_factory=list)
+    num_documents: dict[str, int] = field(default_factory=dict)
+    """Documents in each file."""
+    seen: list[str] = field(default_factory=list)
+    """Files of the de-duplication."""
+
+
+class NewRevision:
+    """One revision in the making.
+
+    Attributes:
+        state: how far it has come.
+        staging: the files that it writes.
+    """
+
+    def __init__(
+        self,
+        corpus: CorpusFiles,
+        manifest: CorpusManifest,
+        config: SplitConfig,
+        sources: list[Source],
+        reading: ReadConfig,
+    ) -> None:
+        self.corpus = corpus
+        self.manifest = manifest
+        self.config = config
+        self.reading = reading
+        self.sources = sources
+        addresses = [dataclasses.astuple(source) for source in sources]
+        identity = [config.to_json(), manifest.to_json(), addresses, reading.to_json()]
+        self.staging = Staging(corpus.staging_dir, fingerprint(identity))
+        if self.staging.state is not None:
+            self.state = RevisionState(**self.staging.state)
+        else:
+            self.state = RevisionState(window=[None] * config.open_shards)
+            for name, path in ((VALID, corpus.valid), (TEST, corpus.test)):
+                self.staging.append(name, b"")
+                if manifest.revision:
+                    self.staging.append_file(name, path)
+        self._known = KnownSources()
+        for record in [record for revision in manifest.revisions for record in revision.sources]:
+            self._known.add(record)
+        for values in self.state.sources:
+            self._known.add(SourceRecord(**values))
+        self._seen = self._remember_documents() if reading.deduplicate else None
+
+    def _remember_documents(self) -> SeenKeys:
+        """The documents of the earlier revisions and of this one up to the checkpoint."""
+        seen = SeenKeys(self.staging.folder, self.state.seen)
+        if self.staging.state is None:
+            for revision in self.manifest.revisions:
+                path = self.corpus.document_keys(revision.number)
+                if not path.is_file():
+                    raise CorpusError(f"{path} is missing, and --deduplicate needs it; restore it")
+                keys = np.memmap(path, dtype="<u8", mode="r") if path.stat().st_size else np.empty(0, dtype="<u8")
+                for start in range(0, len(keys), _KEYS_AT_ONCE):
+                    seen.add(np.asarray(keys[start : start + _KEYS_AT_ONCE]))
+        return seen
+
+    # ---- reading -----------------------------------------------------------------------------------------------
+
+    def read_sources(self, open_reader: OpenReader, on_progress: Progress | None) -> None:
+        """Take the documents of all sources that are not known; `on_progress` gets bytes read and bytes in all."""
+        num_total = sum(source.size or 0 for source in self.sources)
+        num_done = sum(source.size or 0 for source in self.sources[: self.state.next_source])
+        num_unsaved = 0
+        for source in self.sources[self.state.next_source :]:
+            if self.state.num_batches == 0 and self._known.holds(source, open_reader):
+                self.state.num_known_sources += 1
+                self.state.next_source += 1
+                num_done += source.size or 0
+                continue
+            reader = open_reader(source)
+            for documents in islice(reader.batches(), self.state.num_batches, None):
+                self._take(documents)
+                self.state.num_batches += 1
+                num_unsaved += sum(map(len, documents))
+                if num_unsaved >= CHECKPOINT_BYTES:
+                    self._checkpoint()
+                    num_unsaved = 0
+                if on_progress is not None:
+                    on_progress(num_done + reader.num_stored, max(num_total, num_done + reader.num_stored))
+            num_done += source.size or 0
+            self._finish_source(source, reader)
+
+    def _finish_source(self, source: Source, reader: DocumentReader) -> None:
+        record = SourceRecord(
+            name=source.name,
+            sha256=reader.sha256,
+            bytes=reader.num_stored,
+            documents=self.state.num_source_documents,
+        )
+        self._known.add(record)
+        self.state.sources.append(dataclasses.asdict(record))
+        self._skip(reader.skipped)
+        self.state.next_source += 1
+        self.state.num_batches = self.state.num_source_documents = 0
+
+    def _skip(self, skipped: Mapping[str, int]) -> None:
+        self.state.skipped = dict(sorted((Counter(self.state.skipped) + Counter(skipped)).items()))
+
+    def _checkpoint(self) -> None:
+        if self._seen is not None:
+            self.state.seen = self._seen.flush()
+        self.staging.checkpoint(dataclasses.asdict(self.state), self.state.seen)
+
+    # ---- choosing sides ----------------------------------------------------------------------------------------
+
+    def _take(self, documents: list[bytes]) -> None:
+        keys = document_keys(documents)
+        if self._seen is not None:
+            is_new = self._seen.add(keys)
+            self._skip({"duplicates": int(np.count_nonzero(~is_new))})
+            documents, keys = [documents[index] for index in np.flatnonzero(is_new).tolist()], keys[is_new]
+        places = choose_places(keys, self.config)
+        sizes = np.fromiter(map(len, documents), dtype=np.int64, count=len(documents))
+        for place in np.unique(places).tolist():
+            chosen = np.flatnonzero(places == place)
+            if place < 0:
+                self._append(VALID if place == VALID_PLACE else TEST, documents, chosen)
+            else:
+                self._fill(place, documents, chosen, sizes[chosen])
+        self.staging.append(KEYS, keys.astype("<u8").tobytes())
+        self.state.num_source_documents += len(documents)
+
+    def _fill(self, place: int, documents: list[bytes], chosen: np.ndarray, sizes: np.ndarray) -> None:
+        """Append the chosen documents to the shard at a place of the window, and open another when it is full."""
+        ends = np.cumsum(sizes)
+        start = num_bytes = 0
+        while start < len(chosen):
+            name = self.state.window[place]
+            if name is None:
+                name = self.state.window[place] = f"part-{len(self.state.num_documents)}"
+            room = self.config.shard_size - self.staging.size(name)
+            stop = int(np.searchsorted(ends, num_bytes + room)) + 1
+            self._append(name, documents, chosen[start:stop])
+            if stop <= len(chosen):
+                self.staging.close(name)
+                self.state.closed.append(name)
+                self.state.window[place] = None
+                num_bytes = int(ends[stop - 1])
+            start = stop
+
+    def _append(self, name: str, documents: list[bytes], chosen: np.ndarray) -> None:
+        self.staging.append(name, b"".join([documents[index] for index in chosen.tolist()]))
+        self.state.num_documents[name] = self.state.num_documents.get(name, 0) + len(chosen)

@@ -1,0 +1,102 @@
+"""What to do about raw text: settings that suit it, and what is wrong with it."""
+
+from collections.abc import Mapping
+from operator import itemgetter
+
+from charlm.config import SplitConfig
+from charlm.storage.atomic import JsonObject
+from charlm.text.doctor_report import DoctorReport, SourceReport
+
+_CLEAR_MAJORITY = 0.95
+_WORTH_TELLING = 0.001
+_MOST_SOURCES_SHOWN = 5
+_NOISY_HELD_OUT_CHARACTERS = 20_000
+
+
+def suggest_settings(report: DoctorReport, *, modes: Mapping[str, int], is_normalized: bool) -> JsonObject:
+    """Settings of `prepare` that suit the text; `modes` are documents by what a document is."""
+    mode, number = max(modes.items(), key=itemgetter(1))
+    is_mixed = number < _CLEAR_MAJORITY * report.documents.number
+    # A dictionary below 256 items costs nothing to complete; beyond, rare characters cost a row of weights each.
+    coverage = 1.0 if report.distinct_characters < 255 else 0.9999
+    settings: JsonObject = {
+        "document": "auto" if mode == "record" or is_mixed else mode,
+        "coverage": coverage,
+        "shard_size": suggest_shard_size(report.bytes),
+    }
+    held_out = report.characters * SplitConfig().valid_share
+    if held_out < _NOISY_HELD_OUT_CHARACTERS:
+        share = min(0.1, _NOISY_HELD_OUT_CHARACTERS / report.characters)
+        settings |= {"valid_share": round(share, 2), "test_share": round(share, 2)}
+    if not is_normalized:
+        settings["normalization"] = "NFC"
+    if report.duplicates > 0.01 * report.documents.number and mode != "line":
+        settings["deduplicate"] = True
+    if any(source.first_bad_byte for source in report.sources):
+        settings["bad_bytes"] = "replace"
+    return settings
+
+
+def suggest_shard_size(num_bytes: int) -> int:
+    """About twenty shards, in a round number of bytes between 100 kB and 50 MB."""
+    size = min(max(num_bytes // 20, 100_000), 50_000_000)
+    step = int("1" + "0" * (len(str(size)) - 1))
+    return size // step * step
+
+
+def advise(report: DoctorReport, *, modes: Mapping[str, int], is_normalized: bool, num_columned: int) -> list[str]:
+    """What to know or do about the text, one line each; `num_columned` lines have a tab in them."""
+    advice = _advise_on_sources(report.sources)
+    if report.replacement_characters:
+        advice.append(
+            f"{report.replacement_characters:,} replacement characters (U+FFFD) stand in the text: "
+            f"it was decoded wrongly before it came here"
+        )
+    if report.carriage_returns:
+        advice.append(f"{report.carriage_returns:,} carriage returns: \\r\\n becomes \\n, a lone \\r stays in the text")
+    suspects = {name: number for name, number in report.suspects.items() if name != "\\r"}
+    if suspects:
+        shown = ", ".join(f"{name} {number:,} times" for name, number in list(suspects.items())[:5])
+        advice.append(f"invisible or unassigned characters: {shown}")
+    if not is_normalized:
+        advice.append(
+            "some characters are not in Unicode form NFC: equal letters would get two ids; --normalization NFC"
+        )
+    if (share := report.duplicates / report.documents.number) > _WORTH_TELLING:
+        advice.append(
+            f"{report.duplicates:,} of {report.documents.number:,} documents ({share:.1%}) repeat an earlier one; "
+            f"--deduplicate leaves them out"
+        )
+    for role, number in report.leaks.items():
+        if number:
+            advice.append(
+                f"documents of the {role} file that also stand in the train file: {number:,}; its score flatters"
+            )
+    if num_columned > 0.5 * report.lines.number:
+        advice.append("most lines are columns between tabs: this looks like a table or annotated data, not text")
+    elif report.letters < 0.6:
+        advice.append(f"only {report.letters:.0%} of the visible characters are letters: is this text?")
+    if "valid_share" in report.settings:
+        advice.append(
+            f"{report.characters:,} characters are little: at the default 2 % the held-out scores would be noisy; "
+            f"--valid-share {report.settings['valid_share']} --test-share {report.settings['test_share']}"
+        )
+    if report.lines.longest > 100_000:
+        advice.append(f"the longest line has {report.lines.longest:,} characters; training shuffles by line")
+    if max(modes.values()) < _CLEAR_MAJORITY * report.documents.number:
+        advice.append("the sources differ in what a document is; --document settles it for all")
+    return advice
+
+
+def _advise_on_sources(sources: list[SourceReport]) -> list[str]:
+    advice = [source.problem for source in sources if source.problem]
+    for source in sources:
+        if (bad := source.first_bad_byte) is not None:
+            advice.append(
+                f"{source.name}: {bad.value} at line {bad.line}, byte {bad.byte} is not UTF-8; convert the file "
+                f"(it may be Latin-1 or Windows-1252), or choose --bad-bytes replace or skip"
+            )
+        if source.encoding == "UTF-8 with byte order mark":
+            advice.append(f"{source.name} begins with a byte order mark, which would be learnt as a character")
+    num_more = len(advice) - _MOST_SOURCES_SHOWN
+    return advice if num_more <= 0 else [*advice[:_MOST_SOURCES_SHOWN], f"{num_more} more findings of this kind"]

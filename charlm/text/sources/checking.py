@@ -1,0 +1,139 @@
+"""Check the text of a source: UTF-8, the size of documents, records, and the Unicode form."""
+
+import unicodedata
+from collections import Counter
+from dataclasses import dataclass
+
+from charlm.arrays.utf8 import is_utf8
+from charlm.config import ReadConfig, SplitConfig
+from charlm.errors import SourceError
+from charlm.text.sources.lines import Lines
+from charlm.text.sources.raw import Source
+
+_DEFAULT_COLUMN = "text"
+
+
+@dataclass(frozen=True)
+class BadByte:
+    """Where a source stops being UTF-8."""
+
+    line: int
+    """Line (or record), counted from 1."""
+
+    byte: int
+    """Byte of the unpacked source (or of the record), counted from 0."""
+
+    value: str
+    """The byte, as 0xff."""
+
+
+class SourceText:
+    """A source that is being read, and what was found in it so far.
+
+    Attributes:
+        skipped: what was left out or changed so far, by reason.
+        first_bad: the first byte that is not UTF-8, where `bad_bytes` let it pass.
+        num_stored: bytes read so far, as stored.
+        sha256: digest of the source as stored (of its records for a Hugging Face dataset), after the last batch.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        config: SplitConfig,
+        reading: ReadConfig = ReadConfig(),  # noqa: B008  # never changed
+    ) -> None:
+        self.source = source
+        self.config = config
+        self.reading = reading
+        self.skipped: Counter[str] = Counter()
+        self.first_bad: BadByte | None = None
+        self.num_stored = 0
+        self.sha256 = ""
+
+    @property
+    def column(self) -> str:
+        """The field or column that holds the text of a record."""
+        return self.reading.text_column or _DEFAULT_COLUMN
+
+    # ---- lines -------------------------------------------------------------------------------------------------
+
+    def check_lines(self, lines: Lines) -> bytes:
+        r"""The text with `\r\n` as `\n`; where it is not UTF-8, what `bad_bytes` makes of it."""
+        text = lines.text
+        try:
+            if not is_utf8(text):
+                text.decode()  # says where it is not
+        except UnicodeDecodeError as error:
+            line, byte = lines.place(error.start)
+            bad = BadByte(line, byte, f"0x{text[error.start]:02x}")
+            text = self._pass_bad(text, bad, f"{self.source.address}, line {line}")
+        return self.join_newlines(text)
+
+    def _pass_bad(self, text: bytes, bad: BadByte, where: str) -> bytes:
+        """What `bad_bytes` makes of a text that is not UTF-8."""
+        if self.reading.bad_bytes == "strict":
+            raise SourceError(
+                f"{where}, byte {bad.byte}: {bad.value} is not UTF-8; "
+                f"convert the source, or use --bad-bytes replace or skip"
+            )
+        self.first_bad = self.first_bad or bad
+        return self._replace(text) if self.reading.bad_bytes == "replace" else text
+
+    def _replace(self, text: bytes) -> bytes:
+        replaced = text.decode(errors="replace").encode()
+        mark = "\N{REPLACEMENT CHARACTER}".encode()
+        self.skipped["replacements"] += replaced.count(mark) - text.count(mark)
+        return replaced
+
+    def join_newlines(self, text: bytes) -> bytes:
+        return text.replace(b"\r\n", b"\n") if self.config.normalize_newlines and b"\r" in text else text
+
+    def refuse_long(self, where: str) -> None:
+        """Raise SourceError for a document that is too long, unless such ones are to be skipped."""
+        self.skipped["long_documents"] += 1
+        if self.reading.bad_bytes != "skip":
+            raise SourceError(
+                f"{self.source.address}: {where} begins a document of more than "
+                f"{self.reading.max_document_bytes} bytes; break it up, choose another --document, or leave it out "
+                f"with --bad-bytes skip"
+            )
+
+    # ---- records -----------------------------------------------------------------------------------------------
+
+    def check_record(self, text: bytes, number: int) -> bytes:
+        """The same for the record of this number."""
+        try:
+            text.decode()
+        except UnicodeDecodeError as error:
+            bad = BadByte(number, error.start, f"0x{text[error.start]:02x}")
+            text = self._pass_bad(text, bad, self.where(number))
+        return self.join_newlines(text)
+
+    def where(self, number: int) -> str:
+        """The place of a record, for messages."""
+        return f"{self.source.address}, {'line' if self.source.kind == 'jsonl' else 'record'} {number}"
+
+    def refuse_record(self, message: str) -> None:
+        """Raise SourceError with `message`, unless bad records are to be skipped."""
+        if self.reading.bad_bytes != "skip":
+            raise SourceError(message)
+        self.skipped["bad_records"] += 1
+
+    # ---- documents ---------------------------------------------------------------------------------------------
+
+    def normalize(self, documents: list[bytes]) -> list[bytes]:
+        """`documents` in the Unicode form of the corpus, without those that hold bad bytes."""
+        form = self.config.normalization
+        if form == "none" and self.reading.bad_bytes != "skip":
+            return documents  # they have been checked
+        try:
+            text = b"".join(documents).decode()
+        except UnicodeDecodeError:
+            num_documents = len(documents)
+            documents = [document for document in documents if is_utf8(document)]
+            self.skipped["bad_documents"] += num_documents - len(documents)
+            text = b"".join(documents).decode()
+        if form == "none" or unicodedata.is_normalized(form, text):
+            return documents
+        return [unicodedata.normalize(form, document.decode()).encode() for document in documents]

@@ -1,0 +1,69 @@
+"""Plain text: its lines, and the documents in them."""
+
+from collections.abc import Iterator
+from itertools import chain
+
+from charlm.arrays.utf8 import is_utf8
+from charlm.errors import SourceError
+from charlm.text.sources.boundaries import Cutter, choose_document_mode
+from charlm.text.sources.checking import SourceText
+from charlm.text.sources.lines import Lines, whole_lines
+from charlm.text.sources.raw import RawStream, sha256_of_source
+
+
+def read_text(source: SourceText) -> Iterator[list[bytes]]:
+    """The documents of a text file, some at a time."""
+    cutter: Cutter | None = None
+    for lines in read_lines(source):
+        text = with_last_newline(source.check_lines(lines))
+        if cutter is None:
+            cutter = _make_cutter(source, text)
+        yield cutter.cut(text)
+    if cutter is not None:
+        yield cutter.finish()
+
+
+def _make_cutter(source: SourceText, sample: bytes) -> Cutter:
+    mode = source.config.document
+    if mode == "auto":
+        mode = choose_document_mode(sample)
+    return Cutter(mode, source.reading.max_document_bytes, source.refuse_long)
+
+
+def read_lines(source: SourceText) -> Iterator[Lines]:
+    """The source as it stands, in pieces of whole lines; nothing of a file that is to be skipped."""
+    with RawStream(source.source, source.reading) as stream:
+        blocks = stream.blocks()
+        first = next(blocks, b"")
+        if _is_foreign(source, first):
+            source.num_stored, source.sha256 = source.source.size or 0, sha256_of_source(source.source)
+            return
+        for lines in whole_lines(chain([first], blocks), source.reading.max_document_bytes, source.refuse_long):
+            source.num_stored = stream.num_stored
+            yield lines
+        source.num_stored, source.sha256 = stream.num_stored, stream.sha256
+
+
+def _is_foreign(source: SourceText, block: bytes) -> bool:
+    """True for a file that is to be skipped, because it is no UTF-8 text at all."""
+    head = block[:8192]
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        found = "UTF-16 text; convert it with iconv -f UTF-16 -t UTF-8"
+    elif b"\0" in head and not _is_utf8_but_for_its_end(head):
+        found = "a binary file; leave it out or use --bad-bytes skip"
+    else:
+        return False
+    if source.reading.bad_bytes != "skip":
+        raise SourceError(f"{source.source.address} is {found}")
+    source.skipped["binary_files"] += 1
+    return True
+
+
+def with_last_newline(text: bytes) -> bytes:
+    """`text` with a newline at its end."""
+    return text if text.endswith(b"\n") else text + b"\n"
+
+
+def _is_utf8_but_for_its_end(text: bytes) -> bool:
+    """True for UTF-8 that may be cut inside its last character."""
+    return any(is_utf8(text[: len(text) - cut]) for cut in range(4))
