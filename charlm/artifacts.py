@@ -188,6 +188,11 @@ class TaskRunFiles(TrainingFiles):
         return self.root / "task.json"
 
     @property
+    def data_summary(self) -> Path:
+        """What was read: sentences, tokens, labels and examples of each split."""
+        return self.root / "data.json"
+
+    @property
     def labels_table(self) -> Path:
         """Scores of every label on the test sentences."""
         return self.root / "labels.txt"

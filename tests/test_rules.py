@@ -31,6 +31,7 @@ ROOMS = (
     ("config", "recipes"),
     ("units",),
     ("data",),
+    ("datasets",),
     ("text",),
     ("nn",),
     ("serialization", "hub"),
@@ -40,7 +41,7 @@ ROOMS = (
     ("models",),
     ("distributed",),
     ("trainers",),
-    ("datasets", "training_utils", "visual"),
+    ("training_utils", "visual"),
 )
 HEAVY = ("prefect", "mlflow", "datasets", "transformers", "matplotlib", "polars")
 

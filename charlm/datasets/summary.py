@@ -118,7 +118,8 @@ def check_corpus(
         if split is not None and name not in sampled and train.labels.keys().isdisjoint(split.labels):
             found = f"it has {_some(split.labels)}" if split.labels else "it has no label at all"
             raise DatasetError(
-                f"the {name} split of {corpus.name} has none of the labels of train: {found}; train has {_some(train.labels)}"
+                f"the {name} split of {corpus.name} has none of the labels of train: {found}; "
+                f"train has {_some(train.labels)}"
             )
 
 
@@ -137,11 +138,10 @@ def _check_classes(corpus: Corpus, train: SplitSummary) -> None:
 
 
 def _covers_all_words(sentences: Sequence[Sentence], label_type: str) -> bool:
-    return all(
-        len([label for label in sentence.get_labels(label_type) if isinstance(label.data_point, Token)])
-        == len(sentence)
-        for sentence in sentences
-    )
+    def num_labelled(sentence: Sentence) -> int:
+        return sum(isinstance(label.data_point, Token) for label in sentence.get_labels(label_type))
+
+    return all(num_labelled(sentence) == len(sentence) for sentence in sentences)
 
 
 def _summary_of(sentences: Sequence[Sentence], label_type: str) -> SplitSummary:

@@ -11,7 +11,6 @@ Memory does not grow with the file: sentences are gathered until their vectors f
 # N = tokens of a sentence, D = width of a row's vector
 
 import itertools
-import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -27,9 +26,11 @@ import xxhash
 from charlm.arrays.arrow import numbers, strings
 from charlm.artifacts import DIRECTIONS, EmbeddingFiles
 from charlm.data.sentence import Sentence
+from charlm.datasets.inputs import InputText, read_inputs
+from charlm.datasets.lines import DEFAULT_RULES, ReadingRules
 from charlm.embeddings.flair import FlairEmbeddings
 from charlm.embeddings.stacked import StackedEmbeddings
-from charlm.errors import ConfigError, SourceError
+from charlm.errors import ConfigError, DatasetError, SourceError
 from charlm.language_models.language_model import LanguageModel
 from charlm.nn.precision import Precision, resolve_precision
 from charlm.storage.atomic import atomic_write, remove_temporaries
@@ -44,8 +45,6 @@ Progress = Callable[[int, int], None]
 _PART_BYTES = 64 * 2**20
 _PART_SENTENCES = 16_384
 _PARQUET: dict[str, Any] = {"compression": "none", "use_dictionary": ["token"]}  # vectors do not compress
-_CONLLU_NUMBER = re.compile(r"\d+([-.]\d+)?")
-_FORMATS: dict[str, Format] = {".conll": "conll", ".conllu": "conll", ".parquet": "parquet"}
 
 
 @dataclass(frozen=True)
@@ -59,15 +58,6 @@ class EmbedResult:
     """Width of each row's vector."""
 
 
-@dataclass(frozen=True)
-class _Source:
-    """A sentence of the input, and how far in the input it ends."""
-
-    sentence: Sentence
-    text: str
-    position: int
-
-
 def embed_file(
     models: Mapping[str, LanguageModel],
     input_path: Path | str,
@@ -77,6 +67,7 @@ def embed_file(
     pooling: Pooling = "token",
     dtype: Literal["float32", "float16"] = "float32",
     precision: Precision = "fp32",
+    rules: ReadingRules = DEFAULT_RULES,
     on_progress: Progress | None = None,
 ) -> EmbedResult:
     """Write the vectors of every token (or sentence) of a file as Parquet; forward and backward ones side by side.
@@ -85,11 +76,12 @@ def embed_file(
         models: language models by direction.
         input_path: what to embed.
         output_path: the Parquet file; it appears when it is whole. A call that was cut short is continued.
-        format: by default from the name: `.conll` and `.conllu`, `.parquet`, anything else is text.
+        format: by default from name and content, see datasets/inputs.py.
         pooling: a row a token; or one a sentence, with the `mean` of its tokens, or its first token's vector followed
             by its last one's.
         dtype: type of the numbers.
         precision: see FlairEmbeddings.
+        rules: encoding of the input, and whether a table has a header.
         on_progress: called with what is done and the whole, both in bytes of text or in rows of Parquet.
 
     Raises:
@@ -104,7 +96,8 @@ def embed_file(
     ):
         if value not in allowed:
             raise ConfigError(f"{name} is one of {', '.join(map(str, allowed))}; got {value!r}")
-    format = format or _FORMATS.get(path.suffix, "text")
+    if format is None and path.suffix.lower() == ".parquet":
+        format = "parquet"
     if not path.is_file():
         raise SourceError(f"there is no file {path} to embed")
     if files.output.is_dir() or files.output.resolve() == path.resolve():
@@ -119,7 +112,7 @@ def embed_file(
     with exclusive_lock(files.lock, busy=f"{files.output} is being written by another process"):
         remove_temporaries(files.parts_dir)
         parts = _finished_parts(files, work)
-        sentences = itertools.islice(_read(path, format), sum(part.sentences for part in parts), None)
+        sentences = itertools.islice(_read(path, format, rules), sum(part.sentences for part in parts), None)
         try:
             for window in _windows(sentences, embeddings.embedding_length):
                 embeddings.embed([source.sentence for source in window])
@@ -144,65 +137,37 @@ def embed_file(
 # ---- sentences in --------------------------------------------------------------------------------------------------
 
 
-def _read(path: Path, format: Format) -> Iterator[_Source]:
+def _read(path: Path, format: Format | None, rules: ReadingRules) -> Iterator[InputText]:
     if format == "parquet":
-        return _read_parquet(path)
-    return _read_conll(path) if format == "conll" else _read_text(path)
+        yield from _read_parquet(path)
+        return
+    try:
+        yield from read_inputs(path, format, rules)
+    except DatasetError as error:
+        raise SourceError(str(error)) from error
 
 
-def _read_lines(path: Path) -> Iterator[tuple[str, int]]:
-    """Every line without its end, and the bytes up to there."""
-    with path.open("rb") as file:
-        position = 0
-        for number, line in enumerate(file, 1):
-            position += len(line)
-            try:
-                yield line.decode().rstrip("\r\n"), position
-            except UnicodeDecodeError as error:
-                raise SourceError(f"{path}, line {number} is not UTF-8 (byte {error.start} of the line)") from error
-
-
-def _read_text(path: Path) -> Iterator[_Source]:
-    for line, position in _read_lines(path):
-        if line.strip():
-            yield _Source(Sentence(line), line, position)
-
-
-def _read_conll(path: Path) -> Iterator[_Source]:
-    """The words of every sentence: the first column, or in CoNLL-U (numbered lines, tabs) the second."""
-    words: list[str] = []
-    position = 0
-    for line, position in _read_lines(path):
-        columns = line.split()
-        if not line.strip():
-            if words:
-                yield _Source(Sentence(words), " ".join(words), position)
-            words = []
-        elif path.suffix != ".conllu":
-            words.append(columns[0])
-        elif not line.startswith("#"):
-            number, _, rest = line.partition("\t")
-            if not _CONLLU_NUMBER.fullmatch(number) or not rest:
-                raise SourceError(f"{path} is not CoNLL-U: {line[:40]!r} does not begin with a number and a tab")
-            if number.isdigit():  # `3-4` are words written as one, `3.1` is not in the text
-                words.append(rest.partition("\t")[0])
-    if words:
-        yield _Source(Sentence(words), " ".join(words), position)
-
-
-def _read_parquet(path: Path) -> Iterator[_Source]:
+def _read_parquet(path: Path) -> Iterator[InputText]:
     file = _open_parquet(path)
     names = [name for name in ("tokens", "text") if name in file.schema_arrow.names]
     if not names:
         raise SourceError(f"{path} has no column `text` or `tokens`; it has {', '.join(file.schema_arrow.names)}")
     position = 0
     for batch in file.iter_batches(batch_size=4096, columns=names[:1]):
-        for value in batch.column(0).to_pylist():
+        for value in batch.column(0).to_pylist():  # of categories their texts
             position += 1
+            _check_value(path, position, value)
             if value and isinstance(value, str):
-                yield _Source(Sentence(value), value, position)
+                yield InputText(Sentence(value), value, position)
             elif value:
-                yield _Source(Sentence(value), " ".join(value), position)
+                yield InputText(Sentence(value), " ".join(value), position)
+
+
+def _check_value(path: Path, row: int, value: Any) -> None:
+    """Raise SourceError for what is neither a text nor a list of words."""
+    is_list = isinstance(value, list) and all(isinstance(word, str) for word in value)
+    if not (value is None or isinstance(value, str) or is_list):
+        raise SourceError(f"{path}, row {row} holds neither a text nor a list of words: {str(value)[:60]}")
 
 
 def _open_parquet(path: Path) -> pq.ParquetFile:
@@ -212,9 +177,9 @@ def _open_parquet(path: Path) -> pq.ParquetFile:
         raise SourceError(f"{path} is no Parquet file ({error})") from error
 
 
-def _windows(sources: Iterable[_Source], width: int) -> Iterator[list[_Source]]:
+def _windows(sources: Iterable[InputText], width: int) -> Iterator[list[InputText]]:
     """The sources in lists whose vectors of `width` fill one part."""
-    window: list[_Source] = []
+    window: list[InputText] = []
     size = 0
     for source in sources:
         window.append(source)
@@ -229,7 +194,7 @@ def _windows(sources: Iterable[_Source], width: int) -> Iterator[list[_Source]]:
 # ---- vectors out ---------------------------------------------------------------------------------------------------
 
 
-def _table(window: list[_Source], first: int, pooling: Pooling, dtype: np.dtype[Any]) -> pa.Table:
+def _table(window: list[InputText], first: int, pooling: Pooling, dtype: np.dtype[Any]) -> pa.Table:
     ids: list[int] = []
     tokens: list[str] = []
     starts: list[int] = []
@@ -270,7 +235,7 @@ def _pooled(matrix: torch.Tensor, pooling: Pooling) -> torch.Tensor:
     return matrix.mean(dim=0, keepdim=True) if pooling == "mean" else matrix[[0, -1]].reshape(1, -1)
 
 
-def _spans(source: _Source) -> list[tuple[int, int]]:
+def _spans(source: InputText) -> list[tuple[int, int]]:
     """Start and end of every token in the text as it stands in the file."""
     spans = source.sentence.word_spans
     if len(clean_text(source.text)) == len(source.text):

@@ -9,7 +9,8 @@ from typing import Self
 from charlm.artifacts import Workspace
 from charlm.config import GateConfig
 from charlm.data.corpus import Corpus
-from charlm.datasets.opening import open_corpora
+from charlm.datasets.opening import open_data
+from charlm.datasets.summary import check_corpus, summarize
 from charlm.errors import DatasetError
 from charlm.evaluation.promotion import ProbeScores
 from tasks.registry.download import load_models
@@ -27,9 +28,11 @@ class Probe:
     @classmethod
     def open(cls, data: str) -> Self:
         """The probe on a folder or prepared corpus; raises DatasetError when it is none, or has no test sentences."""
-        corpus, label_type = open_corpora([data])
+        opened = open_data([data])
+        corpus, label_type = opened.corpus, opened.label_type
         if not corpus.train or not corpus.test:
             raise DatasetError(f"a probe needs train and test sentences, and {data} has {corpus}")
+        check_corpus(corpus, label_type, "tagger", summarize(corpus, label_type), opened.sampled)
         return cls(corpus, label_type)
 
     def run(
