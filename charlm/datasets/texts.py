@@ -120,13 +120,13 @@ def read_objects(
     """The texts of JSON objects, one object a line; labels may be texts, whole numbers or truth values."""
     for number, (text, labels) in read_json_objects(path, (text_field, label_field), rules):
         found = _labels(labels)
-        if isinstance(text, str) and found is not None:
+        if found is None:
+            raise mistake(path, number, f"the field {label_field!r} holds no label and no list of labels")
+        if isinstance(text, str):
             yield number, found, text
             continue
         if not isinstance(text, list) or not all(isinstance(item, str) for item in text):
             raise mistake(path, number, f"the field {text_field!r} holds neither text nor a list of texts")
-        if found is None:
-            raise mistake(path, number, f"the field {label_field!r} holds no label and no list of labels")
         if not isinstance(labels, list) or len(text) != len(found):
             raise mistake(path, number, f"there must be as many labels in {label_field!r} as texts in {text_field!r}")
         for one_text, label in zip(text, found, strict=True):
