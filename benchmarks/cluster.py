@@ -24,8 +24,7 @@ from charlm.artifacts import CorpusFiles, Workspace
 from charlm.config import ReadConfig, SplitConfig, parse_size
 from flows.task_runners import DASK_ADDRESS_VARIABLE, open_task_runner
 from tasks.corpus import prepare as corpora
-from tasks.services.prefect import start_prefect
-from tasks.services.workspace import use_workspace
+from tasks.services.session import start_prefect, use_workspace
 
 TABLE = Path(__file__).parent.parent / "docs" / "benchmarks" / "cluster.md"
 MB = 1_000_000

@@ -119,7 +119,7 @@ def prepare_documentation(folder: Path) -> Path:
     from charlm.config import ReadConfig
     from tasks.corpus.demo_text import gather_documentation
     from tasks.corpus.prepare import corpus_settings, prepare_corpus
-    from tasks.services.workspace import use_workspace
+    from tasks.services.session import use_workspace
 
     space = use_workspace(folder)
     gather_documentation(space.demo_text)

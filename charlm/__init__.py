@@ -1,1 +1,34 @@
-"""Character language models: from raw text to word embeddings. No scheduler or tracker is needed here."""
+"""Character language models: from raw text to word embeddings. No scheduler or tracker is needed here.
+
+`charlm.data`, `charlm.models` and the other rooms are imported when they are first named; so `import charlm` is light.
+
+Attributes:
+    device: where tensors are computed: what was set here, else by CHARLM_DEVICE and the machine (nn/device.py).
+    cache_root: the folder where models, vectors and data sets are found by name (data/cache.py); may be set.
+    set_seed: see nn/seed.py.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_ROOMS = frozenset(
+    [
+        *("config", "data", "datasets", "distributed", "embeddings", "errors", "evaluation", "hub", "language_models"),
+        *("models", "nn", "recipes", "serialization", "splitter", "text", "tokenization", "trainers", "training_utils"),
+        *("units", "visual"),
+    ]
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return import_module(f"charlm.{name}")
+    if name == "device":
+        return import_module("charlm.nn.device").find_device()
+    if name == "cache_root":
+        return import_module("charlm.data.cache").cache_dir()
+    if name == "set_seed":
+        return import_module("charlm.nn.seed").set_seed
+    if name == "__version__":
+        return import_module("importlib.metadata").version("charlm")
+    raise AttributeError(f"module 'charlm' has no attribute {name!r}")

@@ -147,7 +147,7 @@ class RunFiles(TrainingFiles):
 
     @property
     def initial_lm(self) -> Path:
-        """The model that a fine-tuning started from, with its dictionary extended where that was asked for."""
+        """The model that a fine-tuning started from, with its dictionary extended if configured."""
         return self.root / "initial-lm.pt"
 
     @property
@@ -295,7 +295,7 @@ class ServiceFiles:
 
     @property
     def mlflow_users(self) -> Path:
-        """MLflow's database of users, where a password is asked for."""
+        """MLflow's database of users, where it needs a password."""
         return self.root / "mlflow-users.db"
 
     @property

@@ -1,12 +1,15 @@
-"""The mistakes that a user can mend, and what a user should know.
+"""The mistakes that a user can fix, and what a user should know.
 
 Every error here carries one line: what was found, where, and what to do. The command line prints that line and ends
 with exit code 2; anything else that is raised is a fault of ours.
 """
 
+from collections.abc import Callable
+from typing import NoReturn
+
 
 class CharLMError(Exception):
-    """Something that the user can mend; its text is one line."""
+    """Something that the user can fix; its text is one line."""
 
 
 class ConfigError(CharLMError):
@@ -14,7 +17,7 @@ class ConfigError(CharLMError):
 
 
 class SourceError(CharLMError):
-    """Raw text is missing, unreadable, or not what its name says."""
+    """Raw text is missing, unreadable, or of another format than its name shows."""
 
 
 class CorpusError(CharLMError):
@@ -22,7 +25,7 @@ class CorpusError(CharLMError):
 
 
 class DatasetError(CharLMError):
-    """Labelled sentences are missing, or their file is not in the form that was asked for."""
+    """Labelled sentences are missing, or their file has another format than given."""
 
 
 class DictionaryError(CharLMError):
@@ -45,6 +48,10 @@ class PeerLostError(RunError):
     """Another of the processes that train one model has ended; the last checkpoint is on disk."""
 
 
+class PeerSilentError(PeerLostError):
+    """Another of the processes that train one model does not answer; the last checkpoint is on disk."""
+
+
 class RegistryError(CharLMError):
     """The model registry has no such model, version or alias."""
 
@@ -55,3 +62,21 @@ class GateError(CharLMError):
 
 class CharLMWarning(UserWarning):
     """Something is done otherwise than asked for, with a right result; its text is one line."""
+
+
+class NotInCharLMError(CharLMError, ImportError):
+    """Flair has it and charlm does not; an ImportError, so that `from charlm.data import Relation` shows its line."""
+
+
+def outside_charlm(module: str, names: dict[str, str]) -> Callable[[str], NoReturn]:
+    """A module's `__getattr__` that says of each of Flair's `names` what it is about, and where it is.
+
+    `outside_charlm(__name__, {"Relation": "relations between spans"})`
+    """
+
+    def find(name: str) -> NoReturn:
+        if name in names:
+            raise NotInCharLMError(f"{module}.{name}: {names[name]} are not part of charlm; Flair has them")
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+
+    return find

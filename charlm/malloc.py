@@ -25,7 +25,7 @@ def keep_freed_memory() -> Iterator[None]:
     """Let this process keep what it frees until the end, when all of it is given back.
 
     Results stay the same. It may be used inside another use, and by several threads; the last one to end gives the
-    memory back. Does nothing without glibc, or where its variables say how memory is handled.
+    memory back. Does nothing without glibc, or where its environment variables configure malloc.
     """
     libc = ctypes.CDLL(None)
     if not hasattr(libc, "malloc_trim") or _is_set_by_user():

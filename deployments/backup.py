@@ -158,8 +158,10 @@ def _run_postgresql(program: str, url: str, *arguments: str) -> None:
     except FileNotFoundError as error:
         raise ConfigError(f"{program} is not installed; it comes with PostgreSQL's client programs") from error
     if outcome.returncode != 0:
-        said = outcome.stderr.strip().splitlines()
-        reason = next((line for line in said if "error:" in line), said[-1] if said else f"exit {outcome.returncode}")
+        lines = outcome.stderr.strip().splitlines()
+        reason = next(
+            (line for line in lines if "error:" in line), lines[-1] if lines else f"exit {outcome.returncode}"
+        )
         raise ConfigError(f"{program} on {parts.path.removeprefix('/')}: {reason.removeprefix(f'{program}: ')}")
 
 

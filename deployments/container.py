@@ -17,7 +17,7 @@ from deployments.prefect_setup import set_up_prefect
 from deployments.programs import Program
 from deployments.servers import mlflow_server, prefect_server, prepare_mlflow, workers
 from deployments.settings import ServiceSettings
-from tasks.services.workspace import access_variables
+from tasks.services.environment import access_variables
 
 _USER_MISTAKE = 2
 _ADDRESSES = ("PREFECT_API_URL", "MLFLOW_TRACKING_URI")

@@ -1,9 +1,10 @@
-"""Tell the Prefect server what became of the flow runs that a stopped worker had taken and not begun.
+"""Mark the flow runs as crashed that a stopped worker had submitted and not begun.
 
-Nobody else does: they would be `Submitting` for ever. One that had begun is found by its missing heartbeat.
+They would stay `Submitting` for ever. A run that had begun is found by its missing heartbeat.
 """
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
@@ -14,20 +15,27 @@ from prefect.client.schemas.filters import (
     WorkPoolFilterName,
 )
 from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import Crashed
 
+from deployments.pages import all_pages
 from deployments.settings import CPU_POOL, GPU_POOL
 
 _MESSAGE = "its worker was stopped before it began; start the same run again"
-_LONGEST_SUBMISSION = timedelta(seconds=30)  # what is younger may be in the hands of another machine's worker
+_LONGEST_SUBMISSION = timedelta(seconds=30)  # a worker of another machine may still start a younger one
 
 
 def end_lost_runs(client: SyncPrefectClient) -> int:
-    """Mark what was submitted and never begun as crashed; how many these were. Call it while no worker runs here."""
+    """Mark what was submitted and never begun as crashed; the number of these. Call it while no worker runs here."""
     pending = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PENDING]))
     pools = WorkPoolFilter(name=WorkPoolFilterName(any_=[CPU_POOL, GPU_POOL]))
-    found = client.read_flow_runs(flow_run_filter=FlowRunFilter(state=pending), work_pool_filter=pools)
-    lost = [run for run in found if _is_lost(run)]
+    found = partial(
+        client.read_flow_runs,
+        flow_run_filter=FlowRunFilter(state=pending),
+        work_pool_filter=pools,
+        sort=FlowRunSort.EXPECTED_START_TIME_ASC,
+    )
+    lost = [run for run in all_pages(found) if _is_lost(run)]
     for run in lost:
         client.set_flow_run_state(run.id, Crashed(message=_MESSAGE), force=True)
     return len(lost)

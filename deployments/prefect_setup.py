@@ -3,7 +3,7 @@
 Reads  deployments/prefect.yaml
 Writes service/prefect.yaml     the same with this machine's folders, and the pool that trains
 
-What stands is left as it is, so that a change that somebody has made in the UI outlives the next `make up`.
+What exists is left as it is, so that a change that somebody has made in the UI survives the next `make up`.
 """
 
 import copy
@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ import yaml
 from charlm.errors import ConfigError
 from charlm.storage.atomic import read_json, write_json, write_text
 from charlm.storage.fingerprints import fingerprint, sha256_of
+from deployments.pages import all_pages
 from deployments.settings import CPU_POOL, GPU_POOL, ROOT, ServiceSettings
 
 if TYPE_CHECKING:
@@ -28,15 +30,15 @@ if TYPE_CHECKING:
 DEPLOYMENTS_FILE = ROOT / "deployments" / "prefect.yaml"
 GPU_LIMIT = "gpu"
 HEARTBEAT_SECONDS = 30
-# As long as Prefect 3.8 keeps the slot of a run that is silent. With three heartbeats a server that was away for 90
-# seconds took all runs for lost when it was back, and gave their slots away, which ended those that lived.
+# As long as Prefect 3.8 keeps the slot of a run without heartbeats. With three heartbeats a server that was away for 90
+# seconds marked all runs as lost when it was back, and gave their slots away, which ended those that were alive.
 _LOST_AFTER_SECONDS = 10 * HEARTBEAT_SECONDS
 _TRAINING_TAG = "training"
 """Deployments with this tag go to the workers that own a GPU, where there are some."""
 _RUN_PROCESS = {
     # It waits eight minutes (2 + 4 + ... + 256 s) for a server that is away; Prefect's default is one.
     "env": {"PREFECT_CLIENT_MAX_RETRIES": "8"},
-    # What it says goes to the server. A pipe to its worker would break with the worker, and end the run.
+    # Its log goes to the server. A pipe to its worker would break with the worker, and end the run.
     "stream_output": False,
 }
 """How the process of a flow run is started."""
@@ -47,7 +49,7 @@ _POOLS = {
 
 
 def set_up_prefect(settings: ServiceSettings) -> bool:
-    """Make what is missing on the server; False when all of it stood already."""
+    """Make what is missing on the server; False when nothing was."""
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
@@ -58,7 +60,7 @@ def set_up_prefect(settings: ServiceSettings) -> bool:
 
 
 def settle_lost_runs() -> int:
-    """Give the runs that the last worker has left behind a final state; how many these were."""
+    """Give the runs that the last worker has left behind a final state; the number of these."""
     from prefect.client.orchestration import get_client
 
     from deployments.lost_runs import end_lost_runs
@@ -68,25 +70,25 @@ def settle_lost_runs() -> int:
 
 
 def has_worker(name: str) -> bool:
-    """True when the server hears the worker `name`."""
+    """True when the worker `name` is online on the server."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.objects import WorkerStatus
 
     pool = GPU_POOL if name.startswith(GPU_POOL) else CPU_POOL
     with get_client(sync_client=True) as client:
-        workers = client.read_workers_for_work_pool(pool)
+        workers = list(all_pages(partial(client.read_workers_for_work_pool, pool)))
     return any(worker.name == name and worker.status == WorkerStatus.ONLINE for worker in workers)
 
 
 def lost_runs_automation() -> "AutomationCore":
-    """Mark a run as crashed that no longer says that it lives: its worker and its process are gone."""
+    """Mark a run without a heartbeat as crashed: its worker and its process are gone."""
     from prefect.client.schemas.objects import StateType
     from prefect.events.actions import ChangeFlowRunState
     from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 
     return AutomationCore(
         name="charlm: a run without a heartbeat has crashed",
-        description=f"A flow run says every {HEARTBEAT_SECONDS} seconds that it lives. One that has stopped is lost.",
+        description=f"A flow run sends a heartbeat every {HEARTBEAT_SECONDS} seconds. One that has stopped is lost.",
         trigger=EventTrigger(
             after={"prefect.flow-run.heartbeat"},
             expect={
@@ -128,9 +130,9 @@ def machine_deployments(settings: ServiceSettings) -> dict[str, Any]:
 def _add_pools(client: "SyncPrefectClient", settings: ServiceSettings) -> bool:
     from prefect.client.schemas.actions import WorkPoolCreate
 
-    known = {pool.name for pool in client.read_work_pools()}
-    wanted = {CPU_POOL, GPU_POOL} if settings.gpus else {CPU_POOL}  # a pool without a worker looks like a fault
-    missing = {name: text for name, text in _POOLS.items() if name in wanted - known}
+    known = {pool.name for pool in all_pages(client.read_work_pools)}
+    required = {CPU_POOL, GPU_POOL} if settings.gpus else {CPU_POOL}  # a pool without a worker looks like an error
+    missing = {name: text for name, text in _POOLS.items() if name in required - known}
     for name, description in missing.items():
         client.create_work_pool(WorkPoolCreate(name=name, type="process", description=description))
     return bool(missing)
@@ -139,14 +141,14 @@ def _add_pools(client: "SyncPrefectClient", settings: ServiceSettings) -> bool:
 def _add_gpu_limit(client: "SyncPrefectClient", slots: int) -> bool:
     from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 
-    if GPU_LIMIT in {limit.name for limit in client.read_global_concurrency_limits()}:
+    if GPU_LIMIT in {limit.name for limit in all_pages(client.read_global_concurrency_limits)}:
         return False
     client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=GPU_LIMIT, limit=slots))
     return True
 
 
 def _keep_automation(client: "SyncPrefectClient", automation: "AutomationCore") -> bool:
-    """Create the automation, or bring it to what it is now: the server would take it twice."""
+    """Create or update the automation: the server would accept a second one of its name."""
     found = client.read_automations_by_name(automation.name)
     if not found:
         client.create_automation(automation)
@@ -162,13 +164,13 @@ def _deploy(client: "SyncPrefectClient", settings: ServiceSettings) -> bool:
     """Deploy all flows, unless the server holds them and neither they nor this machine have changed since."""
     files = settings.workspace.service
     config = machine_deployments(settings)
-    wanted = {
+    deployed_from = {
         "fingerprint": fingerprint([config, *(sha256_of(path) for path in _sources_of_forms())]),
         "server": str(client.api_url),
     }
     names = {deployment["name"] for deployment in config["deployments"]}
-    deployed = {deployment.name for deployment in client.read_deployments(limit=200)}
-    if names <= deployed and files.deployed.is_file() and read_json(files.deployed) == wanted:
+    deployed = {deployment.name for deployment in all_pages(client.read_deployments)}
+    if names <= deployed and files.deployed.is_file() and read_json(files.deployed) == deployed_from:
         return False
     write_text(files.deployments, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
     prefect = Path(sys.executable).with_name("prefect")
@@ -176,12 +178,12 @@ def _deploy(client: "SyncPrefectClient", settings: ServiceSettings) -> bool:
         command = [str(prefect), "--no-prompt", "deploy", "--prefect-file", str(files.deployments), "--all"]
         code = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log).returncode
     if code != 0:
-        raise ConfigError(f"prefect deploy has failed; what it said is in {files.log('deploy')}")
-    write_json(files.deployed, wanted)
+        raise ConfigError(f"prefect deploy has failed; its output is in {files.log('deploy')}")
+    write_json(files.deployed, deployed_from)
     return True
 
 
 def _sources_of_forms() -> Iterator[Path]:
-    """The files that parameters and their limits come from."""
+    """The files that define parameters and their limits."""
     yield from sorted((ROOT / "charlm" / "config").glob("*.py"))
     yield from sorted((ROOT / "flows").glob("*.py"))

@@ -1,6 +1,6 @@
-"""Start, find and stop the programs of the service: each in a session of its own, with a log and a note of its process.
+"""Start, find and stop the programs of the service: each in a session of its own, with a log and a process file.
 
-Writes service/NAME.log            what the program says
+Writes service/NAME.log            what the program prints
        service/NAME.process.json   its process id, and a fingerprint of how it was started
 """
 
@@ -13,7 +13,6 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -44,7 +43,7 @@ class Program:
 
 
 def start(program: Program, files: ServiceFiles) -> bool:
-    """Start `program`; False when it runs already.
+    """Start `program`; False when it is running already.
 
     Raises ConfigError when it runs with other settings, or its port is taken.
     """
@@ -66,7 +65,7 @@ def start(program: Program, files: ServiceFiles) -> bool:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            start_new_session=True,  # Ctrl-C in the terminal is not for it
+            start_new_session=True,  # Ctrl-C in the terminal does not reach it
         )
     started = psutil.Process(process.pid).create_time()
     write_json(files.note(program.name), {"pid": process.pid, "started": started, "fingerprint": program.fingerprint})
@@ -74,7 +73,7 @@ def start(program: Program, files: ServiceFiles) -> bool:
 
 
 def running(name: str, files: ServiceFiles) -> psutil.Process | None:
-    """The process of the program `name`, where it lives; another one that has got its number does not count."""
+    """The process of the program `name` while it runs; another one that has been given its number does not count."""
     if not files.note(name).is_file():
         return None
     note = read_json(files.note(name))
@@ -87,32 +86,32 @@ def running(name: str, files: ServiceFiles) -> psutil.Process | None:
 
 
 def stop(name: str, files: ServiceFiles) -> bool:
-    """End the program and all processes below it; False when it does not run."""
+    """End the program and all its child processes; False when it is not running."""
     process = running(name, files)
     if process is not None:
-        family = [process, *process.children(recursive=True)]
+        processes = [process, *process.children(recursive=True)]
         process.terminate()
-        _, left = psutil.wait_procs(family, timeout=_STOP_SECONDS)
-        for stubborn in left:
-            stubborn.kill()
-        psutil.wait_procs(left, timeout=_STOP_SECONDS)
+        _, remaining = psutil.wait_procs(processes, timeout=_STOP_SECONDS)
+        for survivor in remaining:
+            survivor.kill()
+        psutil.wait_procs(remaining, timeout=_STOP_SECONDS)
     files.note(name).unlink(missing_ok=True)
     return process is not None
 
 
 def wait_until(is_so: Callable[[], bool], name: str, files: ServiceFiles) -> None:
-    """Wait for what the program `name` brings about; raises ConfigError when it ends instead or takes too long."""
+    """Wait until `is_so` of the program `name`; raises ConfigError when it ends instead or takes too long."""
     deadline = time.monotonic() + _START_SECONDS
     while not is_so():
         if running(name, files) is None:
-            raise ConfigError(f"{name} has ended: {_last_line(files.log(name))}; all it said is in {files.log(name)}")
+            raise ConfigError(f"{name} has ended: {_last_line(files.log(name))}; its output is in {files.log(name)}")
         if time.monotonic() > deadline:
             raise ConfigError(f"{name} is not ready after {_START_SECONDS:.0f} seconds; see {files.log(name)}")
         time.sleep(_LOOK_SECONDS)
 
 
 def answers(url: str) -> bool:
-    """True when a server says at `url` that it is well."""
+    """True when a server answers 200 at `url`."""
     try:
         with urllib.request.urlopen(url, timeout=5) as response:
             return bool(response.status == 200)
@@ -130,6 +129,6 @@ def _is_taken(port: int) -> bool:
     return False
 
 
-def _last_line(log: Path) -> Any:
+def _last_line(log: Path) -> str:
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    return lines[-1][:300] if lines else "without a word"
+    return lines[-1][:300] if lines else "without output"

@@ -15,11 +15,13 @@ from charlm.storage.atomic import write_text
 from deployments.prefect_setup import HEARTBEAT_SECONDS
 from deployments.programs import Program
 from deployments.settings import CPU_POOL, GPU_POOL, ServiceSettings
+from tasks.services.environment import USER_NAME, access_variables
+from tasks.services.mlflow_compat import AUTHORIZATION, set_password
 from tasks.services.mlflow_database import SERVER_ARTIFACT_ROOT, move_artifact_root
-from tasks.services.workspace import USER_NAME, access_variables
+from tasks.services.prefect_compat import LEASES_ON_DISK
 
 PREFECT, MLFLOW = "prefect", "mlflow"
-_CPU_RUNS = 3  # a retraining, and beside it a look into the inbox and a request by hand
+_CPU_RUNS = 3  # a retraining, and beside it a scan of the inbox and a run that a person has started
 _WORKER_NICENESS = 5
 _DATABASE_SECONDS = 10
 _QUIET = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
@@ -35,7 +37,7 @@ def prefect_server(settings: ServiceSettings) -> Program:
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
         # Slots of limits are leased. Leases in memory, the default, are lost in a restart: runs that hold one are ended
         # by their client, and the slot is never free again.
-        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": LEASES_ON_DISK,
         # The inbox alone makes half a million runs a year: those that ended 90 days ago are dropped.
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
     }
@@ -53,8 +55,8 @@ def prefect_server(settings: ServiceSettings) -> Program:
 
 
 def mlflow_server(settings: ServiceSettings) -> Program:
-    """Clients send and get artifacts through this server, so that only it needs to reach where they lie."""
-    variables = {**_QUIET, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # seven processes that nothing here needs
+    """Clients send and get artifacts through this server, so that only it needs access to their storage."""
+    variables = {**_QUIET, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # seven processes that we do not need
     command = [str(_BIN / "mlflow"), "server", "--host", settings.host, "--workers", "1"]
     command += ["--port", str(settings.mlflow_port)]
     command += ["--backend-store-uri", settings.database_urls()[1]]
@@ -63,13 +65,13 @@ def mlflow_server(settings: ServiceSettings) -> Program:
     if settings.password is not None:
         command += ["--app-name", "basic-auth"]
         variables["MLFLOW_AUTH_CONFIG_PATH"] = str(settings.workspace.service.mlflow_access)
-        # It signs the forms of the UI, and has to be the same after a restart.
+        # It signs the forms of the UI, and must be the same after a restart.
         variables["MLFLOW_FLASK_SERVER_SECRET_KEY"] = hashlib.sha256(settings.password.encode()).hexdigest()
     return Program(name=MLFLOW, command=tuple(command), variables=variables, port=settings.mlflow_port)
 
 
 def check_databases(settings: ServiceSettings) -> None:
-    """Raise ConfigError with the reason where a database of DATABASE cannot be used; the servers say it at length."""
+    """Raise ConfigError with the reason where a database of DATABASE cannot be used; the servers print pages of it."""
     if settings.database is None:
         return
     import psycopg
@@ -84,7 +86,7 @@ def check_databases(settings: ServiceSettings) -> None:
 
 
 def prepare_mlflow(settings: ServiceSettings) -> None:
-    """Get the workspace ready for an MLflow server: what was trained without one is handed out by it too."""
+    """Get the workspace ready for an MLflow server, which then serves what was trained without one too."""
     settings.workspace.mlflow_artifacts_dir.mkdir(parents=True, exist_ok=True)
     if settings.database is None:
         move_artifact_root(settings.workspace, SERVER_ARTIFACT_ROOT)
@@ -93,33 +95,31 @@ def prepare_mlflow(settings: ServiceSettings) -> None:
 
 
 def workers(settings: ServiceSettings) -> list[Program]:
-    """The worker that sees no GPU, and one for each GPU that sees this one alone."""
+    """A worker without a GPU, and one worker for each GPU, which sees only that one."""
     variables = {
         **_QUIET,
         **settings.client_variables(),
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
-        # So the Prefect server answers while its database is away: the worker and its runs ask again, as they do where
-        # the server itself is away.
+        # The Prefect server answers with 500 while its database is away: the worker and its runs retry, as they do
+        # while the server itself is away.
         "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500",
-        "PREFECT_LOGGING_EXTRA_LOGGERS": "charlm",  # our own lines in the log of a flow run
+        "PREFECT_LOGGING_EXTRA_LOGGERS": "charlm",  # our own lines reach the log of a flow run
     }
-    own_gpu = [_worker(CPU_POOL, CPU_POOL, _CPU_RUNS, {**variables, "CUDA_VISIBLE_DEVICES": ""})]
+    programs = [_worker(CPU_POOL, CPU_POOL, _CPU_RUNS, {**variables, "CUDA_VISIBLE_DEVICES": ""})]
     for gpu in settings.gpus:
-        own_gpu.append(_worker(f"{GPU_POOL}-{gpu}", GPU_POOL, 1, {**variables, "CUDA_VISIBLE_DEVICES": gpu}))
-    return own_gpu
+        programs.append(_worker(f"{GPU_POOL}-{gpu}", GPU_POOL, 1, {**variables, "CUDA_VISIBLE_DEVICES": gpu}))
+    return programs
 
 
 def _worker(name: str, pool: str, limit: int, variables: dict[str, str]) -> Program:
-    """A worker whose runs give way to the servers, which would answer late beside a training on every core."""
+    """A worker whose runs have a lower priority than the servers, which a training on every core would slow down."""
     command = ("nice", "-n", str(_WORKER_NICENESS), str(_BIN / "prefect"), "worker", "start")
     options = ("--pool", pool, "--name", name, "--type", "process", "--limit", str(limit))
     return Program(name=name, command=command + options, variables=variables)
 
 
 def _set_mlflow_password(settings: ServiceSettings, password: str) -> None:
-    """Write what MLflow's password check reads, and give its one user the present password."""
-    from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
-
+    """Write the settings of MLflow's password check, and give its one user the present password."""
     files = settings.workspace.service
     database = f"sqlite:///{files.mlflow_users}"
     access = configparser.ConfigParser()
@@ -127,14 +127,9 @@ def _set_mlflow_password(settings: ServiceSettings, password: str) -> None:
         "default_permission": "READ",
         "database_uri": database,
         "admin_username": USER_NAME,
-        "authorization_function": "mlflow.server.auth:authenticate_request_basic_auth",
+        "authorization_function": AUTHORIZATION,
     }
     text = io.StringIO()
     access.write(text)
     write_text(files.mlflow_access, text.getvalue())
-    users = SqlAlchemyStore()
-    users.init_db(database)  # type: ignore[no-untyped-call]
-    if users.has_user(USER_NAME):
-        users.update_user(USER_NAME, password=password)
-    else:
-        users.create_user(USER_NAME, password, is_admin=True)
+    set_password(database, USER_NAME, password)

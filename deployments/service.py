@@ -3,7 +3,7 @@
     python -m deployments.service up|down|status
 
 A Prefect server, an MLflow server, a worker for the CPU and one for each GPU; pools, limits, automations, deployments.
-Starting what runs changes nothing. Logs and notes of the processes lie in the workspace, under `service/`.
+Starting what runs changes nothing. Logs and process files are in the workspace, under `service/`.
 """
 
 import os
@@ -36,7 +36,7 @@ def up(settings: ServiceSettings) -> int:
     os.environ.update(settings.client_variables())  # for Prefect's client in this process
     check_databases(settings)
     with exclusive_lock(files.lock, busy=None):
-        settings.workspace.inbox_dir.mkdir(parents=True, exist_ok=True)  # to be found by whoever has text
+        settings.workspace.inbox_dir.mkdir(parents=True, exist_ok=True)  # so that people find it
         if running(MLFLOW, files) is None:
             prepare_mlflow(settings)
         servers = [prefect_server(settings), mlflow_server(settings)]
@@ -50,22 +50,22 @@ def up(settings: ServiceSettings) -> int:
         started += [program.name for program in helpers if start(program, files)]
         for program in helpers:
             wait_until(lambda name=program.name: has_worker(name), program.name, files)  # type: ignore[misc]
-    _say(f"started {', '.join(started)}" if started else "everything runs already")
+    _print_line(f"started {', '.join(started)}" if started else "everything runs already")
     if is_changed:
-        _say("the Prefect server has its pools, limits, automations and deployments")
-    _say(f"what they say is in {files.root}")
+        _print_line("the Prefect server has its pools, limits, automations and deployments")
+    _print_line(f"their logs are in {files.root}")
     for name, value in settings.addresses().items():
         print(f"{name}={value}")
     return 0
 
 
 def down(settings: ServiceSettings) -> int:
-    """Stop everything that `up` has started: the workers first, which still have something to tell the servers."""
+    """Stop everything that `up` has started: the workers first, which still report to the servers."""
     files = settings.workspace.service
     with exclusive_lock(files.lock, busy=None):
         names = sorted(files.names(), key=lambda name: (name == PREFECT, name == MLFLOW, name))
         stopped = [name for name in names if stop(name, files)]
-    _say(f"stopped {', '.join(stopped)}" if stopped else f"nothing of {files.root} is running")
+    _print_line(f"stopped {', '.join(stopped)}" if stopped else f"nothing of {files.root} is running")
     return 0
 
 
@@ -76,7 +76,7 @@ def status(settings: ServiceSettings) -> int:
     for name, process in processes.items():
         print(f"{name:<14} {f'process {process.pid}' if process else f'has ended, see {files.log(name)}'}")
     if not processes:
-        _say("nothing was started; `make up` starts it")
+        _print_line("nothing was started; `make up` starts it")
     return 0 if processes and all(processes.values()) else 1
 
 
@@ -92,7 +92,7 @@ def main(arguments: Sequence[str]) -> int:
         return _USER_MISTAKE
 
 
-def _say(line: str) -> None:
+def _print_line(line: str) -> None:
     print(line, file=sys.stderr)
 
 

@@ -1,4 +1,4 @@
-"""Where the service of one machine listens and keeps its things, as the environment says.
+"""The settings of the service of one machine, from the environment: addresses, folders, databases, password.
 
 Reads  CHARLM_WORKSPACE, CHARLM_PREFECT_PORT, CHARLM_MLFLOW_PORT, CHARLM_HOST, CHARLM_PASSWORD, DATABASE,
        ARTIFACTS, CUDA_VISIBLE_DEVICES
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from charlm.artifacts import Workspace
 from charlm.errors import ConfigError
-from tasks.services.workspace import access_variables
+from tasks.services.environment import access_variables
 
 HOST = "127.0.0.1"
 CPU_POOL, GPU_POOL = "charlm-cpu", "charlm-gpu"
@@ -34,7 +34,7 @@ class ServiceSettings:
     artifacts: str | None = None
     """`s3://BUCKET/PREFIX`, where the MLflow server keeps its artifacts; in the workspace else."""
     password: str | None = None
-    """What both servers ask for, where it is set."""
+    """The password of both servers; none means no password check."""
     gpus: tuple[str, ...] = ()
     """Names of the CUDA devices, one worker each; `visible_gpus` finds them."""
 
@@ -53,9 +53,9 @@ class ServiceSettings:
             if find_spec("boto3") is None:
                 raise ConfigError("ARTIFACTS needs the package boto3; install charlm[s3]")
         if self.host != HOST and self.password is None:
-            raise ConfigError(f"CHARLM_HOST={self.host} lets others in; set CHARLM_PASSWORD, or unset it")
+            raise ConfigError(f"CHARLM_HOST={self.host} opens the servers to others; set CHARLM_PASSWORD, or unset it")
         if self.password is not None and len(self.password) < _SHORTEST_PASSWORD:
-            raise ConfigError(f"CHARLM_PASSWORD has {len(self.password)} characters; MLflow wants {_SHORTEST_PASSWORD}")
+            raise ConfigError(f"CHARLM_PASSWORD has {len(self.password)} characters; MLflow needs {_SHORTEST_PASSWORD}")
 
     @classmethod
     def from_environment(cls, variables: Mapping[str, str]) -> "ServiceSettings":

@@ -8,7 +8,7 @@ from flows.pipeline import charlm_pipeline
 from tasks.corpus.demo_text import gather_documentation
 from tasks.inference.embedding import embed_words, nearest_words
 from tasks.inference.generation import generate_text
-from tasks.services.workspace import use_workspace
+from tasks.services.session import use_workspace
 from tasks.terminal import counted, print_result, score_table, terminal
 from tasks.training.pair import TrainedPair
 
@@ -25,7 +25,9 @@ _SAMPLE_LINES = 8
 def run_demo(workspace: Path) -> TrainedPair:
     """Run the pipeline on the interpreter's documentation and show what came out."""
     space = use_workspace(workspace)
-    terminal.say("charlm demo: two character language models of Python's own documentation, in about five minutes")
+    terminal.print_line(
+        "charlm demo: two character language models of Python's own documentation, in about five minutes"
+    )
     if not space.demo_text.is_file():
         with terminal.step("gather the documentation that ships with Python") as bar:
             bar.finish(counted(gather_documentation(space.demo_text), "document"))
@@ -35,7 +37,7 @@ def run_demo(workspace: Path) -> TrainedPair:
 
 
 def show_result(workspace: Workspace, result: TrainedPair) -> None:
-    """The closing screen: scores, a sample, where the model is, what it knows of a word, and what to try next."""
+    """The closing screen: scores, a sample, where the model is, the neighbours of a word, and what to try next."""
     assert result.version is not None
     champion = f"models:/{NAME}@champion"
     sample = generate_text(workspace, champion, prefix="Return ", num_characters=_SAMPLE_LENGTH, seed=7)["forward"]

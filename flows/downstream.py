@@ -6,13 +6,12 @@ language models + labelled data --> tagger / classifier --> registry
 from pathlib import Path
 from typing import Literal
 
-from prefect import flow
-
 from charlm.config import DownstreamConfig, with_settings
 from flows.parameters import CorpusName
+from flows.workspace_flow import flow
 from tasks import steps
 from tasks.downstream.training import DownstreamRequest, TrainedTaskModel
-from tasks.services.workspace import use_workspace
+from tasks.services.session import use_workspace
 
 
 @flow(name="charlm-downstream", flow_run_name="{task} {name}")

@@ -5,15 +5,16 @@ texts --> token embeddings, a Parquet file each
 
 from pathlib import Path
 
-from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
+from flows.workspace_flow import flow
 from tasks import steps
 from tasks.inference.embedding import EmbeddedText
 from tasks.inference.texts import embedding_outputs, embeddings_folder, find_texts, pinned_model, texts_of_model
+from tasks.registry.download import open_model
 from tasks.reporting import publish_embeddings
-from tasks.services.workspace import use_workspace
+from tasks.services.session import use_workspace
 
 
 @flow(name="charlm-embed", flow_run_name="embeddings with {model}")
@@ -31,7 +32,7 @@ def embed_corpus(
 
     Args:
         model: best-lm.pt, a run folder, a bundle folder, or `models:/NAME@champion`.
-        texts: Files with a sentence a line, CoNLL columns, or Parquet; folders and globs stand for the files in them.
+        texts: Files with a sentence a line, CoNLL columns, or Parquet; or folders and globs of such files.
             By default those in the folder `to-embed/NAME` of the workspace, where there are some.
         output: Folder that takes `TEXT.parquet` for each of them; by default one of the workspace for this version.
         workspace: Folder that holds the registry where no server does.
@@ -49,8 +50,9 @@ def embed_corpus(
     pinned = pinned_model(model)
     folder = output or embeddings_folder(space, pinned)
     outputs = embedding_outputs(found, folder)
+    opened = open_model(pinned, space)
     embedded = [
-        steps.embed_text(space, pinned, text, path, text_format, pooling, dtype, precision)
+        steps.embed_text(space, opened, text, path, text_format, pooling, dtype, precision)
         for text, path in outputs.items()
     ]
     publish_embeddings(pinned, folder, embedded)

@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-from prefect import flow
-
 from flows.parameters import CorpusName
+from flows.workspace_flow import flow
 from tasks import steps
 from tasks.inference.evaluation import ChampionScores
-from tasks.services.workspace import use_workspace
+from tasks.services.session import use_workspace
 
 
 @flow(name="charlm-evaluate", flow_run_name="evaluate the champion of {name}")

@@ -5,20 +5,12 @@ model, corpus --> language models --> scores before and after --> registry
 
 from pathlib import Path
 
-from prefect import flow
-
-from charlm.artifacts import Workspace
-from charlm.config import TrainingConfig
 from charlm.recipes import changed_recipe
 from flows.parameters import CorpusName, Minutes, RecipeName
-from flows.train import train_directions
-from tasks import steps
-from tasks.registry.versions import find_version
-from tasks.runs import scores_of
-from tasks.services.workspace import use_workspace
-from tasks.tracking.scores import log_scores
-from tasks.training.finetuning import FinetunedPair, finetuning_requests
-from tasks.training.pair import TrainedPair, pair_run
+from flows.workspace_flow import flow
+from tasks.services.session import use_workspace
+from tasks.steps import PrefectSteps
+from tasks.training.finetuning import FinetunedPair, finetune_pair
 
 
 @flow(name="charlm-finetune", flow_run_name="fine-tune {model} on {name}")
@@ -42,27 +34,17 @@ def finetune_language_model(
         recipe: Named settings of the training; width and depth are the model's.
         extend_dictionary: Give characters that the model does not know an id.
         settings: Changes to the recipe, as `field=value`.
-        max_minutes: Budget in minutes for each direction, in the place of the recipe's own.
+        max_minutes: Budget in minutes for each direction, instead of the recipe's own.
     """
-    space = use_workspace(workspace)
-    training = changed_recipe(recipe, settings, max_minutes=max_minutes)
-    return finetune_pair(space, name, model, training, extend_dictionary=extend_dictionary)
-
-
-def finetune_pair(
-    workspace: Workspace, name: str, model: str, training: TrainingConfig, *, extend_dictionary: bool
-) -> FinetunedPair:
-    """Continue all directions of `model` at the same time, under one MLflow run, and register them."""
-    parent = find_version(model) if model.startswith("models:") else None
-    pinned = model if parent is None else parent.address  # an alias may come to name another version meanwhile
-    with (
-        finetuning_requests(
-            workspace, name, pinned, (), training, extend_dictionary=extend_dictionary, reuse=True, resume=True
-        ) as requests,
-        pair_run(workspace, name, training) as run_id,
-    ):
-        runs = train_directions(workspace, requests, run_id)
-        log_scores(run_id, scores_of(runs))
-        domains = steps.score_before_and_after(workspace, name, pinned, runs, run_id)
-        version = steps.register_pair(workspace, name, runs, run_id, parent, domains)
-    return FinetunedPair(pair=TrainedPair(runs=runs, mlflow_run=run_id, version=version), domains=domains)
+    return finetune_pair(
+        use_workspace(workspace),
+        name,
+        model,
+        (),  # all directions that it has
+        changed_recipe(recipe, settings, max_minutes=max_minutes),
+        extend_dictionary=extend_dictionary,
+        reuse=True,
+        resume=True,
+        register=True,
+        steps=PrefectSteps(),
+    )

@@ -6,19 +6,18 @@ raw text -> shards -> counts -> dictionary -> encoded shards -> language models 
 from dataclasses import replace
 from pathlib import Path
 
-from prefect import flow
-
 from charlm.config import DictionaryConfig, GateConfig, ReadConfig, SplitConfig, TrainingConfig
 from charlm.recipes import demo
 from flows.parameters import Count
 from flows.prepare import prepare_corpus
 from flows.task_runners import TaskRunnerName
-from flows.train import train_pair
+from flows.workspace_flow import flow
 from tasks import steps
 from tasks.reporting import publish_report
-from tasks.services.workspace import use_workspace
+from tasks.services.session import use_workspace
+from tasks.steps import PrefectSteps
 from tasks.tracking.runs import group_run
-from tasks.training.pair import TrainedPair
+from tasks.training.pair import TrainedPair, train_pair
 
 _SENTENCES = [["I", "love", "Berlin", "."], ["The", "grass", "is", "green", "."]]
 
@@ -49,18 +48,18 @@ def charlm_pipeline(
         raw: Files, folders, globs, fsspec addresses, or `hf:NAME[:SPLIT[:COLUMN]]`.
         name: Name of the corpus, and of the registered model.
         workspace: Folder that holds everything a run leaves.
-        split: How text is cut; by default as the corpus was first prepared.
+        split: How text is split; by default as the corpus was first prepared.
         dictionary: Which characters get an id; by default likewise.
         recipes: Training settings to try.
         directions: `forward`, `backward`, or both.
         reading: How raw text is read.
         domain: Kind of text that this is; the corpus name by default.
-        extend_dictionary: Give characters of new text ids behind the old ones.
-        task_runner: What the work on shards is spread over.
+        extend_dictionary: Give new characters ids at the end of the dictionary.
+        task_runner: Where the work on shards runs.
         resume: Continue unfinished runs of the same text and settings.
         register: Register the best pair and let it pass the gate.
         num_processes: Processes that train each model together, one per GPU where there are GPUs.
-        gate: What the promotion gate asks of it.
+        gate: What the promotion gate requires.
     """
     space = use_workspace(workspace)
     prepare_corpus(raw, name, workspace, split, dictionary, reading, domain, extend_dictionary, task_runner)
@@ -71,10 +70,12 @@ def charlm_pipeline(
                 name,
                 directions,
                 recipe,
+                reuse=True,
                 resume=resume,
                 register=False,
                 parent=run_id,
                 num_processes=num_processes,
+                steps=PrefectSteps(),
             )
             for recipe in recipes
         ]

@@ -1,13 +1,13 @@
-"""The flow that keeps a model current: new text comes in, a better champion or a reasoned no comes out.
+"""The flow that keeps a model current: it takes in new text, and promotes a better champion or says why not.
 
 text arrives --> revision --> drift --> decision --> training --> gate --> promotion --> embeddings, evaluation
 """
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
@@ -16,15 +16,19 @@ from charlm.artifacts import Workspace
 from charlm.config import ARCHITECTURE, DriftConfig, GateConfig, ReadConfig, TrainingConfig
 from charlm.errors import ConfigError
 from charlm.recipes import changed_recipe
-from flows.finetune import finetune_pair
 from flows.parameters import CorpusName, Minutes, RecipeName
-from flows.prepare import finish_corpus, prepare_corpus
-from flows.train import train_pair
+from flows.prepare import prepare_corpus
+from flows.task_runners import open_task_runner
+from flows.workspace_flow import flow
 from tasks import steps
+from tasks.corpus.prepare import complete_corpus
 from tasks.registry.versions import RegisteredVersion
 from tasks.retraining.arrivals import Arrival
 from tasks.retraining.plan import Retraining, RetrainingPlan, corpora_in_use, one_retraining
-from tasks.services.workspace import use_workspace
+from tasks.services.session import use_workspace
+from tasks.steps import PrefectSteps
+from tasks.training.finetuning import finetune_pair
+from tasks.training.pair import train_pair
 
 _BOTH = ["forward", "backward"]
 
@@ -48,24 +52,24 @@ def retrain(
     drift: DriftConfig = DriftConfig(),  # noqa: B008
     gate: GateConfig = GateConfig(),  # noqa: B008
 ) -> State[Retraining] | State[None]:
-    """Bring new text into a corpus, and train and promote a new pair of models if the text asks for it.
+    """Bring new text into a corpus, and train and promote a new pair of models if the text differs enough.
 
     The same text again changes nothing. Retrainings of one corpus wait for each other.
 
     Args:
         name: Name of the corpus, and of the registered model; without one, every corpus that has a champion.
-        raw: New text: files, folders, globs, fsspec addresses, or `hf:NAME[:SPLIT[:COLUMN]]`. Without any, text that
-            came in since the champion was trained is looked at.
+        raw: New text: files, folders, globs, fsspec addresses, or `hf:NAME[:SPLIT[:COLUMN]]`. Without any, the run
+            looks at text that came in since the champion was trained.
         domain: Kind of text that this is; the corpus name by default.
-        digests: SHA-256 of the files that were announced, to say so when other content was found.
+        digests: SHA-256 of the announced files; the report names those whose content had changed.
         workspace: Folder that holds everything a run leaves.
-        recipe: Settings of a training from the start.
+        recipe: Settings of a training from scratch.
         finetune_recipe: Settings of a training that continues the champion.
-        settings: Changes to the recipe that is used, as `field=value`; width and depth where training begins anew.
-        limit_minutes: Minutes of training after which a direction ends, if the recipe does not end it before.
+        settings: Changes to the recipe, as `field=value`; width and depth only for a training from scratch.
+        limit_minutes: Minutes of training after which a direction ends, unless the recipe ends it earlier.
         reading: How raw text is read.
-        drift: How much new text may differ before it asks for a new model.
-        gate: What the promotion gate asks of it.
+        drift: How much new text may differ before a new model is trained.
+        gate: What the promotion gate requires.
     """
     space = use_workspace(workspace)
     if name is None:
@@ -94,30 +98,42 @@ def retrain(
 
 
 def _retrain_every_corpus(workspace: Workspace, raw: list[str], settings: dict[str, Any]) -> State[None]:
-    """Retrain one corpus after the other; one that fails does not hold up the next, and fails the whole in the end."""
+    """Retrain one corpus after the other; one that fails does not stop the others, but fails the run in the end."""
     if raw:
-        raise ConfigError("text was given without a name; name the corpus that it is for")
+        raise ConfigError("raw text was given without a name; give the name of its corpus")
     states = {name: retrain(name, **settings, return_state=True) for name in corpora_in_use(workspace)}
-    said = "; ".join(f"{name}: {state.message or state.name}" for name, state in states.items())
+    message = "; ".join(f"{name}: {state.message or state.name}" for name, state in states.items())
     if any(not state.is_completed() for state in states.values()):
-        return Failed(message=said)
-    return Completed(message=said or "no corpus has a champion")
+        return Failed(message=message)
+    return Completed(message=message or "no corpus has a champion")
 
 
 def _train(
     workspace: Workspace, name: str, plan: RetrainingPlan, anew: TrainingConfig, tuned: TrainingConfig
 ) -> RegisteredVersion:
-    """Train what the plan asks for and register it."""
-    if plan.action == "train-anew" or plan.champion is None:
-        if plan.champion is not None:  # the text is foreign to its dictionary too
-            finish_corpus(workspace, name, extend_dictionary=True)
-        version = train_pair(workspace, name, _BOTH, anew, register=True).version
+    """Train and register what the plan has decided."""
+    run = PrefectSteps(partial(open_task_runner, "threads"))
+    champion = plan.champion
+    if champion is None:
+        pair = train_pair(workspace, name, _BOTH, anew, reuse=True, resume=True, register=True, steps=run)
+    elif plan.action == "train-anew":  # its dictionary does not fit the text either
+        complete_corpus(workspace.corpus(name), extend_dictionary=True, steps=run)
+        pair = train_pair(workspace, name, _BOTH, anew, reuse=True, resume=True, register=True, steps=run)
     else:
-        extend = plan.action == "finetune-extended"
-        address = plan.champion.address
-        version = finetune_pair(workspace, name, address, tuned, extend_dictionary=extend).pair.version
-    assert version is not None
-    return version
+        pair = finetune_pair(
+            workspace,
+            name,
+            champion.address,
+            (),  # all directions that it has
+            tuned,
+            extend_dictionary=plan.action == "finetune-extended",
+            reuse=True,
+            resume=True,
+            register=True,
+            steps=run,
+        ).pair
+    assert pair.version is not None
+    return pair.version
 
 
 def _limited(training: TrainingConfig, minutes: float | None) -> TrainingConfig:

@@ -1,6 +1,6 @@
 """Where the mapped tasks of a flow run: threads, processes, or a Dask cluster.
 
-Prefect and Dask load only when a runner is opened, so that a mistake is told before the wait for them.
+Prefect and Dask load only when a runner is opened, so that a mistake is reported before the wait for them.
 """
 
 import os
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from prefect.task_runners import TaskRunner
 
 TaskRunnerName = Literal["threads", "processes", "dask"]
-DASK_ADDRESS_VARIABLE = "DASK_SCHEDULER_ADDRESS"  # Dask's own name for it
+DASK_ADDRESS_VARIABLE = "DASK_SCHEDULER_ADDRESS"  # which Dask itself reads
 
 
 def check_task_runner(name: str) -> TaskRunnerName:
@@ -48,10 +48,10 @@ def open_task_runner(name: TaskRunnerName) -> "Iterator[TaskRunner[Any]]":
 
 @contextmanager
 def keep_environment() -> Iterator[None]:
-    """Take back what is set in the environment meanwhile.
+    """Restore the environment after the block.
 
-    A local Dask cluster leaves there what it wants for its workers: one thread, and memory given back at every step.
-    The training that follows would inherit it.
+    A local Dask cluster leaves settings for its workers there: one thread, and memory that is returned at every step.
+    The next training would inherit them.
     """
     before = dict(os.environ)
     try:

@@ -1,4 +1,4 @@
-"""What a flow run leaves in Prefect for people to read: markdown artifacts with numbers, decisions and links."""
+"""What a flow run publishes in Prefect for people: markdown artifacts with numbers, decisions and links."""
 
 import os
 import re
@@ -29,14 +29,14 @@ _PROGRESS_SECONDS = 5.0
 
 
 def artifact_key(*words: str) -> str:
-    """A key that Prefect takes: lower-case letters, digits and dashes."""
+    """A key that Prefect accepts: lower-case letters, digits and dashes."""
     return re.sub(r"[^a-z0-9]+", "-", "-".join(words).lower()).strip("-")
 
 
 def progress_artifact(key: str, description: str) -> Callable[[float], None]:
     """A function that shows a share of the work on the page of the flow run, every few seconds and at the end.
 
-    What cannot be shown while the server is away is left out, and the work goes on.
+    While the server is away nothing is shown, and the work continues.
     """
     artifact: UUID | None = None
     last = -_PROGRESS_SECONDS
@@ -85,7 +85,7 @@ def embedding_report(model: str, folder: Path, embedded: Sequence[EmbeddedText])
 
 
 def publish_plan(name: str, plan: RetrainingPlan) -> None:
-    """Publish what is done about new text, and why, as the artifact `retrain-NAME`."""
+    """Publish the decision about new text, and its reason, as the artifact `retrain-NAME`."""
     _publish(
         plan_markdown(name, plan),
         key=artifact_key("retrain", name),
@@ -98,7 +98,7 @@ def publish_versions(name: str, judged: Sequence[JudgedVersion], picture: str | 
     _publish(
         versions_markdown(name, judged, picture=picture),
         key=artifact_key("versions", name),
-        description=f"Every version of {name} that has stood at the promotion gate",
+        description=f"Every version of {name} that the promotion gate has judged",
     )
 
 
@@ -133,7 +133,7 @@ def publish_gate_report(version: RegisteredVersion, report: GateReport) -> None:
 
 
 def pipeline_report(name: str, pairs: Sequence[TrainedPair], best: TrainedPair, decision: GateReport | None) -> str:
-    """The report as markdown: the outcome, the scores of every recipe, and where to look further."""
+    """The report as markdown: the outcome, the scores of every recipe, and links."""
     experiment = None  # its path in MLflow; none where MLflow did not answer
     if best.mlflow_run is not None:
         experiment = f"experiments/{mlflow_client().get_run(best.mlflow_run).info.experiment_id}"
@@ -151,11 +151,11 @@ def pipeline_report(name: str, pairs: Sequence[TrainedPair], best: TrainedPair, 
         for direction, run in pair.runs.items():
             scores = " | ".join(shown_score(score, run.test[score]) for score in SHOWN_SCORES)
             lines.append(f"| {run.recipe} | {direction} | {scores} | {_linked_run(run, experiment)} |")
-    return "\n".join([*lines, "", "## Where to look", "", *_links(name, best, experiment)]) + "\n"
+    return "\n".join([*lines, "", "## Links", "", *_links(name, best, experiment)]) + "\n"
 
 
 def _links(name: str, best: TrainedPair, experiment: str | None) -> list[str]:
-    """Where to look in MLflow; its own page of a run shows the training curve, samples and metrics."""
+    """Links to MLflow, whose page of a run shows the training curve, samples and metrics."""
     lines = []
     if not _has_server():
         address = os.environ["MLFLOW_TRACKING_URI"]
@@ -188,8 +188,8 @@ def _has_server() -> bool:
 
 
 def _publish(markdown: str, *, key: str, description: str) -> None:
-    """Publish markdown for people to read; where the server is away, the work that it tells of stands all the same."""
+    """Publish markdown for people to read; a server that is away does not undo the work that it reports."""
     try:
         create_markdown_artifact(markdown, key=key, description=description)
     except HTTPError as error:
-        terminal.say(f"! the Prefect server does not take the report {key}: {first_line(error)}")
+        terminal.print_line(f"! the Prefect server did not accept the report {key}: {first_line(error)}")

@@ -3,10 +3,21 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from charlm.artifacts import RunFiles
+from charlm.evaluation.scores import ScoreValues
 from charlm.trainers.lm.manifest import RunManifest
+
+
+class TrainedRunJson(TypedDict):
+    """What `--json` shows of a run."""
+
+    run_dir: str
+    best_lm: str
+    valid: ScoreValues
+    test: ScoreValues
+    characters_per_second: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,8 +27,8 @@ class TrainedRun:
     direction: str
     run_dir: Path
     recipe: str
-    valid: dict[str, float]
-    test: dict[str, float]
+    valid: ScoreValues
+    test: ScoreValues
     characters_per_second: float
     reused: bool = False
     """True when it was finished before."""
@@ -40,7 +51,7 @@ class TrainedRun:
     def files(self) -> RunFiles:
         return RunFiles(self.run_dir)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> TrainedRunJson:
         return {
             "run_dir": str(self.run_dir),
             "best_lm": str(self.files.best_lm),
@@ -50,6 +61,6 @@ class TrainedRun:
         }
 
 
-def scores_of(runs: Mapping[str, TrainedRun]) -> dict[str, dict[str, dict[str, float]]]:
+def scores_of(runs: Mapping[str, TrainedRun]) -> dict[str, dict[str, ScoreValues]]:
     """The scores of runs by direction and split."""
     return {direction: {"valid": run.valid, "test": run.test} for direction, run in runs.items()}

@@ -1,34 +1,40 @@
 """The steps of the flows as Prefect tasks: each unpacks, calls one function of this floor, and returns its result.
 
-Only network work that may be repeated blindly is retried; training goes on from its checkpoint instead. Prefect's
-cache is off: the manifests know what is done.
+Only network work that is safe to repeat is retried; training resumes from its checkpoint instead. Prefect's cache is
+off: the manifests record what is done.
 """
 
-from contextlib import AbstractContextManager
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
-from prefect import task
+from prefect import task, unmapped
 from prefect.cache_policies import NO_CACHE
 from prefect.concurrency.sync import concurrency
 from prefect.runtime import flow_run
+from prefect.task_runners import TaskRunner
 
 from charlm.artifacts import CorpusFiles, Workspace
 from charlm.config import DictionaryConfig, DriftConfig, GateConfig, ReadConfig, SplitConfig
 from charlm.evaluation.promotion import GateReport
+from charlm.storage.atomic import JsonObject
 from tasks.corpus import prepare as corpora
 from tasks.corpus.prepare import PreparedCorpus
+from tasks.corpus.steps import ForEach, new_and_reused
 from tasks.downstream import training as downstream
 from tasks.downstream.training import DownstreamRequest, TrainedTaskModel
 from tasks.inference import embedding, evaluation
 from tasks.inference.embedding import EmbeddedText, EmbeddedWord
 from tasks.inference.evaluation import ChampionScores
 from tasks.promotion import gate
-from tasks.promotion.events import announce_promotion
+from tasks.promotion.events import send_promotion
 from tasks.promotion.history import judged_versions, log_picture
+from tasks.registry.download import OpenedModel
 from tasks.registry.lineage import DomainScores
-from tasks.registry.versions import RegisteredVersion, find_champion
+from tasks.registry.versions import RegisteredVersion
 from tasks.reporting import (
     artifact_key,
     progress_artifact,
@@ -44,25 +50,31 @@ from tasks.retraining.events import arrivals_since, send_arrival
 from tasks.retraining.inbox import InboxFile
 from tasks.retraining.plan import RetrainingPlan
 from tasks.runs import TrainedRun
-from tasks.services.prefect import has_lasting_prefect
+from tasks.services.session import Session, has_lasting_prefect
+from tasks.terminal import terminal
 from tasks.training import direction as training
 from tasks.training import finetuning
 from tasks.training import pair as pairs
 from tasks.training.direction import TrainingRequest
 
 GPU_LIMIT = "gpu"
-# A retraining is scheduled a minute after its event. What it has seen before is left out, so more does no harm.
+"""The global concurrency limit of the trainings."""
+# A retraining is scheduled a minute after its event. Text that the corpus holds is left out, so a longer time is safe.
 _ARRIVALS_BEFORE_START = timedelta(minutes=5)
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
 
 
 @task(task_run_name="split {name}", cache_policy=NO_CACHE)
 def split_text(
     workspace: Workspace,
-    raw: list[str],
+    raw: Sequence[str],
     name: str,
     config: SplitConfig | None,
-    dictionary: DictionaryConfig | None,
     reading: ReadConfig,
+    *,
+    dictionary: DictionaryConfig | None,
     domain: str | None,
 ) -> CorpusFiles:
     """Cut raw text into train shards and held-out text."""
@@ -71,13 +83,13 @@ def split_text(
 
 @task(task_run_name="count {shard.name}", cache_policy=NO_CACHE)
 def count_shard(corpus: CorpusFiles, shard: Path) -> bool:
-    """Count the characters of one shard; false when that was done before."""
+    """Count the units of one shard; false when that was done before."""
     return corpora.count_shard(corpus, shard)
 
 
 @task(task_run_name="build dictionary", cache_policy=NO_CACHE)
-def build_dictionary(corpus: CorpusFiles, config: DictionaryConfig | None, with_new_units: bool) -> int:
-    """Merge the counts and choose the characters that get an id; the number of ids."""
+def build_dictionary(corpus: CorpusFiles, config: DictionaryConfig | None, *, with_new_units: bool) -> int:
+    """Merge the counts and choose the units that get an id; the number of ids."""
     return corpora.build_dictionary(corpus, config, with_new_units=with_new_units)
 
 
@@ -89,12 +101,12 @@ def encode_split(corpus: CorpusFiles, split_name: str) -> bool:
 
 @task(task_run_name="score dictionary", cache_policy=NO_CACHE)
 def finish_corpus(corpus: CorpusFiles) -> PreparedCorpus:
-    """Note the share of held-out text that the dictionary lacks."""
+    """Record the share of held-out text that the dictionary lacks."""
     return corpora.finish_corpus(corpus)
 
 
 @task(task_run_name="train {request.training.recipe} {request.direction}", cache_policy=NO_CACHE)
-def train_direction(workspace: Workspace, request: TrainingRequest, parent: str | None) -> TrainedRun:
+def train_direction(workspace: Workspace, request: TrainingRequest, *, parent: str | None) -> TrainedRun:
     """Train one direction of one recipe, with a progress artifact."""
     show = progress_artifact(
         artifact_key("training", request.corpus, request.training.recipe, request.direction),
@@ -114,8 +126,8 @@ def train_downstream(workspace: Workspace, request: DownstreamRequest) -> Traine
 def _gpu_slot() -> AbstractContextManager[None] | None:
     """One of the slots of the limit `gpu`, where a server counts them.
 
-    The limit counts; which device a worker trains on is said by its CUDA_VISIBLE_DEVICES. A server without such a limit
-    is an error, as trainings would share a GPU unknowingly; one that is away for a while does not end a training.
+    The limit counts; CUDA_VISIBLE_DEVICES chooses the device of a worker. A server without such a limit is an error,
+    as trainings would share a GPU unknowingly; one that is away for a while does not end a training.
     """
     if not has_lasting_prefect():
         return None
@@ -124,18 +136,19 @@ def _gpu_slot() -> AbstractContextManager[None] | None:
 
 @task(task_run_name="score every domain before and after", cache_policy=NO_CACHE)
 def score_before_and_after(
-    workspace: Workspace, name: str, model: str, runs: dict[str, TrainedRun], run_id: str | None
+    workspace: Workspace, name: str, opened: OpenedModel, runs: Mapping[str, TrainedRun], run_id: str | None
 ) -> DomainScores:
-    """Score `model` and what became of it on every domain."""
-    return finetuning.score_before_and_after(workspace, name, model, runs, run_id)
+    """Score a model and its continuation on every domain."""
+    return finetuning.score_before_and_after(workspace, name, opened, runs, run_id)
 
 
 @task(task_run_name="register {name}", cache_policy=NO_CACHE)
 def register_pair(
     workspace: Workspace,
     name: str,
-    runs: dict[str, TrainedRun],
+    runs: Mapping[str, TrainedRun],
     run_id: str | None,
+    *,
     parent: RegisteredVersion | None = None,
     domains: DomainScores | None = None,
 ) -> RegisteredVersion:
@@ -147,12 +160,12 @@ def register_pair(
 def pass_gate(
     workspace: Workspace, version: RegisteredVersion, config: GateConfig | None = None, target: str | None = None
 ) -> GateReport:
-    """Make the version champion if the gate says so, publish its report, and announce a promotion."""
-    previous = find_champion(version.name)
-    report = gate.pass_gate(workspace, version, config=config, target=target)
+    """Make the version champion if the gate promotes it, publish the report, and send the event of a promotion."""
+    verdict = gate.pass_gate(workspace, version, config=config, target=target)
+    report = verdict.report
     publish_gate_report(version, report)
     if report.promoted:
-        announce_promotion(version, previous, report.reason)
+        send_promotion(version, verdict.champion, report.reason)
     if judged := judged_versions(version.name):
         publish_versions(version.name, judged, log_picture(version, judged))
     return report
@@ -160,7 +173,7 @@ def pass_gate(
 
 @task(task_run_name="gather new text of {own.corpus}", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=5)
 def gather_arrivals(workspace: Workspace, own: Arrival) -> list[Arrival]:
-    """What this run takes in: its own text, and what the server was told of since it was asked to run."""
+    """The text that this run takes in: its own, and what has arrived at the server since the run was scheduled."""
     others: list[Arrival] = []
     if has_lasting_prefect():
         others = arrivals_since(own.corpus, flow_run.scheduled_start_time - _ARRIVALS_BEFORE_START)
@@ -169,9 +182,9 @@ def gather_arrivals(workspace: Workspace, own: Arrival) -> list[Arrival]:
 
 @task(task_run_name="decide about {name}", cache_policy=NO_CACHE)
 def plan_retraining(
-    workspace: Workspace, name: str, settings: dict[str, Any], drift: DriftConfig, digests: list[str]
+    workspace: Workspace, name: str, settings: JsonObject, drift: DriftConfig, digests: list[str]
 ) -> RetrainingPlan:
-    """Measure drift, decide what to do about the text of a corpus, and publish why."""
+    """Measure drift, decide what to do about the text of a corpus, and publish the reason."""
     plan = retraining.plan_retraining(workspace, name, settings, drift, digests=digests)
     publish_plan(name, plan)
     return plan
@@ -179,7 +192,7 @@ def plan_retraining(
 
 @task(task_run_name="sign {version.name} version {version.version}", cache_policy=NO_CACHE)
 def sign_version(version: RegisteredVersion, plan: RetrainingPlan) -> None:
-    """Note on the version why it was made, and by which flow run."""
+    """Record in the tags of the version why it was trained, and by which flow run."""
     retraining.sign_version(version, plan, flow_run=flow_run.id)
 
 
@@ -200,7 +213,7 @@ def embed_sentences(workspace: Workspace, address: str, sentences: list[list[str
 @task(task_run_name="embed {text}", cache_policy=NO_CACHE)
 def embed_text(
     workspace: Workspace,
-    model: str,
+    opened: OpenedModel,
     text: str,
     output: Path,
     text_format: str | None,
@@ -210,17 +223,63 @@ def embed_text(
 ) -> EmbeddedText:
     """Write the embeddings of one text to a Parquet file."""
     return embedding.embed_text(
-        workspace, model, text, output, text_format=text_format, pooling=pooling, dtype=dtype, precision=precision
+        workspace, opened, text, output, text_format=text_format, pooling=pooling, dtype=dtype, precision=precision
     )
 
 
-@task(task_run_name="look into {folder}", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=5)
-def look_into_inbox(folder: str) -> list[InboxFile]:
-    """The files that lie in the inbox."""
-    return inbox.look(folder)
+@task(task_run_name="scan {folder}", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=5)
+def scan_inbox(folder: str) -> list[InboxFile]:
+    """The files in the inbox."""
+    return inbox.scan(folder)
 
 
-@task(task_run_name="tell of new text", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=5)
-def tell_arrivals(workspace: Workspace, files: list[InboxFile]) -> list[Arrival]:
-    """Tell the server of new text, every content once."""
-    return inbox.tell_arrivals(workspace, files, send_arrival)
+@task(task_run_name="announce new text", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=5)
+def announce_arrivals(workspace: Workspace, files: list[InboxFile]) -> list[Arrival]:
+    """Send an event for new text, once for every content."""
+    return inbox.announce_arrivals(workspace, files, send_arrival)
+
+
+# ---- how the flows run the steps that the commands call ------------------------------------------------------------
+
+_TASKS: dict[Callable[..., Any], Any] = {
+    corpora.split_text: split_text,
+    corpora.count_shard: count_shard,
+    corpora.build_dictionary: build_dictionary,
+    corpora.encode_split: encode_split,
+    corpora.finish_corpus: finish_corpus,
+    pairs.register_pair: register_pair,
+    finetuning.score_before_and_after: score_before_and_after,
+}
+"""The task of each step."""
+
+
+class PrefectSteps:
+    """Runs the steps of a training or a preparation as tasks of the present flow run."""
+
+    def __init__(self, open_task_runner: "Callable[[], AbstractContextManager[TaskRunner[Any]]] | None" = None) -> None:
+        """`open_task_runner` makes the workers for the files of a corpus; trainings need none."""
+        self._open_task_runner = open_task_runner
+
+    def call(self, step: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        prefect_task: Callable[P, R] = _TASKS[step]
+        return prefect_task(*args, **kwargs)
+
+    def train_directions(
+        self, workspace: Workspace, requests: Sequence[TrainingRequest], *, parent: str | None
+    ) -> dict[str, TrainedRun]:
+        """All directions at once; a flow that is cancelled ends them with a checkpoint."""
+        with Session.of(workspace).trainings.stopping_on_cancellation():
+            trainings = [train_direction.submit(workspace, request, parent=parent) for request in requests]
+            return {run.direction: run for run in (training.result() for training in trainings)}
+
+    @contextmanager
+    def workers(self, corpus: CorpusFiles) -> Iterator[ForEach]:
+        assert self._open_task_runner is not None, "a preparation needs a task runner"
+        with self._open_task_runner() as runner:
+
+            def for_each(title: str, step: Callable[[CorpusFiles, T], bool], items: Sequence[T]) -> None:
+                corpus_name, item_name = inspect.signature(step).parameters
+                results = runner.map(_TASKS[step], {corpus_name: unmapped(corpus), item_name: list(items)}).result()
+                terminal.print_line(f"✓ {title}: {new_and_reused(results)}")
+
+            yield for_each

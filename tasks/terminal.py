@@ -1,4 +1,4 @@
-"""The one place that writes to the terminal: bars and lines on a terminal, sparse plain lines elsewhere.
+"""The one place that writes to the terminal: bars and lines on a terminal, a few plain lines elsewhere.
 
 Everything goes to stderr, because stdout belongs to results. Steps that run in several threads share the one
 `terminal`. Each line also goes to the logger `charlm`, which Prefect forwards to the log of the run.
@@ -12,7 +12,7 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, TextIO
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, RenderableType
@@ -21,15 +21,20 @@ from rich.table import Table
 from rich.text import Text
 
 from charlm.errors import CharLMWarning
+from charlm.storage.atomic import JsonObject
+
+if TYPE_CHECKING:
+    from charlm.evaluation.scores import ScoreValues
 
 _PLAIN_SECONDS = 20.0  # between two plain lines of one unfinished step
-SHOWN_SCORES = {
+ShownScore = Literal["bits_per_character", "bits_per_byte", "perplexity", "unk_rate"]
+SHOWN_SCORES: dict[ShownScore, str] = {
     "bits_per_character": "bits/character",
     "bits_per_byte": "bits/byte",
     "perplexity": "perplexity",
     "unk_rate": "<unk>",
 }
-"""The scores that people are shown, and their headings."""
+"""The scores that tables show, and their headings."""
 _LOGGER = logging.getLogger("charlm")
 
 
@@ -37,13 +42,13 @@ class Bar(Protocol):
     """The progress of one step."""
 
     def update(self, share: float | None = None, note: str = "") -> None:
-        """Show that `share` of the step (0 to 1; unknown if none) is done, and a short note."""
+        """Show the share of the step that is done (0 to 1; none if unknown), and a short note."""
 
     def quote(self, text: str) -> None:
-        """Show a piece of text below the bars, until the next one."""
+        """Show a sample of text below the bars, until the next one."""
 
     def finish(self, note: str) -> None:
-        """Set the note that stays beside the step when its block ends."""
+        """Set the note of the line that remains when the block ends."""
 
 
 class Terminal:
@@ -55,7 +60,7 @@ class Terminal:
         self._progress: Progress | None = None
         self._num_open = 0
 
-    def say(self, line: str) -> None:
+    def print_line(self, line: str) -> None:
         """Print one line, and log it."""
         _LOGGER.setLevel(logging.INFO)
         _LOGGER.info("%s", line)
@@ -63,7 +68,7 @@ class Terminal:
 
     @contextmanager
     def step(self, title: str) -> Iterator[Bar]:
-        """A step with a bar; when the block ends well, one line with its title, its note and its time stays."""
+        """A step with a bar; when the block succeeds, one line remains with its title, its note and its time."""
         started = time.monotonic()
         if self.console.is_terminal:
             with self._live() as progress:
@@ -78,11 +83,11 @@ class Terminal:
             yield plain_bar
             note = plain_bar.note
         seconds = time.monotonic() - started
-        self.say(f"✓ {title}{': ' if note else ''}{note} ({_duration(seconds)})")
+        self.print_line(f"✓ {title}{': ' if note else ''}{note} ({_duration(seconds)})")
 
     @contextmanager
     def _live(self) -> Iterator[Progress]:
-        """The display that all open bars share; it is up while at least one of them is."""
+        """The display that all open bars share; it is shown while at least one of them is open."""
         with self._lock:
             if self._progress is None:
                 self._progress = _QuotingProgress(
@@ -109,7 +114,7 @@ class Terminal:
 
 
 class _QuotingProgress(Progress):
-    """Bars, and below them what each of them quotes."""
+    """Bars, and below them the quoted sample of each."""
 
     def get_renderables(self) -> Iterable[RenderableType]:
         yield from super().get_renderables()
@@ -150,10 +155,10 @@ class _PlainBar:
         if now - self._last_line >= _PLAIN_SECONDS:
             self._last_line = now
             shown = [f"{share:.0%}"] if share is not None else []
-            self._terminal.say(f"  {self._title}: {', '.join([*shown, note] if note else shown) or 'at work'}")
+            self._terminal.print_line(f"  {self._title}: {', '.join([*shown, note] if note else shown) or 'running'}")
 
     def quote(self, text: str) -> None:
-        """Nothing: sparse lines have no room for it, and the journal has it."""
+        """Nothing: a plain line is too short for it, and the journal has it."""
 
     def finish(self, note: str) -> None:
         self.note = note
@@ -171,7 +176,7 @@ def _duration(seconds: float) -> str:
     return f"{int(seconds) // 60} min {int(seconds) % 60} s"
 
 
-def score_table(scores: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Table:
+def score_table(scores: Mapping[str, Mapping[str, "ScoreValues"]]) -> Table:
     """A table of `{direction: {split: scores}}`, one row each."""
     table = Table(box=SIMPLE_HEAD)
     table.add_column("direction")
@@ -184,23 +189,20 @@ def score_table(scores: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Tabl
     return table
 
 
-def domain_table(scores: Mapping[str, Mapping[str, Mapping[str, Mapping[str, float]]]]) -> Table:
+def domain_table(scores: Mapping[str, Mapping[str, Mapping[str, "ScoreValues"]]]) -> Table:
     """A table of test scores by direction and domain, before and after a fine-tuning."""
+    compared: tuple[ShownScore, ...] = ("bits_per_byte", "unk_rate")
     table = Table("direction", "domain", box=SIMPLE_HEAD)
     for heading in ("bits/byte before", "after", "<unk> before", "after"):
         table.add_column(heading, justify="right")
     for direction, domains in scores.items():
         for domain, moments in domains.items():
-            cells = [
-                shown_score(name, moments[moment][name])
-                for name in ("bits_per_byte", "unk_rate")
-                for moment in ("before", "after")
-            ]
+            cells = [shown_score(name, moments[moment][name]) for name in compared for moment in ("before", "after")]
             table.add_row(direction, domain, *cells)
     return table
 
 
-def labelled_line(prediction: Mapping[str, Any]) -> str:
+def labelled_line(prediction: JsonObject) -> str:
     """A text and its labels: `I love Berlin  →  Berlin/LOC 0.98`."""
     labels = (f"{one['text']}/{one['value']} {one['confidence']:.2f}" for one in prediction["labels"])
     if [one["text"] for one in prediction["labels"]] == [prediction["text"]]:  # the label of the text itself
@@ -208,8 +210,8 @@ def labelled_line(prediction: Mapping[str, Any]) -> str:
     return f"{prediction['text']}  →  {', '.join(labels) or '–'}"
 
 
-def shown_score(name: str, value: float) -> str:
-    """A score for eyes: a share as per cent, others with three decimals."""
+def shown_score(name: ShownScore, value: float) -> str:
+    """A score for people: a share as a percentage, others with three decimals."""
     return f"{value:.3%}" if name == "unk_rate" else f"{value:.3f}"
 
 
@@ -225,7 +227,7 @@ def write_stdout(text: str) -> None:
     try:
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
-    except OSError:  # what is left of it would fail again at the end of the process, and take its exit code
+    except OSError:  # the unwritten rest would fail again when the process exits, and change its exit code
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise
 
@@ -234,16 +236,23 @@ terminal = Terminal()
 
 
 def show_warnings() -> None:
-    """From here on show what the library warns of as a line; the warnings of others keep their way."""
+    """Print warnings of charlm as lines from now on; those of other libraries are shown as before."""
     if getattr(warnings.showwarning, "is_ours", False):
         return
     others = warnings.showwarning
 
-    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
         if issubclass(category, CharLMWarning):
-            terminal.say(f"! {message}")
+            terminal.print_line(f"! {message}")
         else:
-            others(message, category, *place, **more)
+            others(message, category, filename, lineno, file, line)
 
     show.is_ours = True  # type: ignore[attr-defined]
     warnings.showwarning = show

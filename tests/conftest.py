@@ -31,8 +31,11 @@ LONG_FILES = (
     "test_service",
     "test_docs",
     "test_retrain",
+    "test_previous_version",
+    "test_nothing_changed",
     "test_pipeline",
     "test_cli",
+    "test_cli_models",
     "test_processes",
     "test_training",
     "test_prepare_flow",
@@ -113,7 +116,7 @@ class TrainedWorkspace:
 @contextmanager
 def own_workspace(trained: TrainedWorkspace, folder: Path) -> Iterator[Workspace]:
     """A copy of the trained workspace in `folder`, elsewhere than where it was made; this process uses its MLflow."""
-    from tasks.services.workspace import use_workspace
+    from tasks.services.session import use_workspace
 
     shutil.copytree(trained.root, folder)
     with pytest.MonkeyPatch.context() as patch:

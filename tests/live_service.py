@@ -14,7 +14,7 @@ import psutil
 
 from charlm.artifacts import RunFiles, Workspace
 from deployments.programs import running, stop
-from tasks.services.workspace import access_variables
+from tasks.services.environment import access_variables
 from tests.conftest import ROOT, environment
 
 # A training of a quarter of a minute or more that ends by characters, so that it can go on to the same weights.

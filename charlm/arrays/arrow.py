@@ -5,7 +5,6 @@ than preparing a megabyte of text.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -36,20 +35,22 @@ def characters(code_points: np.ndarray) -> pa.Array:
     return pa.Array.from_buffers(pa.string(), len(lengths), [None, pa.py_buffer(offsets), pa.py_buffer(text)])
 
 
-def to_numpy(array: Any) -> np.ndarray:
+def to_numpy(array: pa.Array) -> np.ndarray:
     """The numbers of an Arrow array (integers, or double) without nulls, as a view of its memory."""
     values: np.ndarray = np.frombuffer(array.buffers()[-1], dtype=str(array.type))
     return values[array.offset : array.offset + len(array)]
 
 
-def binary_values(data: Any, offsets: np.ndarray) -> pa.LargeBinaryArray:
+def binary_values(data: pa.Buffer | bytes | np.ndarray, offsets: np.ndarray) -> pa.LargeBinaryArray:
     """The bytes of `data` between each offset and the next one: Arrow moves them ten times as fast as lists."""
     return pa.Array.from_buffers(
         pa.large_binary(), len(offsets) - 1, [None, pa.py_buffer(np.ascontiguousarray(offsets)), pa.py_buffer(data)]
     )
 
 
-def take_numbers(values: pa.LargeBinaryArray, which: np.ndarray, kind: np.dtype[Any]) -> tuple[np.ndarray, np.ndarray]:
+def take_numbers(
+    values: pa.LargeBinaryArray, which: np.ndarray, kind: np.dtype[np.generic]
+) -> tuple[np.ndarray, np.ndarray]:
     """The numbers of a kind in the values at `which`, one after the other, and where each value ends in them."""
     taken = pc.take(values, numbers(which), boundscheck=False)
     _, offsets, data = taken.buffers()

@@ -1,4 +1,4 @@
-"""Compare the values of arrays, and pick out those that a mask marks.
+"""Compare the values of arrays, and select those where a mask is true.
 
 Polars does it with the processor's vector instructions, in a tenth of the time that NumPy takes. Machines that only
 train can do without it: then a column is its array, and a mask an array of bool.
@@ -12,6 +12,9 @@ from typing import Any
 
 import numpy as np
 
+Column = Any
+"""A Polars series, or an array where Polars is not installed."""
+
 _MOST_ASCENDING = 1 << 20  # more than a chunk of text has
 
 
@@ -20,7 +23,7 @@ def polars() -> Any:
     """The package, imported when it is first needed, or None where it is not installed.
 
     Its import takes SIGINT over and lets system calls go on after it (SA_RESTART, Polars issue 21739): a main thread
-    that waits for others would hear of Ctrl-C when they are done. Whoever lets a library import Polars calls this too.
+    that waits for others would notice Ctrl-C only when they are done. Call this too before a library imports Polars.
     """
     if importlib.util.find_spec("polars") is None:
         return None
@@ -29,12 +32,12 @@ def polars() -> Any:
     return package
 
 
-def column(values: np.ndarray) -> Any:
-    """An array as something whose comparisons are masks: these have slices, `&`, `|`, `~`, `all` and `any`."""
+def column(values: np.ndarray) -> Column:
+    """An array in a form whose comparisons are masks, with slices, `&`, `|`, `~`, `all` and `any`."""
     return values if polars() is None else polars().Series(values)
 
 
-def pick(mask: Any, *arrays: np.ndarray) -> list[np.ndarray]:
+def select(mask: Column, *arrays: np.ndarray) -> list[np.ndarray]:
     """Of each array the values where `mask` is true, in their order."""
     if polars() is None:
         where = np.flatnonzero(mask)
@@ -42,11 +45,11 @@ def pick(mask: Any, *arrays: np.ndarray) -> list[np.ndarray]:
     return [column(values).filter(mask).to_numpy() for values in arrays]
 
 
-def places(mask: Any) -> np.ndarray:
+def true_indices(mask: Column) -> np.ndarray:
     """Where `mask` is true, in ascending order; int64."""
     if len(mask) > _MOST_ASCENDING:
         return np.flatnonzero(np.asarray(mask))
-    return pick(mask, _ascending()[: len(mask)])[0].astype(np.int64)
+    return select(mask, _ascending()[: len(mask)])[0].astype(np.int64)
 
 
 @cache

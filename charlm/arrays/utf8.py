@@ -1,7 +1,7 @@
 """UTF-8 as arrays of bytes: whether text is UTF-8, and its code points.
 
-The interpreter's decoder goes from character to character, and is at its slowest where one-byte blanks stand between
-longer letters. Here each step is made for all characters of a piece of text at once: Polars checks it and picks out the
+The interpreter's decoder goes from character to character, and is slowest where one-byte blanks separate longer
+letters. Here each step is made for all characters of a piece of text at once: Polars checks it and picks out the
 bytes that make up the characters, both with the processor's vector instructions, and NumPy puts them together. In
 scripts beyond ASCII that takes half the time, and three quarters where the interpreter is at its best (Japanese); of
 text that is mostly ASCII, only what is not comes here.
@@ -10,7 +10,7 @@ text that is mostly ASCII, only what is not comes here.
 import numpy as np
 
 from charlm.arrays.arrow import binary_values
-from charlm.arrays.masks import column, pick, polars
+from charlm.arrays.masks import column, polars, select
 
 BEYOND_ASCII = 0x80
 _FIRST_OF_THREE, _FIRST_OF_FOUR = 0xE0, 0xF0
@@ -48,7 +48,7 @@ def share_beyond_ascii(text: np.ndarray) -> float:
 def bytes_beyond_ascii(text: np.ndarray) -> np.ndarray:
     """All bytes of the characters beyond ASCII in a text, uint8 (bytes,), which are UTF-8 if the text is.
 
-    Raises UnicodeDecodeError where ASCII stands inside a character, which these bytes could not tell.
+    Raises UnicodeDecodeError for ASCII inside a character, which these bytes alone would not show.
     """
     signed = text.view(np.int8)
     is_beyond = column(signed) < 0
@@ -56,12 +56,12 @@ def bytes_beyond_ascii(text: np.ndarray) -> np.ndarray:
         return text[:0]
     if not ((column(signed[1:]) > _LARGEST_CONTINUING) | (column(signed[:-1]) < 0)).all():
         str(text.data, "utf-8")
-    return pick(is_beyond, text)[0]
+    return select(is_beyond, text)[0]
 
 
 def first_bytes(text: np.ndarray) -> np.ndarray:
     """The first byte of each character of a UTF-8 text, uint8 (bytes,)."""
-    return pick(column(text.view(np.int8)) > _LARGEST_CONTINUING, text)[0]
+    return select(column(text.view(np.int8)) > _LARGEST_CONTINUING, text)[0]
 
 
 def code_points(text: np.ndarray) -> np.ndarray:
@@ -82,9 +82,9 @@ def code_points_within(padded: np.ndarray) -> np.ndarray:
         return found
     is_last = column(padded[4:].view(np.int8)) > _LARGEST_CONTINUING
     # Of each character the last byte and those before it, which may belong to an earlier one.
-    last, second, third = pick(is_last, text, padded[2:-2], padded[1:-3])
+    last, second, third = select(is_last, text, padded[2:-2], padded[1:-3])
     # A byte at a distance of two that begins a character of three begins this one; of any other one nothing is to stay,
-    # as nothing stays of the bits that say how long a character is. NumPy multiplies numbers faster than it masks them.
+    # as the bits for the length of a character drop out. NumPy multiplies numbers faster than it masks them.
     points: np.ndarray = (third * (third >= _FIRST_OF_THREE).view(np.uint8)).astype(np.uint16)
     points *= 1 << 6
     points += second * (last >= BEYOND_ASCII).view(np.uint8) & _BITS
@@ -92,7 +92,7 @@ def code_points_within(padded: np.ndarray) -> np.ndarray:
     points += last & 0x7F
     if text.max() < _FIRST_OF_FOUR:
         return points
-    (fourth,) = pick(is_last, padded[:-4])
+    (fourth,) = select(is_last, padded[:-4])
     four = np.flatnonzero(fourth >= _FIRST_OF_FOUR)
     wide: np.ndarray = points.astype(np.uint32)
     wide[four] |= (third[four] & _BITS).astype(np.uint32) << 12 | (fourth[four] & 7).astype(np.uint32) << 18

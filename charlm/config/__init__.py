@@ -1,6 +1,6 @@
-"""The settings of every step. `__post_init__` of each checks what a user can get wrong.
+"""The settings of every step. `__post_init__` checks what a user can get wrong.
 
-Named sets of training settings stand in recipes.py.
+Named sets of training settings are in recipes.py.
 """
 
 from charlm.config.downstream import DownstreamConfig, StorageMode, TaskTrainingConfig

@@ -3,10 +3,11 @@
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from charlm.config.json_config import JsonConfig, check_words
 from charlm.errors import ConfigError
+from charlm.storage.atomic import JsonObject
 
 StorageMode = Literal["none", "cpu", "gpu"]
 
@@ -34,7 +35,7 @@ class TaskTrainingConfig(JsonConfig):
     """Factor on the rate when `patience` is used up."""
 
     patience: int = 3
-    """Epochs without improvement that are borne; the one after them lowers the rate."""
+    """Epochs to wait for an improvement before the rate is lowered."""
 
     min_learning_rate: float = 1e-4
     """The training ends when the rate falls below this."""
@@ -90,7 +91,7 @@ class DownstreamConfig(TaskTrainingConfig):
     """A tagger scores sequences of tags as a whole, else each word by itself."""
 
     optimizer: Literal["sgd", "adamw"] = "sgd"
-    """Update rule; adamw wants a learning rate of about 0.002."""
+    """Update rule; adamw needs a learning rate of about 0.002."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -98,6 +99,6 @@ class DownstreamConfig(TaskTrainingConfig):
         if self.hidden_size < 1:
             raise ConfigError(f"hidden_size must be at least 1, got {self.hidden_size}")
 
-    def training(self) -> dict[str, Any]:
-        """The fields that say how it is trained."""
+    def training(self) -> JsonObject:
+        """The settings of the training itself."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(TaskTrainingConfig)}

@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
 from charlm.errors import ConfigError
+from charlm.storage.atomic import JsonObject
 
 _C = TypeVar("_C", bound="JsonConfig")
 _KINDS: dict[object, tuple[tuple[type, ...], str]] = {
@@ -30,12 +31,13 @@ class JsonConfig:
 
     def __post_init__(self) -> None:
         """Raise ConfigError where a field holds a value of another type."""
-        for name, (kinds, shown) in _kinds_of_fields(type(self)).items():
+        fields = _kinds_of_fields(type(self))  # type: ignore[arg-type]  # mypy does not know that classes are hashable
+        for name, (kinds, shown) in fields.items():
             value = getattr(self, name)
             if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
                 raise ConfigError(f"{name} is {shown}, got {reprlib.repr(value)}")
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         return dataclasses.asdict(self)
 
     @classmethod
@@ -52,7 +54,7 @@ class JsonConfig:
 
 
 @cache
-def _kinds_of_fields(config: type[JsonConfig]) -> dict[str, tuple[tuple[type, ...], str]]:
+def _kinds_of_fields(config: type[object]) -> dict[str, tuple[tuple[type, ...], str]]:
     """The Python types of each field of plain types, and how they are called in a message."""
     found = {}
     for name, hint in typing.get_type_hints(config).items():
@@ -67,7 +69,7 @@ def with_settings(config: _C, settings: list[str]) -> _C:
     """`config` with every `field=value` of `settings` applied; the value is read by the field's type."""
     known = typing.get_type_hints(type(config))
     hints = {field.name: known[field.name] for field in dataclasses.fields(config)}
-    changes: dict[str, Any] = {}
+    changes: JsonObject = {}
     for setting in settings:
         name, equals, text = setting.partition("=")
         name = name.strip()

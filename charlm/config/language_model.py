@@ -1,8 +1,7 @@
-"""The settings of a language model: its width, depth and kind, as they stand in `config.json`."""
+"""The settings of a language model: its width, depth and kind, as in `config.json`."""
 
 import reprlib
 from dataclasses import dataclass
-from typing import Any
 
 from charlm.config import JsonConfig
 from charlm.errors import ModelFileError
@@ -32,7 +31,7 @@ class LanguageModelConfig(JsonConfig):
     """Width of the projection after the last layer; none without one."""
 
     document_delimiter: str = "\n"
-    """What stands between two documents in the text."""
+    """Text between two documents."""
 
     dropout: float = 0.1
     """Share of values dropped while training."""
@@ -55,7 +54,7 @@ class LanguageModelConfig(JsonConfig):
             raise ModelFileError(f"document_delimiter is text, not {shortened(self.document_delimiter)}")
         if not isinstance(self.dropout, int | float) or not 0 <= self.dropout <= 1:
             raise ModelFileError(f"dropout is a share in [0, 1], not {shortened(self.dropout)}")
-        if self.recurrent_type not in tuple(GATES):  # not a look-up: what a file says may not be hashable
+        if self.recurrent_type not in tuple(GATES):  # not a look-up: a value from a file may not be hashable
             raise ModelFileError(f"recurrent_type is LSTM or GRU, not {shortened(self.recurrent_type)}")
 
     @property
@@ -63,5 +62,5 @@ class LanguageModelConfig(JsonConfig):
         return "forward" if self.is_forward_lm else "backward"
 
 
-def shortened(value: Any) -> str:
+def shortened(value: object) -> str:
     return reprlib.repr(value)  # bounded, however large or self-similar the value is

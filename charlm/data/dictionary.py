@@ -13,19 +13,20 @@ import os
 import pickle
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
 from charlm.config import UnitName
 from charlm.data.cache import cache_dir
 from charlm.errors import CharLMError, DictionaryError
-from charlm.storage.atomic import atomic_write, write_json
+from charlm.storage.atomic import JsonObject, atomic_write, write_json
 from charlm.storage.fingerprints import fingerprint
 from charlm.storage.plain_pickle import read_pickle
 from charlm.units.unit import Unit, find_unit
 
 UNK = b"<unk>"
+START, STOP = b"<START>", b"<STOP>"
 _FORMAT = "charlm.dictionary/1"
 
 
@@ -36,7 +37,11 @@ class Dictionary:
         idx2item: item of each id, as UTF-8 bytes (a single raw byte each where `unit` is `byte`).
         item2idx: id of each item.
         unit: name of what an item is when the dictionary encodes text; `unit_of` is the unit itself.
+        multi_label, span_labels: of a dictionary of labels, whether something has several, and whether spans have them.
     """
+
+    multi_label = False
+    span_labels = False
 
     def __init__(self, add_unk: bool = True, *, unit: UnitName = "char") -> None:
         self.idx2item: list[bytes] = []
@@ -85,6 +90,27 @@ class Dictionary:
         to_text = self.unit_of.to_text
         return [item.decode() for item in self.idx2item[:1]] + [to_text(item) for item in self.idx2item[1:]]
 
+    def has_item(self, item: str | bytes) -> bool:
+        return (item.encode() if isinstance(item, str) else item) in self.item2idx
+
+    def remove_item(self, item: str | bytes) -> None:
+        """Take out an item, where it is there; those behind it get the ids one lower."""
+        kept = [other for other in self.idx2item if other != (item.encode() if isinstance(item, str) else item)]
+        self.idx2item, self.item2idx = kept, {item: idx for idx, item in enumerate(kept)}
+        self._text_encoder = None
+
+    def set_start_stop_tags(self) -> None:
+        """Add the tags that Flair's CRF begins and ends a sentence with; ours needs none."""
+        self.add_item(START)
+        self.add_item(STOP)
+
+    def start_stop_tags_are_set(self) -> bool:
+        return START in self.item2idx and STOP in self.item2idx
+
+    def is_span_prediction_problem(self) -> bool:
+        """Whether the labels are those of spans, or tags of words inside spans, such as `B-LOC`."""
+        return self.span_labels or any(item[:2] in (b"B-", b"S-", b"I-") for item in self.idx2item)
+
     def __len__(self) -> int:
         return len(self.idx2item)
 
@@ -131,11 +157,11 @@ class Dictionary:
 
     # ---- files -------------------------------------------------------------------------------------------------
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         return {"format": _FORMAT, "unit": self.unit, "add_unk": self.add_unk, "items": self.get_items()}
 
     @classmethod
-    def from_json(cls, value: Any) -> Self:
+    def from_json(cls, value: object) -> Self:
         """The dictionary in a value read from JSON; raises DictionaryError when it is not one."""
         if not isinstance(value, dict) or value.get("format") != _FORMAT:
             raise DictionaryError(f"this is not a dictionary: it has no format {_FORMAT!r}")
@@ -148,7 +174,7 @@ class Dictionary:
         for idx, item in enumerate(items):
             dictionary.add_item(to_item(item) if idx > 0 else item.encode())
         if len(dictionary) != len(items):
-            raise DictionaryError("an item stands twice in the dictionary")
+            raise DictionaryError("the dictionary holds an item twice")
         return dictionary
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -181,7 +207,7 @@ class Dictionary:
             raise DictionaryError(f"{path} is not a dictionary: {error or type(error).__name__}") from error
 
     @classmethod
-    def _from_mappings(cls, mappings: Any) -> Self:
+    def _from_mappings(cls, mappings: object) -> Self:
         items = mappings.get("idx2item") if isinstance(mappings, dict) else None
         if not isinstance(items, list) or not items:
             raise DictionaryError("it holds no list `idx2item`")
@@ -191,7 +217,7 @@ class Dictionary:
         for item in items:
             dictionary.add_item(item)
         if len(dictionary) != len(items):
-            raise DictionaryError("an item stands twice in it")
+            raise DictionaryError("it holds an item twice")
         dictionary.add_unk = dictionary.idx2item[0] == UNK
         return dictionary
 

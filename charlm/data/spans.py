@@ -51,6 +51,17 @@ def spans_from_tags(tags: Sequence[str]) -> list[TaggedSpan]:
     return spans
 
 
+def get_spans_from_bio(
+    bioes_tags: Sequence[str], bioes_scores: Sequence[float] | None = None
+) -> list[tuple[list[int], float, str]]:
+    """The spans of tags as Flair gives them: places of the words from 0, mean of their scores, value."""
+    spans = []
+    for start, stop, value in spans_from_tags(bioes_tags):
+        scores = bioes_scores[start:stop] if bioes_scores is not None else [1.0]
+        spans.append((list(range(start, stop)), sum(scores) / len(scores), value))
+    return spans
+
+
 def tags_from_spans(spans: Iterable[TaggedSpan], num_tokens: int) -> list[str]:
     """The BIOES tags, (N,); of overlapping spans the first one counts."""
     tags = [OUTSIDE] * num_tokens

@@ -1,5 +1,7 @@
 """Labelled data from files, and prepared corpora."""
 
+from charlm.datasets import elsewhere
+from charlm.datasets.base import DataLoader, FlairDatapointDataset, SentenceDataset, StringDataset
 from charlm.datasets.classification import ClassificationCorpus, CSVClassificationCorpus, JSONLClassificationCorpus
 from charlm.datasets.columns import ColumnCorpus
 from charlm.datasets.prepared import TREC_6, UD_ENGLISH, UD_GERMAN, WNUT_17
@@ -14,7 +16,13 @@ __all__ = [
     "CSVClassificationCorpus",
     "ClassificationCorpus",
     "ColumnCorpus",
+    "DataLoader",
+    "FlairDatapointDataset",
     "JSONLClassificationCorpus",
     "JSONLSpanCorpus",
+    "SentenceDataset",
+    "StringDataset",
     "UniversalDependenciesCorpus",
 ]
+
+__getattr__ = elsewhere.find

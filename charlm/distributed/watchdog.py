@@ -1,4 +1,4 @@
-"""End a process when its parent has died, however that came about."""
+"""End a process when its parent has died, for whatever reason."""
 
 import os
 import threading
@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import NoReturn
 
 PARENT_VARIABLE = "CHARLM_PARENT_PID"
-"""Process id that a process ends with; its parent's where the variable is not set."""
+"""Id of the process to end with; the parent's own when the variable is not set."""
 _GRACE_SECONDS = 30.0
 
 
 def end_with_parent(request_stop: Callable[[], None]) -> None:
-    """Call `request_stop` when the parent has died, and end the process when it does not within seconds."""
+    """Call `request_stop` when the parent has died, and end the process 30 seconds later if it is still there."""
     parent = int(os.environ.get(PARENT_VARIABLE) or os.getppid())
 
     def watch() -> NoReturn:

@@ -6,6 +6,7 @@ from charlm.embeddings.flair import CharLMEmbeddings, FlairEmbeddings, PooledFla
 from charlm.embeddings.stacked import StackedEmbeddings
 from charlm.embeddings.token import CharacterEmbeddings, WordEmbeddings
 from charlm.embeddings.transformer import TransformerDocumentEmbeddings
+from charlm.errors import outside_charlm
 
 __all__ = [
     "CharLMEmbeddings",
@@ -21,3 +22,34 @@ __all__ = [
     "TransformerDocumentEmbeddings",
     "WordEmbeddings",
 ]
+
+__getattr__ = outside_charlm(
+    __name__,
+    {
+        "DocumentCNNEmbeddings": "convolutions over words",
+        "DocumentTFIDFEmbeddings": "counts of words",
+        "ELMoEmbeddings": "ELMo's vectors",
+        "HashEmbeddings": "vectors by hash",
+        "MuseCrosslingualEmbeddings": "downloads of crosslingual vectors (WordEmbeddings reads their files)",
+        "NILCEmbeddings": "downloads of Portuguese vectors (WordEmbeddings reads their files)",
+        "SentenceTransformerDocumentEmbeddings": "models of sentence-transformers (see TransformerDocumentEmbeddings)",
+        **dict.fromkeys(
+            (
+                "ConvTransformNetworkImageEmbeddings",
+                "IdentityImageEmbeddings",
+                "NetworkImageEmbeddings",
+                "PrecomputedImageEmbeddings",
+            ),
+            "images",
+        ),
+        **dict.fromkeys(
+            (
+                "TransformerJitDocumentEmbeddings",
+                "TransformerJitWordEmbeddings",
+                "TransformerOnnxDocumentEmbeddings",
+                "TransformerOnnxWordEmbeddings",
+            ),
+            "transformers compiled by ONNX or JIT",
+        ),
+    },
+)

@@ -9,9 +9,10 @@ from typing import Any, ClassVar, Literal, Self
 
 from torch import nn
 
-from charlm.data.cache import cache_dir
+from charlm.data.cache import cached_paths
 from charlm.data.sentence import Sentence
 from charlm.errors import ConfigError, ModelFileError
+from charlm.serialization.addresses import is_address, resolve_address
 
 _STREAM_BYTES = 64 * 2**20
 _STREAM_SENTENCES = 4096
@@ -49,7 +50,13 @@ class Embeddings(nn.Module):
 
     def embed(self, sentences: Sentence | Sequence[Sentence]) -> list[Sentence]:
         """Add vectors to one sentence or several, and return them. Static vectors that are there are left."""
+        wrong = sentences if isinstance(sentences, str) else None
         sentences = [sentences] if isinstance(sentences, Sentence) else list(sentences)
+        wrong = wrong or next((sentence for sentence in sentences if not isinstance(sentence, Sentence)), None)
+        if wrong is not None:
+            raise TypeError(
+                f"embed takes a Sentence or a list of them, not {type(wrong).__name__}: {str(wrong)[:40]!r}"
+            )
         waiting = [sentence for sentence in sentences if not (self.static_embeddings and self.is_on(sentence))]
         if waiting:
             self._add_embeddings(waiting)
@@ -132,9 +139,13 @@ class DocumentEmbeddings(Embeddings):
 def find_model(name: str | os.PathLike[str], suffixes: Sequence[str], what: str) -> Path:
     """The path `name`, or the file of that name (with one of `suffixes`) in the folder CHARLM_CACHE.
 
+    A name such as `models:/books@champion/forward` is an address (see serialization/addresses.py).
+
     Nothing is downloaded; ModelFileError says which file to put where.
     """
-    candidates = [Path(name), *(cache_dir() / f"{name}{suffix}" for suffix in ("", *suffixes))]
+    if is_address(os.fspath(name)):
+        return resolve_address(os.fspath(name))
+    candidates = cached_paths(name, suffixes)
     for path in candidates:
         if path.exists():
             return path

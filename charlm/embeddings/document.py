@@ -13,11 +13,15 @@ from torch.nn.utils.rnn import PackedSequence
 from charlm.data.sentence import Sentence
 from charlm.embeddings.base import DocumentEmbeddings, Embeddings, TokenEmbeddings
 from charlm.embeddings.stacked import StackedEmbeddings, token_embeddings_from_json
+from charlm.embeddings.transformer import TransformerDocumentEmbeddings
 from charlm.errors import ConfigError
 from charlm.nn.bf16_linear import Linear
 from charlm.nn.dropout import Dropout, LockedDropout, WordDropout
 from charlm.nn.gru import gru_states
 from charlm.nn.ragged import Ragged
+
+# Flair's `embeddings.document` has them all.
+__all__ = ["DocumentPoolEmbeddings", "DocumentRNNEmbeddings", "TransformerDocumentEmbeddings"]
 
 
 class DocumentPoolEmbeddings(DocumentEmbeddings):

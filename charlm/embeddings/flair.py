@@ -20,7 +20,7 @@ from charlm.config.language_model import LanguageModelConfig
 from charlm.data.dictionary import Dictionary
 from charlm.data.sentence import Sentence
 from charlm.embeddings.base import Embeddings, TokenEmbeddings, find_model
-from charlm.embeddings.states import Readings, StateReader
+from charlm.embeddings.states import EncodedBatch, StateReader
 from charlm.errors import ConfigError, ModelFileError
 from charlm.language_models.language_model import LanguageModel
 from charlm.nn.precision import Precision
@@ -137,7 +137,7 @@ class FlairEmbeddings(TokenEmbeddings):
                 for row, matrix in zip(rows, torch.split(states, readings.counts[rows].tolist()), strict=True):
                     full[row].set_token_embeddings(self.name, matrix)
 
-    def _readings(self, sentences: list[Sentence]) -> Readings:
+    def _readings(self, sentences: list[Sentence]) -> EncodedBatch:
         """What the model reads of each sentence, and the place of each token's state in it.
 
         The text is `delimiter + text + " "`, where a backward model has the text reversed, not the delimiter. Every
@@ -160,7 +160,7 @@ class FlairEmbeddings(TokenEmbeddings):
         places = ends - gaps if self.is_forward_lm else np.repeat([*map(units, texts)], counts) - (ends - steps)
         places += units(delimiter) - (0 if self.with_whitespace else 1)
         ids, lengths = self._encode(delimiter, [text.lower() for text in texts] if self.is_lower else texts)
-        return Readings(ids, lengths, places, counts)
+        return EncodedBatch(ids, lengths, places, counts)
 
     @property
     def _units(self) -> Callable[[str], int]:

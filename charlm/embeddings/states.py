@@ -30,7 +30,7 @@ _GPU_ROWS = 1024
 
 
 @dataclass(frozen=True)
-class Readings:
+class EncodedBatch:
     """Texts as a language model reads them, and the places where its state is wanted."""
 
     ids: np.ndarray
@@ -66,19 +66,19 @@ class StateReader:
             self._encoder = copy.deepcopy(lm.encoder).bfloat16()
             self._rnn = low_precision_lstm(lm.rnn)
 
-    def read(self, readings: Readings) -> Iterator[tuple[np.ndarray, Tensor]]:
+    def read(self, batch: EncodedBatch) -> Iterator[tuple[np.ndarray, Tensor]]:
         """Yield the numbers of some texts, and their wanted states (sum of their counts, D), text after text."""
-        starts = np.cumsum(readings.lengths) - readings.lengths
-        first_places = np.cumsum(readings.counts) - readings.counts
-        longest_first = np.argsort(-readings.lengths, kind="stable")
+        starts = np.cumsum(batch.lengths) - batch.lengths
+        first_places = np.cumsum(batch.counts) - batch.counts
+        longest_first = np.argsort(-batch.lengths, kind="stable")
         begin = 0
         while begin < len(longest_first):
-            rows = longest_first[begin : begin + self._rows_at_once(int(readings.lengths[longest_first[begin]]))]
-            counts = readings.counts[rows]
+            rows = longest_first[begin : begin + self._rows_at_once(int(batch.lengths[longest_first[begin]]))]
+            counts = batch.counts[rows]
             within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-            places = readings.places[np.repeat(first_places[rows], counts) + within]
+            places = batch.places[np.repeat(first_places[rows], counts) + within]
             batch_rows = np.repeat(np.arange(len(rows)), counts)
-            yield rows, self._read_batch(readings.ids, starts[rows], readings.lengths[rows], places, batch_rows)
+            yield rows, self._read_batch(batch.ids, starts[rows], batch.lengths[rows], places, batch_rows)
             begin += len(rows)
 
     def _rows_at_once(self, length: int) -> int:
@@ -103,8 +103,8 @@ class StateReader:
         for begin, end in itertools.pairwise(steps):
             active = int(np.searchsorted(-lengths, -begin))  # rows longer than `begin`
             index = np.minimum(starts[:active] + np.arange(begin, end)[:, None], len(ids) - 1)  # (T, B)
-            batch = torch.from_numpy(ids[index].astype(np.int64)).to(device)
-            embedded = self._lm.drop(self._encoder(batch))  # (T, B, E)
+            chunk = torch.from_numpy(ids[index].astype(np.int64)).to(device)
+            embedded = self._lm.drop(self._encoder(chunk))  # (T, B, E)
             output, hidden = self._rnn(embedded, _first_rows(hidden, active))  # (T, B, H)
             wanted = np.flatnonzero((places >= begin) & (places < end))
             flat = torch.from_numpy((places[wanted] - begin) * active + rows[wanted]).to(device)

@@ -15,8 +15,13 @@ from torch import nn
 from charlm.data.dictionary import Dictionary
 from charlm.data.sentence import Sentence
 from charlm.embeddings.base import TokenEmbeddings, find_model
+from charlm.embeddings.flair import FlairEmbeddings, PooledFlairEmbeddings
+from charlm.embeddings.stacked import StackedEmbeddings
 from charlm.embeddings.vector_files import word_vectors
 from charlm.errors import ModelFileError
+
+# Flair's `embeddings.token` has them all.
+__all__ = ["CharacterEmbeddings", "FlairEmbeddings", "PooledFlairEmbeddings", "StackedEmbeddings", "WordEmbeddings"]
 
 _LOGGER = logging.getLogger("charlm")
 _SUFFIXES = [".vec", ".txt"]

@@ -1,4 +1,4 @@
-"""How much a score over documents varies by chance: the bootstrap of a ratio of sums.
+"""Confidence intervals of a score over documents: the bootstrap of a ratio of sums.
 
 Documents are drawn again with replacement, as many as there are (Efron and Tibshirani, An Introduction to the
 Bootstrap, 1993); the spread of the score over many such samples is its interval.
@@ -16,8 +16,8 @@ def resampled_ratios(
 ) -> np.ndarray:
     """sum(numerators) / sum(denominators) of `rounds` samples of the documents, (rounds,).
 
-    Both arrays have the shape (D,); what is drawn of one is drawn of the other. About 16 MB are held at once, or 16
-    bytes a document where that is more.
+    Both arrays have the shape (D,); a sample takes the same documents of both. It needs about 16 MB of memory, or 16
+    bytes per document where that is more.
     """
     num_documents = len(numerators)
     rounds_per_block = max(1, _DRAWS_PER_BLOCK // num_documents)
@@ -30,7 +30,7 @@ def resampled_ratios(
 
 
 def interval_of(values: np.ndarray, confidence: float) -> tuple[float, float]:
-    """The middle part of `values` that makes up the share `confidence`."""
+    """The central interval that holds the share `confidence` of `values`."""
     tail = (1 - confidence) / 2
     low, high = np.quantile(values, [tail, 1 - tail])
     return float(low), float(high)

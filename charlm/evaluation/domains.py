@@ -59,7 +59,7 @@ def score_documents_by_domain(
 def score_since(
     model: LanguageModel, corpus: CorpusFiles, revision: int, split: str = "test"
 ) -> tuple[dict[str, DocumentScores], DocumentScores]:
-    """The scores of `model` on the held-out documents that came after `revision`, by domain, and on those up to it."""
+    """The scores of `model` on the held-out documents newer than `revision`, by domain, and on those up to it."""
     scores = score_documents_by_domain(model, corpus, split)
     name = {"valid": corpus.valid, "test": corpus.test}[split].name
     is_new: dict[str, list[np.ndarray]] = {domain: [] for domain in scores}

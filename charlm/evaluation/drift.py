@@ -1,7 +1,7 @@
-"""Whether new text asks for a new model: a pure decision, with its reason and numbers.
+"""Whether new text needs a new model: a pure decision, with its reason and numbers.
 
-The champion is scored on the held-out documents of text that came after it, and on those of the text it was made for,
-its reference. How much more new text costs it, and how much of it the dictionary lacks, says what to do.
+The champion is scored on the held-out documents of the text that has arrived since its training, and on those of its
+own text, the reference. The decision rests on the extra bits per byte of the new text, and on its share of `<unk>`.
 """
 
 # D = documents
@@ -9,7 +9,7 @@ its reference. How much more new text costs it, and how much of it the dictionar
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -25,7 +25,7 @@ _RANK: dict[Action, int] = {"nothing": 0, "finetune": 1, "finetune-extended": 2,
 
 @dataclass(frozen=True, kw_only=True)
 class TextScore:
-    """What a text costs the champion."""
+    """The champion's score on a text."""
 
     documents: int
     bits_per_byte: float
@@ -36,14 +36,14 @@ class TextScore:
 
 @dataclass(frozen=True, kw_only=True)
 class DomainDrift:
-    """What the new text of one domain asks for, and the numbers that rests on, where there are any."""
+    """The action that the new text of one domain needs, and the numbers behind it where there are any."""
 
     action: Action
     reason: str
     documents: int
     score: TextScore | None = None
     change: float | None = None
-    """What it costs more than the reference, in bits per byte."""
+    """Extra bits per byte against the reference."""
 
     interval: tuple[float, float] | None = None
     """Bootstrap interval of the change, over the documents of both."""
@@ -51,31 +51,32 @@ class DomainDrift:
 
 @dataclass(frozen=True, kw_only=True)
 class DriftReport:
-    """What to do about new text, one sentence why, and the numbers it rests on, where there are any."""
+    """What to do about new text, one sentence why, and the numbers behind it where there are any."""
 
     action: Action
     reason: str
     domain: str | None = None
-    """The domain that asks for it; none when nothing is asked for, or all text is new."""
+    """The domain that needs the action; none when nothing is to be done, or all text is new."""
 
     domains: dict[str, DomainDrift] = dataclasses.field(default_factory=dict)
     """The new text by domain."""
 
     reference: TextScore | None = None
     growth: float | None = None
-    """Train text there is now, in multiples of what the champion was trained on."""
+    """Train text that there is now, as a multiple of the text that the champion was trained on."""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         return dataclasses.asdict(self)
 
 
 def measure_drift(
     new: PairScores, reference: Mapping[str, DocumentScores], config: DriftConfig, *, growth: float
 ) -> DriftReport:
-    """What the champion's scores on new documents by domain, and on reference documents, ask for.
+    """What to do, given the champion's scores on new documents by domain and on reference documents.
 
-    Each domain is judged by itself, so that little text of a new kind is not lost in much of a known one; the one that
-    asks for most decides. Raises GateError when there are no reference documents, or a score is not a finite number.
+    Each domain is compared by itself, so that a little text of a new kind is not lost in much text of a known one; the
+    domain that needs the strongest action decides. Raises GateError when there are no reference documents, or a score
+    is not a finite number.
     """
     reference_bits, reference_bytes = _mean_bits(reference, "the reference")
     if len(reference_bits) == 0:
@@ -109,7 +110,7 @@ def _judge(
     config: DriftConfig,
     growth: float,
 ) -> DomainDrift:
-    """What the new text of one domain asks for."""
+    """The action that the new text of one domain needs."""
     bits, num_bytes = _mean_bits(scores, f"new text of {domain}")
     if len(bits) < config.min_documents:
         action, reason = decide_action(len(bits), 0.0, (0.0, 0.0), 0.0, growth, config)
@@ -137,10 +138,10 @@ def decide_action(
     | new text | action |
     | --- | --- |
     | has fewer held-out documents than an interval needs | nothing |
-    | is mostly foreign: too many characters without an id, or far too expensive | train anew |
-    | has characters without an id | fine-tune with an extended dictionary |
-    | costs more than the reference, beyond the tolerance and beyond chance | fine-tune |
-    | is like the reference, but has made the text so much larger that a model can learn more from it | fine-tune |
+    | is of another kind: too much `<unk>`, or far too many extra bits per byte | train anew |
+    | has more `<unk>` than is allowed | fine-tune with an extended dictionary |
+    | has significantly more bits per byte than the reference, by more than the tolerance | fine-tune |
+    | is like the reference, but the corpus has grown enough for a better model | fine-tune |
     | is like the reference | nothing |
     """
     if num_documents < config.min_documents:

@@ -1,18 +1,46 @@
 """Scores of predicted labels against the true ones, kept as exact counts and divided once at the end.
 
-Everything rests on one table: how often a true label met a predicted one. A label that met none (a span that nobody
-predicted, a predicted span that is not there) meets NOTHING, which is no class of its own.
+Everything is computed from one table: how often each pair of a true and a predicted label occurs. A span that was not
+predicted, or a predicted span that is not there, is paired with NOTHING, which is not a class of its own.
 """
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import TypedDict
 
 from charlm.data.spans import spans_from_tags
 
 NOTHING = ""
+
+
+class ClassValues(TypedDict):
+    """What `LabelScores.to_json` gives for one label."""
+
+    precision: float
+    recall: float
+    f1: float
+    count: int
+    """Times that the label is true."""
+
+
+class LabelValues(TypedDict):
+    """What `LabelScores.to_json` gives."""
+
+    accuracy: float
+    micro_precision: float
+    micro_recall: float
+    micro_f1: float
+    macro_f1: float
+    items: int
+    classes: dict[str, ClassValues]
+
+
+class EvaluationValues(LabelValues):
+    """The same with the mean loss, None where nothing could be measured."""
+
+    loss: float | None
 
 
 class EvaluationMetric(Enum):
@@ -26,10 +54,10 @@ class EvaluationMetric(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class ClassScore:
-    """What became of one label."""
+    """Counts of one label."""
 
     correct: int
-    """Times that it was predicted where it is true."""
+    """Times that it was predicted and is true."""
 
     predicted: int
     """Times that it was predicted."""
@@ -51,7 +79,7 @@ class ClassScore:
 
     @property
     def accuracy(self) -> float:
-        """Correct ones among all that are true or predicted (Jaccard's index)."""
+        """Share of the correct ones among all that are true or predicted (Jaccard index)."""
         return _share(self.correct, self.predicted + self.true - self.correct)
 
     def __add__(self, other: "ClassScore") -> "ClassScore":
@@ -67,7 +95,7 @@ class LabelScores:
     """Exact counts over a labelled text; the quotients are properties. Two of them can be added."""
 
     pairs: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """How often a true label (first) met a predicted one (second)."""
+    """How often a true label (first) was paired with a predicted one (second)."""
 
     items: int = 0
     """Number of tokens, or of texts where a text has the labels."""
@@ -146,7 +174,7 @@ class LabelScores:
         )
         return "\n".join([header, *rows, f"accuracy {self.accuracy:.4f} of {self.items}"])
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> LabelValues:
         return {
             "accuracy": self.accuracy,
             "micro_precision": self.total.precision,

@@ -1,11 +1,11 @@
 """Scores of language models on held-out text, kept as exact sums and divided once at the end.
 
-The text is cut into 20 contiguous streams (one per 1,000 units where it is shorter than 20,000), fixed by the text and
-not by what is computed at once. State starts at zero and is carried through each stream. Every unit is a target: the
-first one of a stream is predicted from the unit before it, the first one of the text from a newline.
+The text is cut into 20 contiguous streams (one per 1,000 units where it is shorter than 20,000). The text alone fixes
+them, not the batch that is computed at once. State starts at zero and is carried through each stream. Every unit is a
+target: the first one of a stream is predicted from the unit before it, the first one of the text from a newline.
 """
 
-# T = chunk length in units, S = number of streams, V = dictionary size
+# T = chunk length in units, S = number of streams
 
 import math
 import tempfile
@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
 from charlm.errors import CorpusError, SourceError
 from charlm.evaluation.scores import DocumentScores, LMScore
@@ -44,7 +43,7 @@ def score_file(model: "LanguageModel", path: Path | str) -> LMScore:
 
 @contextmanager
 def _encoded_file(model: "LanguageModel", path: Path | str) -> Iterator[tuple[Path, EncodedInfo]]:
-    """The encoded form of a text file, while the block lasts."""
+    """The encoded form of a text file, for the block."""
     if not Path(path).is_file():
         raise SourceError(f"no text file at {path}")
     with tempfile.TemporaryDirectory(prefix="charlm-score-") as folder:
@@ -87,6 +86,7 @@ def score_encoded(model: "LanguageModel", encoded: Path, info: EncodedInfo, *, m
         bytes=round(info.bytes * share),
         unknown=unknown,
         unknown_bits=cost * unknown if cost is not None else info.unknown_bits * (unknown / max(info.unknown, 1)),
+        unit=model.unit,
     )
 
 
@@ -101,9 +101,9 @@ def unit_nats(model: "LanguageModel", ids: np.ndarray) -> np.ndarray:
 
 
 def score_documents(model: "LanguageModel", path: Path | str, documents: HeldOutDocuments) -> DocumentScores:
-    """What `model` spends on each of the documents that the text file holds, one after the other.
+    """The bits that `model` needs for each of the documents that make up the text file, in their order.
 
-    The file is scored as a whole, so that a document is read with what stands before it, as in training. Raises
+    The file is scored as a whole, so that a document is read after the one before it, as in training. Raises
     SourceError when the file is missing, CorpusError when it does not hold these documents.
     """
     nats, unknown = np.zeros(len(documents)), np.zeros(len(documents), dtype=np.int64)
@@ -156,9 +156,9 @@ def _stream_lengths(num_units: int) -> np.ndarray:
 
 
 def _chunk_nats(model: "LanguageModel", ids: np.ndarray, *, limit: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """Start, nats (S, T) and targets (S, T) of one chunk of all streams after the other, up to `limit` units of each.
+    """Yield start, nats (S, T) and targets (S, T) of chunk after chunk of all streams, up to `limit` units of each.
 
-    Nats are zero behind the end of the text.
+    Nats are zero after the end of the text.
     """
     streams, length = stream_shape(len(ids))
     in_order = ids if model.is_forward_lm else ids[::-1]
@@ -176,7 +176,6 @@ def _chunk_nats(model: "LanguageModel", ids: np.ndarray, *, limit: int) -> Itera
             part = slice(start, min(start + _CHUNK, limit))
             x = torch.from_numpy(inputs[:, part].T.astype(np.int64)).to(model.device)  # (T, S)
             y = torch.from_numpy(targets[:, part].T.astype(np.int64)).to(model.device)  # (T, S)
-            logits, _, hidden = model(x, hidden)  # (T, S, V)
-            nats = F.cross_entropy(logits.flatten(0, 1).float(), y.flatten(), reduction="none")
-            chunk = nats.view_as(y).T.cpu().numpy() * is_text[:, part]  # (S, T)
+            nats, hidden = model.loss(x, y, hidden, reduction="none")  # (T, S)
+            chunk = nats.T.cpu().numpy() * is_text[:, part]  # (S, T)
             yield start, chunk, targets[:, part]

@@ -1,8 +1,8 @@
-"""Whether a trained pair takes the place of the one that people use: a pure decision, with its reason and numbers.
+"""Whether a trained pair replaces the champion: a pure decision, with its reason and numbers.
 
 Challenger and champion are scored on the same held-out documents. The difference of their bits per byte is given an
 interval by a paired bootstrap over documents (Koehn, Statistical Significance Tests for Machine Translation Evaluation,
-2004): each document is drawn together with what both models spend on it, so that easy and hard text cancels out.
+2004): each document is drawn together with the bits of both models, so that easy and hard text cancels out.
 """
 
 # D = documents of one domain
@@ -35,7 +35,7 @@ class ProbeScores:
     """Number of those sentences."""
 
     def fault(self, tolerance: float) -> str | None:
-        """What speaks against the challenger: a score that fell by more than `tolerance`, or surely."""
+        """The reason to refuse the challenger: its score fell by more than `tolerance`, or significantly."""
         if self.champion - self.challenger <= tolerance and (self.interval is None or self.interval[1] >= 0):
             return None
         shown = "" if self.interval is None else f" (difference {self.interval[0]:+.4f} to {self.interval[1]:+.4f})"
@@ -57,7 +57,7 @@ class DomainComparison:
     unk_rate: float
     champion_bits_per_byte: float | None = None
     improvement: float | None = None
-    """What the challenger saves, in bits per byte."""
+    """Bits per byte that the challenger saves."""
 
     interval: tuple[float, float] | None = None
     """Bootstrap interval of the improvement."""
@@ -65,12 +65,12 @@ class DomainComparison:
 
 @dataclass(frozen=True, kw_only=True)
 class GateReport:
-    """The answer of the gate, one sentence why, and everything that it was decided from."""
+    """The decision of the gate, one sentence why, and all numbers behind it."""
 
     decision: Literal["promoted", "refused"]
     reason: str
     target: str
-    """The domain that has to get better."""
+    """The domain that has to improve."""
 
     domains: dict[str, DomainComparison] = dataclasses.field(default_factory=dict)
     perplexities: dict[str, float] = dataclasses.field(default_factory=dict)
@@ -83,8 +83,8 @@ class GateReport:
     def promoted(self) -> bool:
         return self.decision == "promoted"
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON, which knows no infinity: a score of the challenger that is not finite is null."""
+    def to_json(self) -> dict[str, object]:
+        """Plain JSON, which has no infinity: a score of the challenger that is not finite is null."""
         value = dataclasses.asdict(self)
         for numbers in value["domains"].values():
             numbers["bits_per_byte"] = _finite(numbers["bits_per_byte"])
@@ -131,9 +131,9 @@ def decide_promotion(
 ) -> GateReport:
     """Whether `challenger` becomes champion.
 
-    It must be healthy: both directions, finite, with perplexities close to each other, and little `<unk>`. Where there
-    is a champion it must also be better on the domain `target`, beyond the margin and beyond chance, and no worse on
-    any other domain beyond the tolerance.
+    It must be healthy: both directions, finite perplexities close to each other, and little `<unk>`. With a champion,
+    it must also be significantly better on the domain `target`, by at least the margin, and on no other domain worse
+    by more than the tolerance.
 
     Raises:
         GateError: a score is missing or not a number, or was taken on other documents.
@@ -171,7 +171,7 @@ def paired_interval(saved_bits: np.ndarray, num_bytes: np.ndarray, config: GateC
     """The interval of sum(saved_bits) / sum(num_bytes) over documents, at the level of `config`.
 
     Args:
-        saved_bits: what each document saves, (D,).
+        saved_bits: bits that the challenger saves on each document, (D,).
         num_bytes: its length, (D,).
     """
     generator = np.random.default_rng(config.seed)
@@ -251,7 +251,7 @@ def _perplexity(domains: Mapping[str, DocumentScores]) -> float:
     return math.exp(loss) if loss < 700 else math.inf  # exp overflows a float above 709
 
 
-# ---- what speaks against a challenger ------------------------------------------------------------------------------
+# ---- reasons to refuse a challenger --------------------------------------------------------------------------------
 
 
 def _faults_of_health(

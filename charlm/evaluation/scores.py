@@ -1,12 +1,27 @@
-"""What a language model costs on a text: one score of a text, and the bits of its documents."""
+"""How well a language model predicts text: the score of a text, and the bits that each of its documents takes."""
 
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self, TypedDict
 
 import numpy as np
+
+from charlm.config import UnitName
+from charlm.errors import GateError
+from charlm.units.unit import find_unit
+
+
+class ScoreValues(TypedDict):
+    """The quotients of an `LMScore` under the names that they have in files, reports and trackers."""
+
+    loss: float
+    perplexity: float
+    bits_per_character: float
+    bits_per_byte: float
+    unk_rate: float
+    characters: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +44,10 @@ class LMScore:
     """Units outside the dictionary."""
 
     unknown_bits: float
-    """Bits that naming them costs in bits_per_byte."""
+    """Bits that naming all of them costs in bits_per_byte, summed."""
+
+    unit: UnitName
+    """Name of the unit that the model predicts."""
 
     @property
     def loss(self) -> float:
@@ -47,9 +65,9 @@ class LMScore:
 
     @property
     def bits_per_byte(self) -> float:
-        """All bits over UTF-8 bytes, where an `<unk>` also pays for naming what it stands for.
+        """All bits over UTF-8 bytes, where every `<unk>` also costs the bits that name what it stands for.
 
-        The one score that compares models with different dictionaries.
+        Only this score compares models with different dictionaries.
         """
         return (self.nats / math.log(2) + self.unknown_bits) / self.bytes
 
@@ -59,6 +77,11 @@ class LMScore:
         return self.unknown / self.units
 
     def __add__(self, other: "LMScore") -> "LMScore":
+        """The score over both texts; raises GateError when the models have different units."""
+        if find_unit(self.unit) is not find_unit(other.unit):
+            raise GateError(
+                f"scores of {self.unit} and {other.unit} models cannot be added; compare their bits_per_byte"
+            )
         return LMScore(
             nats=self.nats + other.nats,
             units=self.units + other.units,
@@ -66,9 +89,10 @@ class LMScore:
             bytes=self.bytes + other.bytes,
             unknown=self.unknown + other.unknown,
             unknown_bits=self.unknown_bits + other.unknown_bits,
+            unit=self.unit,
         )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> ScoreValues:
         return {
             "loss": self.loss,
             "perplexity": self.perplexity,
@@ -81,7 +105,7 @@ class LMScore:
 
 @dataclass(frozen=True, kw_only=True)
 class DocumentScores:
-    """What one model spends on each held-out document of a domain; arrays of shape (D,)."""
+    """Bits that one model needs for each held-out document of a domain; arrays of shape (D,)."""
 
     keys: np.ndarray
     """Hash of each document's text: its identity."""
@@ -90,7 +114,7 @@ class DocumentScores:
     """Cross entropy of each document, summed over its units."""
 
     bits: np.ndarray
-    """The same in bits, plus the cost of naming what the dictionary lacks."""
+    """The same in bits, plus the cost of naming the units outside the dictionary."""
 
     bytes: np.ndarray
     """UTF-8 bytes of each document."""

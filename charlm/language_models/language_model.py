@@ -9,7 +9,7 @@ models move both ways (Akbik et al. 2018, "Contextual String Embeddings for Sequ
 import math
 import os
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import torch
@@ -21,12 +21,18 @@ from charlm.config import TrainingConfig, UnitName
 from charlm.config.language_model import LanguageModelConfig
 from charlm.data.dictionary import Dictionary
 from charlm.errors import ModelFileError
+from charlm.language_models.generation import generate_text
+from charlm.nn.inference import inference
 from charlm.nn.recurrent import initialize_gatewise, recurrent_layer, recurrent_step
 from charlm.serialization.bundle import read_bundle
 from charlm.serialization.flair_file import read_flair_file, write_flair_file
 from charlm.serialization.state import LanguageModelState
 
 Hidden = tuple[Tensor, Tensor] | Tensor
+"""The state of an LSTM, or of a GRU; each tensor (nlayers, B, H)."""
+
+LOGITS_AT_ONCE = 1 << 24
+"""Logits that a score computes at a time: 64 MB of fp32."""
 
 
 class LanguageModel(nn.Module):
@@ -108,11 +114,47 @@ class LanguageModel(nn.Module):
 
     def forward(self, ids: Tensor, hidden: Hidden | None = None) -> tuple[Tensor, Tensor, Hidden]:
         """Logits (T, B, V), top-layer output (T, B, H or nout) and the new state, from ids (T, B)."""
+        output, hidden = self._read(ids, hidden)
+        return self._decoder()(output), output, hidden
+
+    def loss(
+        self,
+        inputs: Tensor,
+        targets: Tensor,
+        hidden: Hidden | None = None,
+        *,
+        reduction: Literal["mean", "none"] = "mean",
+    ) -> tuple[Tensor, Hidden]:
+        """Cross entropy of the targets (T, B) after the inputs (T, B), in nats, and the new state.
+
+        The mean over all units, for training; or, for scores, with `reduction="none"` that of each unit, (T, B). The
+        latter computes few logits at a time, so that its memory is bounded whatever the size of the dictionary.
+        """
+        output, hidden = self._read(inputs, hidden)
+        decoder, rows, expected = self._decoder(), output.flatten(0, 1), targets.flatten()
+        if reduction == "mean":
+            return F.cross_entropy(_at_least_fp32(decoder(rows)), expected), hidden
+        rows_at_once = max(1, LOGITS_AT_ONCE // len(self.dictionary))
+        nats = [
+            F.cross_entropy(_at_least_fp32(decoder(part)), target, reduction="none")
+            for part, target in zip(torch.split(rows, rows_at_once), torch.split(expected, rows_at_once), strict=True)
+        ]
+        return torch.cat(nats).view_as(targets), hidden
+
+    def predict_next(self, ids: Tensor, hidden: Hidden) -> tuple[Tensor, Hidden]:
+        """Logits (B, V) and the new state after one more unit of each stream, (B,), in evaluation mode."""
+        output, hidden = recurrent_step(self.rnn, self.encoder(ids), hidden)
+        return self._decoder()(output if self.proj is None else self.proj(output)), hidden
+
+    def _read(self, ids: Tensor, hidden: Hidden | None) -> tuple[Tensor, Hidden]:
+        """What the decoder gets, (T, B, H or nout), and the new state, from ids (T, B)."""
         output, hidden = self.represent(self.drop(self.encoder(ids)), hidden)
-        output = self.drop(output)
+        return self.drop(output), hidden
+
+    def _decoder(self) -> nn.Linear:
         if self.decoder is None:
             raise ModelFileError("this language model was saved without its decoder: it embeds, but cannot predict")
-        return self.decoder(output), output, hidden
+        return self.decoder
 
     def represent(self, embedded: Tensor, hidden: Hidden | None = None) -> tuple[Tensor, Hidden]:
         """Top-layer output (T, B, H or nout), after the projection where there is one, from (T, B, E)."""
@@ -143,7 +185,6 @@ class LanguageModel(nn.Module):
         ids = self.dictionary.encode(text).astype(np.int64)
         return torch.from_numpy(ids if self.is_forward_lm else ids[::-1].copy())
 
-    @torch.no_grad()
     def generate_text(
         self,
         prefix: str = "\n",
@@ -158,50 +199,23 @@ class LanguageModel(nn.Module):
         A backward model continues to the left: its text ends with `prefix`. `<unk>` is never sampled. Generation stops
         early when the new text ends with `break_on_suffix` (in reading direction).
         """
-        was_training = self.training
-        self.eval()
-        generator = torch.Generator()
-        if seed is None:
-            generator.seed()
-        else:
-            generator.manual_seed(seed)
-        ids = self.encode_text(prefix or "\n").to(self.device)
-        sampled: list[int] = []
-        nats = 0.0
-        output, _, hidden = self(ids.unsqueeze(1), self.init_hidden(1))
-        output = output[-1]  # (1, V)
-        for _ in range(number_of_characters):
-            logits = output[0].float().cpu()
-            logits[0] = -math.inf  # nobody wants to read <unk>
-            idx = int(torch.multinomial(F.softmax(logits / temperature, dim=-1), 1, generator=generator))
-            nats -= float(F.log_softmax(logits, dim=-1)[idx])
-            sampled.append(idx)
-            if break_on_suffix and self.dictionary.decode(sampled).endswith(break_on_suffix):
-                break
-            output, hidden = self._predict_next(torch.tensor([idx], device=self.device), hidden)
-        self.train(was_training)
-        ordered = sampled if self.is_forward_lm else sampled[::-1]
-        text = self.dictionary.decode(ordered)
-        prefix = prefix or "\n"
-        return (prefix + text if self.is_forward_lm else text + prefix), nats / max(len(sampled), 1)
+        return generate_text(
+            self,
+            prefix or "\n",
+            number_of_characters,
+            temperature=temperature,
+            break_on_suffix=break_on_suffix,
+            seed=seed,
+        )
 
-    def _predict_next(self, ids: Tensor, hidden: Hidden) -> tuple[Tensor, Hidden]:
-        """Logits (B, V) and the new state after one more unit of each stream, (B,)."""
-        output, hidden = recurrent_step(self.rnn, self.encoder(ids), hidden)
-        assert self.decoder is not None  # without it the first of the text has failed
-        return self.decoder(output if self.proj is None else self.proj(output)), hidden
-
-    @torch.no_grad()
     def calculate_perplexity(self, text: str) -> float:
         """Perplexity of every unit of `text` but the first, read from a zero state as one stream."""
-        ids = self.encode_text(text).to(self.device)
+        ids = self.encode_text(text).to(self.device).unsqueeze(1)  # (T, 1)
         if len(ids) < 2:
             raise ModelFileError(f"perplexity needs a text of at least two characters, got {text!r}")
-        was_training = self.training
-        self.eval()
-        logits, _, _ = self(ids[:-1].unsqueeze(1))
-        self.train(was_training)
-        return math.exp(F.cross_entropy(logits[:, 0].float(), ids[1:]).item())
+        with inference(self):
+            nats, _ = self.loss(ids[:-1], ids[1:], reduction="none")
+        return math.exp(nats.double().mean().item())
 
     # ---- files -------------------------------------------------------------------------------------------------
 
@@ -261,6 +275,10 @@ class LanguageModel(nn.Module):
             raise ModelFileError(f"{path} holds both directions; name {path}/forward or {path}/backward")
         (state,) = states.values()
         return cls.from_state(state)
+
+
+def _at_least_fp32(logits: Tensor) -> Tensor:
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def load_language_models(path: str | os.PathLike[str]) -> dict[str, LanguageModel]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from charlm.data.dictionary import Dictionary
-from charlm.data.sentence import DataPoint, Sentence
+from charlm.data.sentence import Sentence
 from charlm.embeddings.base import DocumentEmbeddings, embeddings_from_json
 from charlm.errors import ConfigError, DatasetError, ModelFileError
 from charlm.evaluation.labels import score_label_sets, score_labels
@@ -149,4 +149,4 @@ class TextClassifier(TaskModel):
 
 def _labels(sentence: Sentence, label_type: str) -> list[str]:
     """The labels of the sentence itself, not of its words."""
-    return [label.value for label in DataPoint.get_labels(sentence, label_type)]
+    return [label.value for label in sentence.get_labels(label_type) if label.data_point is sentence]

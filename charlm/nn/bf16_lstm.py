@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from charlm.nn.bf16_linear import bf16_linear, weight_gradients
-from charlm.nn.precision import lstm_layer
+from charlm.nn.compat import onednn_lstm_layer
 from charlm.nn.ragged import Ragged
 
 
@@ -163,7 +163,7 @@ class LowPrecisionLSTM:
             hidden = torch.zeros(shape, dtype=torch.bfloat16), torch.zeros(shape)
         states, cells = [], []
         for weights, state, cell in zip(self._weights, *hidden, strict=True):
-            x, state, cell = lstm_layer(x, weights, state, cell)
+            x, state, cell = onednn_lstm_layer(x, weights, state, cell)
             states.append(state.view(cell.shape[-2:]))
             cells.append(cell.view(cell.shape[-2:]))
         return x, (torch.stack(states), torch.stack(cells))

@@ -108,8 +108,8 @@ def _expectations(emissions: Tensor, transitions: Tensor, start: Tensor, stop: T
 
     times = ragged.tensor(ragged.place)
     mirrored = ragged.tensor(ragged.lengths)[ragged.sequence] - 1 - times
-    before = filtered[times, 0, ragged.sequence]  # (W, K): what the words up to this one say
-    after = filtered[mirrored, 1, ragged.sequence]  # what the words from this one on say
+    before = filtered[times, 0, ragged.sequence]  # (W, K): from the words up to this one
+    after = filtered[mirrored, 1, ragged.sequence]  # from this word and those after it
     marginals = before * predicted[mirrored, 1, ragged.sequence]
     marginals = marginals / marginals.sum(dim=1, keepdim=True)
     here = ragged.not_last

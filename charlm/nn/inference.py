@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def inference(model: "LanguageModel") -> Iterator[None]:
-    """The model without dropout and gradients for the block, and as it was before behind it."""
+    """Run the block without dropout and gradients; the mode of the model is restored after it, also on errors."""
     was_training = model.training
     model.eval()
     try:

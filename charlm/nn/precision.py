@@ -12,6 +12,8 @@ from typing import Literal
 
 import torch
 
+from charlm.nn.compat import onednn_lstm_layer
+
 Precision = Literal["fp32", "bf16"]
 
 # Levels of oneDNN on x86-64, lowest first, and the capability of the processor that each of them needs.
@@ -77,11 +79,11 @@ def onednn_level() -> str | None:
     if not has_onednn or platform.machine() not in ("x86_64", "AMD64"):
         return None
     has = torch.cpu.get_capabilities()
-    levels = [level for level, capability in _LEVELS.items() if has.get(capability)]
     limit = (os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or "").upper()
-    # What stands between two levels, such as AVX2_VNNI, counts as the lower one.
-    limits = [number for number, level in enumerate(levels) if f"{limit}_".startswith(f"{level}_")]
-    return levels[limits[-1] if limits else -1] if levels else None
+    # What stands between two levels, such as AVX2_VNNI, counts as the lower one; what is none of them is no limit.
+    limits = [number for number, level in enumerate(_LEVELS, 1) if f"{limit}_".startswith(f"{level}_")]
+    allowed = list(_LEVELS.items())[: max(limits, default=None)]
+    return next((level for level, capability in reversed(allowed) if has.get(capability)), None)
 
 
 def _multiplies_bf16(device: torch.device) -> bool:
@@ -103,18 +105,7 @@ def _cpu_computes_bf16() -> bool:
             torch.nn.functional.linear(output, weights[0]).float().sum().backward()  # type: ignore[no-untyped-call]
         with torch.no_grad():
             low = [weight.bfloat16() for weight in weights]
-            lstm_layer(torch.zeros(3, 2, size).bfloat16(), low, state[0].bfloat16(), state[1])
+            onednn_lstm_layer(torch.zeros(3, 2, size).bfloat16(), low, state[0].bfloat16(), state[1])
     except RuntimeError:
         return False
     return True
-
-
-def lstm_layer(
-    x: torch.Tensor, weights: list[torch.Tensor], state: torch.Tensor, cell: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Outputs (T, B, H), state and cell of oneDNN's LSTM layer, whose cell can have another type than its weights."""
-    output, state, cell, _ = torch.ops.aten.mkldnn_rnn_layer(
-        x, *weights, state, cell, reverse=False, batch_sizes=[], mode=2, hidden_size=state.shape[-1],
-        num_layers=1, has_biases=True, bidirectional=False, batch_first=False, train=False,
-    )  # fmt: skip
-    return output, state, cell

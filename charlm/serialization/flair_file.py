@@ -1,7 +1,6 @@
 """Read and write Flair's `best-lm.pt` without executing code."""
 
 from pathlib import Path
-from typing import Any
 
 from charlm.config.language_model import LanguageModelConfig
 from charlm.data.dictionary import UNK, Dictionary
@@ -34,7 +33,7 @@ def _state_from(file: TorchFile) -> LanguageModelState:
     recurrent_type = value.get("recurrent_type", "LSTM")
     for name in ("is_forward_lm", "hidden_size", "nlayers"):
         if name not in value:
-            raise ModelFileError(f"it does not say its {name}")
+            raise ModelFileError(f"it has no {name}")
     config = LanguageModelConfig(
         is_forward_lm=value["is_forward_lm"],
         hidden_size=value["hidden_size"],
@@ -60,7 +59,7 @@ def _state_from(file: TorchFile) -> LanguageModelState:
     )
 
 
-def _dictionary_from(pickled: Any) -> Dictionary:
+def _dictionary_from(pickled: object) -> Dictionary:
     attributes = pickled.state if isinstance(pickled, PickledObject) else None
     items = attributes.get("idx2item") if isinstance(attributes, dict) else None
     if not isinstance(attributes, dict) or not isinstance(items, list) or not items:
@@ -80,7 +79,7 @@ def _dictionary_from(pickled: Any) -> Dictionary:
 def write_flair_file(state: LanguageModelState, path: Path | str) -> None:
     """Write a `best-lm.pt` that Flair opens (unit char) and we read again (any unit); equal states give equal bytes."""
     dictionary = state.dictionary
-    attributes: dict[str, Any] = {
+    attributes: dict[str, object] = {
         "item2idx": dictionary.item2idx,
         "idx2item": dictionary.idx2item,
         "add_unk": dictionary.add_unk,

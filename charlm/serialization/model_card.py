@@ -1,11 +1,10 @@
 """The model card: what a person should know about a bundle before using it, as Markdown.
 
 It is made from the manifest alone, so that it can be made again for any bundle, and says "not recorded" where the
-manifest is silent. The sections follow Mitchell et al., Model Cards for Model Reporting (2019).
+manifest has no entry. The sections follow Mitchell et al., Model Cards for Model Reporting (2019).
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 from charlm.units.unit import find_unit
 
@@ -18,7 +17,7 @@ conversation, and repeats whatever bias its text has; text that it generates is 
 worse embeddings for languages, scripts and domains that the table of scores does not cover."""
 
 
-def model_card(bundle: Mapping[str, Any]) -> str:
+def model_card(bundle: Mapping[str, object]) -> str:
     """The card of the bundle whose manifest (`bundle.json`) this is.
 
     Facts are taken from `corpus`, `scores` (by direction, then split), `recipe`, `training`, `parent_version`,
@@ -43,24 +42,25 @@ def _section(title: str, text: str) -> str:
     return f"## {title}\n\n{text}"
 
 
-def _models(bundle: Mapping[str, Any]) -> str:
+def _models(bundle: Mapping[str, object]) -> str:
     dictionary = _mapping(bundle.get("dictionary"))
-    rows = []
-    for direction, model in _mapping(bundle.get("models")).items():
+    rows: list[list[object]] = []
+    for direction, values in _mapping(bundle.get("models")).items():
+        model = _mapping(values)
         projection = f", projected to {model['nout']}" if model.get("nout") else ""
         layers = f"{model.get('nlayers')} × {model.get('hidden_size')} {model.get('recurrent_type')}{projection}"
         rows.append([direction, layers, dictionary.get("unit"), dictionary.get("size")])
     return _table(["direction", "layers", "unit", "dictionary size"], rows)
 
 
-def _training(bundle: Mapping[str, Any]) -> dict[str, Any]:
+def _training(bundle: Mapping[str, object]) -> dict[str, object]:
     facts = {"recipe": bundle.get("recipe"), "parent version": bundle.get("parent_version") or "none"}
     facts |= _mapping(bundle.get("training"))
     return facts | {f"{name} version": version for name, version in _mapping(bundle.get("library_versions")).items()}
 
 
-def _scores(scores: Mapping[str, Any]) -> str:
-    rows = [
+def _scores(scores: Mapping[str, object]) -> str:
+    rows: list[list[object]] = [
         [direction, split, *(_shown_score(score, _mapping(values).get(score)) for score in _SCORES)]
         for direction, splits in scores.items()
         for split, values in _mapping(splits).items()
@@ -72,14 +72,14 @@ def _scores(scores: Mapping[str, Any]) -> str:
     return f"{_table(['direction', 'split', *_SCORES], rows)}\n\n{explanation}" if rows else f"{_UNKNOWN.capitalize()}."
 
 
-def _shown_score(name: str, value: float | None) -> str | None:
-    """A score with three decimals, so that those of a column compare at a glance; a share as per cent."""
-    if value is None:
+def _shown_score(name: str, value: object) -> str | None:
+    """A score with three decimals, so that a column compares at a glance; a share in per cent."""
+    if not isinstance(value, int | float):
         return None
     return f"{value:.3%}" if name == "unk_rate" else f"{value:.3f}"
 
 
-def _loading(bundle: Mapping[str, Any]) -> str:
+def _loading(bundle: Mapping[str, object]) -> str:
     directions = list(_mapping(bundle.get("models")))
     ours = ", ".join(f'FlairEmbeddings("BUNDLE/{direction}")' for direction in directions)
     text = f"""\
@@ -92,6 +92,8 @@ from charlm.embeddings import FlairEmbeddings, StackedEmbeddings
 embeddings = StackedEmbeddings([{ours}])
 embeddings.embed(sentence := Sentence("The grass is green ."))
 ```"""
+    if directions:
+        text += f'\n\nFrom a registry: `FlairEmbeddings("models:/NAME/VERSION/{directions[0]}")`.'
     unit = find_unit(_mapping(bundle.get("dictionary")).get("unit", "char"))
     if not unit.in_flair:
         return f"{text}\n\nFlair cannot load them: their unit is the {unit.noun}."
@@ -110,18 +112,18 @@ embeddings.embed(sentence := Sentence("The grass is green ."))
 ```"""
 
 
-def _facts(facts: Mapping[str, Any]) -> str:
+def _facts(facts: Mapping[str, object]) -> str:
     if not facts:
         return f"{_UNKNOWN.capitalize()}."
     return _table(["fact", "value"], [[name.replace("_", " "), value] for name, value in facts.items()])
 
 
-def _table(header: list[str], rows: list[list[Any]]) -> str:
+def _table(header: list[str], rows: list[list[object]]) -> str:
     cells = [[_cell(value).replace("|", "\\|").replace("\n", " ") for value in row] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in [header, ["---"] * len(header), *cells])
 
 
-def _cell(value: Any) -> str:
+def _cell(value: object) -> str:
     if value is None:
         return _UNKNOWN
     if isinstance(value, float):
@@ -135,5 +137,5 @@ def _cell(value: Any) -> str:
     return str(value)
 
 
-def _mapping(value: Any) -> dict[str, Any]:
+def _mapping(value: object) -> dict[str, object]:
     return dict(value) if isinstance(value, Mapping) else {}

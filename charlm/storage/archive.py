@@ -11,13 +11,12 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load, save
 
 from charlm.errors import ModelFileError
-from charlm.storage.atomic import atomic_write
+from charlm.storage.atomic import JsonObject, atomic_write
 from charlm.storage.torch_file import errors_name
 
 _FORMAT = "charlm.archive/1"
@@ -29,7 +28,7 @@ _JSON, _TENSORS = ".json", ".safetensors"
 class Part:
     """Plain JSON and named tensors that belong together."""
 
-    settings: dict[str, Any]
+    settings: JsonObject
     tensors: dict[str, torch.Tensor] = field(default_factory=dict, repr=False)
 
 
@@ -70,12 +69,12 @@ def read_archive(path: Path | str) -> dict[str, Part]:
         }
 
 
-def _to_json(value: Any) -> bytes:
+def _to_json(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
 
 
 def _apart(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The tensors on the CPU, each with memory of its own, as safetensors wants them."""
+    """The tensors on the CPU, each with memory of its own, as safetensors needs them."""
     apart: dict[str, torch.Tensor] = {}
     seen: set[int] = set()
     for name, tensor in tensors.items():

@@ -2,7 +2,7 @@
 
 A pickle is a program for a stack machine. We run the few instructions that build data ourselves: a name stays a `Name`,
 an object a `PickledObject`, and a call is made only where the caller gave a function of ours for that very name. So
-nothing that a file says can be executed, and nothing is allocated that the file does not really contain.
+nothing in a file can be executed, and nothing is allocated that the file does not really contain.
 """
 
 import pickletools
@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 from charlm.errors import ModelFileError
+
+Value = Any
+"""Whatever a pickle holds; it is checked where it is used."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,8 @@ class PickledObject:
     """An object of a class that we did not import: its name, its arguments, and its attributes."""
 
     name: Name
-    arguments: tuple[Any, ...] = ()
-    state: Any = field(default_factory=dict)
+    arguments: tuple[Value, ...] = ()
+    state: Value = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -39,17 +42,17 @@ class Call:
     """For writing: the result of calling a function that we did not import."""
 
     name: Name
-    arguments: tuple[Any, ...] = ()
+    arguments: tuple[Value, ...] = ()
 
 
 @dataclass(frozen=True)
 class External:
     """A value that the pickle keeps outside itself, as torch does with the numbers of a tensor."""
 
-    identity: tuple[Any, ...]
+    identity: tuple[Value, ...]
 
 
-Functions = Mapping[Name, Callable[..., Any]]
+Functions = Mapping[Name, Callable[..., Value]]
 
 _ORDERED_DICT = Name("collections", "OrderedDict")
 _ENCODE = Name("_codecs", "encode")
@@ -62,13 +65,13 @@ _VALUES = {
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 
 
-def read_pickle(file: IO[bytes], *, functions: Functions, classes: frozenset[Name]) -> Any:
+def read_pickle(file: IO[bytes], *, functions: Functions, classes: frozenset[Name]) -> Value:
     """The value of the pickle that starts at the position of `file`, which is left after its end.
 
     Args:
         file: an open binary file.
         functions: our own function for each callable that the pickle may call.
-        classes: names that may stand in it as objects or as themselves.
+        classes: names that it may use as objects or as themselves.
 
     Raises:
         ModelFileError: it names anything else.
@@ -83,17 +86,17 @@ class _Machine:
     def __init__(self, functions: Functions, classes: frozenset[Name]) -> None:
         self._functions: Functions = {_ORDERED_DICT: _ordered_dict, _ENCODE: _encode_latin1, **functions}
         self._classes = classes
-        self._stack: list[Any] = []
-        self._memo: dict[int, Any] = {}
+        self._stack: list[Value] = []
+        self._memo: dict[int, Value] = {}
 
-    def run(self, file: IO[bytes]) -> Any:
+    def run(self, file: IO[bytes]) -> Value:
         for opcode, argument, _ in pickletools.genops(file):
             if opcode.name == "STOP":
                 return self._stack.pop()
             self._step(opcode.name, argument)
         raise ModelFileError("its pickle has no end")
 
-    def _step(self, opcode: str, argument: Any) -> None:
+    def _step(self, opcode: str, argument: Value) -> None:
         stack = self._stack
         if opcode in _VALUES:
             stack.append(argument)
@@ -166,33 +169,33 @@ class _Machine:
             raise ModelFileError(f"it asks to import {name}, which is refused")
         return name
 
-    def _call(self, name: Any, arguments: Any) -> Any:
+    def _call(self, name: Value, arguments: Value) -> Value:
         if not isinstance(name, Name) or not isinstance(arguments, tuple):
             raise ModelFileError("its pickle calls something that is not a name")
         if name in self._functions:
             return self._functions[name](*arguments)
         return PickledObject(name, arguments)
 
-    def _pop_to_mark(self) -> list[Any]:
+    def _pop_to_mark(self) -> list[Value]:
         start = next(index for index in reversed(range(len(self._stack))) if self._stack[index] is _MARK)
         values = self._stack[start + 1 :]
         del self._stack[start:]
         return values
 
-    def _top(self, kind: type) -> Any:
+    def _top(self, kind: type) -> Value:
         if type(self._stack[-1]) is not kind:
             raise ModelFileError(f"its pickle fills a {type(self._stack[-1]).__name__} as if it were a {kind.__name__}")
         return self._stack[-1]
 
 
-def _pairs(values: list[Any]) -> dict[Any, Any]:
+def _pairs(values: list[Value]) -> dict[Value, Value]:
     # Only flat keys: hashing a tuple nested a million deep would end the process.
     if not all(isinstance(key, str | bytes | int) for key in values[::2]):
         raise ModelFileError("its pickle has a dict with keys that are not text or numbers")
     return dict(zip(values[::2], values[1::2], strict=True))
 
 
-def _ordered_dict(pairs: Any = ()) -> dict[Any, Any]:
+def _ordered_dict(pairs: Value = ()) -> dict[Value, Value]:
     return _pairs([value for pair in pairs for value in pair])
 
 
@@ -203,7 +206,7 @@ def _encode_latin1(text: str, encoding: str) -> bytes:
     return text.encode("latin-1")
 
 
-def write_pickle(value: Any) -> bytes:
+def write_pickle(value: Value) -> bytes:
     """The pickle (protocol 4) of plain data, `Name`, `PickledObject`, `Call` and `External`.
 
     Equal values give equal bytes. A `PickledObject` comes back as an instance of the class it names wherever that
@@ -212,7 +215,7 @@ def write_pickle(value: Any) -> bytes:
     return b"\x80\x04" + b"".join(_opcodes(value)) + b"."
 
 
-def _opcodes(value: Any) -> list[bytes]:
+def _opcodes(value: Value) -> list[bytes]:
     match value:
         case None:
             return [b"N"]
@@ -247,5 +250,5 @@ def _opcodes(value: Any) -> list[bytes]:
     raise TypeError(f"no pickle is written of a {type(value).__name__}")
 
 
-def _many(values: Any) -> list[bytes]:
+def _many(values: Value) -> list[bytes]:
     return [opcode for value in values for opcode in _opcodes(value)]

@@ -17,13 +17,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import torch
 
 from charlm.errors import CharLMError, ModelFileError
 from charlm.storage.atomic import atomic_write
-from charlm.storage.plain_pickle import Call, External, Name, read_pickle, write_pickle
+from charlm.storage.plain_pickle import Call, External, Name, Value, read_pickle, write_pickle
 
 _TYPES = {
     "FloatStorage": torch.float32,
@@ -58,7 +58,7 @@ class StoredTensor:
 class TorchFile:
     """The content of a torch file: `value` holds `StoredTensor`s, which `tensor` turns into real ones."""
 
-    value: Any
+    value: Value
     _read_storage: Callable[[str, int], bytes]  # key and size in bytes -> content
 
     def tensor(self, stored: StoredTensor) -> torch.Tensor:
@@ -162,8 +162,8 @@ def _read_old(path: Path, file: IO[bytes], classes: frozenset[Name]) -> TorchFil
     return TorchFile(value, read_storage)
 
 
-def _unpickle(file: IO[bytes], classes: frozenset[Name]) -> Any:
-    functions: dict[Name, Callable[..., Any]] = {
+def _unpickle(file: IO[bytes], classes: frozenset[Name]) -> Value:
+    functions: dict[Name, Callable[..., Value]] = {
         _REBUILD_TENSOR: _stored_tensor,
         Name("torch._utils", "_rebuild_tensor"): _stored_tensor,
         Name("torch._utils", "_rebuild_parameter"): _parameter,
@@ -171,13 +171,13 @@ def _unpickle(file: IO[bytes], classes: frozenset[Name]) -> Any:
     return read_pickle(file, functions=functions, classes=classes | _STORAGE_CLASSES)
 
 
-def _stored_tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_gradient: Any) -> StoredTensor:
+def _stored_tensor(storage: Value, offset: Value, shape: Value, stride: Value, *_gradient: Value) -> StoredTensor:
     if not isinstance(storage, External):
         raise ModelFileError("a tensor in it has no storage")
     return StoredTensor(storage, offset, tuple(shape), tuple(stride))
 
 
-def _parameter(tensor: Any, *_gradient: Any) -> Any:
+def _parameter(tensor: Value, *_gradient: Value) -> Value:
     return tensor
 
 
@@ -191,7 +191,7 @@ def _storage_parts(storage: External) -> tuple[torch.dtype, str, int]:
     return _TYPES[kind.name], key, numel
 
 
-def _storages(value: Any) -> list[External]:
+def _storages(value: Value) -> list[External]:
     """Every storage under `value`, each container visited once."""
     found, waiting, seen = [], [value], set()
     while waiting:
@@ -204,7 +204,7 @@ def _storages(value: Any) -> list[External]:
     return found
 
 
-def write_torch_file(path: Path, value: dict[str, Any]) -> None:
+def write_torch_file(path: Path, value: dict[str, Value]) -> None:
     """Write `value` (plain data, `PickledObject`s, and float32 tensors at any depth) so that `torch.load` opens it."""
     tensors: list[torch.Tensor] = []
     content = write_pickle(_with_stored_tensors(value, tensors))
@@ -220,7 +220,7 @@ def write_torch_file(path: Path, value: dict[str, Any]) -> None:
         write("version", b"3\n")
 
 
-def _with_stored_tensors(value: Any, tensors: list[torch.Tensor]) -> Any:
+def _with_stored_tensors(value: Value, tensors: list[torch.Tensor]) -> Value:
     if isinstance(value, dict):
         return {key: _with_stored_tensors(entry, tensors) for key, entry in value.items()}
     if not isinstance(value, torch.Tensor):

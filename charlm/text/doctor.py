@@ -45,9 +45,9 @@ def examine(
     text_column: str | None = None,
     on_progress: Progress | None = None,
 ) -> DoctorReport:
-    """Read all of `raw` once and report on it; a source that cannot be read is a finding, not an error.
+    """Read all of `raw` once and report on it. A source that cannot be read is part of the report, not an error.
 
-    Of a corpus folder (Flair's, or a prepared one) the text is read.
+    In a corpus folder (Flair's, or a prepared one) only the text files are read.
 
     Raises SourceError when `raw` leads to nothing, or none of it can be read.
     """
@@ -72,7 +72,7 @@ def _text_of_corpus(item: str) -> list[str]:
 
 
 def _role(source: Source) -> str:
-    """`train`, `valid` or `test` where the name or the folder of a source says so, `""` otherwise."""
+    """`train`, `valid` or `test` by the name or the folder of a source; `""` when they do not show it."""
     path = PurePosixPath(source.address)
     words = [path.parent.name, *path.name.replace("-", ".").replace("_", ".").split(".")]
     return next((_ROLES[word] for word in map(str.lower, words) if word in _ROLES), "")

@@ -49,8 +49,8 @@ def advise(report: DoctorReport, *, modes: Mapping[str, int], is_normalized: boo
     advice = _advise_on_sources(report.sources)
     if report.replacement_characters:
         advice.append(
-            f"{report.replacement_characters:,} replacement characters (U+FFFD) stand in the text: "
-            f"it was decoded wrongly before it came here"
+            f"{report.replacement_characters:,} replacement characters (U+FFFD) in the text: "
+            f"an earlier program decoded it wrongly"
         )
     if report.carriage_returns:
         advice.append(f"{report.carriage_returns:,} carriage returns: \\r\\n becomes \\n, a lone \\r stays in the text")
@@ -70,7 +70,7 @@ def advise(report: DoctorReport, *, modes: Mapping[str, int], is_normalized: boo
     for role, number in report.leaks.items():
         if number:
             advice.append(
-                f"documents of the {role} file that also stand in the train file: {number:,}; its score flatters"
+                f"documents of the {role} file that are in the train file too: {number:,}; its score will be too good"
             )
     if num_columned > 0.5 * report.lines.number:
         advice.append("most lines are columns between tabs: this looks like a table or annotated data, not text")

@@ -57,7 +57,7 @@ class DoctorReport:
     """Control, format, private and unassigned characters, shown as escapes, with their numbers."""
     carriage_returns: int
     replacement_characters: int
-    """U+FFFD that stand in the text itself."""
+    """U+FFFD in the text itself."""
     duplicates: int
     """Documents that repeat an earlier one exactly, white space around them aside."""
     leaks: dict[str, int]
@@ -71,8 +71,8 @@ class DoctorReport:
         return dataclasses.asdict(self)
 
     def to_text(self) -> list[str]:
-        """The report for eyes, one line each."""
-        return [*_describe(self), "", *(f"- {line}" for line in self.advice or ["nothing to mend"])]
+        """The report as lines of text."""
+        return [*_describe(self), "", *(f"- {line}" for line in self.advice or ["nothing to fix"])]
 
 
 def _describe(report: DoctorReport) -> list[str]:

@@ -1,12 +1,12 @@
 """LanguageModelTrainer: training with Flair's call, on our engine.
 
 `train` builds a `flair_classic` configuration from its arguments, so a program of Flair's tutorial runs unchanged:
-SGD at 20, gradients clipped at 0.25, the rate quartered when ten splits bring no improvement.
+SGD at 20, gradients clipped at 0.25, the rate quartered when validation has not improved for ten splits.
 """
 
 import os
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import torch
 
@@ -16,8 +16,10 @@ from charlm.config.language_model import LanguageModelConfig
 from charlm.data.dictionary import Dictionary
 from charlm.errors import ConfigError, RunError
 from charlm.language_models.language_model import LanguageModel
+from charlm.storage.locks import exclusive_lock
 from charlm.trainers.lm.checkpoint import Checkpoint
-from charlm.trainers.lm.engine import TrainingEngine, TrainingResult
+from charlm.trainers.lm.engine import TrainingEngine
+from charlm.trainers.lm.reporting import TrainingResult
 from charlm.trainers.lm.text_corpus import TextCorpus
 from charlm.trainers.observer import open_run_files
 
@@ -58,27 +60,29 @@ class LanguageModelTrainer:
         grow_to_sequence_length: int = 0,
         use_amp: bool = False,
         seed: int = 1,
-        **settings: Any,
+        **settings: object,
     ) -> TrainingResult:
-        """Train, writing `best-lm.pt`, `loss.tsv`, `training.log` and, if asked for, `checkpoint.pt` to `base_path`.
+        """Train, and write `best-lm.pt`, `loss.tsv`, `training.log` and (with `checkpoint`) `checkpoint.pt`.
+
+        Raises RunError when another process trains in `base_path`.
 
         Args:
             base_path: folder for everything that the training leaves.
             sequence_length: characters of each stream between two steps.
             learning_rate: rate to begin with.
             mini_batch_size: number of parallel streams.
-            anneal_factor: factor on the rate when `patience` splits have brought no improvement.
-            patience: splits to wait for one.
+            anneal_factor: factor on the rate when validation has not improved for `patience` splits.
+            patience: splits to wait for an improvement before the rate is lowered.
             clip: largest norm of the gradient.
             max_epochs: passes over the train shards.
             checkpoint: keep `checkpoint.pt`, from which `load_checkpoint` goes on.
             grow_to_sequence_length: grow `sequence_length` by one a split until this length; 0: never.
             use_amp: compute in bf16 where it is safe.
-            seed: of shard order, line order, case flips and dropout.
+            seed: of shard order, line order, case flips and dropout; torch's global generator is set to it.
             settings: any other field of TrainingConfig.
         """
-        config = TrainingConfig(
-            **{
+        config = TrainingConfig.from_json(
+            {
                 "recipe": "flair_classic",
                 "hidden_size": self.model.hidden_size,
                 "nlayers": self.model.nlayers,
@@ -108,17 +112,20 @@ class LanguageModelTrainer:
         origin = self._resumed_from
         if origin is not None and origin != files.checkpoint.resolve():
             raise RunError(f"{origin} goes on in its own folder; train with base_path={origin.parent}")
+        with exclusive_lock(files.lock, busy=f"{files.root} is being trained by another process"):
+            result = self._train(config, files, resume=origin is not None)
+            if not checkpoint:
+                files.checkpoint.unlink(missing_ok=True)
+        return result
+
+    def _train(self, config: TrainingConfig, files: RunFiles, *, resume: bool) -> TrainingResult:
+        torch.manual_seed(config.seed)
         observers = open_run_files(files)
         try:
-            result = TrainingEngine(self.model, self.corpus, config, files, observers=observers).train(
-                resume=origin is not None
-            )
+            return TrainingEngine(self.model, self.corpus, config, files, observers=observers).train(resume=resume)
         finally:
             for observer in observers:
                 observer.close()
-        if not checkpoint:
-            files.checkpoint.unlink(missing_ok=True)
-        return result
 
     @classmethod
     def load_checkpoint(

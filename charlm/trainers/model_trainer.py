@@ -37,7 +37,7 @@ from charlm.trainers.downstream.observer import open_task_files
 from charlm.trainers.downstream.plateau import Plateau
 from charlm.trainers.lm.checkpoint import random_state, set_random_state
 from charlm.trainers.observer import Event, Observer, RewindableFile
-from charlm.trainers.resources import clear_resource_errors
+from charlm.trainers.resources import translate_resource_errors
 
 _TRAIN_EVENTS = 10
 """`train` events of an epoch."""
@@ -149,7 +149,7 @@ class ModelTrainer:
             run.restore(loaded)
         with (
             exclusive_lock(files.lock, busy=f"another training is writing to {files.root}; give a folder of its own"),
-            clear_resource_errors(files.root, str(self.model.device)),
+            translate_resource_errors(files.root, str(self.model.device)),
         ):
             written = open_task_files(files)
             run.observers = [*written, *observers]

@@ -1,22 +1,25 @@
-"""Observers: what happens to the events of a training. The engine knows no tracker, no terminal and no plot.
+"""Observers: they receive the events of a training. The engine knows no tracker, no terminal and no plot.
 
-Writes journal.jsonl   every event, one JSON object a line; what trackers are fed from
+Writes journal.jsonl   every event, one JSON object a line; trackers read it
 Writes loss.tsv        a row per validation
-Writes training.log    the same for eyes
+Writes training.log    the same for people
 
-An event is a dict with `event` (its kind), `time` (unix seconds), `step` (optimizer steps) and `characters` (read so
-far), and what belongs to its kind. Files are rewound to a checkpoint's position on resume: nothing stands there twice.
+What an event holds stands in events.py. On resume the files are rewound to where they stood at the checkpoint, so that
+nothing is written twice.
 """
 
 import json
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol, TypeVar
 
 from charlm.artifacts import RunFiles
+from charlm.trainers.events import Event
 
-Event = dict[str, Any]
+EventT = TypeVar("EventT", contravariant=True)
+"""What an observer takes: the events of one kind of training."""
 
 LOSS_COLUMNS = (
     "step", "characters", "epoch", "split", "learning_rate", "train_loss",
@@ -24,10 +27,10 @@ LOSS_COLUMNS = (
 )  # fmt: skip
 
 
-class Observer(Protocol):
-    """Is told every event of a training, in order."""
+class Observer(Protocol[EventT]):
+    """Receives every event of a training, in order."""
 
-    def on_event(self, event: Event) -> None: ...
+    def on_event(self, event: EventT) -> None: ...
 
 
 class RewindableFile:
@@ -43,7 +46,7 @@ class RewindableFile:
         self._file.flush()
 
     def position(self) -> int:
-        """Bytes that surely lie on the disk."""
+        """The length of the file, all of it synced to the disk."""
         os.fsync(self._file.fileno())
         return self._file.tell()
 
@@ -58,7 +61,7 @@ class RewindableFile:
 class Journal(RewindableFile):
     """journal.jsonl: every event."""
 
-    def on_event(self, event: Event) -> None:
+    def on_event(self, event: Mapping[str, object]) -> None:
         self.append(json.dumps(event, ensure_ascii=False))
 
 
@@ -70,11 +73,12 @@ class LossTable(RewindableFile):
             return
         if self._file.tell() == 0:
             self.append("\t".join(LOSS_COLUMNS))
-        self.append("\t".join(_cell(event[column]) for column in LOSS_COLUMNS))
+        values: Mapping[str, object] = event
+        self.append("\t".join(_cell(values[column]) for column in LOSS_COLUMNS))
 
 
 class TrainingLog(RewindableFile):
-    """training.log: what a person wants to read afterwards."""
+    """training.log: the events as lines for people."""
 
     def on_event(self, event: Event) -> None:
         text = describe(event)
@@ -89,29 +93,28 @@ def open_run_files(files: RunFiles) -> list[Journal | LossTable | TrainingLog]:
 
 
 def describe(event: Event) -> str | None:
-    """One line about an event, or none for one that only machines want."""
-    kind = event["event"]
-    if kind == "start":
+    """One line about an event for a person; none for an event that only machines read."""
+    if event["event"] == "start":
         return (
             f"{event['direction']} language model, {event['parameters']:,} parameters, "
             f"{event['train_characters']:,} train characters, {event['dictionary_size']} in the dictionary, "
             f"{event['precision']} on {event['device']} ({event['instruction_set']}), {event['num_threads']} thread(s)"
         )
-    if kind == "validation":
+    if event["event"] == "validation":
         return (
             f"step {event['step']:>7,}  {event['characters']:>13,} characters  valid {event['bits_per_character']:.4f} "
             f"bits per character (perplexity {event['perplexity']:.3f}){'  best' if event['best'] else ''}"
         )
-    if kind == "test":
+    if event["event"] == "test":
         valid, test = event["valid"]["bits_per_character"], event["test"]["bits_per_character"]
         unk_rate = event["test"]["unk_rate"]
         return f"best model: valid {valid:.4f}, test {test:.4f} bits per character, {unk_rate:.4%} <unk>"
-    if kind in ("resume", "interrupted", "guard", "end"):
-        return f"{kind}: {event.get('reason') or event.get('state')} (step {event['step']:,})"
-    return None
+    if event["event"] == "train" or event["event"] == "checkpoint":
+        return None
+    return f"{event['event']}: {event['reason']} (step {event['step']:,})"
 
 
-def _cell(value: Any) -> str:
+def _cell(value: object) -> str:
     if isinstance(value, bool):
         return str(int(value))
     return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""Full disks and full memories as one clear line each."""
+"""Out-of-memory and disk-full errors as one line with the remedy."""
 
 import errno
 from collections.abc import Iterator
@@ -11,8 +11,8 @@ from charlm.errors import RunError
 
 
 @contextmanager
-def clear_resource_errors(folder: Path, device: str) -> Iterator[None]:
-    """Raise RunError, one line that says what to do, where the block runs out of memory or of disk space."""
+def translate_resource_errors(folder: Path, device: str) -> Iterator[None]:
+    """Raise RunError, in one line with the remedy, when the block runs out of memory or of disk space."""
     memory = "lower hidden_size, mini_batch_size or sequence_length, or the size of the shards"
     try:
         yield
@@ -21,7 +21,7 @@ def clear_resource_errors(folder: Path, device: str) -> Iterator[None]:
     except MemoryError as error:
         raise RunError(f"memory is full; {memory}") from error
     except RuntimeError as error:
-        if "allocate memory" not in str(error):  # how torch says it on the CPU
+        if "allocate memory" not in str(error):  # torch's message on the CPU
             raise
         raise RunError(f"memory is full; {memory}") from error
     except OSError as error:

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from charlm.arrays.arrow import characters, numbers, to_numpy
-from charlm.arrays.masks import column, pick, places
+from charlm.arrays.masks import column, select, true_indices
 from charlm.arrays.utf8 import (
     BEYOND_ASCII,
     bytes_beyond_ascii,
@@ -36,7 +36,7 @@ class ByteCounter:
 
     def __init__(self) -> None:
         self._twos = np.zeros(_NUM_BYTES**2, dtype=np.int64)
-        self._lone = np.zeros(_NUM_BYTES, dtype=np.int64)  # the last one of a chunk may stand alone
+        self._lone = np.zeros(_NUM_BYTES, dtype=np.int64)  # the last byte of a chunk with an odd number
 
     def add(self, text: bytes | np.ndarray) -> None:
         self._add_bytes(np.frombuffer(text, dtype=np.uint8))
@@ -119,7 +119,7 @@ class ByteEncoder:
         self._ids = np.zeros(_NUM_CODE_POINTS, dtype=known.dtype)
         self._ids[: len(known)] = known
         of_bytes = self._ids[:_NUM_BYTES]
-        second, first = np.broadcast_arrays(of_bytes[:, None], of_bytes)  # as they stand in a number of both
+        second, first = np.broadcast_arrays(of_bytes[:, None], of_bytes)  # their order in a number of both
         self._ids_of_twos = numbers(np.stack([first, second], axis=-1).ravel().view(f"u{2 * known.itemsize}"))
 
     def encode(self, chunk: np.ndarray) -> EncodedLines:
@@ -167,7 +167,7 @@ class CharacterEncoder(ByteEncoder):
                 points = first_bytes(lines)
             ids = self._of_bytes(points)
             if len(beyond):
-                ids[places(column(points) >= BEYOND_ASCII)] = self._ids[code_points(beyond)]
+                ids[true_indices(column(points) >= BEYOND_ASCII)] = self._ids[code_points(beyond)]
         else:
             points = code_points_within(chunk)
             # Arrow takes by any unsigned integer, where NumPy first makes it 64 bits wide; the table has them all.
@@ -179,6 +179,6 @@ def _without_empty_lines(found: _AllIds) -> tuple[np.ndarray, np.ndarray]:
     """The ids but for the first one, a newline, and newlines behind another one; and the lengths of the lines."""
     ids, marks, newline = found.ids, found.marks, found.newline
     is_kept = ~((column(marks[1:]) == newline) & (column(marks[:-1]) == newline))
-    (kept,) = pick(is_kept, ids[1:])
-    (kept_marks,) = (kept,) if marks is ids else pick(is_kept, marks[1:])
-    return kept, np.diff(places(column(kept_marks) == newline), prepend=-1)
+    (kept,) = select(is_kept, ids[1:])
+    (kept_marks,) = (kept,) if marks is ids else select(is_kept, marks[1:])
+    return kept, np.diff(true_indices(column(kept_marks) == newline), prepend=-1)

@@ -1,6 +1,6 @@
 """Unit: what a language model reads and predicts one of, as a character or a byte.
 
-Everything that differs from unit to unit stands behind this protocol: how text becomes items and items become text, how
+Everything that differs from unit to unit is behind this protocol: how text becomes items and items become text, how
 items are counted and encoded by the gigabyte, what an unknown item costs, and what an item is called. An item is kept
 as bytes in a dictionary, and as text in JSON and in the files of counts.
 
@@ -47,7 +47,7 @@ class Unit(Protocol):
     """What an item is."""
 
     name: UnitName
-    """As it stands in settings and in files."""
+    """Its name in settings and in files."""
 
     noun: str
     plural: str
@@ -56,13 +56,13 @@ class Unit(Protocol):
     """Column of the files of counts that holds the items."""
 
     table_columns: tuple[str, ...]
-    """Columns of the table for eyes that describe an item."""
+    """Columns of `characters.tsv` that describe an item."""
 
     always_kept: tuple[str, ...]
     """Items that every dictionary of a corpus holds, whether they occur or not."""
 
     in_flair: bool
-    """True where Flair has this unit: it reads the model files, and its numbers are to be met exactly."""
+    """True where Flair has this unit: it reads the model files, and its numbers must be reproduced exactly."""
 
     unknown_bits: float | None
     """Bits that naming an item outside the dictionary costs; none where that depends on the item."""
@@ -71,13 +71,13 @@ class Unit(Protocol):
     """True where lower-casing an item takes the letters beside it: `Σ` is `σ` within a word and `ς` at its end."""
 
     def to_text(self, item: bytes) -> str:
-        """The text that stands for an item in JSON and in counts."""
+        """The text of an item in JSON and in counts."""
 
     def to_item(self, text: str) -> bytes:
-        """The item that such a text stands for."""
+        """The item of such a text."""
 
     def describe(self, text: str) -> tuple[str, ...]:
-        """What the table for eyes says of an item given as text, one value for each of `table_columns`."""
+        """The description of an item given as text: a value for each of `table_columns`."""
 
     def num_items(self, text: str) -> int:
         """How many ids a text has."""

@@ -6,9 +6,13 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ParamSpec
 
 import typer
+
+from charlm.errors import ConfigError
+
+P = ParamSpec("P")
 
 Raw = Annotated[
     list[str],
@@ -28,12 +32,14 @@ TextColumn = Annotated[
     str | None, typer.Option(help="Field of JSON lines, or column of a table, that holds the text; text by default.")
 ]
 TaskRunner = Annotated[
-    str | None, typer.Option(help="Where shards are worked on, as a Prefect flow: threads, processes or dask.")
+    str | None, typer.Option(help="Run as a Prefect flow, with shards in threads, processes or dask.")
 ]
 
 DirectionOption = Annotated[str, typer.Option("--direction", help="forward, backward or both.")]
 Recipe = Annotated[str, typer.Option("--recipe", help="Named settings of the training.")]
-Recipes = Annotated[list[str], typer.Option("--recipe", help="Named settings; repeat it and the best is registered.")]
+Recipes = Annotated[
+    list[str], typer.Option("--recipe", help="Named settings; with several, the best pair is registered.")
+]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of the recipe (repeatable).")
 ]
@@ -46,7 +52,7 @@ NoRegister = Annotated[bool, typer.Option("--no-register", help="Log to MLflow, 
 
 Probe = Annotated[
     str | None,
-    typer.Option(metavar="DATA", help="Labelled data: a challenger on which taggers learn less is refused."),
+    typer.Option(metavar="DATA", help="Labelled data: a challenger that gives worse taggers is refused."),
 ]
 
 Labelled = Annotated[
@@ -63,10 +69,11 @@ LanguageModels = Annotated[
 Vectors = Annotated[
     list[str] | None, typer.Option("--vectors", help="Word vectors: a file, or its name in CHARLM_CACHE (repeatable).")
 ]
-LabelType = Annotated[str | None, typer.Option("--label", help="The layer of labels to learn, such as ner or upos.")]
-Columns = Annotated[
-    str | None, typer.Option(help="What the columns of the files hold, _ for what is not wanted: text,_,ner.")
-]
+LabelType = Annotated[str | None, typer.Option("--label", help="Type of labels to learn, such as ner or upos.")]
+Columns = Annotated[str | None, typer.Option(help="Columns of the files, _ for one to ignore: text,_,ner.")]
+Encoding = Annotated[str, typer.Option(help="Encoding of the labelled files or the text: utf-8, utf-16, cp1252 …")]
+SkipHeader = Annotated[bool, typer.Option("--skip-header", help="The first row names the columns; leave it out.")]
+NoHeader = Annotated[bool, typer.Option("--no-header", help="The first row is data, whatever it looks like.")]
 TaskSettings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="FIELD=VALUE", help="Change a setting of the training (repeatable)."),
@@ -77,7 +84,7 @@ TaskSettings = Annotated[
 class CorpusOptions:
     """The options of `prepare` and `run` about raw text and corpus, under the names of the settings they change.
 
-    None stands for what the corpus was first prepared with, or the default of a new one.
+    None means the setting that the corpus was first prepared with, or the default of a new one.
     """
 
     document: Annotated[str | None, typer.Option(help="A document: line, paragraph, file or auto (the default).")] = (
@@ -101,10 +108,12 @@ class CorpusOptions:
     coverage: Annotated[
         float | None, typer.Option(help="Share of text that the dictionary covers; 0.9999 by default.")
     ] = None
-    max_size: Annotated[int | None, typer.Option(help="Most ids of the dictionary; no limit by default.")] = None
-    min_count: Annotated[int | None, typer.Option(help="Fewest occurrences of a character that gets an id.")] = None
+    max_size: Annotated[
+        int | None, typer.Option(help="Maximum number of ids in the dictionary; no limit by default.")
+    ] = None
+    min_count: Annotated[int | None, typer.Option(help="Minimum occurrences of a character that gets an id.")] = None
     extend_dictionary: Annotated[
-        bool, typer.Option("--extend-dictionary", help="Give characters of new text ids behind the old ones.")
+        bool, typer.Option("--extend-dictionary", help="Append new characters to the dictionary.")
     ] = False
     domain: Annotated[str | None, typer.Option(help="Domain of this text; the corpus name by default.")] = None
     deduplicate: Annotated[
@@ -119,17 +128,27 @@ class CorpusOptions:
         typer.Option("--max-document-size", help="A longer document or line is an error; 32MB by default."),
     ] = None
     max_ratio: Annotated[
-        float | None, typer.Option(help="Most text per compressed byte, against bombs; 200 by default.")
+        float | None, typer.Option(help="Maximum text per compressed byte, against bombs; 200 by default.")
     ] = None
     max_unpacked_bytes: Annotated[
         str | None,
-        typer.Option("--max-unpacked-size", help="Most text of one compressed file; 10,000 GB by default."),
+        typer.Option("--max-unpacked-size", help="Maximum text of one compressed file; 10,000 GB by default."),
     ] = None
 
     def given(self) -> dict[str, Any]:
         """The options that were given."""
         values = {field.name: (getattr(self, field.name), field.default) for field in dataclasses.fields(self)}
         return {name: value for name, (value, default) in values.items() if value != default}
+
+
+def example(line: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Show `line` at the end of the help of a command."""
+
+    def decorate(command: Callable[P, None]) -> Callable[P, None]:
+        vars(command)["example"] = line
+        return command
+
+    return decorate
 
 
 def with_corpus_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -149,3 +168,10 @@ def with_corpus_options(command: Callable[..., None]) -> Callable[..., None]:
             parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
     spread.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # typer reads it
     return spread
+
+
+def header_of(*, skip_header: bool, no_header: bool) -> bool | None:
+    """Whether the first row is a header; None where its content decides. Raises ConfigError where both are given."""
+    if skip_header and no_header:
+        raise ConfigError("--skip-header and --no-header contradict each other; give one of them")
+    return True if skip_header else False if no_header else None

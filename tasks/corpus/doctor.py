@@ -1,13 +1,13 @@
-"""Look raw text over before it is prepared: what `charlm doctor` shows."""
+"""Examine raw text before it is prepared: what `charlm doctor` shows."""
 
 from collections.abc import Sequence
-from typing import Any
 
+from charlm.storage.atomic import JsonObject
 from charlm.text.doctor import examine
 from tasks.terminal import terminal
 
 
-def examine_text(raw: Sequence[str], *, text_column: str | None = None) -> tuple[dict[str, Any], list[str]]:
+def examine_text(raw: Sequence[str], *, text_column: str | None = None) -> tuple[JsonObject, list[str]]:
     """The doctor's report as JSON, and as lines to read."""
     with terminal.step("read the text") as bar:
         report = examine(raw, text_column=text_column, on_progress=lambda done, total: bar.update(done / max(total, 1)))

@@ -1,17 +1,17 @@
-"""Prepare a corpus: split, count, dictionary, encode. Plain functions; the flow maps the middle ones over shards.
+"""Prepare a corpus: split, count, dictionary, encode; what `charlm prepare` and the flows do.
+
+raw text -> shards -> counts -> dictionary -> encoded shards
 
 Reads  RAW sources
 Writes corpora/NAME/     (see charlm/artifacts.py)
 
-Every step asks the manifest and the digests what is done already, and says so.
+Every step finds out from the manifest and the digests what is done already, and reports it.
 """
 
-import os
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from charlm.artifacts import CorpusFiles, Workspace
 from charlm.config import DictionaryConfig, ReadConfig, SplitConfig
@@ -23,10 +23,22 @@ from charlm.text.corpus.encoding import encode_file, known_digests, record_unk_r
 from charlm.text.corpus.manifest import CorpusManifest, load_manifest
 from charlm.text.corpus.splitting import split_corpus
 from charlm.text.sources.finding import find_sources
+from tasks.corpus.steps import CALLED_HERE, CorpusSteps
 from tasks.terminal import counted, terminal
 
 _HIGH_UNK_RATE = 0.001
-_BYTES_FOR_PROCESSES = 100_000_000  # below this much text, starting processes costs more than they save
+
+
+class PreparedCorpusJson(TypedDict):
+    """What `charlm prepare --json` shows."""
+
+    corpus: str
+    revision: int
+    documents: int
+    characters: int
+    train_shards: int
+    dictionary_size: int
+    unk_rate: float
 
 
 @dataclass(frozen=True)
@@ -38,7 +50,7 @@ class PreparedCorpus:
     dictionary_size: int
     unk_rate: float
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> PreparedCorpusJson:
         return {
             "corpus": str(self.files.root),
             "revision": self.manifest.revision,
@@ -63,20 +75,35 @@ def prepare_corpus(
     workspace: Workspace,
     raw: Sequence[str],
     name: str,
-    split: SplitConfig,
-    dictionary: DictionaryConfig,
+    split: SplitConfig | None,
+    dictionary: DictionaryConfig | None,
     *,
     reading: ReadConfig,
     domain: str | None = None,
     extend_dictionary: bool = False,
+    steps: CorpusSteps = CALLED_HERE,
 ) -> PreparedCorpus:
-    """Bring raw text into the corpus `name`, from split to encoded shards; what is done already is not done again."""
-    corpus = split_text(workspace, raw, name, split, reading, dictionary=dictionary, domain=domain)
-    with _pool(corpus) as pool:
-        _for_each(pool, count_shard, corpus, corpus.shards(), title="count characters")
-        build_dictionary(corpus, dictionary, with_new_units=extend_dictionary)
-        _for_each(pool, encode_split, corpus, encoded_names(corpus), title="encode")
-    return finish_corpus(corpus)
+    """Bring raw text into the corpus `name`, from split to encoded shards; what is done already is not done again.
+
+    Without `split` and `dictionary` the settings are those that the corpus was first prepared with.
+    """
+    corpus = steps.call(split_text, workspace, raw, name, split, reading, dictionary=dictionary, domain=domain)
+    return complete_corpus(corpus, dictionary, extend_dictionary=extend_dictionary, steps=steps)
+
+
+def complete_corpus(
+    corpus: CorpusFiles,
+    dictionary: DictionaryConfig | None = None,
+    *,
+    extend_dictionary: bool,
+    steps: CorpusSteps = CALLED_HERE,
+) -> PreparedCorpus:
+    """Count, build the dictionary and encode, for a corpus that is split."""
+    with steps.workers(corpus) as for_each:
+        for_each("count characters", count_shard, corpus.shards())
+        steps.call(build_dictionary, corpus, dictionary, with_new_units=extend_dictionary)
+        for_each("encode", encode_split, encoded_names(corpus))
+    return steps.call(finish_corpus, corpus)
 
 
 def check_sources(raw: Sequence[str]) -> None:
@@ -118,7 +145,7 @@ def split_text(
         size = f"{counted(manifest.documents, 'document')}, {counted(len(corpus.shards()), 'train shard')}"
         bar.finish(f"revision {manifest.revision}, {size}" if result.is_new_revision else f"no new text, kept {size}")
     for reason, number in result.skipped.items():
-        terminal.say(f"! {name}: {reason}: {number:,}")
+        terminal.print_line(f"! {name}: {reason}: {number:,}")
     return corpus
 
 
@@ -159,48 +186,14 @@ def encode_split(corpus: CorpusFiles, split_name: str) -> bool:
 
 
 def finish_corpus(corpus: CorpusFiles) -> PreparedCorpus:
-    """The prepared corpus, with the share of held-out units that its dictionary lacks noted and said."""
+    """The prepared corpus; the share of held-out units that its dictionary lacks is recorded and reported."""
     dictionary = load_dictionary(corpus)
     unk_rate = record_unk_rate(corpus, dictionary)
     manifest = load_manifest(corpus)
     too_high = unk_rate > _HIGH_UNK_RATE
     remedy = "--extend-dictionary" if manifest.revision > 1 else "a larger --coverage under a new name"
-    terminal.say(
+    terminal.print_line(
         f"{'!' if too_high else ' '} <unk> makes up {unk_rate:.3%} of the held-out text"
         f"{f'; {remedy} would keep more' if too_high else ''}"
     )
     return PreparedCorpus(corpus, manifest, len(dictionary), unk_rate)
-
-
-# ---- many shards ---------------------------------------------------------------------------------------------------
-
-
-def _pool(corpus: CorpusFiles) -> Executor:
-    num_bytes = sum(path.stat().st_size for path in corpus.shards())
-    workers = len(os.sched_getaffinity(0))
-    return ProcessPoolExecutor(workers) if num_bytes > _BYTES_FOR_PROCESSES else ThreadPoolExecutor(workers)
-
-
-def _for_each(
-    pool: Executor, step: Callable[[CorpusFiles, Any], bool], corpus: CorpusFiles, items: Iterable[Any], *, title: str
-) -> None:
-    """Do `step` for every item, and say how many needed it."""
-    with terminal.step(title) as bar:
-        futures = [pool.submit(step, corpus, item) for item in items]
-        results = []
-        for number, future in enumerate(futures, start=1):
-            results.append(future.result())
-            bar.update(number / len(futures))
-        bar.finish(_done(results))
-
-
-def say_done(title: str, results: Sequence[bool]) -> None:
-    """Say how many files a mapped step had to work on, where the flow has run it."""
-    terminal.say(f"✓ {title}: {_done(results)}")
-
-
-def _done(results: Sequence[bool]) -> str:
-    """`[True, False] -> "1 file, reused 1"`."""
-    num_new = sum(results)
-    new = [counted(num_new, "file")] if num_new else []
-    return ", ".join([*new, f"reused {len(results) - num_new:,}"] if num_new < len(results) else new)

@@ -10,8 +10,8 @@ from typing import Any
 from charlm.artifacts import TaskRunFiles, Workspace
 from charlm.errors import ConfigError, ModelFileError
 from tasks.registry.bundles import pip_requirements
-from tasks.registry.descriptions import with_room
-from tasks.registry.versions import RegisteredVersion, clear_errors, find_tagged, find_version
+from tasks.registry.descriptions import pad_columns
+from tasks.registry.versions import RegisteredVersion, clear_errors, find_registered_model, find_tagged, find_version
 from tasks.tracking.client import mlflow_client
 
 NEWEST = "newest"
@@ -24,8 +24,8 @@ _MODEL = "model"
 def check_task_name(name: str) -> None:
     """Raise ConfigError when `name` is that of a registered pair of language models."""
     with clear_errors(f"cannot look up {name}"):
-        models = mlflow_client().search_registered_models(filter_string=f"name = '{name}'")
-    if models and _TASK_TAG not in models[0].tags:
+        model = find_registered_model(name)
+    if model is not None and _TASK_TAG not in model.tags:
         raise ConfigError(f"{name!r} is the name of a registered language model; give taggers and classifiers another")
 
 
@@ -40,14 +40,14 @@ def register_task_model(
             raise ConfigError("MLflow did not answer when the training began")
         client = mlflow_client()
         logged = _log_model(files, run_id)
-        if not client.search_registered_models(filter_string=f"name = '{name}'"):
+        if find_registered_model(name) is None:
             client.create_registered_model(name, tags={_TASK_TAG: facts["task"]}, description=_DESCRIPTION)
         created = client.create_model_version(
             name,
             source=logged.model_uri,
             run_id=run_id,
             tags=_tags(files, facts, test),
-            description=with_room(describe_task_model(facts, test)),
+            description=pad_columns(describe_task_model(facts, test)),
             model_id=logged.model_id,
         )
         client.set_registered_model_alias(name, NEWEST, created.version)

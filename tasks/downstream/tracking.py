@@ -40,7 +40,7 @@ class EpochMetrics:
             try:
                 self._last.result(_LAST_SECONDS)
             except Exception as fault:  # no fault of a tracker may reach the training
-                terminal.say(f"! MLflow lacks epochs of this training, its folder has them: {first_line(fault)}")
+                terminal.print_line(f"! MLflow lacks epochs of this training, its folder has them: {first_line(fault)}")
         self._sender.shutdown(wait=False, cancel_futures=True)
 
     def on_event(self, event: "Event") -> None:
@@ -56,7 +56,7 @@ class EpochMetrics:
 
     def _send(self, metrics: list[Any]) -> None:
         self._waiting += metrics
-        if self._waiting:
+        if self._waiting and self._run_id is not None:
             mlflow_client().log_batch(self._run_id, metrics=self._waiting)
             self._waiting = []
 
@@ -95,7 +95,7 @@ def describe_task_run(run_id: str | None, facts: dict[str, Any], files: TaskRunF
         experiment = client.get_run(run_id).info.experiment_id
         client.set_experiment_tag(experiment, "mlflow.note.content", "Taggers and classifiers on language models.")
     except mlflow_error() as error:
-        terminal.say(f"! MLflow does not take the settings: {first_line(error)}")
+        terminal.print_line(f"! MLflow does not take the settings: {first_line(error)}")
 
 
 def log_task_files(run_id: str | None, files: TaskRunFiles, test: dict[str, Any] | None) -> None:
@@ -111,4 +111,4 @@ def log_task_files(run_id: str | None, files: TaskRunFiles, test: dict[str, Any]
             if path.suffix in (".png", ".tsv", ".txt", ".log", ".json"):
                 client.log_artifact(run_id, str(path))
     except mlflow_error() as error:
-        terminal.say(f"! MLflow lacks files of this training, its folder has them: {first_line(error)}")
+        terminal.print_line(f"! MLflow lacks files of this training, its folder has them: {first_line(error)}")

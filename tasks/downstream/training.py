@@ -142,12 +142,12 @@ def train_downstream(
         else None
     )
     if known is not None:
-        terminal.say(f"= train {request.task}: {files.root.name} is finished")
+        terminal.print_line(f"= train {request.task}: {files.root.name} is finished")
         result, run_id = known["result"], known["mlflow_run"]
     else:
         with group_run(workspace, request.name, request.task, tags={"charlm.task": request.task}) as run_id:
             describe_task_run(run_id, facts, files)
-            with gpu_turn(gpu_slot):
+            with gpu_turn(workspace, gpu_slot):
                 result = _train(request, corpus, label_type, embeddings, files, run_id, resume=resume)
             write_json(files.data_summary, summary.to_json())
             write_json(files.manifest, {**facts, "result": result, "mlflow_run": run_id})
@@ -207,7 +207,7 @@ def _train(
     checkpoint = files.checkpoint if resume and files.checkpoint.is_file() else None
     if resume:
         how = f"continuing {files.root.name}" if checkpoint else "nothing to resume, starting anew"
-        terminal.say(f"= train {request.task}: {how}")
+        terminal.print_line(f"= train {request.task}: {how}")
     files.manifest.unlink(missing_ok=True)
     with terminal.step(f"train {request.task}") as bar, EpochMetrics(run_id) as metrics:
         _, trained = train_task_model(

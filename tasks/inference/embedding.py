@@ -7,14 +7,17 @@ Writes the Parquet file of `charlm embed`
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias, TypedDict
 
 import numpy as np
+import numpy.typing as npt
 
 from charlm.artifacts import Workspace
 from charlm.errors import ConfigError, CorpusError, SourceError
-from tasks.registry.download import resolve_model
+from tasks.registry.download import OpenedModel, open_model
 from tasks.terminal import terminal
+
+FloatVector: TypeAlias = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,15 @@ class EmbeddedWord:
     context: str
     """The sentence's words around it, itself in brackets."""
 
-    vector: np.ndarray
+    vector: FloatVector
+
+
+class EmbeddedTextJson(TypedDict):
+    """What `charlm embed --json` shows."""
+
+    output: str
+    tokens: int
+    dimensions: int
 
 
 @dataclass(frozen=True)
@@ -37,13 +48,13 @@ class EmbeddedText:
     num_dimensions: int
     seconds: float
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> EmbeddedTextJson:
         return {"output": str(self.output), "tokens": self.num_tokens, "dimensions": self.num_dimensions}
 
 
 def embed_text(
     workspace: Workspace,
-    model: str,
+    model: str | OpenedModel,
     text: str,
     output: Path,
     *,
@@ -54,7 +65,11 @@ def embed_text(
     encoding: str = "utf-8",
     header: bool | None = None,
 ) -> EmbeddedText:
-    """Write the embeddings of every token (or sentence) of the file `text` to the Parquet file `output`."""
+    """Write the embeddings of every token (or sentence) of the file `text` to the Parquet file `output`.
+
+    Many texts share one opened model. Raises ConfigError for an unknown option, SourceError or CorpusError for a
+    missing or empty text, ModelFileError or RegistryError for the model.
+    """
     for name, value, known in (
         ("format", text_format, (None, "text", "conll", "parquet")),
         ("pooling", pooling, ("token", "mean", "first_last")),
@@ -69,15 +84,13 @@ def embed_text(
         raise SourceError(f"there is no text file {text!r} to embed")
     if path.stat().st_size == 0:
         raise CorpusError(f"{path} is empty; give a text to embed")
-    model_path = resolve_model(model, workspace)
+    opened = model if isinstance(model, OpenedModel) else open_model(model, workspace)
     from charlm.datasets.lines import ReadingRules
     from charlm.embeddings.export import embed_file
-    from charlm.language_models.language_model import load_language_models
 
-    models = load_language_models(model_path)
     with terminal.step(f"embed {path.name}") as bar:
         result = embed_file(
-            models,
+            opened.models,
             path,
             output,
             format=text_format,  # type: ignore[arg-type]  # checked above
@@ -93,12 +106,11 @@ def embed_text(
 
 def embed_words(workspace: Workspace, model: str, sentences: list[list[str]]) -> list[EmbeddedWord]:
     """Every word of `sentences` (each a list of words) with its embedding, in order."""
-    path = resolve_model(model, workspace)
+    models = open_model(model, workspace).models
     from charlm.data import Sentence
     from charlm.embeddings import FlairEmbeddings, StackedEmbeddings
-    from charlm.language_models.language_model import load_language_models
 
-    embeddings = StackedEmbeddings([FlairEmbeddings(lm) for lm in load_language_models(path).values()])
+    embeddings = StackedEmbeddings([FlairEmbeddings(lm) for lm in models.values()])
     embedded = [Sentence(words) for words in sentences]
     embeddings.embed(embedded)
     return [

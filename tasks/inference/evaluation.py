@@ -3,32 +3,34 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from charlm.artifacts import Workspace
 from charlm.errors import CorpusError, SourceError
+from charlm.evaluation.scores import ScoreValues
 from charlm.text.corpus.manifest import load_manifest
-from tasks.registry.download import load_models, resolve_model
+from tasks.registry.download import open_model
 from tasks.registry.versions import CHAMPION, RegisteredVersion, find_version
 from tasks.terminal import counted, terminal
 from tasks.tracking.runs import group_run
 from tasks.tracking.scores import log_champion_scores
 
 
-def evaluate_model(workspace: Workspace, model: str, texts: Sequence[str]) -> dict[str, dict[str, Any]]:
+def evaluate_model(workspace: Workspace, model: str, texts: Sequence[str]) -> dict[str, ScoreValues]:
     """The scores of each direction of `model` over all `texts` together.
 
     Raises ModelFileError or RegistryError for the model, SourceError or CorpusError for a text.
     """
     paths = [_checked(text) for text in texts]
-    models = _load(model, workspace)
+    models = open_model(model, workspace).models
+    from charlm.evaluation.language_model import score_file
+
     scores = {}
     for direction, language_model in models.items():
         with terminal.step(f"evaluate {direction}") as bar:
             total = None
             for number, path in enumerate(paths):
                 bar.update(number / len(paths), path.name)
-                score = _score_file(language_model, path)
+                score = score_file(language_model, path)
                 total = score if total is None else total + score
             assert total is not None
             scores[direction] = total.to_json()
@@ -41,7 +43,7 @@ class ChampionScores:
     """Test scores of a champion by direction, then domain."""
 
     version: RegisteredVersion
-    domains: dict[str, dict[str, dict[str, float]]]
+    domains: dict[str, dict[str, ScoreValues]]
 
 
 def evaluate_champion(workspace: Workspace, name: str) -> ChampionScores:
@@ -55,7 +57,7 @@ def evaluate_champion(workspace: Workspace, name: str) -> ChampionScores:
 
     domains = {}
     with terminal.step(f"evaluate {version.address}") as bar:
-        for direction, model in load_models(workspace, version).items():
+        for direction, model in open_model(version, workspace).models.items():
             bar.update(note=direction)
             domains[direction] = {domain: score.to_json() for domain, score in score_domains(model, corpus).items()}
         bar.finish(counted(len(next(iter(domains.values()))), "domain"))
@@ -73,16 +75,3 @@ def _checked(text: str) -> Path:
     if path.stat().st_size == 0:
         raise CorpusError(f"{path} is empty; give a text to score")
     return path
-
-
-def _load(model: str, workspace: Workspace) -> dict[str, Any]:
-    path = resolve_model(model, workspace)
-    from charlm.language_models.language_model import load_language_models
-
-    return dict(load_language_models(path))
-
-
-def _score_file(model: Any, path: Path) -> Any:
-    from charlm.evaluation.language_model import score_file
-
-    return score_file(model, path)

@@ -3,16 +3,15 @@
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from charlm.artifacts import BundleFiles, RunFiles, Workspace
 from charlm.errors import ConfigError, ModelFileError
-from charlm.storage.atomic import atomic_folder
+from charlm.storage.atomic import JsonObject, atomic_folder
 from charlm.trainers.lm.manifest import RunManifest
-from tasks.registry.download import resolve_model
+from tasks.registry.download import open_model
 
 FORMATS = ("flair", "safetensors")
-_MADE_ANEW = ("format", "fingerprint", "dictionary", "models")  # of a manifest, what write_bundle works out itself
+_COMPUTED = ("format", "fingerprint", "dictionary", "models")  # the keys of a manifest that write_bundle computes
 
 
 def export_model(
@@ -24,29 +23,28 @@ def export_model(
     with_card: bool = False,
     licence: str | None = None,
 ) -> list[Path]:
-    """Write every direction of `model` to the folder `output`; the files that stand there now.
+    """Write every direction of `model` to the folder `output`; the files that were written.
 
     `flair` gives `forward/best-lm.pt` and so on, which Flair opens, and the model card if asked for; `safetensors`
-    gives a whole bundle. `licence` stands in card and manifest. Raises ConfigError for another format, or when `output`
-    already holds something.
+    gives a whole bundle. `licence` is written to card and manifest. Raises ConfigError for another format, or when
+    `output` already holds something.
     """
     if model_format not in FORMATS:
         raise ConfigError(f"--format is {' or '.join(FORMATS)}, got {model_format!r}")
     output = output.expanduser().absolute()
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise ConfigError(f"{output} already holds something; give an empty folder, or one that does not exist")
-    path = resolve_model(model, workspace)
-    from charlm.language_models.language_model import load_language_models
+    opened = open_model(model, workspace)
     from charlm.serialization.bundle import write_bundle
 
-    models = load_language_models(path)
+    models = opened.models
     unit = next(iter(models.values())).dictionary.unit_of
     if model_format == "flair" and not unit.in_flair:
         raise ConfigError(f"{model} is a model of {unit.plural}, which Flair cannot read; use --format safetensors")
     with tempfile.TemporaryDirectory(prefix="charlm-export-") as folder:
         bundle = BundleFiles(Path(folder) / "bundle")
         states = {direction: lm.language_model_state() for direction, lm in models.items()}
-        info = _known_about(path) | ({"licence": licence} if licence else {})
+        info = _known_about(opened.path) | ({"licence": licence} if licence else {})
         write_bundle(bundle.root, states, info)
         wanted = [bundle.best_lm(direction) for direction in models] + [bundle.card] * with_card
         if model_format == "safetensors":
@@ -62,13 +60,13 @@ def export_model(
     return [output / name for name in names]
 
 
-def _known_about(path: Path) -> dict[str, Any]:
-    """What a bundle or a run says about where its models come from; nothing for a lone file."""
+def _known_about(path: Path) -> JsonObject:
+    """The origin of the models of a bundle or a run; nothing for a single file."""
     if BundleFiles(path).manifest.is_file():
         from charlm.serialization.bundle import read_bundle
 
         manifest = read_bundle(path).manifest
-        return {name: value for name, value in manifest.items() if name not in _MADE_ANEW}
+        return {name: value for name, value in manifest.items() if name not in _COMPUTED}
     run = RunFiles(path if path.is_dir() else path.parent)
     if not run.manifest.is_file():
         return {}

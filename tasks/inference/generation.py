@@ -2,7 +2,7 @@
 
 from charlm.artifacts import Workspace
 from charlm.errors import ConfigError
-from tasks.registry.download import resolve_model
+from tasks.registry.download import open_model
 
 
 def generate_text(
@@ -19,10 +19,7 @@ def generate_text(
         raise ConfigError(f"--characters must be at least 1, got {num_characters}")
     if not temperature > 0:
         raise ConfigError(f"--temperature must be greater than 0, got {temperature}")
-    path = resolve_model(model, workspace)
-    from charlm.language_models.language_model import load_language_models
-
     return {
         direction: language_model.generate_text(prefix, num_characters, temperature, seed=seed)[0]
-        for direction, language_model in load_language_models(path).items()
+        for direction, language_model in open_model(model, workspace).models.items()
     }

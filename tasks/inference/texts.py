@@ -10,9 +10,9 @@ from tasks.registry.versions import find_version
 
 
 def find_texts(names: Sequence[str]) -> list[str]:
-    """The files that `names` stand for, each once: folders hold files at any depth, globs name them by a pattern.
+    """The files that `names` refer to, each once: files, folders with files at any depth, or globs.
 
-    Hidden files are left out. A name that is neither stays as it is.
+    Hidden files are left out. Any other name is kept as it is.
     """
     found: dict[str, None] = {}
     for name in names:
@@ -42,7 +42,7 @@ def texts_of_model(workspace: Workspace, model: str) -> list[str]:
 def embeddings_folder(workspace: Workspace, model: str) -> Path:
     """Where the embeddings of a registered version go by default; raises ConfigError for other models."""
     if not model.startswith("models:"):
-        raise ConfigError(f"where should the embeddings with {model} go? Name an output folder")
+        raise ConfigError(f"embeddings with {model} have no default folder; give an output folder")
     version = find_version(model)
     return workspace.embeddings_dir(version.name, version.version)
 
@@ -60,10 +60,10 @@ def embedding_outputs(texts: Sequence[str], folder: Path) -> dict[str, Path]:
             )
         outputs[text] = output
     if not outputs:
-        raise ConfigError("no text was named; give at least one file to embed")
+        raise ConfigError("no text was given; give at least one file to embed")
     return outputs
 
 
 def pinned_model(model: str) -> str:
-    """`model` with its version in the place of an alias, which may come to name another one meanwhile."""
+    """`model` with a version instead of an alias, which may be moved meanwhile."""
     return find_version(model).address if model.startswith("models:") else model

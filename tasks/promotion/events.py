@@ -1,6 +1,6 @@
-"""What is told to the Prefect server when a model takes the place of another.
+"""The event that the Prefect server receives when a model replaces another as champion.
 
-Whatever uses the models listens to `charlm.model.promoted`; deployments/ shows how.
+What uses the models listens to `charlm.model.promoted`; deployments/ shows how.
 """
 
 import os
@@ -13,10 +13,10 @@ from tasks.terminal import terminal
 MODEL_PROMOTED = "charlm.model.promoted"
 
 
-def announce_promotion(version: RegisteredVersion, previous: RegisteredVersion | None, reason: str) -> None:
-    """Tell the server at PREFECT_API_URL that `version` is champion now, in the place of `previous`.
+def send_promotion(version: RegisteredVersion, previous: RegisteredVersion | None, reason: str) -> None:
+    """Send the event that `version` is champion now, instead of `previous`, to the server at PREFECT_API_URL.
 
-    Nothing is told where there is no server, or the two are the same. Prefect sends the event of a flow run, and links
+    Nothing is sent where there is no server, or the two are the same. In a flow run Prefect sends the event and links
     it with the run; outside of one, a server that does not answer is a warning.
     """
     if "PREFECT_API_URL" not in os.environ or (previous is not None and previous.version == version.version):
@@ -40,4 +40,4 @@ def announce_promotion(version: RegisteredVersion, previous: RegisteredVersion |
     try:
         send_event(MODEL_PROMOTED, resource=resource, payload=payload)
     except ConfigError as error:
-        terminal.say(f"{version.address} is champion, but what follows promotions has not heard of it: {error}")
+        terminal.print_line(f"{version.address} is champion, but nothing that follows a promotion will start: {error}")

@@ -3,16 +3,15 @@
 Reads  the bundles of challenger and champion, the test text of their corpus
 Writes the alias `champion`; tags `gate.*` and the description of the version that was decided on
 
-One decision at a time is made for a model in a workspace, and none twice: what was decided about a challenger and a
-champion stands in the challenger's tags.
+One decision at a time is made for a model in a workspace, and none twice: the challenger's tags keep the decision
+about it and the champion that it was compared with.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from charlm.artifacts import Workspace
+from charlm.artifacts import CorpusFiles, Workspace
 from charlm.config import GateConfig
 from charlm.errors import RegistryError
 from charlm.evaluation.promotion import GateReport, decide_promotion
@@ -21,10 +20,11 @@ from charlm.storage.locks import exclusive_lock
 from charlm.text.corpus.manifest import load_manifest
 from tasks.promotion.probe import Probe
 from tasks.promotion.report import gate_markdown
-from tasks.registry.descriptions import LONGEST_DESCRIPTION, with_room
-from tasks.registry.download import load_models
+from tasks.registry.descriptions import pad_columns
+from tasks.registry.download import OpenedModel, open_model
 from tasks.registry.versions import CHALLENGER, CHAMPION, RegisteredVersion, clear_errors, find_champion, find_version
-from tasks.terminal import terminal
+from tasks.services.mlflow_compat import LONGEST_DESCRIPTION
+from tasks.terminal import Bar, terminal
 from tasks.tracking.client import mlflow_client
 
 DECISION, REASON, REPORT = "gate.decision", "gate.reason", "gate.report"
@@ -38,19 +38,28 @@ _SECTION = "\n## Promotion gate\n"
 
 
 @dataclass(frozen=True)
+class Verdict:
+    """What the gate decided about a version, and the champion at that moment."""
+
+    report: GateReport
+    champion: RegisteredVersion | None
+    """The champion that the version was compared with, and that it has replaced if it was promoted."""
+
+
+@dataclass(frozen=True)
 class Rollback:
     """What a rollback did."""
 
     champion: RegisteredVersion
     replaced: RegisteredVersion
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, str]:
         return {"model": self.champion.address, "replaced": self.replaced.address}
 
 
 def promote_challenger(
     workspace: Workspace, name: str, *, config: GateConfig | None = None
-) -> tuple[RegisteredVersion, GateReport]:
+) -> tuple[RegisteredVersion, Verdict]:
     """Let the challenger of the model `name` pass the gate; raises RegistryError when there is none."""
     version = find_version(f"models:/{name}@{CHALLENGER}")
     return version, pass_gate(workspace, version, config=config)
@@ -62,12 +71,12 @@ def pass_gate(
     *,
     config: GateConfig | None = None,
     target: str | None = None,
-) -> GateReport:
-    """Make `version` the champion if the gate says so; waits while another decision about this model is made.
+) -> Verdict:
+    """Make `version` the champion if the gate promotes it; waits while another decision about this model is made.
 
     Challenger and champion are scored on the test text of the corpus; where `config` names a probe, a challenger that
-    passes everything else is tried out on it too. `target` is the domain that has to get better, by default that of
-    the newest revision.
+    passes everything else must pass it too. `target` is the domain that has to improve, by default that of the newest
+    revision.
     Raises CorpusError, DatasetError or GateError when they cannot be compared, RegistryError when the registry does
     not answer.
     """
@@ -84,24 +93,26 @@ def pass_gate(
         if report is None:
             with terminal.step("gate") as bar:
                 probe = None if config.probe is None else Probe.open(config.probe)
-                scores = _score(workspace, version, bar)
-                old_scores = None if champion is None else _score(workspace, champion, bar)
+                challenger = open_model(version, workspace)
+                opponent = None if champion is None else open_model(champion, workspace)
+                scores = _score(corpus, challenger, bar)
+                old_scores = None if opponent is None else _score(corpus, opponent, bar)
                 target = target or load_manifest(corpus).revisions[-1].domain
                 report = decide_promotion(scores, old_scores, target=target, config=config)
-                if probe is not None and champion is not None and report.promoted:
-                    tried = probe.run(workspace, version, champion, config, bar)
-                    report = decide_promotion(scores, old_scores, target=target, config=config, probe=tried)
+                if probe is not None and opponent is not None and report.promoted:
+                    probed = probe.run(challenger, opponent, config, bar)
+                    report = decide_promotion(scores, old_scores, target=target, config=config, probe=probed)
                 bar.finish(report.decision)
             _record(version, report, champion, known.description)
         if report.promoted:
             client.set_registered_model_alias(version.name, CHAMPION, str(version.version))
-    return report
+    return Verdict(report, champion)
 
 
 def roll_back(workspace: Workspace, name: str) -> Rollback:
-    """Make the version champion again that the champion of `name` has replaced.
+    """Make the version champion again that the present champion of `name` has replaced.
 
-    The version that is taken back cannot pass the gate again. Raises RegistryError when there is no champion, or it
+    The version that is rolled back cannot pass the gate again. Raises RegistryError when there is no champion, or it
     replaced no other.
     """
     find_version(f"models:/{name}@{CHAMPION}")
@@ -115,7 +126,7 @@ def roll_back(workspace: Workspace, name: str) -> Rollback:
         restored = find_version(f"models:/{name}/{old}")
         if ROLLED_BACK in client.get_model_version(name, old).tags:
             raise RegistryError(f"{champion.address} replaced {restored.address}, which was rolled back itself")
-        # In this order a rollback that is cut short can be repeated, and no gate undoes it.
+        # In this order an interrupted rollback can be repeated, and no gate undoes it.
         client.set_model_version_tag(name, str(champion.version), ROLLED_BACK, "true")
         client.set_registered_model_alias(name, CHAMPION, old)
     return Rollback(champion=restored, replaced=champion)
@@ -124,7 +135,7 @@ def roll_back(workspace: Workspace, name: str) -> Rollback:
 def _known_report(
     tags: Mapping[str, str], version: RegisteredVersion, champion: RegisteredVersion | None
 ) -> GateReport | None:
-    """What is known already about `version` against `champion`; None when it has to be decided."""
+    """The decision that was made already about `version` against `champion`; None when it has to be made."""
     stored = GateReport.from_json(json.loads(tags[REPORT])) if REPORT in tags else None
     if champion is not None and champion.version == version.version:
         if stored is not None and stored.promoted:
@@ -135,14 +146,13 @@ def _known_report(
     return stored if tags.get(_OPPONENT) == _number(champion) else None
 
 
-def _score(workspace: Workspace, version: RegisteredVersion, bar: Any) -> PairScores:
-    """What each direction of a version spends on each test document of its corpus, by domain."""
+def _score(corpus: CorpusFiles, opened: OpenedModel, bar: Bar) -> PairScores:
+    """The cost of each test document of the corpus under each direction of a model, by domain."""
     from charlm.evaluation.domains import score_documents_by_domain
 
-    corpus = workspace.corpus(version.name)
     scores: dict[str, dict[str, DocumentScores]] = {}
-    for direction, model in load_models(workspace, version).items():
-        bar.update(note=f"score {version.address} {direction}")
+    for direction, model in opened.models.items():
+        bar.update(note=f"score {opened.name} {direction}")
         scores[direction] = score_documents_by_domain(model, corpus)
     return scores
 
@@ -150,10 +160,10 @@ def _score(workspace: Workspace, version: RegisteredVersion, bar: Any) -> PairSc
 def _record(
     version: RegisteredVersion, report: GateReport, champion: RegisteredVersion | None, description: str | None
 ) -> None:
-    """Write the decision to the tags and the description of `version`; the report last: it says that all is there."""
+    """Write the decision to the tags and the description of `version`; the report last, as a sign that all is there."""
     client, number = mlflow_client(), str(version.version)
     card = (description or "").partition(_SECTION)[0]
-    section = with_room(gate_markdown(report))
+    section = pad_columns(gate_markdown(report))
     if len(card + _SECTION + section) > LONGEST_DESCRIPTION:
         section = report.reason
     if len(card + _SECTION + section) <= LONGEST_DESCRIPTION:

@@ -1,6 +1,6 @@
-"""The scores of all versions of a model, as a table and as a picture.
+"""The scores of all versions of a model, as a table and as a plot.
 
-Reads  what the promotion gate has said about each version
+Reads  the report of the promotion gate about each version
 Writes scores-over-versions.png    (to the MLflow run that the newest of them was registered by)
 """
 
@@ -23,16 +23,16 @@ PICTURE = "scores-over-versions.png"
 
 @dataclass(frozen=True, kw_only=True)
 class JudgedVersion:
-    """A version and what the gate found."""
+    """A version and the result of the gate."""
 
     version: int
     promoted: bool
     bits_per_byte: dict[str, float]
-    """By domain, mean of the directions, on the test text that there was when it was judged."""
+    """By domain, mean of the directions, on the test text of that time."""
 
 
 def judged_versions(name: str) -> list[JudgedVersion]:
-    """The versions of the model `name` that have stood at the gate, oldest first."""
+    """The versions of the model `name` that the gate has judged, oldest first."""
     judged = []
     for version, tags in all_versions(name):
         if REPORT in tags:
@@ -43,7 +43,7 @@ def judged_versions(name: str) -> list[JudgedVersion]:
 
 
 def versions_markdown(name: str, judged: Sequence[JudgedVersion], *, picture: str | None) -> str:
-    """A row for each version and a column for each domain, and the picture where it has an address."""
+    """A row for each version and a column for each domain, and the plot where it has an address."""
     domains = _domains(judged)
     lines = [f"# Versions of {name}", "", "Bits per byte on the test text of each domain; lower is better.", ""]
     lines += [f"| version | gate | {' | '.join(domains)} |", f"| --- | --- |{' ---: |' * len(domains)}"]
@@ -57,10 +57,12 @@ def versions_markdown(name: str, judged: Sequence[JudgedVersion], *, picture: st
 
 
 def log_picture(version: RegisteredVersion, judged: Sequence[JudgedVersion]) -> str | None:
-    """Draw the scores into the MLflow run of `version`; the address of the picture where a server shows it."""
+    """Log a plot of the scores to the MLflow run of `version`; its address where a server shows it."""
     client = mlflow_client()
     with clear_errors(f"cannot draw the versions of {version.name}"):
         run_id = client.get_model_version(version.name, str(version.version)).run_id
+        if run_id is None:  # a version that was registered by hand
+            return None
         client.log_figure(run_id, draw_versions(version.name, judged), PICTURE)
     server = os.environ["MLFLOW_TRACKING_URI"].rstrip("/")
     return f"{server}/get-artifact?path={PICTURE}&run_uuid={run_id}" if server.startswith("http") else None

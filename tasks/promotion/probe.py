@@ -1,33 +1,31 @@
-"""Try out challenger and champion on a labelled corpus: what the promotion gate asks a small tagger.
+"""Compare challenger and champion by the taggers that learn from them: the optional probe of the promotion gate.
 
-Reads  a folder of labelled sentences, the bundles of both versions
+Reads  a folder of labelled sentences
 """
 
 from dataclasses import dataclass
 from typing import Self
 
-from charlm.artifacts import Workspace
 from charlm.config import GateConfig
 from charlm.data.corpus import Corpus
 from charlm.datasets.opening import open_data
 from charlm.datasets.summary import check_corpus, summarize
 from charlm.errors import DatasetError
 from charlm.evaluation.promotion import ProbeScores
-from tasks.registry.download import load_models
-from tasks.registry.versions import RegisteredVersion
+from tasks.registry.download import OpenedModel
 from tasks.terminal import Bar
 
 
 @dataclass(frozen=True)
 class Probe:
-    """Labelled sentences to try out language models on."""
+    """Labelled sentences to train small taggers on."""
 
     corpus: Corpus
     label_type: str
 
     @classmethod
     def open(cls, data: str) -> Self:
-        """The probe on a folder or prepared corpus; raises DatasetError when it is none, or has no test sentences."""
+        """The probe on a folder or prepared corpus; raises DatasetError where it lacks train or test sentences."""
         opened = open_data([data])
         corpus, label_type = opened.corpus, opened.label_type
         if not corpus.train or not corpus.test:
@@ -35,22 +33,15 @@ class Probe:
         check_corpus(corpus, label_type, "tagger", summarize(corpus, label_type), opened.sampled)
         return cls(corpus, label_type)
 
-    def run(
-        self,
-        workspace: Workspace,
-        challenger: RegisteredVersion,
-        champion: RegisteredVersion,
-        config: GateConfig,
-        bar: Bar,
-    ) -> ProbeScores:
-        """What taggers on the models of both versions score; takes a minute or a few."""
+    def run(self, challenger: OpenedModel, champion: OpenedModel, config: GateConfig, bar: Bar) -> ProbeScores:
+        """The scores of taggers on the models of both versions; takes a few minutes."""
         from charlm.trainers.downstream.probe import probe_sentences, run_probe
 
         return run_probe(
             probe_sentences(self.corpus),
             self.label_type,
-            list(load_models(workspace, challenger).values()),
-            list(load_models(workspace, champion).values()),
+            list(challenger.models.values()),
+            list(champion.models.values()),
             config,
             on_progress=lambda note: bar.update(note=note),
         )

@@ -1,41 +1,42 @@
-"""The model registry: bundles in, bundles out.
+"""Register the bundle of a training.
 
-Reads  models:/NAME@alias, models:/NAME/3   (the one resolver of such addresses; charlm itself takes paths only)
 Writes registered versions with aliases, tags and a description
 
-A bundle is recognised by its fingerprint, so that an identical one makes no second version.
+A bundle is recognised by its fingerprint: an identical one is not registered twice.
 """
 
 import tempfile
 from collections.abc import Mapping
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from charlm.artifacts import BundleFiles, CorpusFiles, Workspace
 from charlm.errors import ModelFileError
-from charlm.storage.atomic import read_json
+from charlm.storage.atomic import JsonObject, read_json
 from charlm.text.corpus.manifest import load_manifest
 from charlm.trainers.lm.manifest import RunManifest
 from tasks.registry.descriptions import model_description, version_description
 from tasks.registry.lineage import DomainScores
-from tasks.registry.versions import CHALLENGER, RegisteredVersion, clear_errors, find_champion, find_tagged, quoted
+from tasks.registry.versions import (
+    CHALLENGER,
+    CORPUS_REVISION,
+    RegisteredVersion,
+    clear_errors,
+    find_champion,
+    find_registered_model,
+    find_tagged,
+)
 from tasks.runs import TrainedRun, scores_of
 from tasks.tracking.client import mlflow_client
 from tasks.tracking.runs import create_mlflow_run, find_experiment
 from tasks.tracking.sync import mlflow_run_of
 
 if TYPE_CHECKING:
-    pass
+    from mlflow.models.model import ModelInfo
 
 _FINGERPRINT_TAG = "bundle.fingerprint"
 _PREDICT_LIBRARIES = ("charlm", "mlflow", "torch", "numpy", "pyarrow", "safetensors", "xxhash")
-
-
-# ---- out -----------------------------------------------------------------------------------------------------------
-
-
-# ---- in ------------------------------------------------------------------------------------------------------------
 
 
 def register_runs(
@@ -51,7 +52,7 @@ def register_runs(
 
     `run_id` is the MLflow run that the model is logged to; by default one of its own. An identical bundle keeps the
     version that it has. `parent` is the version that the runs continue; `domains` are scores before and after. The
-    description says what changed since the parent, or since the champion where there is none.
+    description lists what changed since the parent, or since the champion where there is none.
     """
     with tempfile.TemporaryDirectory(prefix="charlm-bundle-") as folder:
         bundle = Path(folder) / "bundle"
@@ -99,7 +100,7 @@ def build_bundle(
     return write_bundle(folder, states, info)
 
 
-def _corpus_facts(corpus: CorpusFiles) -> dict[str, Any]:
+def _corpus_facts(corpus: CorpusFiles) -> JsonObject:
     manifest = load_manifest(corpus)
     domains = sorted({revision.domain for revision in manifest.revisions})
     return {"documents": manifest.documents, "characters": manifest.characters, "domains": domains}
@@ -113,7 +114,7 @@ def _register(
     )
     client = mlflow_client()
     model = _log_model(bundle, run_id)
-    if not client.search_registered_models(filter_string=f"name = '{quoted(name)}'"):
+    if find_registered_model(name) is None:
         client.create_registered_model(name, description=model_description(name))
     created = client.create_model_version(
         name,
@@ -133,22 +134,23 @@ def _run_tags(runs: Mapping[str, TrainedRun]) -> dict[str, str]:
     return {f"{direction}.run_id": run_id for direction, run_id in ids.items() if run_id is not None}
 
 
-def _log_model(bundle: Path, run_id: str) -> Any:
+def _log_model(bundle: Path, run_id: str) -> "ModelInfo":
     """Log the bundle as a pyfunc model made from code, on the run `run_id`."""
     import mlflow
 
     with mlflow.start_run(run_id=run_id):
-        return mlflow.pyfunc.log_model(
+        model: ModelInfo = mlflow.pyfunc.log_model(
             name="model",
             python_model=str(Path(__file__).with_name("pyfunc_model.py")),
             artifacts={"bundle": str(bundle)},
             pip_requirements=pip_requirements(),
             input_example=["I love Berlin"],  # the signature comes from the types of `predict`
         )
+    return model
 
 
 def pip_requirements() -> list[str]:
-    """What must be installed where a registered model is served."""
+    """The packages that must be installed where a registered model is served."""
     return [f"{library}=={_public_version(library)}" for library in _PREDICT_LIBRARIES]
 
 
@@ -157,10 +159,10 @@ def _public_version(library: str) -> str:
     return installed_version(library).partition("+")[0]
 
 
-def _version_tags(manifest: Mapping[str, Any], fingerprint: str) -> dict[str, str]:
+def _version_tags(manifest: JsonObject, fingerprint: str) -> dict[str, str]:
     tags = {
         _FINGERPRINT_TAG: fingerprint,
-        "corpus.revision": str(manifest["corpus"]["revision"]),
+        CORPUS_REVISION: str(manifest["corpus"]["revision"]),
         "corpus.fingerprint": manifest["corpus"]["fingerprint"],
         "dictionary.fingerprint": manifest["dictionary"]["fingerprint"],
         "recipe": manifest["recipe"],

@@ -1,50 +1,103 @@
-"""Bring a registered bundle to this machine."""
+"""Open a model: from a path, or from the registry, whose bundle comes to this machine."""
 
+import os
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from charlm.artifacts import BundleFiles, Workspace
 from charlm.errors import ModelFileError, RegistryError
-from charlm.storage.atomic import read_json
+from charlm.storage.atomic import JsonObject, read_json
 from tasks.registry.versions import RegisteredVersion, clear_errors, find_version
+from tasks.services.session import use_workspace
 from tasks.tracking.client import mlflow_client
 
 if TYPE_CHECKING:
     from charlm.language_models.language_model import LanguageModel
 
 
-def resolve_model(model: str, workspace: Workspace) -> Path:
-    """The path of a MODEL argument: a file, run or bundle folder as it is, a registry address downloaded."""
-    if model.startswith("models:"):
-        return download_bundle(model, workspace)
+@dataclass(frozen=True)
+class OpenedModel:
+    """The language models of a MODEL argument, ready for use."""
+
+    name: str
+    """The argument, as it was given."""
+
+    path: Path
+    """The file, run folder or bundle that they were read from."""
+
+    version: RegisteredVersion | None
+    """The registered version, where the model was given by an address."""
+
+    models: "dict[str, LanguageModel]"
+    """By direction, on the device."""
+
+
+def open_model(model: str | RegisteredVersion, workspace: Workspace) -> OpenedModel:
+    """Open a file, run folder, bundle folder, or registry address, once: an alias that moves later changes nothing.
+
+    Raises ModelFileError or RegistryError when there is no such model.
+    """
+    from charlm.language_models.language_model import load_language_models
+    from charlm.nn.device import find_device
+
+    device = find_device()
+    path, version = locate_model(model, workspace)
+    models = {direction: lm.to(device) for direction, lm in load_language_models(path).items()}
+    return OpenedModel(model if isinstance(model, str) else model.address, path, version, models)
+
+
+def locate_model(model: str | RegisteredVersion, workspace: Workspace) -> tuple[Path, RegisteredVersion | None]:
+    """The path of a model and the version behind its address, without loading it; a bundle is downloaded."""
+    if isinstance(model, RegisteredVersion) or model.startswith("models:"):
+        use_workspace(workspace.root)  # the registry is that of this workspace
+        version = model if isinstance(model, RegisteredVersion) else find_version(model)
+        return _download(version), version
     path = Path(model).expanduser()
     if not path.exists():
         raise ModelFileError(
             f"there is no model {model!r}: give best-lm.pt, a run folder, a bundle folder, or models:/NAME@champion"
         )
-    return path
+    return path, None
+
+
+def resolve_model(model: str, workspace: Workspace) -> Path:
+    """The path of a model; `open_model` also pins its version."""
+    return locate_model(model, workspace)[0]
+
+
+def path_of_address(address: str) -> Path:
+    """The folder of the bundle at an address, in the registry of the workspace CHARLM_WORKSPACE, or of `workspace`.
+
+    charlm calls it by the entry point `charlm.model_resolvers` of pyproject.toml.
+    """
+    return download_bundle(address, Workspace(Path(os.environ.get("CHARLM_WORKSPACE", "workspace"))))
 
 
 def download_bundle(address: str, workspace: Workspace) -> Path:
     """The folder of the bundle at `models:/NAME@alias` or `models:/NAME/3`.
 
-    Where the registry's artifacts lie on this machine, they are read in place. Raises RegistryError when there is no
-    such model, version or alias, or when the registry does not answer.
+    Raises RegistryError when there is no such model, version or alias, or when the registry does not answer.
     """
+    use_workspace(workspace.root)
+    return _download(find_version(address))
+
+
+def _download(version: RegisteredVersion) -> Path:
+    """The folder of a version's bundle; artifacts on this machine are read in place."""
     import mlflow
 
-    found = find_version(address)
     client = mlflow_client()
-    with clear_errors(f"cannot download {found.address}"):
-        location = client.get_model_version_download_uri(found.name, str(found.version))
+    with clear_errors(f"cannot download {version.address}"):
+        location = client.get_model_version_download_uri(version.name, str(version.version))
         bundle = Path(mlflow.artifacts.download_artifacts(artifact_uri=location)) / "artifacts" / "bundle"
     if not BundleFiles(bundle).manifest.is_file():
-        raise RegistryError(f"{found.address} is no charlm model: it holds no {BundleFiles(bundle).manifest.name}")
+        raise RegistryError(f"{version.address} is not a charlm model: it has no {BundleFiles(bundle).manifest.name}")
     return bundle
 
 
-def read_manifest(version: RegisteredVersion) -> dict[str, Any]:
+def read_manifest(version: RegisteredVersion) -> JsonObject:
     """The manifest of the bundle of a version, without its models."""
     import mlflow
 
@@ -56,14 +109,3 @@ def read_manifest(version: RegisteredVersion) -> dict[str, Any]:
         name = BundleFiles(Path("artifacts/bundle")).manifest
         path = mlflow.artifacts.download_artifacts(artifact_uri=f"{location}/{name}", dst_path=folder)
         return dict(read_json(Path(path), remedy="register the model again", error=ModelFileError))
-
-
-def load_models(workspace: Workspace, version: RegisteredVersion) -> "dict[str, LanguageModel]":
-    """The language models of a version by direction, on a GPU where there is one."""
-    import torch
-
-    from charlm.language_models.language_model import load_language_models
-
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    models = load_language_models(download_bundle(version.address, workspace))
-    return {direction: model.to(device) for direction, model in models.items()}

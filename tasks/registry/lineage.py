@@ -1,20 +1,20 @@
 """What changed from one version of a model to the next, as markdown for the registry.
 
-It is read from the manifests of the two bundles, and from scores that both models were given on the same text.
+It comes from the manifests of the two bundles, and from the scores of both models on the same text.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
-DomainScores = dict[str, dict[str, dict[str, dict[str, float]]]]
+from charlm.evaluation.scores import ScoreValues
+from charlm.storage.atomic import JsonObject
+
+DomainScores = dict[str, dict[str, dict[str, ScoreValues]]]
 """Scores by direction, domain, and `before` or `after`."""
 
 _MISSING = "–"
 
 
-def changes_markdown(
-    older: Mapping[str, Any], newer: Mapping[str, Any], domains: DomainScores | None, *, older_label: str
-) -> str:
+def changes_markdown(older: JsonObject, newer: JsonObject, domains: DomainScores | None, *, older_label: str) -> str:
     """A table of the facts that differ between two bundles (their manifests), then one of scores by domain."""
     rows = [(name, old, new) for name, old, new in _facts(older, newer) if old != new]
     lines = [f"| what | {older_label} | this version |", "| --- | ---: | ---: |"]
@@ -28,8 +28,8 @@ def changes_markdown(
     return "\n".join(lines) + "\n"
 
 
-def _facts(older: Mapping[str, Any], newer: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    """Everything that two versions may differ in: its name, and both values."""
+def _facts(older: JsonObject, newer: JsonObject) -> Iterator[tuple[str, object, object]]:
+    """Every property in which two versions may differ: its name, and both values."""
     for name in ("name", "revision", "documents", "characters", "domains"):
         yield f"corpus {name}", older["corpus"].get(name), newer["corpus"].get(name)
     yield "dictionary size", older["dictionary"]["size"], newer["dictionary"]["size"]
@@ -51,7 +51,7 @@ def _mean(domains: DomainScores, domain: str, moment: str) -> float:
     return sum(values) / len(values)
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     if value is None:
         return _MISSING
     if isinstance(value, list):
@@ -59,7 +59,7 @@ def _shown(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
-def _growth(old: Any, new: Any) -> str:
+def _growth(old: object, new: object) -> str:
     """`(1000, 1500) -> " (+50 %)"` for counts that have grown."""
     if not (isinstance(old, int) and isinstance(new, int) and new > old > 99):
         return ""

@@ -1,7 +1,7 @@
 """The MLflow flavour of a bundle, as code: `predict(["some text"])` gives tokens and their embeddings.
 
 MLflow stores this file beside the bundle and runs it where the model is served, so it needs charlm installed and reads
-safetensors and JSON only. It is the one module that acts when imported, because MLflow asks for that.
+safetensors and JSON only. It is the one module with an effect on import, which MLflow requires.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""Registered versions and their aliases, as MLflow's registry knows them."""
+"""Registered versions and their aliases in MLflow's registry."""
 
 import os
 import re
@@ -11,9 +11,11 @@ from charlm.errors import RegistryError
 from tasks.tracking.client import first_line, mlflow_client, mlflow_error
 
 if TYPE_CHECKING:
-    pass
+    from mlflow.entities.model_registry import RegisteredModel
 
 CHALLENGER, CHAMPION = "challenger", "champion"
+CORPUS_REVISION = "corpus.revision"
+"""The tag with the newest revision of the corpus that a version was trained on."""
 _ADDRESS = re.compile(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))")
 
 
@@ -30,24 +32,25 @@ class RegisteredVersion:
         return f"models:/{self.name}/{self.version}"
 
 
-def corpus_revision(version: RegisteredVersion) -> int:
-    """The newest revision of its corpus that a version was trained on."""
+def corpus_revision(version: RegisteredVersion) -> int | None:
+    """The newest revision of its corpus that a version was trained on; none without its tag (registered by hand)."""
     with clear_errors(f"cannot look up {version.address}"):
         tags = mlflow_client().get_model_version(version.name, str(version.version)).tags
-    return int(tags["corpus.revision"])
+    revision = tags.get(CORPUS_REVISION, "")
+    return int(revision) if revision.isdecimal() else None
 
 
 def find_tagged(name: str, tag: str, value: str) -> list[RegisteredVersion]:
     """The versions of the model `name` whose `tag` has this value, oldest first."""
     with clear_errors(f"cannot look up the versions of {name}"):
-        found = mlflow_client().search_model_versions(f"name = '{quoted(name)}' and tags.`{tag}` = '{value}'")
+        found = mlflow_client().search_model_versions(f"{_named(name)} and tags.`{tag}` = '{value}'")
     return [RegisteredVersion(name, number) for number in sorted(int(version.version) for version in found)]
 
 
 def all_versions(name: str) -> list[tuple[RegisteredVersion, dict[str, str]]]:
     """Every version of the model `name` with its tags, oldest first."""
     with clear_errors(f"cannot look up the versions of {name}"):
-        found = mlflow_client().search_model_versions(f"name = '{quoted(name)}'")
+        found = mlflow_client().search_model_versions(_named(name))
     versions = [(RegisteredVersion(name, int(version.version)), dict(version.tags)) for version in found]
     return sorted(versions, key=lambda pair: pair[0].version)
 
@@ -55,37 +58,47 @@ def all_versions(name: str) -> list[tuple[RegisteredVersion, dict[str, str]]]:
 def find_champion(name: str) -> RegisteredVersion | None:
     """The champion of the model `name`; none where there is no such model, or no champion yet."""
     with clear_errors(f"cannot look up the champion of {name}"):
-        models = mlflow_client().search_registered_models(filter_string=f"name = '{quoted(name)}'")
-    number = models[0].aliases.get(CHAMPION) if models else None
+        model = find_registered_model(name)
+    number = model.aliases.get(CHAMPION) if model else None
     return None if number is None else RegisteredVersion(name, int(number))
 
 
 def find_version(address: str) -> RegisteredVersion:
-    """The version that an address names."""
+    """The version that an address names; raises RegistryError when there is none."""
     match = _ADDRESS.fullmatch(address)
     if match is None:
-        raise RegistryError(f"{address!r} is no address of a model; write models:/NAME@champion or models:/NAME/3")
+        raise RegistryError(f"{address!r} is not the address of a model; write models:/NAME@champion or models:/NAME/3")
     name, alias, number = match.groups()
-    client = mlflow_client()
     with clear_errors(f"cannot look up {address}"):
-        models = client.search_registered_models(filter_string=f"name = '{quoted(name)}'")
-    if not models:
+        model = find_registered_model(name)
+    if model is None:
         raise RegistryError(f"there is no registered model {name!r} in {os.environ['MLFLOW_TRACKING_URI']}")
     if alias is None:
-        with clear_errors(f"cannot look up {address}"):
-            versions = client.search_model_versions(f"name = '{quoted(name)}'")
-        numbers = sorted(int(version.version) for version in versions)
+        numbers = [version.version for version, _ in all_versions(name)]
         if int(number) not in numbers:
             raise RegistryError(f"{name} has no version {number}; it has {', '.join(map(str, numbers)) or 'none'}")
         return RegisteredVersion(name, int(number))
-    aliases = models[0].aliases
-    if alias not in aliases:
-        raise RegistryError(f"{name} has no alias {alias!r}; it has {', '.join(sorted(aliases)) or 'none'}")
-    return RegisteredVersion(name, int(aliases[alias]))
+    if alias not in model.aliases:
+        raise RegistryError(f"{name} has no alias {alias!r}; it has {', '.join(sorted(model.aliases)) or 'none'}")
+    return RegisteredVersion(name, int(model.aliases[alias]))
 
 
-def quoted(name: str) -> str:
-    return name.replace("'", "")
+def find_registered_model(name: str) -> "RegisteredModel | None":
+    """The registered model of exactly this name; raises what MLflow raises when it does not answer."""
+    try:
+        return mlflow_client().get_registered_model(name)
+    except mlflow_error() as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return None
+        raise
+
+
+def _named(name: str) -> str:
+    """A filter for MLflow's search, which has no escapes: the name is put into the kind of quotes that it lacks."""
+    quote = '"' if "'" in name else "'"
+    if quote in name:
+        raise RegistryError(f"MLflow cannot search for {name!r}, which contains both kinds of quotes; rename the model")
+    return f"name = {quote}{name}{quote}"
 
 
 @contextmanager

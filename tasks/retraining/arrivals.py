@@ -1,12 +1,12 @@
-"""New text for a corpus, as it is told to the Prefect server and taken in by a retraining.
+"""New text for a corpus, as it is announced to the Prefect server and taken in by a retraining.
 
-The event `charlm.corpus.arrived` carries it; whoever may reach the server may send one.
+The event `charlm.corpus.arrived` carries it; everybody who has access to the server may send one.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, TypeGuard
 
 from charlm.artifacts import CorpusFiles, check_name
 from charlm.errors import ConfigError, SourceError
@@ -18,32 +18,47 @@ from tasks.terminal import terminal
 CORPUS_ARRIVED = "charlm.corpus.arrived"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Arrival:
-    """Files with text of one kind that wait to be brought into a corpus."""
+class ArrivalPayload(TypedDict):
+    """What the event carries."""
 
     corpus: str
     domain: str | None
-    """Kind of text; none stands for the corpus name."""
+    addresses: list[str]
+    digests: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrival:
+    """Files with text of one domain that wait to be brought into a corpus."""
+
+    corpus: str
+    domain: str | None
+    """Domain of the text; none means the corpus name."""
     addresses: tuple[str, ...]
     """Absolute paths, fsspec addresses or `hf:…`, which the workers can read."""
     digests: tuple[str, ...]
     """SHA-256 of every file as stored; a Hugging Face dataset has none."""
 
-    def to_payload(self) -> dict[str, Any]:
-        payload = asdict(self)
-        return {**payload, "addresses": list(self.addresses), "digests": list(self.digests)}
+    def to_payload(self) -> "ArrivalPayload":
+        return {
+            "corpus": self.corpus,
+            "domain": self.domain,
+            "addresses": list(self.addresses),
+            "digests": list(self.digests),
+        }
 
     @classmethod
-    def from_payload(cls, payload: Mapping[str, Any]) -> "Arrival":
-        """What an event carries; raises ConfigError when that is something else."""
+    def from_payload(cls, payload: Mapping[str, object]) -> "Arrival":
+        """The arrival in the payload of an event; raises ConfigError when the payload holds something else."""
         corpus, domain = payload.get("corpus"), payload.get("domain")
         addresses, digests = payload.get("addresses"), payload.get("digests") or []
-        if not (isinstance(corpus, str) and isinstance(domain, str | None) and _are_texts(addresses, digests)):
+        if not (
+            isinstance(corpus, str) and isinstance(domain, str | None) and _is_list(addresses) and _is_list(digests)
+        ):
             raise ConfigError(
                 f"the event {CORPUS_ARRIVED} carries corpus, domain, addresses and digests; got {payload}"
             )
-        return cls(corpus=check_name(corpus), domain=domain, addresses=tuple(addresses or ()), digests=tuple(digests))
+        return cls(corpus=check_name(corpus), domain=domain, addresses=tuple(addresses), digests=tuple(digests))
 
 
 def describe_arrival(name: str, raw: Sequence[str], domain: str | None) -> Arrival:
@@ -59,11 +74,11 @@ def describe_arrival(name: str, raw: Sequence[str], domain: str | None) -> Arriv
 
 
 def arrivals_to_take(corpus: CorpusFiles, own: Arrival, others: Iterable[Arrival]) -> list[Arrival]:
-    """What a retraining takes in that was started for `own`: it, and with it what was told of since.
+    """What a retraining that was started for `own` takes in: its own text, and what was announced since.
 
-    Text that the corpus holds is left out: it may be gone from where it was. So is what cannot be found, unless it is
-    our own, which is then an error: the run that it started by itself says so. Text of one domain becomes one arrival;
-    domains stand in the order of their newest text.
+    Text that the corpus holds already is left out: its files may be gone. So is text that cannot be found; of `own` it
+    is an error, and text that was announced later has a run of its own that reports it. Text of one domain becomes one
+    arrival; domains are in the order of their newest text.
     """
     taken: dict[str, Arrival] = {}
     for arrival in [own, *others]:
@@ -92,7 +107,7 @@ def _is_there(arrival: Arrival) -> bool:
     try:
         find_sources(arrival.addresses)
     except SourceError as error:
-        terminal.say(f"! left out: {error}")
+        terminal.print_line(f"! left out: {error}")
         return False
     return True
 
@@ -103,5 +118,5 @@ def _absolute(source: Source) -> str:
     return str(Path(source.address).absolute())
 
 
-def _are_texts(*values: Any) -> bool:
-    return all(isinstance(value, list) and all(isinstance(item, str) for item in value) for value in values)
+def _is_list(value: object) -> TypeGuard[list[str]]:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)

@@ -1,4 +1,4 @@
-"""Tell the Prefect server of new text, and ask it what it has been told."""
+"""Announce new text to the Prefect server, and read what was announced."""
 
 import os
 from collections.abc import Iterator
@@ -16,17 +16,17 @@ _PAGE = 50  # the server gives no more at a time
 
 
 def send_arrival(arrival: Arrival) -> None:
-    """Tell the server of new text; raises ConfigError when there is none that hears it."""
+    """Announce new text to the server; raises ConfigError when there is no server."""
     if "PREFECT_API_URL" not in os.environ:
         raise ConfigError(
-            "PREFECT_API_URL is not set, so nobody would hear of this; `make up` starts a server and prints its address"
+            "PREFECT_API_URL is not set, so no server would receive this; `make up` starts one and prints its address"
         )
     resource = {"prefect.resource.id": _resource(arrival.corpus), "prefect.resource.name": arrival.corpus}
     send_event(CORPUS_ARRIVED, resource=resource, payload=arrival.to_payload())
 
 
 def arrivals_since(name: str, moment: datetime) -> list[Arrival]:
-    """What the server has been told of text for the corpus `name` from `moment` on, oldest first."""
+    """The text for the corpus `name` that was announced to the server since `moment`, oldest first."""
     from prefect.client.orchestration import get_client
     from prefect.events.filters import (
         EventFilter,
@@ -36,7 +36,7 @@ def arrivals_since(name: str, moment: datetime) -> list[Arrival]:
         EventResourceFilter,
     )
 
-    wanted = EventFilter(
+    query = EventFilter(
         occurred=EventOccurredFilter.model_validate({"since": moment}),
         event=EventNameFilter(name=[CORPUS_ARRIVED]),
         resource=EventResourceFilter(id=[_resource(name)]),
@@ -44,7 +44,7 @@ def arrivals_since(name: str, moment: datetime) -> list[Arrival]:
     )
     arrivals: list[Arrival] = []
     with get_client(sync_client=True) as client:
-        page: EventPage | None = client.read_events(wanted, limit=_PAGE)
+        page: EventPage | None = client.read_events(query, limit=_PAGE)
         while page is not None:
             arrivals += _well_formed(page)
             page = client.read_events_page(str(page.next_page)) if page.next_page else None
@@ -52,7 +52,7 @@ def arrivals_since(name: str, moment: datetime) -> list[Arrival]:
 
 
 def _well_formed(page: "EventPage") -> Iterator[Arrival]:
-    """The arrivals of a page; anybody may send an event, and a bad one fails in the run that it starts by itself."""
+    """The arrivals of a page; anybody may send an event, and a malformed one fails in the run that it starts."""
     for event in page.events:
         try:
             yield Arrival.from_payload(event.payload)

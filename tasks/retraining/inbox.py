@@ -1,13 +1,13 @@
 """Find new text in an inbox: a folder for each corpus, in it files, or a folder of them for each domain.
 
 Reads  INBOX/CORPUS/[DOMAIN/]files    (here, or at any fsspec address)
-Writes inbox.json                     (what has been told of; every content once for a corpus)
+Writes inbox.json                     (what has been announced; every content once for a corpus)
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING
 
 from charlm.artifacts import Workspace, check_name
 from charlm.errors import CharLMError, SourceError
@@ -18,13 +18,16 @@ from charlm.text.sources.raw import sha256_of_source
 from tasks.retraining.arrivals import Arrival
 from tasks.terminal import terminal
 
-# What editors, browsers and copying programs call a file that they have not finished.
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+# Suffixes that editors, browsers and copying programs give to unfinished files.
 _UNFINISHED_SUFFIXES = (".part", ".partial", ".tmp", ".temp", ".crdownload", ".download", ".filepart", ".swp", "~")
 
 
 @dataclass(frozen=True)
 class InboxFile:
-    """A file in an inbox, as one look found it."""
+    """A file in an inbox, as one scan found it."""
 
     address: str
     corpus: str
@@ -33,8 +36,8 @@ class InboxFile:
     """Changes when the file does: its size, and when it was written."""
 
 
-def look(inbox: str) -> list[InboxFile]:
-    """The files that lie in the folders of `inbox`; unfinished and hidden ones, and links, are left out.
+def scan(inbox: str) -> list[InboxFile]:
+    """The files in the folders of `inbox`; unfinished and hidden ones, and links, are left out.
 
     Raises SourceError when the inbox cannot be read; one that does not exist is empty.
     """
@@ -52,29 +55,31 @@ def look(inbox: str) -> list[InboxFile]:
         if info.get("islink") or _is_unfinished(parts):
             continue
         if len(parts) < 2:
-            terminal.say(f"! {path} lies in no folder; move it into the folder of its corpus")
+            terminal.print_line(f"! {path} is not in a folder; move it into the folder of its corpus")
             continue
         address = path if "file" in _protocols(system) else system.unstrip_protocol(path)
         files.append(InboxFile(address, parts[0], parts[1] if len(parts) > 2 else None, _stamp(info)))
     return files
 
 
-def settled(first: Iterable[InboxFile], second: Iterable[InboxFile]) -> list[InboxFile]:
-    """The files that are the same in two looks: nobody is writing them."""
+def stable_files(first: Iterable[InboxFile], second: Iterable[InboxFile]) -> list[InboxFile]:
+    """The files that two scans found unchanged: nobody is writing them."""
     before = set(first)
     return [file for file in second if file in before]
 
 
-def untold(workspace: Workspace, files: Iterable[InboxFile]) -> list[InboxFile]:
-    """Those of `files` that were not there, or were other ones, when the inbox was last told of."""
+def unseen_files(workspace: Workspace, files: Iterable[InboxFile]) -> list[InboxFile]:
+    """Those of `files` that are new, or have changed since they were announced."""
     seen = _Memory.load(workspace).seen
     return [file for file in files if seen.get(file.address) != file.stamp]
 
 
-def tell_arrivals(workspace: Workspace, files: Iterable[InboxFile], send: Callable[[Arrival], None]) -> list[Arrival]:
-    """Send what `files` bring, one arrival for each corpus and domain, and remember it; content that is known is none.
+def announce_arrivals(
+    workspace: Workspace, files: Iterable[InboxFile], send: Callable[[Arrival], None]
+) -> list[Arrival]:
+    """Send one arrival for each corpus and domain with new content in `files`, and remember it.
 
-    What was sent before a crash may be sent again: whoever takes it in knows text by its content.
+    What was sent before a crash may be sent again: the retraining recognises text by its content.
     """
     arrivals = []
     with exclusive_lock(workspace.inbox_lock, busy=None):
@@ -94,34 +99,34 @@ def tell_arrivals(workspace: Workspace, files: Iterable[InboxFile], send: Callab
 
 @dataclass(frozen=True)
 class _Memory:
-    """What has been told: the content of every corpus, and how every file looked then."""
+    """What has been announced: the content of every corpus, and the stamp of every file at that time."""
 
-    told: dict[str, dict[str, str]]
+    announced: dict[str, dict[str, str]]
     """Digest to address, for each corpus."""
     seen: dict[str, str]
-    """Stamp of every address, so that a file is not read again at every look."""
+    """Stamp of every address, so that a file is not read again at every scan."""
 
     @classmethod
     def load(cls, workspace: Workspace) -> "_Memory":
         if not workspace.inbox_memory.is_file():
             return cls({}, {})
-        stored: Mapping[str, Any] = read_json(
+        stored = read_json(
             workspace.inbox_memory,
-            remedy="delete it: what lies in the inbox is then taken for new, and text that a corpus holds is left out",
+            remedy="delete it: the files in the inbox then count as new, and text that a corpus holds is left out",
         )
         return cls(stored["told"], stored["seen"])
 
     def save(self, workspace: Workspace) -> None:
-        write_json(workspace.inbox_memory, {"told": self.told, "seen": self.seen})
+        write_json(workspace.inbox_memory, {"told": self.announced, "seen": self.seen})
 
     def digests(self, corpus: str) -> Mapping[str, str]:
-        return self.told.get(corpus, {})
+        return self.announced.get(corpus, {})
 
     def remember(self, corpus: str, files: Iterable[InboxFile], digests: Mapping[InboxFile, str]) -> None:
         for file in files:
             self.seen[file.address] = file.stamp
             if file in digests:
-                self.told.setdefault(corpus, {}).setdefault(digests[file], file.address)
+                self.announced.setdefault(corpus, {}).setdefault(digests[file], file.address)
 
 
 def _by_folder(files: Iterable[InboxFile]) -> dict[tuple[str, str | None], list[InboxFile]]:
@@ -133,13 +138,13 @@ def _by_folder(files: Iterable[InboxFile]) -> dict[tuple[str, str | None], list[
 
 
 def _digest(file: InboxFile) -> str | None:
-    """The SHA-256 of a file; none where it is no text, or in no folder of a corpus, which is said."""
+    """The SHA-256 of a file; none, with a warning, where it is not text, or its folder is no name of a corpus."""
     try:
         check_name(file.corpus)
         (source,) = find_sources([file.address])
         return sha256_of_source(source)
     except CharLMError as error:
-        terminal.say(f"! {error}")
+        terminal.print_line(f"! {error}")
         return None
 
 
@@ -147,11 +152,11 @@ def _is_unfinished(parts: tuple[str, ...]) -> bool:
     return any(part.startswith(".") for part in parts) or parts[-1].lower().endswith(_UNFINISHED_SUFFIXES)
 
 
-def _stamp(info: Mapping[str, Any]) -> str:
-    """Size and time of the last change, under the names that file systems give it."""
+def _stamp(info: Mapping[str, object]) -> str:
+    """Size and time of the last change, under the names that file systems use."""
     times = [str(info[key]) for key in ("mtime", "LastModified", "last_modified", "updated", "ETag") if key in info]
     return " ".join([str(info.get("size")), *times])
 
 
-def _protocols(system: Any) -> tuple[str, ...]:
+def _protocols(system: "AbstractFileSystem") -> tuple[str, ...]:
     return (system.protocol,) if isinstance(system.protocol, str) else tuple(system.protocol)

@@ -1,13 +1,12 @@
-"""Decide whether a corpus asks for a new model, once for each text, champion and settings.
+"""Decide whether a corpus needs a new model, once for each combination of text, champion and settings.
 
-Reads  the corpus, and what the registry says about its champion and about earlier answers
-Writes tags `retrain.*` of the version that came of it
+Reads  the corpus, and from the registry its champion and earlier decisions
+Writes tags `retrain.*` of the version that was trained
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from charlm.artifacts import Workspace
 from charlm.config import DriftConfig
@@ -35,35 +34,35 @@ class RetrainingPlan:
     """Newest revision of the corpus."""
 
     request: str
-    """Stands for the text, the champion and the settings that this answers: equal ones are answered once."""
+    """Fingerprint of the text, the champion and the settings that this decides about: equal ones are decided once."""
 
     drift: DriftReport | None = None
-    """The numbers that it rests on; none where the question was answered before."""
+    """The measurements behind it; none where the decision was made before."""
 
     unknown_digests: tuple[str, ...] = ()
-    """Files that were announced and are not in the corpus: they had changed when they were read."""
+    """Announced files that are not in the corpus: they had changed when they were read."""
 
     @property
     def target(self) -> str | None:
-        """The domain that has to get better."""
+        """The domain that has to improve."""
         return None if self.drift is None else self.drift.domain
 
 
 @dataclass(frozen=True, kw_only=True)
 class Retraining:
-    """What a retraining came to."""
+    """The result of a retraining."""
 
     action: Action
     reason: str
-    """Why this was done, or nothing."""
+    """Why this action was chosen."""
 
     revision: int
     version: RegisteredVersion | None = None
-    """The version that was made; none where nothing was done."""
+    """The version that was trained; none where nothing was done."""
 
     promoted: bool = False
     verdict: str = ""
-    """What the gate said about that version."""
+    """The reason of the gate's decision about that version."""
 
 
 def corpora_in_use(workspace: Workspace) -> list[str]:
@@ -73,26 +72,26 @@ def corpora_in_use(workspace: Workspace) -> list[str]:
 
 @contextmanager
 def one_retraining(workspace: Workspace, name: str) -> Iterator[None]:
-    """Hold the right to retrain the model of the corpus `name` for the block; waits while another process does."""
+    """Hold the lock on retrainings of the corpus `name` for the block; waits while another process holds it."""
 
-    def say() -> None:
-        terminal.say(f"= {name} is being retrained by another run; this one goes on when that has ended")
+    def report_wait() -> None:
+        terminal.print_line(f"= {name} is being retrained by another run; this run continues when that one has ended")
 
-    with exclusive_lock(workspace.retrain_lock(name), busy=None, on_wait=say):
+    with exclusive_lock(workspace.retrain_lock(name), busy=None, on_wait=report_wait):
         yield
 
 
 def plan_retraining(
     workspace: Workspace,
     name: str,
-    settings: Mapping[str, Any],
+    settings: Mapping[str, object],
     drift: DriftConfig,
     *,
     digests: Sequence[str] = (),
 ) -> RetrainingPlan:
-    """What the text of `name` asks for; nothing where the same question (text, champion, `settings`) was answered.
+    """What to do about the text of `name`; nothing where that was decided before for the same champion and `settings`.
 
-    `settings` is plain JSON: everything that the result depends on besides. `digests` are SHA-256 of announced files.
+    `settings` is plain JSON: everything else that the result depends on. `digests` are SHA-256 of announced files.
     """
     manifest = load_manifest(workspace.prepared_corpus(name))
     champion = find_champion(name)
@@ -113,7 +112,7 @@ def plan_retraining(
 
 
 def sign_version(version: RegisteredVersion, plan: RetrainingPlan, *, flow_run: str | None) -> None:
-    """Note on `version` which question it answers, and why it was made."""
+    """Record in the tags of `version` which request it answers, and why it was trained."""
     tags = {_REQUEST: plan.request, "retrain.action": plan.action, "retrain.reason": plan.reason}
     if flow_run is not None:
         tags["flow_run.id"] = flow_run
@@ -124,7 +123,7 @@ def sign_version(version: RegisteredVersion, plan: RetrainingPlan, *, flow_run: 
 
 
 def _answer(name: str, request: str) -> str | None:
-    """What came of the same question before; none where it was not asked, or not answered to the end."""
+    """The result of the same request before; none where there was no such request, or it did not finish."""
     for version in find_tagged(name, _REQUEST, request):
         with clear_errors(f"cannot look up {version.address}"):
             tags = mlflow_client().get_model_version(name, str(version.version)).tags

@@ -1,4 +1,4 @@
-"""The decision about new text for people: markdown with the numbers it rests on."""
+"""The decision about new text for people: markdown with the numbers behind it."""
 
 from collections.abc import Iterator
 
@@ -9,19 +9,19 @@ ACTIONS: dict[Action, str] = {
     "nothing": "Nothing to do",
     "finetune": "Fine-tune the champion",
     "finetune-extended": "Fine-tune the champion, with ids for new characters",
-    "train-anew": "Train a new pair from the start",
+    "train-anew": "Train a new pair from scratch",
 }
 _SHORT: dict[Action, str] = {
     "nothing": "nothing",
     "finetune": "fine-tune",
     "finetune-extended": "fine-tune, new ids",
-    "train-anew": "train anew",
+    "train-anew": "train from scratch",
 }
-_COLUMNS = ("text", "documents", "bits/byte", "dearer by", "interval", "&lt;unk&gt;", "asks for")
+_COLUMNS = ("text", "documents", "bits/byte", "extra bits/byte", "interval", "&lt;unk&gt;", "decision")
 
 
 def plan_markdown(name: str, plan: RetrainingPlan) -> str:
-    """What is done about the text of the corpus `name`, why, and what the champion makes of each new domain."""
+    """The decision about the text of the corpus `name`, its reason, and the champion's scores on each new domain."""
     champion = "none yet" if plan.champion is None else plan.champion.address
     lines = [
         f"# Does {name} need a new model?",
@@ -36,7 +36,7 @@ def plan_markdown(name: str, plan: RetrainingPlan) -> str:
             lines += ["", f"There is {plan.drift.growth:.2f} times the train text that the champion was trained on."]
     if plan.unknown_digests:
         lines += ["", "## Announced, but not found", ""]
-        lines.append("Files with these SHA-256 digests were announced; when they were read they held something else:")
+        lines.append("Files with these SHA-256 digests were announced; when they were read, their content had changed:")
         lines += ["", *(f"* `{digest}`" for digest in plan.unknown_digests)]
     return "\n".join(lines) + "\n"
 

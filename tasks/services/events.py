@@ -1,22 +1,21 @@
-"""Send an event to the Prefect server, and wait until it has it.
+"""Send an event to the Prefect server, and wait until it has been accepted.
 
-Prefect's own way sends in the background, and loses the event without a word where no server is named or none answers.
+Prefect's `emit_event` sends in the background, and loses the event in silence where no server is set or none answers.
 """
 
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 from uuid import uuid4
 
 from charlm.errors import ConfigError
-from tasks.services.prefect import start_prefect
+from tasks.services.session import start_prefect
 
-_MAX_RETRIES = 3  # half a minute, for which somebody may be waiting
+_MAX_RETRIES = 3  # half a minute; a person may be waiting
 
 
-def send_event(event: str, *, resource: Mapping[str, str], payload: Mapping[str, Any]) -> None:
-    """Tell the server at PREFECT_API_URL; raises ConfigError when it does not take the event."""
+def send_event(event: str, *, resource: Mapping[str, str], payload: Mapping[str, object]) -> None:
+    """Send an event to the server at PREFECT_API_URL; raises ConfigError when the server does not accept it."""
     from httpx import HTTPError
     from prefect.client.orchestration import get_client
     from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
@@ -31,8 +30,8 @@ def send_event(event: str, *, resource: Mapping[str, str], payload: Mapping[str,
     }
     with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: _MAX_RETRIES}), get_client(sync_client=True) as client:
         try:
-            client.request("GET", "/ready")  # while its database is away it takes events, and loses them
+            client.request("GET", "/ready")  # without its database it accepts events, and loses them
             client.request("POST", "/events", json=[body])
         except HTTPError as error:
             server, reason = os.environ["PREFECT_API_URL"], str(error).splitlines()[0]
-            raise ConfigError(f"{server} did not take the event {event}: {reason}") from error
+            raise ConfigError(f"{server} did not accept the event {event}: {reason}") from error

@@ -1,23 +1,18 @@
-"""The locations that MLflow's database in a workspace stores."""
+"""The artifact locations in the MLflow database of a workspace."""
 
 import os
 import sqlite3
 
 from charlm.artifacts import Workspace
+from tasks.services.mlflow_compat import EXPERIMENT_TAGS, LOCATION_COLUMNS
 
 ARTIFACT_ROOT_TAG = "charlm.artifact_root"
 SERVER_ARTIFACT_ROOT = "mlflow-artifacts:"
-"""Stands for the artifacts that an MLflow server hands out."""
-# Every column in which MLflow 3.17 stores an absolute artifact location.
-_LOCATION_COLUMNS = (
-    ("experiments", "artifact_location"),
-    ("runs", "artifact_uri"),
-    ("logged_models", "artifact_location"),
-    ("model_versions", "storage_location"),
-)
+"""The root of artifacts that an MLflow server serves."""
 
 
 def uses_embedded_mlflow(workspace: Workspace) -> bool:
+    """True when this process tracks in the database of the workspace, without a server."""
     return os.environ.get("MLFLOW_TRACKING_URI") == f"sqlite:///{workspace.mlflow_db}"
 
 
@@ -34,20 +29,20 @@ def move_artifact_root(workspace: Workspace, new_root: str) -> None:
         with connection:
             try:
                 rows = connection.execute(
-                    "SELECT DISTINCT value FROM experiment_tags WHERE key = ? AND value != ?",
+                    f"SELECT DISTINCT value FROM {EXPERIMENT_TAGS} WHERE key = ? AND value != ?",
                     (ARTIFACT_ROOT_TAG, new_root),
                 ).fetchall()
             except sqlite3.OperationalError:  # the tables are not there yet
                 return
             for (old_root,) in rows:
-                for table, column in _LOCATION_COLUMNS:
+                for table, column in LOCATION_COLUMNS:
                     connection.execute(
                         f"UPDATE {table} SET {column} = ? || substr({column}, ?)"
                         f" WHERE {column} = ? OR substr({column}, 1, ?) = ?",
                         (new_root, len(old_root) + 1, old_root, len(old_root) + 1, old_root + "/"),
                     )
                 connection.execute(
-                    "UPDATE experiment_tags SET value = ? WHERE key = ? AND value = ?",
+                    f"UPDATE {EXPERIMENT_TAGS} SET value = ? WHERE key = ? AND value = ?",
                     (new_root, ARTIFACT_ROOT_TAG, old_root),
                 )
     finally:

@@ -10,12 +10,12 @@ import sys
 import uvicorn
 
 from charlm.distributed.watchdog import end_with_parent
+from tasks.services.prefect_compat import SERVER_APP
 
 
 def main(host: str, port: str) -> None:
     end_with_parent(lambda: os.kill(os.getpid(), signal.SIGTERM))
-    app = "prefect.server.api.server:create_app"
-    uvicorn.run(app, factory=True, lifespan="on", host=host, port=int(port), log_level="error")
+    uvicorn.run(SERVER_APP, factory=True, lifespan="on", host=host, port=int(port), log_level="error")
 
 
 if __name__ == "__main__":

@@ -1,26 +1,30 @@
-"""MLflow's client, with errors that say what to do."""
+"""MLflow's client, and its errors as short lines."""
 
 import getpass
 import logging
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from charlm.arrays.masks import polars
 from charlm.errors import ConfigError
 
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
 
-def mlflow_client() -> Any:
+
+def mlflow_client() -> "MlflowClient":
     """The client of the tracking server that the environment names.
 
-    Raises ConfigError where its database would have to be made in a place that cannot be written.
+    Raises ConfigError where its database cannot be created.
     """
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
     _check_database_can_be_made()
     from mlflow import MlflowClient
 
-    polars()  # which MLflow has imported: Ctrl-C is to go on working
+    polars()  # which MLflow has imported; keeps Ctrl-C working
     return MlflowClient()
 
 
@@ -31,26 +35,26 @@ def _check_database_can_be_made() -> None:
         return
     folder = next(folder for folder in database.absolute().parents if folder.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise ConfigError(f"MLflow's database {database} cannot be made: {folder} is no folder that can be written")
+        raise ConfigError(f"MLflow's database {database} cannot be created: {folder} is not a writable folder")
 
 
 def user_name() -> str:
     """The user's name, or number where there is no name."""
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # containers run under numbers that no password file knows
+    except (KeyError, OSError):  # containers run under user ids without an entry in passwd
         return str(os.getuid())
 
 
-def mlflow_error() -> type[Exception]:
-    """What MLflow raises; a function, because MLflow takes seconds to load."""
+def mlflow_error() -> "type[MlflowException]":
+    """The class of what MLflow raises; a function, because MLflow takes seconds to load."""
     from mlflow.exceptions import MlflowException
 
     return MlflowException
 
 
 def first_line(error: Exception) -> str:
-    """What an error of a library says first, short."""
+    """The first line of an error of a library, shortened."""
     if "Max retries exceeded" in str(error):
         return "no answer"
     return str(error).strip().split("\n")[0][:200] or type(error).__name__

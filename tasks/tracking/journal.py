@@ -3,14 +3,13 @@
 Reads  runs/RUN/journal.jsonl    (one JSON object a line, keys at least event, time, step, characters)
 
 A resumed run cuts its journal back to the checkpoint and writes the redone work again. A reader then starts at the
-first line again; whoever must not see an event twice keeps the last step of each kind.
+first line again; a caller that must not see an event twice keeps the last step of each kind.
 """
 
 import json
 from pathlib import Path
-from typing import Any
 
-Event = dict[str, Any]
+from charlm.trainers.events import Event
 
 
 class JournalReader:
@@ -25,7 +24,7 @@ class JournalReader:
         """The events written since the last call; a line without its newline is left for the next one."""
         try:
             with self.path.open("rb") as file:
-                # A cut journal can have grown past the old end: the line before the end tells.
+                # A cut journal may have grown past the old end; then the line before the end differs.
                 file.seek(self._offset - len(self._last_line))
                 if file.read(len(self._last_line)) != self._last_line:
                     self._offset, self._last_line = 0, b""
@@ -39,4 +38,5 @@ class JournalReader:
         lines = whole.splitlines(keepends=True)
         self._offset += len(whole)
         self._last_line = lines[-1]
-        return [json.loads(line) for line in lines if line.strip()]
+        events: list[Event] = [json.loads(line) for line in lines if line.strip()]
+        return events

@@ -11,7 +11,7 @@ from tasks.tracking.client import first_line, mlflow_client, mlflow_error, user_
 
 
 def find_experiment(workspace: Workspace, name: str) -> str:
-    """The id of the experiment `name`, which is made when there is none."""
+    """The id of the experiment `name`, which is created if needed."""
     client = mlflow_client()
     experiment = client.get_experiment_by_name(name)
     if experiment is not None:
@@ -21,7 +21,7 @@ def find_experiment(workspace: Workspace, name: str) -> str:
             )
         return str(experiment.experiment_id)
     tags = {"mlflow.note.content": f"Character language models of the corpus {name}."}
-    if not uses_embedded_mlflow(workspace):  # a server knows itself where its artifacts go
+    if not uses_embedded_mlflow(workspace):  # a server decides where its artifacts go
         return str(client.create_experiment(name, tags={**tags, ARTIFACT_ROOT_TAG: SERVER_ARTIFACT_ROOT}))
     root = str(workspace.mlflow_artifacts_dir)
     return str(client.create_experiment(name, artifact_location=root, tags={**tags, ARTIFACT_ROOT_TAG: root}))
@@ -31,11 +31,11 @@ def find_experiment(workspace: Workspace, name: str) -> str:
 def group_run(
     workspace: Workspace, experiment: str, name: str, *, parent: str | None = None, tags: Mapping[str, str]
 ) -> Iterator[str | None]:
-    """The id of an MLflow run that stands above others for the block; none when MLflow does not answer."""
+    """The id of an MLflow run that is the parent of others for the block; none when MLflow does not answer."""
     try:
         run_id = create_mlflow_run(find_experiment(workspace, experiment), name, parent=parent, tags=tags)
     except mlflow_error() as error:
-        terminal.say(f"! MLflow does not answer, the work goes on without it: {first_line(error)}")
+        terminal.print_line(f"! MLflow does not answer, the work continues without it: {first_line(error)}")
         yield None
         return
     status = "FAILED"
@@ -49,7 +49,7 @@ def group_run(
         try:
             mlflow_client().set_terminated(run_id, status)
         except mlflow_error() as error:
-            terminal.say(f"! MLflow does not answer, the run {name!r} stays open there: {first_line(error)}")
+            terminal.print_line(f"! MLflow does not answer, the run {name!r} stays open there: {first_line(error)}")
 
 
 def create_mlflow_run(experiment_id: str, name: str, *, parent: str | None, tags: Mapping[str, str]) -> str:

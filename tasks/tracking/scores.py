@@ -3,14 +3,17 @@
 import re
 import time
 from collections.abc import Mapping
+from typing import Literal, get_args
 
+from charlm.evaluation.scores import ScoreValues
 from tasks.terminal import terminal
 from tasks.tracking.client import first_line, mlflow_client, mlflow_error
 
-SCORE_NAMES = ("loss", "perplexity", "bits_per_character", "bits_per_byte", "unk_rate")
+ScoreName = Literal["loss", "perplexity", "bits_per_character", "bits_per_byte", "unk_rate"]
+SCORE_NAMES: tuple[ScoreName, ...] = get_args(ScoreName)
 
 
-def log_scores(run_id: str | None, scores: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
+def log_scores(run_id: str | None, scores: Mapping[str, Mapping[str, ScoreValues]]) -> None:
     """Log `{direction: {split: {score: value}}}` as the metrics `forward.test.bits_per_byte` and so on."""
     _log_metrics(
         run_id,
@@ -23,9 +26,7 @@ def log_scores(run_id: str | None, scores: Mapping[str, Mapping[str, Mapping[str
     )
 
 
-def log_domain_scores(
-    run_id: str | None, scores: Mapping[str, Mapping[str, Mapping[str, Mapping[str, float]]]]
-) -> None:
+def log_domain_scores(run_id: str | None, scores: Mapping[str, Mapping[str, Mapping[str, ScoreValues]]]) -> None:
     """Log test scores by direction, domain, and `before` or `after` a fine-tuning."""
     _log_metrics(
         run_id,
@@ -39,7 +40,7 @@ def log_domain_scores(
     )
 
 
-def log_champion_scores(run_id: str | None, scores: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
+def log_champion_scores(run_id: str | None, scores: Mapping[str, Mapping[str, ScoreValues]]) -> None:
     """Log test scores by direction and domain, as the metrics `forward.domain.NAME.bits_per_byte` and so on."""
     _log_metrics(
         run_id,
@@ -53,7 +54,7 @@ def log_champion_scores(run_id: str | None, scores: Mapping[str, Mapping[str, Ma
 
 
 def _log_metrics(run_id: str | None, values: Mapping[str, float]) -> None:
-    """Log single values to a run, if there is one; the work that they come from does not depend on MLflow."""
+    """Log single values to a run, if there is one; an MLflow that is away is a warning."""
     if run_id is None:
         return
     from mlflow.entities import Metric
@@ -62,9 +63,9 @@ def _log_metrics(run_id: str | None, values: Mapping[str, float]) -> None:
     try:
         mlflow_client().log_batch(run_id, [Metric(name, value, milliseconds, 0) for name, value in values.items()])
     except mlflow_error() as error:
-        terminal.say(f"! MLflow does not take the scores: {first_line(error)}")
+        terminal.print_line(f"! MLflow does not accept the scores: {first_line(error)}")
 
 
 def _metric_name(text: str) -> str:
-    """`text` with the characters that MLflow takes in a metric's name."""
+    """`text` with only the characters that MLflow allows in the name of a metric."""
     return re.sub(r"[^A-Za-z0-9_./ -]", "-", text)

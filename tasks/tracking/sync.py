@@ -1,10 +1,10 @@
-"""Bring the journal of a training run to MLflow: in batches, once, and without ever hurting the training.
+"""Send the journal of a training run to MLflow: in batches, once, and without disturbing the training.
 
 Reads  runs/RUN/journal.jsonl, run.json, and the tables and pictures beside them
 Writes runs/RUN/tracking.json    (the MLflow run, and the last step of each kind of event that it has)
 
 `sync_run` may be called at any time and any number of times: it sends what is missing. MLflow stores a value with equal
-name, step and time once, so a process that dies between sending and noting does no harm.
+name, step and time once, so a process that dies between sending and recording does no harm.
 """
 
 import json
@@ -14,24 +14,36 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Literal
 
 from charlm.artifacts import CorpusFiles, RunFiles, Workspace
 from charlm.errors import RegistryError, RunError
 from charlm.storage.atomic import read_json, write_json
+from charlm.trainers.events import Event
 from charlm.trainers.lm.manifest import RunManifest
+from tasks.services.mlflow_compat import start_system_metrics
 from tasks.terminal import terminal
 from tasks.tracking.client import first_line, mlflow_client, mlflow_error
-from tasks.tracking.journal import Event, JournalReader
+from tasks.tracking.journal import JournalReader
 from tasks.tracking.runs import create_mlflow_run, find_experiment
 from tasks.tracking.scores import SCORE_NAMES
 
-_TRAIN_NAMES = ("loss", "bits_per_character", "learning_rate", "characters_per_second", "waiting_share")
+if TYPE_CHECKING:
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+TrainName = Literal["loss", "bits_per_character", "learning_rate", "characters_per_second", "waiting_share"]
+_TRAIN_NAMES: tuple[TrainName, ...] = (
+    "loss",
+    "bits_per_character",
+    "learning_rate",
+    "characters_per_second",
+    "waiting_share",
+)
 _MAX_BATCH = 1000  # values that MLflow takes in one call
 _SYNC_SECONDS = 5.0
 _SECONDS_AFTER_FAILURE = 30.0
 _LAST_SYNC_SECONDS = 60.0
-_sending = threading.Lock()  # two directions that begin at once would both try to make the same rows
+_sending = threading.Lock()  # two directions that start at once would both try to create the same rows
 _STATUS = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 
 
@@ -65,7 +77,7 @@ def live_tracking(workspace: Workspace, run: RunFiles, *, parent: str | None) ->
     """Send the journal to MLflow every few seconds for the block, from a thread of its own.
 
     Whatever MLflow does, the block neither waits for it nor sees its errors. What could not be sent by the end stays
-    in the journal, and the terminal says how to bring it later.
+    in the journal, and a line on the terminal names the command that sends it later.
     """
     stop = threading.Event()
     thread = threading.Thread(target=_keep_sending, args=(_Sender(workspace, run, parent), stop), daemon=True)
@@ -76,35 +88,35 @@ def live_tracking(workspace: Workspace, run: RunFiles, *, parent: str | None) ->
         stop.set()
         thread.join(_LAST_SYNC_SECONDS)
         if thread.is_alive():
-            terminal.say(_behind(run, "it takes too long"))
+            terminal.print_line(_behind(run, "it takes too long"))
 
 
 def _keep_sending(sender: "_Sender", stop: threading.Event) -> None:
     seconds = _SYNC_SECONDS
-    told = False
+    has_warned = False
     while not stop.wait(seconds):
         try:
             sender.send()
             seconds = _SYNC_SECONDS
-        except Exception as error:  # no fault of a tracker may reach the training: the journal has everything
+        except Exception as error:  # no error of a tracker may reach the training: the journal has everything
             seconds = _SECONDS_AFTER_FAILURE
-            if not told:
-                terminal.say(f"! MLflow does not take the journal, training goes on: {first_line(error)}")
-                told = True
+            if not has_warned:
+                terminal.print_line(f"! MLflow does not accept the journal, training continues: {first_line(error)}")
+                has_warned = True
     sender.stop_system_metrics()
     try:
         sender.send()
     except Exception as error:
-        terminal.say(_behind(sender.run, first_line(error)))
+        terminal.print_line(_behind(sender.run, first_line(error)))
 
 
 def _behind(run: RunFiles, reason: str) -> str:
-    return f"! MLflow lacks the end of {run.name} ({reason}); bring it with: charlm sync {run.name}"
+    return f"! MLflow lacks the end of {run.name} ({reason}); send it with: charlm sync {run.name}"
 
 
 @dataclass
 class _Sent:
-    """What MLflow already has of a run."""
+    """What MLflow already has of a run: the content of tracking.json."""
 
     tracking_server: str
     run_id: str
@@ -120,7 +132,7 @@ class _Sent:
 
     @classmethod
     def load(cls, run: RunFiles) -> "_Sent | None":
-        """What was noted for the present tracking server; none for another one."""
+        """The record for the present tracking server; none for another one."""
         if not run.tracking.is_file():
             return None
         values = read_json(run.tracking, remedy="delete it, and MLflow gets the run again as a new one", error=RunError)
@@ -145,7 +157,7 @@ class _Sender:
         self._parent = parent
         self._reader = JournalReader(run.journal)
         self._waiting: list[Event] = []
-        self._system_metrics: Any = None
+        self._system_metrics: SystemMetricsMonitor | None = None
 
     def send(self) -> str | None:
         """Send all new events; what fails to be sent is kept for the next call. The id of the MLflow run."""
@@ -162,7 +174,7 @@ class _Sender:
             sent = self._start(manifest)
         if self._parent not in (None, sent.parent):
             _end_lost_run(sent.parent, sent.run_id)
-            if sent.status != "FINISHED":  # what the older parent has not seen the end of moves below the newer one
+            if sent.status != "FINISHED":  # a run that did not end under its older parent moves to the newer one
                 mlflow_client().set_tag(sent.run_id, "mlflow.parentRunId", self._parent)
                 sent.parent = self._parent
                 sent.save(self.run)
@@ -242,15 +254,11 @@ class _Sender:
                 client.log_artifact(run_id, str(path), "dictionary")
 
     def _start_system_metrics(self, sent: _Sent) -> None:
-        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
-
-        resumed = bool(sent.last_steps)
-        self._system_metrics = SystemMetricsMonitor(sent.run_id, resume_logging=resumed)  # type: ignore[no-untyped-call]
-        self._system_metrics.start()
+        self._system_metrics = start_system_metrics(sent.run_id, resumed=bool(sent.last_steps))
 
     def stop_system_metrics(self) -> None:
         if self._system_metrics is not None:
-            self._system_metrics.finish()
+            self._system_metrics.finish()  # type: ignore[no-untyped-call]
 
     def _send_files(self, run_id: str) -> None:
         """The tables and pictures that the run has by now."""
@@ -261,7 +269,7 @@ class _Sender:
 
 
 def _end_lost_run(lost: str | None, child: str) -> None:
-    """Note of the run above `child` that it was killed, if nobody could tell MLflow of its end."""
+    """Mark the parent run `lost` of `child` as killed, if it is still running in MLflow."""
     if lost is None:
         return
     client = mlflow_client()
@@ -295,5 +303,5 @@ def _metrics_of(event: Event) -> dict[str, float]:
 
 def _send_samples(run_id: str, events: list[Event]) -> None:
     for event in events:
-        if event.get("sample"):
+        if (event["event"] == "validation" or event["event"] == "test") and event["sample"]:
             mlflow_client().log_text(run_id, event["sample"], f"samples/{event['event']}-{event['step']:08d}.txt")

@@ -1,4 +1,4 @@
-"""The child process that trains one direction: start it, follow its journal, stop it."""
+"""The child process that trains one direction: start it and follow its journal."""
 
 import contextlib
 import os
@@ -8,78 +8,34 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from typing import IO, Any
+from typing import IO
 
-from charlm.artifacts import RunFiles
+from charlm.artifacts import RunFiles, Workspace
 from charlm.distributed.watchdog import PARENT_VARIABLE
 from charlm.errors import RunError, TrainingInterruptedError
+from charlm.trainers.events import TrainEvent
+from tasks.services.session import Session
+from tasks.services.trainings import Trainings
 from tasks.terminal import Bar, terminal
-from tasks.tracking.journal import Event, JournalReader
+from tasks.tracking.journal import JournalReader
 
 _POLL_SECONDS = 0.5
 _USER_MISTAKE = 2
 _INTERRUPTED = (130, 143, -signal.SIGINT, -signal.SIGTERM)
-_children: set[subprocess.Popen[bytes]] = set()
-stopping = threading.Event()
-_gpu = threading.Lock()
 
 
 class RefusedError(RunError):
-    """The trainer did not take the run, for something that the user can mend."""
+    """The trainer rejected the run, for a reason that the user can fix."""
 
 
-@contextlib.contextmanager
-def stopping_gently() -> Iterator[None]:
-    """For the block, let the first Ctrl-C (or SIGTERM) end the training with a checkpoint, and the second end all.
+def run_child(
+    run: RunFiles, bar: Bar, on_progress: Callable[[float], None], trainings: Trainings, stop_flag: threading.Event
+) -> None:
+    """Train `run` in a child process, which `trainings` may stop, and show its journal; raises when it does not finish.
 
-    Only in the main thread; elsewhere the signals keep their meaning.
+    With `stop_flag` set, it does not begin.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(signum: int, frame: Any) -> None:
-        is_second = stopping.is_set()
-        stopping.set()  # before looking for trainings: one that ends meanwhile looks for this
-        if is_second or not _children:
-            raise KeyboardInterrupt
-        _stop_children()
-
-    old = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
-        stopping.clear()
-
-
-@contextlib.contextmanager
-def ending_with_checkpoints() -> Iterator[None]:
-    """For the block, in which trainings run in other threads: what ends it from outside ends them with a checkpoint.
-
-    Prefect cancels a flow by an exception in its main thread, which the threads of its tasks know nothing of.
-    """
-    try:
-        yield
-    except Exception:
-        raise
-    except BaseException:
-        _stop_children()
-        raise
-
-
-def _stop_children() -> None:
-    stopping.set()
-    if _children:
-        terminal.say("stopping: a checkpoint is being written …")
-    for child in list(_children):
-        child.send_signal(signal.SIGINT)
-
-
-def run_child(run: RunFiles, bar: Bar, on_progress: Callable[[float], None]) -> None:
-    """Train `run` in a child process and show its journal; raises when it does not finish."""
-    if stopping.is_set():
+    if stop_flag.is_set():
         raise TrainingInterruptedError(f"training was interrupted before {run.name} began")
     command = [sys.executable, "-m", "charlm.trainers.run", str(run.manifest)]
     if run.checkpoint.is_file():
@@ -93,15 +49,13 @@ def run_child(run: RunFiles, bar: Bar, on_progress: Callable[[float], None]) -> 
             start_new_session=True,
             env={**os.environ, PARENT_VARIABLE: str(os.getpid())},
         )
-        _children.add(child)
-        try:
-            _follow(run, child, bar, on_progress)
-        except BaseException:
-            child.kill()
-            child.wait()
-            raise
-        finally:
-            _children.discard(child)
+        with trainings.child(child, stop_flag):
+            try:
+                _follow(run, child, bar, on_progress)
+            except BaseException:
+                child.kill()
+                child.wait()
+                raise
         if child.returncode != 0:
             raise _failure(run, child.returncode, _last_line(stderr))
 
@@ -123,14 +77,13 @@ def _follow(run: RunFiles, child: subprocess.Popen[bytes], bar: Bar, on_progress
                 bar.update(event["progress"], _train_note(event) + best)
                 on_progress(event["progress"])
             elif event["event"] == "guard":
-                terminal.say(f"! {run.name}: {event['reason']}")
+                terminal.print_line(f"! {run.name}: {event['reason']}")
 
 
-def _train_note(event: Event) -> str:
-    left = event["seconds_left"]
+def _train_note(event: TrainEvent) -> str:
     speed = f"{event['characters_per_second'] / 1000:,.0f}k char/s"
     return f"{event['bits_per_character']:.3f} bits/char, {speed}, rate {event['learning_rate']:.1e}" + (
-        f", {left / 60:.1f} min left" if left is not None else ""
+        f", {event['seconds_left'] / 60:.1f} min left"
     )
 
 
@@ -152,12 +105,12 @@ def _last_line(file: IO[bytes]) -> str:
 
 
 @contextlib.contextmanager
-def gpu_turn(slot: contextlib.AbstractContextManager[None] | None) -> Iterator[None]:
-    """Hold the GPU, and then `slot`, for the block; without a GPU, trainings share the CPU at the same time."""
+def gpu_turn(workspace: Workspace, slot: contextlib.AbstractContextManager[None] | None) -> Iterator[None]:
+    """Hold the GPU of this process, and then `slot`, for the block; without a GPU, trainings share the CPU."""
     import torch
 
     if not torch.cuda.is_available():
         yield
         return
-    with _gpu, slot or contextlib.nullcontext():
+    with Session.of(workspace).trainings.gpu, slot or contextlib.nullcontext():
         yield

@@ -1,17 +1,16 @@
-"""Train language models: find or make the run, train it in a process of its own, and follow its journal.
+"""Train one direction: find or create the run, train it in a child process, and follow its journal.
 
 Reads  corpora/NAME/              (a prepared corpus)
 Writes runs/RUN/                  (through the child process `python -m charlm.trainers.run`)
 
-Training runs in a child so that ending it really frees its memory, and so that nothing of ours can slow it.
+Training runs in a child so that its memory is freed when it ends, and so that nothing of ours can slow it down.
 """
 
 import contextlib
 import dataclasses
 import os
 import shutil
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,14 +20,15 @@ from charlm.data.dictionary import Dictionary
 from charlm.errors import RunError, TrainingInterruptedError
 from charlm.trainers.lm.manifest import RunManifest, create_run, find_runs, new_run_name, plan_run
 from tasks.runs import TrainedRun
+from tasks.services.session import Session
 from tasks.terminal import terminal
 from tasks.tracking.sync import live_tracking
-from tasks.training.child import RefusedError, gpu_turn, run_child, stopping
+from tasks.training.child import RefusedError, gpu_turn, run_child
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingRequest:
-    """What to train, and what may be taken over from earlier runs."""
+    """What to train, and which earlier runs may be reused."""
 
     corpus: str
     direction: str
@@ -37,25 +37,16 @@ class TrainingRequest:
     """Model file to continue from; the run keeps a copy of it."""
 
     known_revision: int | None = None
-    """Revision of the corpus that it has been trained on already, where it is of the same corpus."""
+    """Newest revision of the corpus that `initial_model` was trained on, where it is of the same corpus."""
 
     reuse: bool = False
-    """Take a finished run of the same text, dictionary and settings instead of training again."""
+    """Use a finished run of the same text, dictionary and settings instead of training again."""
 
     resume: bool = False
     """Continue the newest unfinished run of the same text, dictionary and settings."""
 
     num_threads: int = 0
     num_processes: int = 1
-
-
-def train_directions(
-    workspace: Workspace, requests: Sequence[TrainingRequest], *, parent: str | None
-) -> dict[str, TrainedRun]:
-    """Train all directions at once (one after the other on one GPU); `parent` is the MLflow run above them."""
-    with ThreadPoolExecutor(len(requests)) as pool:
-        futures = [pool.submit(train_direction, workspace, request, parent=parent) for request in requests]
-    return {future.result().direction: future.result() for future in futures}
 
 
 def threads_for(num_directions: int) -> int:
@@ -75,33 +66,35 @@ def train_direction(
 ) -> TrainedRun:
     """The finished run that `request` asks for: an earlier one, a continued one, or a new one.
 
-    `parent` is the MLflow run above it; `on_progress` is told the share that is done; `gpu_slot` is held while it
+    `parent` is the MLflow run above it; `on_progress` receives the share that is done; `gpu_slot` is held while it
     trains, where several processes share GPUs.
     Raises TrainingInterruptedError when the user ends it, and RunError with the reason when it fails.
     """
+    trainings = Session.of(workspace).trainings
+    stop_flag = trainings.stop_flag  # of those that begin now
     title = f"train {request.training.recipe} {request.direction}"
     run, reusable = _find_or_create(workspace, request, title)
     if reusable:
-        terminal.say(f"= {title}: reused {run.name}, which is finished")
-        with live_tracking(workspace, run, parent=parent):  # sends what an earlier outage has left behind
+        terminal.print_line(f"= {title}: reused {run.name}, which is finished")
+        with live_tracking(workspace, run, parent=parent):  # sends what an earlier outage has delayed
             pass
         return TrainedRun.load(run, reused=True)
     try:
-        with gpu_turn(gpu_slot), live_tracking(workspace, run, parent=parent), terminal.step(title) as bar:
-            run_child(run, bar, on_progress or (lambda share: None))
+        with gpu_turn(workspace, gpu_slot), live_tracking(workspace, run, parent=parent), terminal.step(title) as bar:
+            run_child(run, bar, on_progress or (lambda share: None), trainings, stop_flag)
             trained = TrainedRun.load(run, reused=False)
             bar.finish(f"{trained.test['bits_per_character']:.3f} bits per character on test")
     except RefusedError:
-        if not run.checkpoint.is_file():  # it never began: leave nothing half-made
+        if not run.checkpoint.is_file():  # it never began: leave no empty run folder
             shutil.rmtree(run.root)
         raise
-    if stopping.is_set():  # too late for this training, but not for what would follow it
+    if stop_flag.is_set():  # too late for this training, but not for the next step
         raise TrainingInterruptedError(f"training was interrupted when {run.name} had just finished")
     return trained
 
 
 def _find_or_create(workspace: Workspace, request: TrainingRequest, title: str) -> tuple[RunFiles, bool]:
-    """The run folder to train in, and whether it needs no training at all."""
+    """The run folder to train in, and whether its training has finished already."""
     corpus = workspace.prepared_corpus(request.corpus)
     initial = request.initial_model
     dictionary = Dictionary.load_from_file(corpus.dictionary) if initial is None else _dictionary_of(initial)
@@ -125,10 +118,10 @@ def _find_or_create(workspace: Workspace, request: TrainingRequest, title: str) 
             for run in runs:
                 if run.checkpoint.is_file():
                     _check_processes(run, request.num_processes)
-                    terminal.say(f"= {title}: continuing {run.name}")
+                    terminal.print_line(f"= {title}: continuing {run.name}")
                     return run, False
-            terminal.say(f"= {title}: nothing to resume, starting anew")
-    if initial is not None:  # the run must be able to go on when the original is gone
+            terminal.print_line(f"= {title}: nothing to resume, starting from scratch")
+    if initial is not None:  # the run must be able to resume without the original
         kept = workspace.run(name).initial_lm
         kept.parent.mkdir(parents=True)
         shutil.copyfile(initial, kept)
@@ -140,8 +133,8 @@ def _check_processes(run: RunFiles, num_processes: int) -> None:
     began_with = RunManifest.load(run).config.num_processes
     if began_with != num_processes:
         raise RunError(
-            f"{run.root} was begun with --num-processes {began_with}, not {num_processes}: its weights would differ; "
-            f"resume it with {began_with}, or train anew without --resume"
+            f"{run.root} was started with --num-processes {began_with}, not {num_processes}: its weights would differ; "
+            f"resume it with {began_with}, or train from scratch without --resume"
         )
 
 
@@ -149,6 +142,3 @@ def _dictionary_of(model: Path) -> Dictionary:
     from charlm.serialization.flair_file import read_flair_file
 
     return read_flair_file(model).dictionary
-
-
-# ---- the child -----------------------------------------------------------------------------------------------------

@@ -1,11 +1,13 @@
-"""Continue a registered or stored pair on another corpus, and say what that did to each domain."""
+"""Continue a registered or stored pair on another corpus, and score every domain before and after.
+
+model, corpus --> language models --> scores before and after --> registry
+"""
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from charlm.artifacts import BundleFiles, CorpusFiles, RunFiles, Workspace, check_name
 from charlm.config import ARCHITECTURE, TrainingConfig
@@ -14,14 +16,20 @@ from charlm.recipes import find_recipe
 from charlm.storage.atomic import read_json
 from charlm.text.corpus.manifest import load_manifest
 from charlm.trainers.lm.manifest import RunManifest
-from tasks.registry.download import resolve_model
+from tasks.registry.download import OpenedModel, open_model
 from tasks.registry.lineage import DomainScores
-from tasks.registry.versions import find_version
 from tasks.runs import TrainedRun, scores_of
 from tasks.terminal import terminal
 from tasks.tracking.scores import log_domain_scores, log_scores
-from tasks.training.direction import TrainingRequest, threads_for, train_directions
-from tasks.training.pair import TrainedPair, pair_run, register_pair
+from tasks.training.direction import TrainingRequest, threads_for
+from tasks.training.pair import TrainedPair, TrainedPairJson, pair_run, register_pair
+from tasks.training.steps import CALLED_HERE, TrainingSteps
+
+
+class FinetunedPairJson(TrainedPairJson):
+    """What `charlm finetune --json` shows."""
+
+    domains: DomainScores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +39,7 @@ class FinetunedPair:
     pair: TrainedPair
     domains: DomainScores
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> FinetunedPairJson:
         return {**self.pair.to_json(), "domains": self.domains}
 
 
@@ -43,35 +51,40 @@ def finetune_pair(
     training: TrainingConfig,
     *,
     extend_dictionary: bool,
+    reuse: bool = False,
     resume: bool,
     register: bool,
     num_processes: int = 1,
+    steps: TrainingSteps = CALLED_HERE,
 ) -> FinetunedPair:
     """Continue `model` on the corpus `name` and register the result as challenger of `name`.
 
-    Directions and dictionary are the model's; no `directions` stand for all that it has. The corpus that the model came
-    from is scored too where this workspace holds it. Raises ConfigError where corpus and model do not fit.
+    Directions and dictionary are the model's; without `directions`, all that it has are continued. The corpus that the
+    model was trained on is scored too where this workspace holds it. `reuse` and `resume` are those of `train_pair`.
+    Raises ConfigError where corpus and model do not fit.
     """
+    workspace.prepared_corpus(name)  # or an error, before anything is downloaded
+    opened = open_model(model, workspace)  # once: training, scores and lineage are of the same version
     with (
         finetuning_requests(
             workspace,
             name,
-            model,
+            opened,
             directions,
             training,
             extend_dictionary=extend_dictionary,
+            reuse=reuse,
             resume=resume,
             num_processes=num_processes,
         ) as requests,
         pair_run(workspace, name, training) as run_id,
     ):
-        runs = train_directions(workspace, requests, parent=run_id)
+        runs = steps.train_directions(workspace, requests, parent=run_id)
         log_scores(run_id, scores_of(runs))
-        domains = score_before_and_after(workspace, name, model, runs, run_id)
+        domains = steps.call(score_before_and_after, workspace, name, opened, runs, run_id)
         version = None
         if register:
-            parent = find_version(model) if model.startswith("models:") else None
-            version = register_pair(workspace, name, runs, run_id, parent=parent, domains=domains)
+            version = steps.call(register_pair, workspace, name, runs, run_id, parent=opened.version, domains=domains)
     return FinetunedPair(pair=TrainedPair(runs=runs, mlflow_run=run_id, version=version), domains=domains)
 
 
@@ -79,32 +92,30 @@ def finetune_pair(
 def finetuning_requests(
     workspace: Workspace,
     name: str,
-    model: str,
+    opened: OpenedModel,
     directions: Sequence[str],
     training: TrainingConfig,
     *,
     extend_dictionary: bool,
-    reuse: bool = False,
-    resume: bool = False,
-    num_processes: int = 1,
+    reuse: bool,
+    resume: bool,
+    num_processes: int,
 ) -> Iterator[list[TrainingRequest]]:
-    """A training for each direction, which continues `model` on the corpus `name`; to be begun inside the block.
+    """A training for each direction, which continues `opened` on the corpus `name`; start them inside the block.
 
-    Raises ConfigError where corpus and model do not fit, or `training` asks for another architecture than the model's.
+    Raises ConfigError where corpus and model do not fit, or `training` has another architecture than the model.
     """
-    from charlm.language_models.language_model import load_language_models
     from charlm.trainers.lm.finetuning import adapted, initial_model
 
     corpus = workspace.prepared_corpus(name)
-    path = resolve_model(model, workspace)
-    models = load_language_models(path)
+    models = opened.models
     missing = [direction for direction in directions if direction not in models]
     if missing:
-        raise ConfigError(f"{model} has no {missing[0]} direction to continue, only {' and '.join(models)}")
+        raise ConfigError(f"{opened.name} has no {missing[0]} direction to continue, only {' and '.join(models)}")
     chosen = [direction for direction in models if not directions or direction in directions]
     for direction in chosen:
-        _check_architecture(training, adapted(training, models[direction]), model)
-    origin = _origin(path)
+        _check_architecture(training, adapted(training, models[direction]), opened.name)
+    origin = _origin(opened.path)
     with tempfile.TemporaryDirectory(prefix="charlm-initial-") as folder:
         requests = []
         for direction in chosen:
@@ -129,30 +140,27 @@ def finetuning_requests(
 def _check_architecture(training: TrainingConfig, kept: TrainingConfig, model: str) -> None:
     recipe = find_recipe(training.recipe)
     for name in ARCHITECTURE:
-        wanted, own = getattr(training, name), getattr(kept, name)
-        if wanted not in (own, getattr(recipe, name)):  # the recipe's is nobody's wish
-            raise ConfigError(f"fine-tuning keeps the architecture of {model}, whose {name} is {own}; got {wanted}")
+        given, own = getattr(training, name), getattr(kept, name)
+        if given not in (own, getattr(recipe, name)):  # the recipe's own value was not given by the user
+            raise ConfigError(f"fine-tuning keeps the architecture of {model}, whose {name} is {own}; got {given}")
 
 
 def score_before_and_after(
-    workspace: Workspace, name: str, model: str, runs: Mapping[str, TrainedRun], run_id: str | None
+    workspace: Workspace, name: str, opened: OpenedModel, runs: Mapping[str, TrainedRun], run_id: str | None
 ) -> DomainScores:
-    """The test scores of `model` and of what `runs` made of it, on every domain of both corpora, logged to a run."""
+    """The test scores of `opened` and of what `runs` made of it, on every domain of both corpora, logged to a run."""
     from charlm.evaluation.domains import score_domains
-    from charlm.language_models.language_model import LanguageModel, load_language_models
 
-    path = resolve_model(model, workspace)
-    models = load_language_models(path)
     corpus = workspace.prepared_corpus(name)
     corpora = [corpus]
-    if (identity := _origin(path)) and identity.name != name and workspace.corpus(identity.name).manifest.is_file():
-        corpora.append(workspace.corpus(identity.name))
+    if (origin := _origin(opened.path)) and origin.name != name and workspace.corpus(origin.name).manifest.is_file():
+        corpora.append(workspace.corpus(origin.name))
     scores: DomainScores = {}
     with terminal.step("score every domain before and after") as bar:
         for direction, run in runs.items():
-            tuned = LanguageModel.load_language_model(run.files.best_lm)
+            tuned = open_model(str(run.files.best_lm), workspace).models[direction]
             for scored in corpora:
-                before, after = score_domains(models[direction], scored), score_domains(tuned, scored)
+                before, after = score_domains(opened.models[direction], scored), score_domains(tuned, scored)
                 for domain in before:
                     label = domain if scored is corpus or domain == scored.name else f"{scored.name}:{domain}"
                     scores.setdefault(direction, {})[label] = {
@@ -191,7 +199,7 @@ def _origin(path: Path) -> _Origin | None:
 
 
 def _known_revision(corpus: CorpusFiles, origin: _Origin | None) -> int | None:
-    """The revision of `corpus` that the model knows already, if it knows an older one of this corpus."""
+    """The revision of `corpus` that the model was trained on, if that is an older one of this corpus."""
     if origin is None or origin.name != corpus.name or origin.revision >= load_manifest(corpus).revision:
         return None
     return origin.revision

@@ -17,7 +17,7 @@ from deployments.programs import Program, running, start, stop, wait_until
 from deployments.servers import check_databases, mlflow_server, prefect_server, workers
 from deployments.settings import CPU_POOL, GPU_POOL, ROOT, ServiceSettings
 from tasks.services.mlflow_database import SERVER_ARTIFACT_ROOT, move_artifact_root
-from tasks.services.workspace import use_workspace
+from tasks.services.session import use_workspace
 from tests.conftest import TrainedWorkspace, own_workspace
 
 NAMES = {
@@ -64,7 +64,7 @@ def test_the_environment_says_where_the_service_listens() -> None:
     [
         ({"CHARLM_MLFLOW_PORT": "http"}, "CHARLM_MLFLOW_PORT is a port between 1 and 65535, got 'http'"),
         ({"DATABASE": "mysql://host/charlm"}, "DATABASE is an address like postgresql://"),
-        ({"CHARLM_PASSWORD": "short"}, "CHARLM_PASSWORD has 5 characters; MLflow wants 12"),
+        ({"CHARLM_PASSWORD": "short"}, "CHARLM_PASSWORD has 5 characters; MLflow needs 12"),
     ],
 )
 def test_a_setting_that_cannot_work_is_refused(variables: dict[str, str], message: str) -> None:

@@ -13,7 +13,7 @@ from charlm.artifacts import BundleFiles, RunFiles
 from charlm.language_models.language_model import LanguageModel
 from charlm.trainers.lm.manifest import RunManifest
 from tasks.registry.download import download_bundle
-from tasks.services.workspace import use_workspace
+from tasks.services.session import use_workspace
 from tests.conftest import ROOT, Charlm, Outcome, TrainedWorkspace, environment, run_charlm
 
 pytestmark = pytest.mark.service  # each command starts MLflow

@@ -15,7 +15,7 @@ from charlm.config import DownstreamConfig
 from charlm.errors import ConfigError, DatasetError, ModelFileError, TrainingInterruptedError
 from tasks.downstream.prediction import judge_labels, label_text
 from tasks.downstream.training import DownstreamRequest, TrainedTaskModel, train_downstream
-from tasks.registry.descriptions import ROOM
+from tasks.registry.descriptions import COLUMN_PADDING
 from tasks.tracking.client import mlflow_client
 from tests.conftest import ROOT, Charlm, TrainedWorkspace, environment, own_workspace
 from tests.labelled_data import write_entities, write_questions, write_vectors
@@ -73,7 +73,7 @@ def test_a_tagger_is_registered_with_the_version_of_the_language_model_that_it_c
     assert version.tags["label_type"] == "ner"
     assert float(version.tags["test.micro_f1"]) == pytest.approx(tagger.test["micro_f1"], abs=1e-5)
     assert "[models:/tiny/1](#/models/tiny/versions/1)" in version.description
-    assert f"| location{ROOM} |" in version.description
+    assert f"| location{COLUMN_PADDING} |" in version.description
     assert mlflow_client().get_model_version_by_alias("places", "newest").version == 1
 
 
@@ -200,7 +200,7 @@ def test_commands_train_and_predict(charlm: Charlm, workspace: Workspace, entiti
 PROGRAM = """
 import json, sys
 from pathlib import Path
-from tasks.services.prefect import start_prefect; from tasks.services.workspace import use_workspace
+from tasks.services.session import start_prefect, use_workspace
 workspace, data = sys.argv[1:]
 use_workspace(workspace)
 start_prefect()

@@ -17,7 +17,7 @@ from tests.conftest import ROOT, TrainedWorkspace, environment
 PROGRAM = """
 import json, sys
 from pathlib import Path
-from tasks.services.prefect import start_prefect; from tasks.services.workspace import use_workspace
+from tasks.services.session import start_prefect, use_workspace
 workspace, output, *texts = sys.argv[1:]
 use_workspace(workspace)
 start_prefect()

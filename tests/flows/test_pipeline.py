@@ -16,7 +16,8 @@ import pytest
 from charlm.artifacts import RunFiles
 from charlm.errors import TrainingInterruptedError
 from charlm.recipes import changed_recipe
-from tasks.training import direction as training
+from tasks.services.session import Session
+from tasks.training import child
 from tasks.training.pair import train_pair
 from tests.conftest import (
     QUICK,
@@ -127,18 +128,20 @@ def test_ctrl_c_leaves_runs_that_resume_finishes(charlm: Charlm, new_prefect_hom
 def test_ctrl_c_in_the_last_moment_of_a_training_ends_what_would_follow(
     trained_workspace: TrainedWorkspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    follow = training._follow
+    follow = child._follow
 
-    def follow_until_late(run: RunFiles, child: "subprocess.Popen[bytes]", *others: Any) -> None:
-        child.wait()
+    def follow_until_late(run: RunFiles, process: "subprocess.Popen[bytes]", *others: Any) -> None:
+        process.wait()
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-        assert training.stopping.wait(60)
-        follow(run, child, *others)
+        assert stop_flag.wait(60)
+        follow(run, process, *others)
 
     with own_workspace(trained_workspace, tmp_path / "workspace") as space:
         recipe = changed_recipe("demo", [*QUICK[1::2], "seed=2"])
-        with monkeypatch.context() as patch, training.stopping_gently():
-            patch.setattr(training, "_follow", follow_until_late)
+        trainings = Session.of(space).trainings
+        stop_flag = trainings.stop_flag
+        with monkeypatch.context() as patch, trainings.stopping_on_signals():
+            patch.setattr(child, "_follow", follow_until_late)
             with pytest.raises(TrainingInterruptedError):
                 train_pair(space, "tiny", ("forward",), recipe, resume=False, register=True)
         again = train_pair(space, "tiny", ("forward",), recipe, resume=True, register=True)

@@ -1,13 +1,12 @@
-"""Read an encoded shard as one epoch of training does: lines shuffled, a few in another case, backward if asked for.
+"""Read an encoded shard as one epoch of training does: shuffled lines, a few in another case, backward if configured.
 
 Reads  encoded/FINGERPRINT/*.arrow
 
-All of it is done on ids, each time that a shard is read.
+All of it works on ids, each time that a shard is read.
 """
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from charlm.arrays.arrow import binary_values, take_numbers, to_numpy
 from charlm.data.dictionary import Dictionary
 from charlm.text.corpus.encoding import open_rows
 
-_LOWER, _UPPER, _FLIP_SIDES = 0, 1, 100  # of a die with 100 sides, these two flip a line
+_LOWER, _UPPER, _FLIP_SIDES = 0, 1, 100  # the sides of a die with 100 sides that flip a line
 _LINES_PER_TAKE = 1 << 15
 
 
@@ -36,12 +35,12 @@ def training_ids(
 
 
 def _read_lines(
-    path: Path, id_type: np.dtype[Any], generator: np.random.Generator | None
+    path: Path, id_type: np.dtype[np.unsignedinteger], generator: np.random.Generator | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """The ids of a file and the end of each line in them, in an order of `generator` where there is one.
 
-    Lines are taken from where they stand in the memory-mapped pages. Every batch adds a value for what stands before
-    it, and one for each of its lines.
+    Lines are taken from the memory-mapped pages. Every record batch adds a value for the bytes before it, and one for
+    each of its lines.
     """
     pages, batches = open_rows(path)
     offsets, lines = [np.zeros(1, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
@@ -95,7 +94,7 @@ def _case_table(dictionary: Dictionary, change: Callable[[str], str]) -> np.ndar
 
 
 def _write_final_sigmas(ids: np.ndarray, places: np.ndarray, before: np.ndarray, dictionary: Dictionary) -> None:
-    """Lower-casing is a matter of single characters but for one: a sigma that ends a word.
+    """Write `ς` for a lower-cased `Σ` at the end of a word: the one character whose lower case depends on others.
 
     `before` are the ids that stood at `places` in upper and lower case.
     """

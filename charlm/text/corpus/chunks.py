@@ -1,8 +1,7 @@
 """Read a text file of the corpus in chunks, the way Flair reads it: UTF-8 with universal newlines.
 
-Small chunks keep the arrays that are made of them in the processor's caches; that is several times faster than working
-on a whole shard. With smaller ones more time goes into calling functions; with larger ones two processes are in each
-other's way.
+The arrays of a small chunk fit the processor's caches; that is several times faster than working on a whole shard. In
+smaller chunks the calls take more of the time; with larger ones two processes compete for the cache.
 """
 
 import os
@@ -19,9 +18,9 @@ CHUNK_BYTES = 3 << 18
 def read_chunks(path: Path) -> Iterator[np.ndarray]:
     r"""The text of `path` in chunks that end at a newline (the last one may not), with `\r\n` and `\r` as `\n`.
 
-    Each is uint8 (NUM_BEFORE + bytes + NUM_BEHIND,): newlines stand around the text, for those who look at what is
-    beside a byte. It is valid until the next one is asked for. Its text is longer than `CHUNK_BYTES` only where a line
-    is.
+    Each is uint8 (NUM_BEFORE + bytes + NUM_BEHIND,), with newlines before and behind the text for encoders that look at
+    the neighbours of a byte. It is valid until the next chunk is read. Only a single line makes a text longer than
+    `CHUNK_BYTES`.
     """
     start = num_read = 0
     with path.open("rb", buffering=0) as file:

@@ -5,7 +5,7 @@ Writes counts/train_split_*.parquet   character: string, count: int64; by code p
 Writes counts/total.parquet           also rank: int64, cumulative_share: double; by rank
 Writes dictionary/*                   char_mappings, dictionary.json, characters.tsv, coverage.svg
 
-A unit is a character, or a byte written as the character of that code.
+Items are written as text: a byte as the character of that code.
 """
 
 import dataclasses
@@ -133,7 +133,7 @@ def choose_items(counts: Counts, config: DictionaryConfig, unit: UnitName) -> li
 
 
 def build_dictionary(corpus: CorpusFiles, config: DictionaryConfig, unit: UnitName) -> Dictionary:
-    """The dictionary of the corpus, made from the counts of its shards at revision 1 and only read later on.
+    """The dictionary of the corpus. It is built from the counts of the shards at revision 1, and only read later.
 
     Raises CorpusError when counts are missing, or when the dictionary was built with another configuration.
     """
@@ -149,11 +149,11 @@ def build_dictionary(corpus: CorpusFiles, config: DictionaryConfig, unit: UnitNa
 
 def check_frozen_dictionary(corpus: CorpusFiles, record: DictionaryRecord, config: DictionaryConfig) -> None:
     """Raise CorpusError when `config` would have built another dictionary."""
-    frozen, asked = record.config.to_json(), config.to_json()
+    frozen, given = record.config.to_json(), config.to_json()
     for name in frozen:
-        if frozen[name] != asked[name]:
+        if frozen[name] != given[name]:
             raise CorpusError(
-                f"the dictionary of corpus {corpus.name!r} was built with {name}={frozen[name]}, got {asked[name]}; "
+                f"the dictionary of corpus {corpus.name!r} was built with {name}={frozen[name]}, got {given[name]}; "
                 f"keep the setting, extend the dictionary, or prepare the text under another name"
             )
 
@@ -164,15 +164,15 @@ def load_dictionary(corpus: CorpusFiles, manifest: CorpusManifest | None = None)
     dictionary = Dictionary.load_from_file(corpus.dictionary)
     if manifest.dictionary is None or dictionary.fingerprint != manifest.dictionary.fingerprint:
         raise DictionaryError(
-            f"{corpus.dictionary} is not the dictionary that {corpus.manifest.name} names; restore it, or prepare anew"
+            f"{corpus.dictionary} is not the dictionary that {corpus.manifest.name} names; restore it, or prepare again"
         )
     return dictionary
 
 
 def extend_dictionary(corpus: CorpusFiles) -> Dictionary:
-    """The dictionary with the units added that its rule keeps in the present text; old units keep their ids.
+    """The dictionary, extended by the items that its rule keeps in the present text; old items keep their ids.
 
-    Models trained before the extension go on with the dictionary that they carry.
+    Models trained before the extension keep the dictionary in their files.
     """
     manifest = load_manifest(corpus)
     dictionary = load_dictionary(corpus, manifest)

@@ -1,4 +1,4 @@
-"""Remember which documents have been seen, in bounded memory.
+"""Remember the hashes of the documents seen so far, in bounded memory.
 
 Reads and writes seen-*.npy   (sorted uint64 hashes; a folder of them is a log-structured set)
 

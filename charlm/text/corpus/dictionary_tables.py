@@ -1,4 +1,4 @@
-"""What a dictionary covers, for eyes: a table of all items that occur, and a plot."""
+"""What a dictionary covers, for people: a table of all items that occur, and a plot."""
 
 from html import escape
 
@@ -31,7 +31,7 @@ _MOST_POINTS = 400
 def coverage_plot(counts: Counts, dictionary: Dictionary, coverage: float) -> str:
     """An SVG of the share of the text outside the dictionary against the number of items kept, both logarithmic.
 
-    Written by hand: a plotting library takes longer to load than a small corpus to prepare.
+    Without a plotting library, which takes longer to load than a small corpus to prepare.
     """
     missing = np.maximum(1 - counts.cumulative_shares(), 1 / max(counts.total, 2))
     decades_x = max(np.log10(len(missing)), 1.0)

@@ -4,14 +4,14 @@ Reads  train/train_split_*, valid.txt, test.txt
 Writes encoded/FINGERPRINT/*.arrow   Arrow IPC stream, column `ids: large_list<uint8|uint16|uint32>`
 
 One row is one non-empty line with its newline: the ids that Flair reads from the same file, without its shuffling and
-case flips (see augmentation.py). Encoded files are a cache, text is the truth.
+case flips (see augmentation.py). Encoded files are a cache of the text.
 """
 
 import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +21,7 @@ from charlm.artifacts import CorpusFiles
 from charlm.data.dictionary import Dictionary
 from charlm.errors import CorpusError, DictionaryError
 from charlm.malloc import keep_freed_memory
-from charlm.storage.atomic import atomic_write
+from charlm.storage.atomic import JsonObject, atomic_write
 from charlm.storage.fingerprints import sha256_of
 from charlm.text.corpus.chunks import read_chunks
 from charlm.text.corpus.manifest import load_manifest, save_manifest
@@ -34,7 +34,7 @@ _FLOAT_WIDTH = 32  # more than Python writes for any float
 
 @dataclass(frozen=True)
 class EncodedInfo:
-    """What an encoded file says about itself."""
+    """The description that an encoded file holds of itself."""
 
     dictionary: str
     """Fingerprint of the dictionary."""
@@ -61,7 +61,7 @@ class EncodedInfo:
     """What naming the items behind them costs, in bits."""
 
     reused: bool = dataclasses.field(default=False, compare=False)
-    """True when the file was there already; not stored."""
+    """True when the file existed; not stored."""
 
     @property
     def unk_rate(self) -> float:
@@ -114,7 +114,7 @@ def _sum_of_bits(lines: EncodedLines) -> float:
 def encode_chunks(path: Path, dictionary: Dictionary) -> Iterator[EncodedLines]:
     """The lines of a text file, about `_UNITS_PER_BATCH` ids at a time.
 
-    The ids are valid until the next ones are asked for.
+    The ids are valid until the next ones are read.
     """
     encoder = dictionary.unit_of.encoder(dictionary.get_items(), dictionary.id_type)
     ids = np.empty(_UNITS_PER_BATCH, dtype=dictionary.id_type)  # the memory of every batch
@@ -171,7 +171,7 @@ def _fixed_width(value: str | int | float) -> str:
 
 
 def _rewrite_schema(file: IO[bytes], schema: pa.Schema) -> None:
-    """Put the final schema over the one that the stream began with; it has the same length."""
+    """Overwrite the schema at the start of the stream with the final one, which has the same length."""
     message = schema.serialize()
     file.seek(0)
     file.write(message)
@@ -181,7 +181,7 @@ def _rewrite_schema(file: IO[bytes], schema: pa.Schema) -> None:
 
 
 def encoded_info(path: Path, dictionary: Dictionary) -> EncodedInfo:
-    """What a file encoded with `dictionary` says about itself; raises CorpusError when it is missing or damaged."""
+    """The description in a file encoded with `dictionary`; raises CorpusError when it is missing or damaged."""
     info = _try_info(path, dictionary)
     if info is None:
         raise CorpusError(f"{path} is missing or damaged; delete it and prepare the corpus again")
@@ -196,7 +196,7 @@ def _try_info(path: Path, dictionary: Dictionary) -> EncodedInfo | None:
             metadata["charlm.unknown_bits"] = str(
                 (dictionary.unit_of.unknown_bits or 0) * int(metadata["charlm.unknown"])
             )
-        values: dict[str, Any] = {
+        values: JsonObject = {
             field.name: field.type(metadata[f"charlm.{field.name}"])
             for field in dataclasses.fields(EncodedInfo)
             if field.name != "reused" and isinstance(field.type, type)

@@ -1,4 +1,4 @@
-"""Find the documents in the held-out text of a corpus again.
+"""Find the documents in the held-out text of a corpus.
 
 Reads  valid.txt, test.txt, documents/revision_*.keys, corpus.json
 
@@ -46,7 +46,7 @@ class HeldOutDocuments:
 def held_out_documents(corpus: CorpusFiles, split: str) -> dict[str, HeldOutDocuments]:
     """The documents of `valid` or `test` by domain, domains without any left out.
 
-    Raises CorpusError when the text is not what the hashes say.
+    Raises CorpusError when the text does not match the hashes.
     """
     manifest = load_manifest(corpus)
     held_out, place = {"valid": (corpus.valid, VALID_PLACE), "test": (corpus.test, TEST_PLACE)}[split]
@@ -71,7 +71,7 @@ def _keys_of(corpus: CorpusFiles, revision: int, config: SplitConfig, place: int
     """The hashes of the documents that a revision put on one side, in order."""
     path = corpus.document_keys(revision)
     if not path.is_file():
-        raise CorpusError(f"{path} is missing, which tells the held-out documents apart; restore it")
+        raise CorpusError(f"{path} is missing; the held-out documents cannot be told apart without it: restore it")
     keys = np.memmap(path, dtype="<u8", mode="r")
     blocks = [np.asarray(keys[start : start + _KEYS_PER_BLOCK]) for start in range(0, len(keys), _KEYS_PER_BLOCK)]
     return np.concatenate([block[choose_places(block, config) == place] for block in blocks]).astype(np.uint64)
@@ -110,7 +110,7 @@ def _without_empty_lines(text: bytes) -> bytes:
 
 
 class _Matcher:
-    """Says of each line to which document it belongs. White space around a document is no part of its hash."""
+    """Finds the document of each line. The hash of a document leaves out the white space around it."""
 
     def __init__(self, keys: np.ndarray) -> None:
         self._keys: list[int] = keys.tolist()

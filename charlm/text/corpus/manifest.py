@@ -1,17 +1,17 @@
-"""The manifest of a prepared corpus: what went in, what came out, and the settings that can no longer change.
+"""The manifest of a prepared corpus: its sources, its files, and the settings that are frozen.
 
-Reads and writes corpus.json. It holds no absolute path and no time: a copied corpus still works, and equal input
-leaves equal bytes.
+Reads and writes corpus.json. It holds no absolute path and no time, so that a copied corpus still works, and equal
+input gives equal bytes.
 """
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 from charlm.artifacts import CorpusFiles
 from charlm.config import DictionaryConfig, SplitConfig
 from charlm.errors import CharLMError, CorpusError
-from charlm.storage.atomic import read_json, write_json
+from charlm.storage.atomic import JsonObject, read_json, write_json
 from charlm.storage.fingerprints import fingerprint
 
 _FORMAT = "charlm.corpus/1"
@@ -99,7 +99,7 @@ class DictionaryRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusManifest:
-    """Everything corpus.json says."""
+    """The content of corpus.json."""
 
     split: SplitConfig
     revisions: tuple[Revision, ...] = ()
@@ -128,22 +128,22 @@ class CorpusManifest:
         return sum(file.characters for revision in self.revisions for file in revision.train_files)
 
     def growth_since(self, revision: int) -> float:
-        """Train characters there are now, in multiples of those there were at `revision`."""
+        """Train characters now, as a multiple of those at `revision`."""
         old = sum(file.characters for found in self.revisions[:revision] for file in found.train_files)
         return self.train_characters / old
 
     @property
     def fingerprint(self) -> str:
-        """16 digits that stand for the text and how it was split; independent of times, paths and names of sources."""
+        """16 digits that identify the text and how it was split; independent of times, paths and names of sources."""
         # Whether documents were left out was once a setting of the split, and stays part of the fingerprint.
         split = self.split.to_json() | {"deduplicate": any(revision.deduplicated for revision in self.revisions[:1])}
         return fingerprint([split, {file.name: file.sha256 for file in self.files.values()}])
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         return {"format": _FORMAT, "fingerprint": self.fingerprint, **dataclasses.asdict(self)}
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Self:
+    def from_json(cls, value: JsonObject) -> Self:
         dictionary = value["dictionary"]
         return cls(
             # Older versions kept `deduplicate` here, which each revision has for itself.

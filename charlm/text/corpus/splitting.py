@@ -3,8 +3,8 @@
 Reads  raw text (raw.py, documents.py)
 Writes train/train_split_*, valid.txt, test.txt, documents/revision_*.keys and, last, corpus.json
 
-The xxh3 hash of a document's text says on which side it falls: the lowest hashes are validation text, the highest are
-test text. So a document falls on the same side in every corpus and revision, exact duplicates can never sit on both
+The xxh3 hash of a document's text decides on which side it falls: the lowest hashes are validation text, the highest
+are test text. So a document falls on the same side in every corpus and revision, exact duplicates can never sit on both
 sides, and a larger share only adds documents to a side.
 
 Everything is first written to a staging folder (revision.py), then moved in one step that can be repeated
@@ -39,7 +39,7 @@ class SplitResult:
 
     manifest: CorpusManifest
     is_new_revision: bool
-    """False when every source was known already and nothing changed."""
+    """False when every source was known and nothing changed."""
 
     num_known_sources: int
     """Sources that an earlier revision had read, and this call left out."""
@@ -135,10 +135,10 @@ def check_frozen(corpus: CorpusFiles, manifest: CorpusManifest, config: SplitCon
 
 
 def check_files(corpus: CorpusFiles, manifest: CorpusManifest) -> None:
-    """Raise CorpusError when a text file of the corpus is missing or has another size than its manifest says."""
+    """Raise CorpusError when a text file of the corpus is missing or has another size than in the manifest."""
     for name, record in manifest.files.items():
         path = corpus.root / name
         size = path.stat().st_size if path.is_file() else None
         if size != record.end:
             found = "is missing" if size is None else f"has {size} bytes instead of {record.end}"
-            raise CorpusError(f"{path} {found}; restore it, or delete {corpus.root} and prepare it anew")
+            raise CorpusError(f"{path} {found}; restore it, or delete {corpus.root} and prepare it again")

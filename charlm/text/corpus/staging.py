@@ -3,7 +3,7 @@
 Reads and writes .staging/*    files that grow, and state.json
 
 A checkpoint syncs every file and then records its size, so a run that is killed finds the state of its last checkpoint
-by cutting the files back. The commit is a list of moves, also recorded first: whoever comes next repeats it.
+by cutting the files back. The commit is a list of moves, which is recorded first, so that the next run can repeat it.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Where documents begin: at a line, at a paragraph, or only at the top of a file.
+"""Where documents begin: at each line, at each paragraph, or only at the top of a file.
 
 Blank lines (white space at most) belong to the document before them, those at the top to the first document. Joined,
 the documents are the text.
@@ -47,13 +47,13 @@ def find_starts(text: bytes, mode: DocumentStart) -> list[int]:
     if mode == "paragraph":
         is_start[1:] &= is_blank[:-1]
     found: list[int] = starts[is_start].tolist()
-    return found[1:]  # the first document begins at the top, with the blank lines that may stand there
+    return found[1:]  # the first document begins at the top, with any blank lines there
 
 
 class Cutter:
-    """Cuts text that comes in pieces of whole lines; the last document waits until its end is certain.
+    """Cuts text that comes in pieces of whole lines into documents; the last document is kept until its end is known.
 
-    `refuse` is called with the place of a document that grows beyond `max_bytes`. If it returns, the document is left
+    `refuse` is called with the place of a document that is longer than `max_bytes`. If it returns, the document is left
     out.
     """
 
@@ -82,7 +82,7 @@ class Cutter:
             if not self._is_dropping:
                 self.refuse(f"byte {self._num_cut}")
             self._is_dropping = True
-            self._open = b"-\n"  # stands for the document that is left out
+            self._open = b"-\n"  # a placeholder for the document that is left out
         return documents
 
     def finish(self) -> list[bytes]:

@@ -63,7 +63,7 @@ class SourceText:
         text = lines.text
         try:
             if not is_utf8(text):
-                text.decode()  # says where it is not
+                text.decode()  # raises with the place
         except UnicodeDecodeError as error:
             line, byte = lines.place(error.start)
             bad = BadByte(line, byte, f"0x{text[error.start]:02x}")

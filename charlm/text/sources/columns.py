@@ -20,6 +20,9 @@ def check_column(source: SourceText, column: str, names: Sequence[str]) -> None:
 def column_texts(source: SourceText, column: str, values: pa.Array | pa.ChunkedArray) -> Iterator[bytes | None]:
     """The values of a column as stored, unchecked; None where there is none."""
     kind = values.type
+    if pa.types.is_dictionary(kind):  # what pandas and Polars call categories
+        kind = kind.value_type
+        values = values.cast(kind)
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
         raise SourceError(f"{source.source.address}: column {column!r} holds {kind}, not text; name another one")
     yield from values.cast(pa.large_binary()).to_pylist()

@@ -48,7 +48,7 @@ def _expand(item: str) -> list[Source]:
             return files
         raise SourceError(f"no file matches {item!r}; check the pattern and the folder")
     if path.is_symlink():
-        raise SourceError(f"{item} is a link to {path.readlink()}, which does not exist; mend the link or leave it out")
+        raise SourceError(f"{item} is a link to {path.readlink()}, which does not exist; fix the link or leave it out")
     raise SourceError(f"there is no file or folder {item!r}; check the path")
 
 
@@ -83,7 +83,7 @@ def _local_source(path: Path, name: str) -> Source:
     try:
         status = path.stat()
     except OSError as error:
-        raise SourceError(f"cannot read {path}: {error.strerror}; mend it or leave it out") from error
+        raise SourceError(f"cannot read {path}: {error.strerror}; fix that or leave it out") from error
     if not stat.S_ISREG(status.st_mode):
         raise SourceError(f"{path} is not a regular file; leave it out")
     name = os.fsencode(name).decode(errors="replace")  # the manifest is UTF-8, a file name need not be

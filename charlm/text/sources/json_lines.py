@@ -19,7 +19,7 @@ def read_json_lines(source: SourceText) -> Iterator[tuple[bytes, int]]:
             try:
                 record = loads(source.check_record(line, number))
             except ValueError as error:
-                source.refuse_record(f"{where} is not JSON ({' '.join(str(error).split())}); mend the line")
+                source.refuse_record(f"{where} is not JSON ({' '.join(str(error).split())}); fix the line")
                 continue
             text = record.get(source.column) if isinstance(record, dict) else None
             if isinstance(text, str):

@@ -8,7 +8,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Lines:
-    """Some whole lines of a file, and where they stand in it."""
+    """Some whole lines of a file, and their place in it."""
 
     text: bytes
     """It ends with a newline, but for the last piece of a file that does not."""

@@ -31,7 +31,7 @@ def _make_cutter(source: SourceText, sample: bytes) -> Cutter:
 
 
 def read_lines(source: SourceText) -> Iterator[Lines]:
-    """The source as it stands, in pieces of whole lines; nothing of a file that is to be skipped."""
+    """The unchecked text of the source in pieces of whole lines; nothing of a file that is to be skipped."""
     with RawStream(source.source, source.reading) as stream:
         blocks = stream.blocks()
         first = next(blocks, b"")

@@ -1,7 +1,7 @@
 """A source of raw text and its bytes: a file here or elsewhere; `.gz`, `.xz` and `.zst` are unpacked.
 
 Bytes come in blocks of `BLOCK_BYTES`: no file is ever held in memory as a whole, and no file is trusted to be what its
-name says.
+name promises.
 """
 
 import gzip
@@ -24,7 +24,7 @@ from charlm.errors import SourceError
 BLOCK_BYTES = 1 << 20
 HUB_PREFIX = "hf:"
 _COMPRESSIONS = (".gz", ".xz", ".zst")
-# Ratios of the first megabytes say little: a short file of spaces is no bomb.
+# The ratio of the first megabytes means little: a short file of spaces is no bomb.
 _RATIO_APPLIES_FROM_BYTES = 16 << 20
 
 Kind = Literal["text", "jsonl", "parquet", "hub"]
@@ -35,10 +35,10 @@ class Source:
     """One piece of raw text: a local or remote file, or a Hugging Face dataset."""
 
     name: str
-    """Its name below the folder that was given; it stands in the manifest."""
+    """Its name below the given folder; it is written to the manifest."""
 
     address: str
-    """Path, fsspec address or `hf:…`; it stands in messages."""
+    """Path, fsspec address or `hf:…`, as messages show it."""
 
     size: int | None
     """Bytes as stored; none where that is not known beforehand."""
@@ -72,7 +72,8 @@ def import_fsspec(item: str) -> ModuleType:
         import fsspec
     except ImportError as error:
         raise SourceError(f"{item} needs the package fsspec; install charlm[pipeline]") from error
-    return fsspec
+    module: ModuleType = fsspec
+    return module
 
 
 class Readable(Protocol):
@@ -208,7 +209,7 @@ def open_stored(source: Source) -> IO[bytes]:
             return opened
         return Path(source.address).open("rb", buffering=0)
     except Exception as error:  # remote file systems raise their own kinds
-        raise SourceError(f"cannot read {source.address}: {one_line(error)}; mend it or leave it out") from error
+        raise SourceError(f"cannot read {source.address}: {one_line(error)}; fix that or leave it out") from error
 
 
 def sha256_of_source(source: Source) -> str:

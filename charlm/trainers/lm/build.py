@@ -8,27 +8,34 @@ import torch
 from charlm.artifacts import CorpusFiles, RunFiles
 from charlm.config import RunConfig
 from charlm.data.dictionary import Dictionary
-from charlm.distributed.group import Team
+from charlm.distributed.group import ProcessGroup
 from charlm.errors import ConfigError, CorpusError, RunError
 from charlm.language_models.language_model import LanguageModel, load_language_models
+from charlm.nn.device import find_device
 from charlm.text.corpus.manifest import load_manifest
+from charlm.trainers.events import Event
 from charlm.trainers.lm.engine import StopSignal, TrainingEngine
 from charlm.trainers.lm.manifest import RunManifest
 from charlm.trainers.lm.text_corpus import TextCorpus, choose_shards, side_by_side
 from charlm.trainers.observer import Observer
-from charlm.trainers.resources import clear_resource_errors
+from charlm.trainers.resources import translate_resource_errors
 
 
-def build_engine(files: RunFiles, team: Team, stop: StopSignal, observers: tuple[Observer, ...]) -> TrainingEngine:
-    # What the corpus lacks is encoded by the first process, while the others wait.
-    with team.lead_first():
+def build_engine(
+    files: RunFiles, group: ProcessGroup, stop: StopSignal, observers: tuple[Observer[Event], ...]
+) -> TrainingEngine:
+    """The engine of the run in `files`; raises RunError, CorpusError or ConfigError when it cannot be trained here."""
+    # The main process encodes what is missing, while the others wait.
+    with group.main_first():
         manifest = RunManifest.load(files)
         config = manifest.resolved_config(files)
-        if team.size != config.num_processes:
-            raise ConfigError(f"{files.root} is to be trained by num_processes={config.num_processes}, not {team.size}")
-        with clear_resource_errors(files.root, config.device):
-            device = _find_device(config.device, team)
-            torch.set_num_threads(max(1, (config.num_threads or os.cpu_count() or 1) // team.size))
+        if group.world_size != config.num_processes:
+            raise ConfigError(
+                f"{files.root} is to be trained by num_processes={config.num_processes}, not {group.world_size}"
+            )
+        with translate_resource_errors(files.root, config.device):
+            device = _find_device(config.device, group)
+            torch.set_num_threads(max(1, (config.num_threads or os.cpu_count() or 1) // group.world_size))
             torch.manual_seed(config.training.seed)
             model = _build_model(config)
             if model.dictionary.fingerprint != manifest.dictionary["fingerprint"]:
@@ -44,12 +51,12 @@ def build_engine(files: RunFiles, team: Team, stop: StopSignal, observers: tuple
                 shard_groups=shard_groups(config),
             )
             return TrainingEngine(
-                model.to(device), corpus, config.training, files, observers=observers, stop=stop, team=team
+                model.to(device), corpus, config.training, files, observers=observers, stop=stop, group=group
             )
 
 
 def shard_groups(config: RunConfig) -> list[list[str]] | None:
-    """Which train shards are read together; None where each is read by itself, as Flair does."""
+    """Which train shards are read together; None to read them one after the other, as Flair does."""
     corpus, training = CorpusFiles(Path(config.corpus_dir)), config.training
     if not corpus.manifest.is_file():
         return None
@@ -76,7 +83,7 @@ def _build_model(config: RunConfig) -> LanguageModel:
 
 
 def run_dictionary(config: RunConfig) -> Dictionary:
-    """The dictionary that a run encodes its corpus with: the initial model's, or the corpus's own."""
+    """The dictionary of a run: the initial model's, or the corpus's own."""
     if config.initial_model is not None:
         return next(iter(load_language_models(config.initial_model).values())).dictionary
     corpus = CorpusFiles(Path(config.corpus_dir))
@@ -85,22 +92,16 @@ def run_dictionary(config: RunConfig) -> Dictionary:
     return Dictionary.load_from_file(corpus.dictionary)
 
 
-def _find_device(name: str, team: Team) -> torch.device:
-    """The device called `name`; each process of a team has a GPU of its own."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ConfigError(f"device is auto, cpu or cuda:0, got {name!r}") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"device={name} was asked for, but torch finds no GPU here")
-    if device.type == "cuda" and team.size > 1:
-        if team.local_rank >= torch.cuda.device_count():
-            raise ConfigError(
-                f"num_processes={team.size} needs a GPU for each process, torch finds {torch.cuda.device_count()}; "
-                "lower it, or set device=cpu"
-            )
-        device = torch.device("cuda", team.local_rank)
-        torch.cuda.set_device(device)
+def _find_device(name: str, group: ProcessGroup) -> torch.device:
+    """The device called `name`; each process of a group has a GPU of its own."""
+    device = find_device(name)
+    if device.type == "cpu" or group.world_size == 1:
+        return device
+    if group.local_rank >= torch.cuda.device_count():
+        raise ConfigError(
+            f"num_processes={group.world_size} needs a GPU for each process, torch finds {torch.cuda.device_count()}; "
+            "lower it, or set device=cpu"
+        )
+    device = torch.device("cuda", group.local_rank)
+    torch.cuda.set_device(device)
     return device

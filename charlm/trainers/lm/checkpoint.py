@@ -1,8 +1,9 @@
-"""checkpoint.pt: everything that a stopped training needs to go on as if it had never stopped.
+"""checkpoint.pt: everything that a stopped training needs to continue as if it had never stopped.
 
-Holds tensors, numbers and text alone, so it is read with torch's weights-only reader, which executes nothing.
+The file holds only tensors, numbers and text, so torch's weights-only reader, which executes nothing, reads it.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
@@ -14,11 +15,13 @@ from charlm.errors import ModelFileError
 from charlm.storage.atomic import atomic_write
 
 _FORMAT = "charlm.checkpoint/1"
+_FILE_NAMES = {"rollbacks": "setbacks"}
+"""What the file calls a field by another name."""
 
 
 @dataclass(kw_only=True)
 class Progress:
-    """Where a training stands. All of it is plain numbers."""
+    """How far a training has come, in plain numbers."""
 
     step: int = 0
     """Optimizer steps done."""
@@ -27,16 +30,16 @@ class Progress:
     """Units predicted while training."""
 
     seconds: float = 0.0
-    """Seconds spent training, validations and checkpoints not counted."""
+    """Seconds spent training, without validations and checkpoints."""
 
     epoch: int = 0
-    """Epoch that is being read, from 0."""
+    """Number of the current epoch, from 0."""
 
     split: int = 0
     """Place in the epoch's shard order."""
 
     row: int = 0
-    """Row of the shard's streams that is read next."""
+    """Next row of the shard's streams."""
 
     splits_read: int = 0
     """Shards read to their end since the start."""
@@ -51,7 +54,7 @@ class Progress:
     """Lowest validation loss so far, nats per unit."""
 
     best_characters: int = 0
-    """`characters` when it was reached."""
+    """`characters` when the lowest loss was reached."""
 
     bad_validations: int = 0
     """Validations without improvement since the last improvement or annealing (`plateau`)."""
@@ -60,9 +63,9 @@ class Progress:
     """`characters` at the last improvement or annealing (`plateau`)."""
 
     rate_factor: float = 1.0
-    """What annealing and guards have left of the learning rate."""
+    """Factor that annealing and rollbacks have put on the learning rate."""
 
-    setbacks: int = 0
+    rollbacks: int = 0
     """Returns to an earlier checkpoint after the loss exploded."""
 
     window_nats: float = 0.0
@@ -72,7 +75,17 @@ class Progress:
     """Units in that sum."""
 
     train_loss: float = float("nan")
-    """Mean loss of the last full window, nats per unit."""
+    """Mean training loss in the last `train` event, nats per unit."""
+
+    def to_json(self) -> dict[str, float]:
+        values: dict[str, float] = asdict(self)
+        return {_FILE_NAMES.get(name, name): value for name, value in values.items()}
+
+    def restore(self, values: Mapping[str, float]) -> None:
+        """Take over what `to_json` has returned; raises TypeError when it belongs to another version."""
+        names = {file_name: name for name, file_name in _FILE_NAMES.items()}
+        restored = type(self)(**{names.get(name, name): value for name, value in values.items()})  # type: ignore[arg-type]
+        vars(self).update(vars(restored))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,17 +93,17 @@ class Checkpoint:
     """The content of checkpoint.pt."""
 
     model: dict[str, Tensor]
-    model_config: dict[str, Any]
-    dictionary: dict[str, Any]
+    model_config: dict[str, object]
+    dictionary: dict[str, object]
     optimizer: dict[str, Any]
-    progress: dict[str, Any]
+    progress: dict[str, float]
     hidden: list[Tensor] | None
     """The states of all streams, (nlayers, B, H) each."""
 
     random_state: dict[str, Tensor]
-    """The states of all processes' generators, one after the other."""
+    """The states of all processes' generators by device, concatenated in the order of ranks."""
 
-    config: dict[str, Any]
+    config: dict[str, object]
     num_threads: int
     num_processes: int = 1
     precision: str | None = None
@@ -110,7 +123,7 @@ class Checkpoint:
             raise ModelFileError(f"no checkpoint at {path}")
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # damaged archives raise almost anything
+        except Exception as error:  # a damaged archive raises almost anything
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise ModelFileError(f"{path} is not a checkpoint that we can trust: {reason[:200]}") from error
         if not isinstance(content, dict) or content.pop("format", None) != _FORMAT:
@@ -121,11 +134,13 @@ class Checkpoint:
             raise ModelFileError(f"{path} is a checkpoint of another version: {error}") from error
 
     def restored_progress(self) -> Progress:
-        return Progress(**self.progress)
+        progress = Progress()
+        progress.restore(self.progress)
+        return progress
 
 
 def random_state(device: torch.device) -> dict[str, Tensor]:
-    """The state of the generators that dropout draws from."""
+    """The states of the generators that dropout draws from, by device."""
     state = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         state["cuda"] = torch.cuda.get_rng_state(device)
@@ -136,7 +151,3 @@ def set_random_state(state: dict[str, Tensor], device: torch.device) -> None:
     torch.set_rng_state(state["cpu"])
     if device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"], device)
-
-
-def progress_values(progress: Progress) -> dict[str, Any]:
-    return asdict(progress)

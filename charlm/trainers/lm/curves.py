@@ -7,11 +7,12 @@ Writes training-curve.png   (where matplotlib is installed)
 import importlib.util
 import json
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import Literal
 
 from charlm.artifacts import RunFiles
 from charlm.storage.atomic import atomic_write
-from charlm.trainers.observer import Event
+from charlm.trainers.events import Event, TrainEvent, ValidationEvent
 
 _TRAIN, _VALID, _RATE = "#9aa0a6", "#1a73e8", "#d93025"
 _SECONDS_BETWEEN = 20.0  # a drawing takes half a second, which short trainings would spend most of their time on
@@ -60,5 +61,7 @@ def draw_training_curve(files: RunFiles) -> None:
         figure.savefig(file, format="png", dpi=110)
 
 
-def _points(events: list[Event], name: str) -> tuple[list[float], list[Any]]:
+def _points(
+    events: Sequence[TrainEvent] | Sequence[ValidationEvent], name: Literal["bits_per_character", "learning_rate"]
+) -> tuple[list[float], list[float]]:
     return [event["characters"] / 1e6 for event in events], [event[name] for event in events]

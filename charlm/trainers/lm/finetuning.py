@@ -1,7 +1,7 @@
 """Continue an existing language model on other text.
 
-Direction and dictionary are the model's, as its ids would mean nothing under another one. Characters of the new text
-that it does not know stay `<unk>`, or get ids of their own behind the old ones.
+Direction and dictionary are the model's, because its ids have no meaning in another dictionary. Unknown characters of
+the new text stay `<unk>`, or get new ids after the old ones.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from charlm.units.unit import find_unit
 
 
 def initial_model(model: LanguageModel, corpus: CorpusFiles, *, extend_dictionary: bool) -> LanguageModel:
-    """What a fine-tuning of `model` on `corpus` starts from.
+    """The model that a fine-tuning of `model` on `corpus` starts from.
 
     Raises ConfigError when the model cannot predict, or its unit is not the corpus's.
     """
@@ -30,7 +30,7 @@ def initial_model(model: LanguageModel, corpus: CorpusFiles, *, extend_dictionar
 
 
 def extended(dictionary: Dictionary, corpus: CorpusFiles) -> Dictionary:
-    """`dictionary` with the units at its end that the corpus's own cut-off keeps and it does not know yet."""
+    """`dictionary` extended at its end by the units that the corpus's own cut-off keeps."""
     record = load_manifest(corpus).dictionary
     config = record.config if record is not None else DictionaryConfig()
     counts = read_counts(corpus.total_counts)

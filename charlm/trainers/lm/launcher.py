@@ -1,6 +1,6 @@
-"""Start the processes that train one model, through torch's launcher, and end as they end.
+"""Start the processes that train one model, through torch's launcher, and end with their exit code.
 
-They say themselves what a user can mend; this process says which of them was lost otherwise.
+The processes report a user's mistake themselves; this one reports which of them was lost.
 """
 
 import logging
@@ -11,23 +11,29 @@ import tempfile
 import uuid
 
 from charlm.artifacts import RunFiles
+from charlm.distributed.group import PEER_TIMEOUT_VARIABLE, peer_timeout_minutes
 from charlm.distributed.watchdog import PARENT_VARIABLE, end_with_parent
 from charlm.trainers.lm.manifest import RunManifest
 
 USER_MISTAKE = 2
+PEER_LOST = 3
+"""Exit code of a process whose peer has ended; the peer's own exit code gives the reason."""
+PEER_SILENT = 4
+"""Exit code of a process whose peer did not answer in time."""
 _INTERRUPTED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 
 
 def launch(run: RunFiles, *, resume: bool, num_processes: int) -> int:
-    """Train `run` with so many processes on this machine; the exit code of `python -m charlm.trainers.run`.
+    """Train `run` with `num_processes` processes on this machine; the exit code of `python -m charlm.trainers.run`.
 
-    SIGINT and SIGTERM are handed on: the processes write a checkpoint first. It never restarts anything.
+    SIGINT and SIGTERM are passed on: the processes write a checkpoint first. A process that was lost is not restarted.
     """
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    logging.disable()  # the launcher's own account of a failure is forty lines long
+    peer_timeout_minutes()  # a wrong value is refused once, and not by every process
+    logging.disable()  # the launcher's own report of a failure is forty lines long
     end_with_parent(lambda: os.kill(os.getpid(), signal.SIGTERM))
     os.environ[PARENT_VARIABLE] = str(os.getpid())
     command = ["-m", "charlm.trainers.run", str(run.manifest), *(["--resume"] if resume else [])]
@@ -51,14 +57,22 @@ def launch(run: RunFiles, *, resume: bool, num_processes: int) -> int:
         for code in (USER_MISTAKE, *_INTERRUPTED):
             if code in codes.values():
                 return code
-        rank, code = next(iter(codes.items()))
+        if PEER_SILENT in codes.values():
+            return _report_loss(
+                f"a process of the training in {run.root} has not answered the others for "
+                f"{peer_timeout_minutes():g} minutes ({PEER_TIMEOUT_VARIABLE})"
+            )
+        lost = {rank: code for rank, code in codes.items() if code != PEER_LOST}
+        if not lost:
+            return _report_loss(f"the processes of the training in {run.root} have lost their connection")
+        rank, code = next(iter(lost.items()))
         end = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-        return _lost(f"process {rank + 1} of {num_processes} of the training in {run.root} was ended {end}")
+        return _report_loss(f"process {rank + 1} of {num_processes} of the training in {run.root} was ended {end}")
     if RunManifest.load(run).state != "finished":
-        return _lost(f"the processes of the training in {run.root} have lost each other")
+        return _report_loss(f"the processes of the training in {run.root} ended before the training did")
     return 0
 
 
-def _lost(what: str) -> int:
+def _report_loss(what: str) -> int:
     print(f"error: {what}; --resume goes on from the last checkpoint", file=sys.stderr)
     return 1

@@ -1,28 +1,55 @@
 """run.json: what a training run is, what it was trained on, and what came out.
 
-Reads  corpora/NAME/corpus.json and dictionary/   to tell what a run would be trained on
+Reads  corpora/NAME/corpus.json and dictionary/   for what a run is trained on
 Writes runs/RUN/run.json
 
 Two runs have the same fingerprint when their corpus, dictionary, direction, settings and initial model are the same:
-then one need not be trained again. Imports no torch, so that the command line may look at runs quickly.
+then the second need not be trained. Imports no torch, so that the command line reads runs quickly.
 """
 
 import time
 import uuid
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self, TypedDict
 
 from charlm.artifacts import CorpusFiles, RunFiles, Workspace
 from charlm.config import RunConfig
 from charlm.data.dictionary import Dictionary
 from charlm.errors import ConfigError, CorpusError, RunError
+from charlm.evaluation.scores import ScoreValues
 from charlm.storage.atomic import read_json, write_json
 from charlm.storage.fingerprints import fingerprint, sha256_of
 from charlm.text.corpus.manifest import load_manifest
 
 RunState = Literal["created", "running", "interrupted", "finished", "failed"]
 _FORMAT = "charlm.run/1"
+
+
+class CorpusIdentity(TypedDict):
+    """Which text a run is trained on."""
+
+    name: str
+    revision: int
+    fingerprint: str
+
+
+class DictionaryIdentity(TypedDict):
+    """Which dictionary a run encodes the text with."""
+
+    fingerprint: str
+    size: int
+
+
+class RunResult(TypedDict, total=False):
+    """What a run has produced; empty until it is finished."""
+
+    valid: ScoreValues
+    test: ScoreValues
+    characters: int
+    seconds: float
+    characters_per_second: float
+    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,14 +59,10 @@ class RunManifest:
     config: RunConfig
     fingerprint: str
     state: RunState
-    corpus: dict[str, Any]
-    """`name`, `revision` and `fingerprint` of the corpus."""
-
-    dictionary: dict[str, Any]
-    """`fingerprint` and `size` of the dictionary."""
-
-    result: dict[str, Any] = field(default_factory=dict)
-    """Scores of the best model and throughput, once the run has ended."""
+    corpus: CorpusIdentity
+    dictionary: DictionaryIdentity
+    result: RunResult = field(default_factory=lambda: RunResult())
+    """Scores of the best model and throughput; empty until the run is finished."""
 
     libraries: dict[str, str] = field(default_factory=dict)
     """Versions that the run was trained with."""
@@ -67,7 +90,7 @@ class RunManifest:
         return self.config.resolved(files.root.resolve())
 
 
-def corpus_identity(corpus: CorpusFiles) -> dict[str, Any]:
+def corpus_identity(corpus: CorpusFiles) -> CorpusIdentity:
     """Name, revision and fingerprint of a corpus; a bare folder of split files has revision 0."""
     if corpus.manifest.is_file():
         manifest = load_manifest(corpus)
@@ -84,7 +107,7 @@ def plan_run(config: RunConfig, dictionary: Dictionary) -> RunManifest:
     """The manifest that a run of `config` (absolute paths) would start with."""
     corpus = corpus_identity(CorpusFiles(Path(config.corpus_dir)))
     initial = None if config.initial_model is None else sha256_of(Path(config.initial_model))
-    identity = {
+    identity: dict[str, object] = {
         "corpus": corpus["fingerprint"],
         "dictionary": dictionary.fingerprint,
         "direction": config.direction,
@@ -112,7 +135,7 @@ def create_run(config: RunConfig, dictionary: Dictionary) -> RunFiles:
 
 
 def new_run_name(corpus: str, direction: str, recipe: str) -> str:
-    """A name that sorts by time and is never given twice: `python-docs-forward-demo-20260131-235959-1f2e`."""
+    """A unique name that sorts by time: `python-docs-forward-demo-20260131-235959-1f2e`."""
     return f"{corpus}-{direction}-{recipe}-{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:4]}"
 
 
@@ -123,15 +146,20 @@ def find_runs(workspace: Workspace, fingerprint: str) -> list[RunFiles]:
         files = RunFiles(path.parent)
         try:
             manifest = RunManifest.load(files)
-        except (RunError, CorpusError, ConfigError, TypeError):  # of another version, or damaged: not ours to reuse
+        except (RunError, CorpusError, ConfigError, TypeError):  # of another version, or damaged: it cannot be reused
             continue
         if manifest.fingerprint == fingerprint:
             found.append(files)
     return sorted(found, key=lambda files: (files.manifest.stat().st_mtime_ns, files.name), reverse=True)
 
 
-def mark(files: RunFiles, state: RunState, **changes: Any) -> RunManifest:
-    """Write the manifest anew with another state (and result or libraries)."""
-    manifest = replace(RunManifest.load(files), state=state, **changes)
+def mark(
+    files: RunFiles, state: RunState, *, result: RunResult | None = None, libraries: dict[str, str] | None = None
+) -> None:
+    """Write the manifest anew with another state, and with the result or the libraries where they are given."""
+    manifest = replace(RunManifest.load(files), state=state)
+    if result is not None:
+        manifest = replace(manifest, result=result)
+    if libraries is not None:
+        manifest = replace(manifest, libraries=libraries)
     manifest.save(files)
-    return manifest

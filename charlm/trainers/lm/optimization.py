@@ -1,6 +1,5 @@
 """Budget, learning rate and update rule of a training."""
 
-import inspect
 import math
 import time
 from collections.abc import Iterator
@@ -13,12 +12,12 @@ from torch import nn
 from charlm.config import TrainingConfig
 
 MIN_RATE_FACTOR = 1e-4
-"""`plateau` ends when annealing has brought the rate below this share of where it began."""
+"""`plateau` ends when annealing has lowered the rate to less than this share of its start."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """When a training ends: after so many characters, or so many seconds, whichever comes first."""
+    """When a training ends: after a number of characters or of seconds, whichever comes first."""
 
     characters: int
     seconds: float
@@ -42,12 +41,20 @@ class Budget:
 
 
 def learning_rate_at(config: TrainingConfig, progress: float) -> float:
-    """The rate of `linear`: up to the highest over `warmup_share` of the budget, then down to zero at its end."""
+    """The rate of `linear`: it rises over `warmup_share` of the budget, then falls linearly to zero at its end."""
     if config.schedule == "plateau":
         return config.learning_rate
     if progress < config.warmup_share:
         return config.learning_rate * progress / config.warmup_share
     return config.learning_rate * (1 - progress) / (1 - config.warmup_share)
+
+
+def sequence_length_at(config: TrainingConfig, splits_read: int) -> int:
+    """The sequence length after so many shards: it grows by one a shard where the configuration lets it."""
+    if config.grow_to_sequence_length is None:
+        return config.sequence_length
+    grown = config.sequence_length + splits_read + 1
+    return max(config.sequence_length, min(grown, config.grow_to_sequence_length))
 
 
 def build_optimizer(config: TrainingConfig, model: nn.Module) -> torch.optim.Optimizer:
@@ -63,22 +70,8 @@ def build_optimizer(config: TrainingConfig, model: nn.Module) -> torch.optim.Opt
     )
 
 
-def spare_compiler() -> None:
-    """Let the optimizers of this process do without torch's compiler, which takes longer to load than torch itself.
-
-    torch 2.13 loads it in methods that a compiled program would leave out; nothing is compiled here. What they compute
-    stays the same.
-    """
-    base = torch.optim.Optimizer
-    for method in (base.add_param_group, base.zero_grad, base.state_dict, base.load_state_dict):
-        plain = inspect.unwrap(method)
-        plain.__dict__["__dynamo_disable"] = plain  # where `method` looks for the version that the compiler leaves out
-    for kind in (torch.optim.Adam, torch.optim.SGD):
-        kind.step = torch.no_grad()(inspect.unwrap(kind.step))  # type: ignore[method-assign]
-
-
 class Stopwatch:
-    """Seconds since it was made, less those for which it was paused, plus those of an earlier one."""
+    """Seconds since it was made, without its pauses, plus `seconds` of an earlier one."""
 
     def __init__(self, seconds: float = 0.0) -> None:
         self._zero = time.perf_counter() - seconds

@@ -75,7 +75,7 @@ def plan_training(
     """Train for `calibration_seconds`, and work out what a training of `config` on `corpus` will need.
 
     A training that is shorter is its own calibration.
-    Raises CorpusError when the corpus is not prepared, RunError when the calibration fails (say, for want of memory).
+    Raises CorpusError when the corpus is not prepared, RunError when the calibration fails (out of memory, say).
     """
     if not corpus.dictionary.is_file():
         raise CorpusError(f"{corpus.root} has no dictionary; prepare it first")

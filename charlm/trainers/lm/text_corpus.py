@@ -1,13 +1,15 @@
 """TextCorpus: the train shards and held-out texts of one folder, as streams of ids.
 
-Reads encoded/FINGERPRINT/*.arrow; what is missing there is encoded first. Shards are memory-mapped; only the one in
-use and the next one are ever in memory, as the small integers they are stored in.
+Reads encoded/FINGERPRINT/*.arrow of a prepared corpus, where missing files are encoded first. A plain folder of text
+files belongs to the user: its encoded form lies in a temporary folder, which vanishes with the corpus. Shards are
+memory-mapped; only the current and the next one are in memory, as the small integers they are stored in.
 """
 
 # B = mini-batch size = number of streams, R = rows of a shard = units of each stream
 
 import math
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -20,7 +22,7 @@ from charlm.artifacts import CorpusFiles
 from charlm.data.dictionary import Dictionary
 from charlm.errors import ConfigError, CorpusError
 from charlm.text.corpus.augmentation import training_ids
-from charlm.text.corpus.encoding import EncodedInfo, encoded_info, ensure_encoded
+from charlm.text.corpus.encoding import EncodedInfo, encode_file, encoded_info, ensure_encoded, split_files
 from charlm.text.corpus.manifest import CorpusManifest, FileRecord
 
 _BYTES_TOGETHER = 100_000_000  # of the shards whose ids are in memory at once; as much again is read ahead
@@ -29,10 +31,10 @@ _BYTES_TOGETHER = 100_000_000  # of the shards whose ids are in memory at once; 
 class TextCorpus:
     """A folder with `train/`, `valid.txt` and `test.txt`, read in one direction through one dictionary.
 
-    `shard_groups` names the train split files to read, and which of them together: the streams of a group run through
-    all its files side by side. By default every file is read by itself, one after the other.
+    `shard_groups` names the train split files to read, in groups: the streams of a group run through all its files side
+    by side. By default the files are read one after the other.
 
-    Raises CorpusError when a part of the folder is missing, or holds no text.
+    Raises CorpusError when a part of the folder is missing, or has no text.
     """
 
     def __init__(
@@ -52,7 +54,8 @@ class TextCorpus:
         self.forward = forward
         self.random_case_flip = random_case_flip
         self.shuffle = shuffle
-        encoded = ensure_encoded(self.files, dictionary)
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        encoded = self._encode()
         self.valid = encoded["valid"]
         self.test = encoded["test"]
         groups = [[name] for name in encoded if name not in ("valid", "test")] if shard_groups is None else shard_groups
@@ -60,6 +63,17 @@ class TextCorpus:
         self._infos = [[encoded_info(path, dictionary) for path in group] for group in self.shards]
         if not any(self._units):
             raise CorpusError(f"{self.files.train_dir} holds no text")
+
+    def _encode(self) -> dict[str, Path]:
+        """The encoded file of each split."""
+        if self.files.manifest.is_file():
+            return ensure_encoded(self.files, self.dictionary)
+        self._temporary = tempfile.TemporaryDirectory(prefix="charlm-encoded-")
+        encoded = {}
+        for name, path in split_files(self.files).items():
+            encoded[name] = Path(self._temporary.name) / f"{name}.arrow"
+            encode_file(path, encoded[name], self.dictionary)
+        return encoded
 
     @property
     def num_units(self) -> int:
@@ -129,20 +143,20 @@ def choose_shards(
     num_old = manifest.revision - 1 if known_revision is None else known_revision
     chosen = [file for revision in manifest.revisions[num_old:] for file in revision.train_files]
     old = [file for revision in manifest.revisions[:num_old] for file in revision.train_files]
-    wanted = old_share * sum(file.characters for file in old)
+    remaining = old_share * sum(file.characters for file in old)
     for position in np.random.default_rng(seed).permutation(len(old)):
-        if wanted <= 0:
+        if remaining <= 0:
             break
         chosen.append(old[position])
-        wanted -= old[position].characters
+        remaining -= old[position].characters
     return chosen
 
 
 def side_by_side(shards: Sequence[FileRecord]) -> list[list[str]]:
-    """Groups of shards that are read together, by name: two or as many as make up 100 MB.
+    """Groups of shards that are read together, by name: at least two each, and about 100 MB.
 
-    What stands near each other in `shards`, as those of one revision do, comes into different groups: a model that
-    reads one kind of text and then another forgets each over the other.
+    Neighbours in `shards`, such as those of one revision, come into different groups: a model that reads one kind of
+    text and then another forgets the first.
     """
     num_bytes = sum(file.bytes for file in shards)
     num_groups = max(1, min(math.ceil(num_bytes / _BYTES_TOGETHER), len(shards) // 2))

@@ -7,9 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from charlm.arrays import masks as picking
-from charlm.arrays import utf8
-from charlm.arrays.masks import column, pick, places
+from charlm.arrays import masks, utf8
+from charlm.arrays.masks import column, select, true_indices
 from charlm.arrays.utf8 import bytes_beyond_ascii, code_points, first_bytes, is_utf8, share_beyond_ascii
 
 BYTES = st.lists(
@@ -29,7 +28,7 @@ def _engine(request: pytest.FixtureRequest) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(utf8, "_SHORT_BYTES", 0)
         if request.param == "without":
-            for module in (utf8, picking):
+            for module in (utf8, masks):
                 patch.setattr(module, "polars", lambda: None)
         yield
 
@@ -81,7 +80,7 @@ def test_the_share_beyond_ascii_is_by_sample() -> None:
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 255)), min_size=1))
 def test_what_a_mask_marks_is_picked_out(marked: list[tuple[bool, int]]) -> None:
     mask, values = np.array([mark for mark, _ in marked]), np.array([value for _, value in marked], dtype=np.uint8)
-    octets, longer = pick(column(mask), values, values.astype(np.uint32) << 16)
+    octets, longer = select(column(mask), values, values.astype(np.uint32) << 16)
     assert octets.tolist() == [value for mark, value in marked if mark]
     assert longer.tolist() == [value << 16 for mark, value in marked if mark]
-    assert places(column(mask)).tolist() == [place for place, (mark, _) in enumerate(marked) if mark]
+    assert true_indices(column(mask)).tolist() == [place for place, (mark, _) in enumerate(marked) if mark]

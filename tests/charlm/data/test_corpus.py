@@ -106,7 +106,7 @@ def test_layer_that_is_missing_or_must_be_chosen_is_an_error_that_names_the_laye
     with pytest.raises(DatasetError, match="nothing is labelled 'pos': the corpus places has the layers ner"):
         corpus.make_tag_dictionary("pos")
     corpus.train[0][0].add_label("pos", "PRON")
-    with pytest.raises(DatasetError, match="name the label type: the corpus places has the layers pos, ner"):
+    with pytest.raises(DatasetError, match="name the label type: the corpus places has the layers ner, pos"):
         corpus.make_label_dictionary()
     with pytest.raises(DatasetError, match="has no labels at all"):
         Corpus(numbered(1), [], []).make_label_dictionary()
@@ -117,9 +117,10 @@ def test_statistics_count_sentences_tokens_and_labels():
     statistics = json.loads(corpus.obtain_statistics())
     assert statistics == corpus.obtain_statistics(pretty_print=False)
     assert statistics["TRAIN"] == {
+        "dataset": "TRAIN",
         "total_number_of_documents": 2,
         "number_of_documents_per_class": {"greeting": 1},
-        "number_of_labels_per_tag": {"LOC": 1},
+        "number_of_tokens_per_tag": {"LOC": 1},
         "number_of_tokens": {"total": 5, "min": 1, "max": 4, "avg": 2.5},
     }
     assert statistics["DEV"] == {}

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from charlm.data.dictionary import UNK, Dictionary
 from charlm.errors import DictionaryError
+from charlm.units.id_table import IdTable
 
 
 def test_ids_are_given_in_order_after_unk() -> None:
@@ -121,3 +122,41 @@ def test_a_missing_file_is_named_and_a_name_is_looked_up_in_the_cache(
     Dictionary.from_items("ab").save(tmp_path / "common-chars")
     assert Dictionary.load("common-chars").get_items() == ["<unk>", "a", "b"]
     assert {"a", "ß", "я", "€", "\n"} <= set(Dictionary.load("chars").get_items())
+
+
+@pytest.mark.parametrize("unit", ["char", "byte"])
+def test_the_table_of_ids_is_made_once_and_again_when_an_item_is_added(
+    unit: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dictionary = Dictionary.from_items([b"a"], unit=unit)
+    made: list[int] = []
+    make = IdTable.__init__
+
+    def count(self: IdTable, items: Any, id_type: Any) -> None:
+        made.append(len(items))
+        make(self, items, id_type)
+
+    monkeypatch.setattr(IdTable, "__init__", count)
+    assert [dictionary.encode("ab").tolist() for _ in range(3)] == [[1, 0]] * 3
+    assert made == [2]
+    dictionary.add_item(b"b")
+    assert [dictionary.encode("ab").tolist() for _ in range(3)] == [[1, 2]] * 3
+    assert made == [2, 3]
+    dictionary.add_item(b"b")  # known
+    dictionary.encode("ab")
+    assert made == [2, 3]
+
+
+def test_an_unknown_unit_in_a_file_is_named(tmp_path: Path) -> None:
+    content = {"format": "charlm.dictionary/1", "unit": "word", "items": ["<unk>"]}
+    (tmp_path / "dictionary.json").write_text(json.dumps(content))
+    with pytest.raises(DictionaryError, match="a unit is one of char, byte; got 'word'"):
+        Dictionary.load_from_file(tmp_path / "dictionary.json")
+
+
+@pytest.mark.parametrize(
+    ("items", "unit", "extends"), [("abc", "char", True), ("acb", "char", False), ("a", "char", False)]
+)
+def test_a_dictionary_extends_another_whose_items_it_begins_with(items: str, unit: Any, extends: bool) -> None:
+    assert Dictionary.from_items(items, unit=unit).extends(Dictionary.from_items("ab")) is extends
+    assert not Dictionary.from_items("abc", unit="byte").extends(Dictionary.from_items("ab"))

@@ -8,10 +8,11 @@ import torch
 
 from charlm.config import TrainingConfig
 from charlm.data.dictionary import Dictionary
-from charlm.errors import ConfigError, CorpusError, ModelFileError, SourceError
+from charlm.errors import ConfigError, CorpusError, GateError, ModelFileError, SourceError
 from charlm.evaluation import language_model as metrics
 from charlm.evaluation.language_model import score_encoded, score_file, score_text, stream_shape, unit_nats
 from charlm.evaluation.scores import LMScore
+from charlm.language_models import language_model
 from charlm.language_models.language_model import LanguageModel, load_language_models
 from charlm.text.corpus.encoding import encode_file
 
@@ -53,7 +54,7 @@ def test_a_single_step_is_that_of_the_layers(settings):
     model = model_of(**settings)
     _, _, hidden = model(torch.tensor([[1, 4], [2, 3]]), model.init_hidden(2))
     expected, _, expected_hidden = model(torch.tensor([[5, 6]]), hidden)
-    logits, new_hidden = model._predict_next(torch.tensor([5, 6]), hidden)
+    logits, new_hidden = model.predict_next(torch.tensor([5, 6]), hidden)
     torch.testing.assert_close(logits, expected[0])
     torch.testing.assert_close(new_hidden, expected_hidden)
 
@@ -203,12 +204,29 @@ def test_empty_lines_and_line_ends_do_not_change_a_score(tmp_path):
 
 
 def test_sums_of_scores_are_those_of_both_texts():
-    one = LMScore(nats=2.0, units=4, characters=4, bytes=4, unknown=1, unknown_bits=math.log2(1_114_112))
-    two = LMScore(nats=6.0, units=4, characters=4, bytes=12, unknown=0, unknown_bits=0.0)
+    one = LMScore(nats=2.0, units=4, characters=4, bytes=4, unknown=1, unknown_bits=math.log2(1_114_112), unit="char")
+    two = LMScore(nats=6.0, units=4, characters=4, bytes=12, unknown=0, unknown_bits=0.0, unit="char")
     both = one + two
     assert both.loss == 1.0
     assert both.unk_rate == 1 / 8
     assert both.bits_per_byte == pytest.approx((8 / math.log(2) + math.log2(1_114_112)) / 16)
+
+
+def test_scores_of_characters_and_bytes_are_not_added():
+    sums = {"nats": 2.0, "units": 4, "characters": 4, "bytes": 4, "unknown": 0, "unknown_bits": 0.0}
+    with pytest.raises(GateError, match="char and byte"):
+        LMScore(**sums, unit="char") + LMScore(**sums, unit="byte")
+
+
+def test_a_score_makes_no_more_logits_at_once_than_allowed(tmp_path, monkeypatch):
+    model = model_of()
+    (tmp_path / "text").write_text("abcde a" * 300)
+    expected = score_file(model, tmp_path / "text")
+    sizes = []
+    model.decoder.register_forward_hook(lambda layer, inputs, output: sizes.append(output.numel()))
+    monkeypatch.setattr(language_model, "LOGITS_AT_ONCE", 7 * len(model.dictionary))
+    assert score_file(model, tmp_path / "text") == expected
+    assert max(sizes) == 7 * len(model.dictionary)
 
 
 def test_text_without_text_has_no_score(tmp_path):
@@ -220,6 +238,23 @@ def test_text_without_text_has_no_score(tmp_path):
     (tmp_path / "latin1.txt").write_bytes("für\n".encode("latin-1"))
     with pytest.raises(CorpusError, match="UTF-8"):
         score_file(model_of(), tmp_path / "latin1.txt")
+
+
+# ---- training mode -------------------------------------------------------------------------------------------------
+
+
+def test_a_model_is_trained_on_after_a_generation_that_failed():
+    model = model_of().train()
+    with pytest.raises(RuntimeError):
+        model.generate_text("a", temperature=math.nan)
+    assert model.training
+
+
+def test_a_model_is_trained_on_after_a_perplexity_that_failed():
+    model = model_of(has_decoder=False).train()
+    with pytest.raises(ModelFileError, match="without its decoder"):
+        model.calculate_perplexity("abc")
+    assert model.training
 
 
 # ---- files ---------------------------------------------------------------------------------------------------------

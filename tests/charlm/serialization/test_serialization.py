@@ -21,8 +21,9 @@ from charlm.data import Dictionary
 from charlm.errors import CharLMError, ModelFileError
 from charlm.language_models.language_model import load_language_models
 from charlm.models import LanguageModel
-from charlm.serialization.bundle import read_bundle, read_safetensors, write_bundle
+from charlm.serialization.bundle import read_bundle, write_bundle
 from charlm.serialization.flair_file import read_flair_file, write_flair_file
+from charlm.serialization.safetensors_file import read_safetensors
 from charlm.serialization.state import LanguageModelState
 from charlm.storage.fingerprints import sha256_of
 from tests.conftest import ROOT
@@ -249,7 +250,7 @@ def test_a_file_that_does_not_say_what_it_holds_is_refused(tmp_path, nothing):
     value = torch.load(rewritten(tmp_path / "model.pt"), weights_only=False)
     del value[nothing]
     torch.save(value, tmp_path / "model.pt", pickle_protocol=4)
-    assert f"does not say its {nothing}" in read_error(tmp_path / "model.pt")
+    assert f"it has no {nothing}" in read_error(tmp_path / "model.pt")
 
 
 @pytest.mark.parametrize("name", ["forward.pt", "old.pt"])

@@ -39,7 +39,7 @@ def test_sound_prose_needs_no_mending(tmp_path: Path) -> None:
     assert report.documents.number == 25_000
     assert report.scripts == {"Latin": 1.0}
     assert report.settings == {"document": "paragraph", "coverage": 1.0, "shard_size": 100_000}
-    assert report.to_text()[-1] == "- nothing to mend"
+    assert report.to_text()[-1] == "- nothing to fix"
 
 
 def test_lengths_are_summed_up_in_characters(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_duplicates_and_leaks_across_splits_are_counted(tmp_path: Path) -> None:
     assert report.leaks == {"valid": 2, "test": 1}
     assert report.duplicates == 1003
     assert report.settings["deduplicate"] is True
-    assert "documents of the valid file that also stand in the train file: 2;" in "\n".join(report.advice)
+    assert "documents of the valid file that are in the train file too: 2;" in "\n".join(report.advice)
 
 
 def test_of_a_prepared_corpus_only_the_text_is_looked_at_and_nothing_leaks(tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
 """Encoded files hold the ids that Flair reads; shuffling, case flips and reversal happen on them as Flair does."""
 
 import json
+import math
 import os
 import subprocess
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +19,7 @@ from charlm.config import DictionaryConfig, SplitConfig
 from charlm.data.dictionary import Dictionary
 from charlm.errors import CorpusError, DictionaryError
 from charlm.storage.fingerprints import sha256_of
-from charlm.text.corpus import augmentation as visiting
+from charlm.text.corpus import augmentation
 from charlm.text.corpus.augmentation import training_ids
 from charlm.text.corpus.counting import build_dictionary, count_shard
 from charlm.text.corpus.encoding import (
@@ -206,6 +208,23 @@ def test_bytes_are_a_unit_too(tmp_path: Path) -> None:
     assert (info.units, info.bytes, info.unknown, info.unknown_bits) == (6, 6, 2, 16.0)
 
 
+@pytest.mark.parametrize(("unit", "bits"), [("char", 2 * math.log2(1_114_112)), ("byte", 3 * 8.0)])
+def test_a_file_of_an_older_version_is_read_and_not_encoded_again(unit: Any, bits: float, tmp_path: Path) -> None:
+    """It does not say what its unknown items cost."""
+    dictionary = Dictionary.from_items([b"\n", b"a"], unit=unit)
+    path = encode(tmp_path, "aßb\n", dictionary)
+    info = encoded_info(path, dictionary)
+    assert info.unknown_bits == bits
+    with pa.ipc.open_stream(path.read_bytes()) as stream:
+        batches = list(stream)
+        old = {key: value for key, value in stream.schema.metadata.items() if key != b"charlm.unknown_bits"}
+    with path.open("wb") as file, pa.ipc.new_stream(file, batches[0].schema.with_metadata(old)) as stream:
+        for batch in batches:
+            stream.write_batch(batch)
+    assert encoded_info(path, dictionary) == info
+    assert encode_file(tmp_path / "text", path, dictionary).reused is True
+
+
 def test_the_file_is_an_arrow_stream_of_lines_that_others_can_open(tmp_path: Path) -> None:
     path = encode(tmp_path, "ab\n\nb\n", Dictionary.from_items(["\n", "a", "b"]))
     with pa.ipc.open_stream(pa.memory_map(str(path))) as stream:
@@ -334,9 +353,9 @@ def test_a_flipped_line_is_what_python_makes_of_it(
     dictionary = Dictionary.from_items(characters)
     path = encode(tmp_path_factory.mktemp("flip"), line + "\n", dictionary)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(visiting, "_FLIP_SIDES", 1)
-        patch.setattr(visiting, "_LOWER", 0 if side == "lower" else -1)
-        patch.setattr(visiting, "_UPPER", 0 if side == "upper" else -1)
+        patch.setattr(augmentation, "_FLIP_SIDES", 1)
+        patch.setattr(augmentation, "_LOWER", 0 if side == "lower" else -1)
+        patch.setattr(augmentation, "_UPPER", 0 if side == "upper" else -1)
         ids = training_ids(path, dictionary, seed=1, shuffle=False, random_case_flip=True, is_forward_lm=True)
     change = getattr(str, side)
     # Where a mapping grows, the character stays; the others come out as Python's str.lower and str.upper have them.

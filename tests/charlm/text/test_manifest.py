@@ -9,6 +9,8 @@ import pytest
 from charlm.artifacts import CorpusFiles
 from charlm.config import DictionaryConfig, SplitConfig
 from charlm.errors import CorpusError
+from charlm.storage.atomic import write_json
+from charlm.storage.fingerprints import fingerprint
 from charlm.text.corpus.manifest import (
     CorpusManifest,
     DictionaryRecord,
@@ -85,3 +87,18 @@ def test_a_missing_or_damaged_manifest_is_named(content: str | None, message: st
         load_manifest(CorpusFiles(tmp_path))
     assert str(tmp_path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("deduplicated", [False, True])
+def test_a_corpus_of_an_older_version_opens_with_its_fingerprint(deduplicated: bool, tmp_path: Path) -> None:
+    """Once `deduplicate` was one of the frozen settings, but other than them it could change with every revision."""
+    first = dataclasses.replace(revision(1), deduplicated=deduplicated)
+    manifest = dataclasses.replace(MANIFEST, revisions=(first, revision(2)))
+    value = manifest.to_json()
+    value["split"]["deduplicate"] = deduplicated
+    write_json(tmp_path / "corpus.json", value)
+    loaded = load_manifest(CorpusFiles(tmp_path))
+    assert loaded == manifest
+    files = {file.name: file.sha256 for file in manifest.files.values()}
+    assert loaded.fingerprint == fingerprint([value["split"], files])
+    assert "deduplicate" not in manifest.split.to_json()

@@ -6,6 +6,7 @@ import os
 import pydoc_data.topics
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,10 +19,12 @@ import torch
 from charlm.artifacts import CorpusFiles, RunFiles
 from charlm.config import RunConfig, TrainingConfig
 from charlm.data.dictionary import Dictionary
+from charlm.distributed.group import PEER_TIMEOUT_VARIABLE, peer_timeout_minutes
 from charlm.errors import ConfigError
 from charlm.storage.fingerprints import sha256_of
 from charlm.trainers.lm.build import run_dictionary
 from charlm.trainers.lm.checkpoint import Checkpoint
+from charlm.trainers.lm.launcher import PEER_LOST, PEER_SILENT
 from charlm.trainers.lm.manifest import RunManifest, create_run
 from tests.conftest import QUICK, run_charlm
 
@@ -85,7 +88,7 @@ def wait_for(run: RunFiles, kind: str, count: int = 1) -> None:
 
 
 def workers_of(launcher: int) -> list[int]:
-    """Process ids of what a launcher has started, the first of the team first."""
+    """Process ids of what a launcher has started, the main process first."""
     children = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
     trainers = [int(pid) for pid in children if b"charlm.trainers.run" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     return sorted(trainers, key=lambda pid: b"\0RANK=1\0" in b"\0" + Path(f"/proc/{pid}/environ").read_bytes())
@@ -143,7 +146,7 @@ def test_stopped_processes_go_on_to_the_weights_of_undisturbed_ones(corpus_dir, 
 def test_a_killed_process_ends_all_with_one_line_and_the_run_can_go_on(corpus_dir, tmp_path, rank):
     run = start_run(corpus_dir, tmp_path / "run", LONG, 2)
     process = trainer(run)
-    wait_for(run, "checkpoint", 3)  # it is told before it is written
+    wait_for(run, "checkpoint", 3)  # the event comes before the file
     workers = workers_of(process.pid)
     os.kill(workers[rank], signal.SIGKILL)
     _, errors = process.communicate(timeout=120)
@@ -161,6 +164,67 @@ def test_a_killed_process_ends_all_with_one_line_and_the_run_can_go_on(corpus_di
     assert Checkpoint.load(run.checkpoint).restored_progress().step > 0
 
 
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def members(run: RunFiles, **variables: str) -> list[subprocess.Popen[str]]:
+    """Two processes of one training, without a launcher that would end one with the other."""
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2", **variables}
+    return [
+        subprocess.Popen(
+            [sys.executable, "-m", "charlm.trainers.run", str(run.manifest)],
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, **place, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+        )
+        for rank in range(2)
+    ]
+
+
+def test_a_process_that_lost_its_peer_does_not_end_with_success(corpus_dir, tmp_path):
+    run = start_run(corpus_dir, tmp_path / "run", LONG, 2)
+    first, second = members(run)
+    wait_for(run, "train")
+    second.kill()
+    second.wait()
+    assert first.wait(timeout=120) == PEER_LOST
+
+
+def test_a_process_does_not_wait_for_a_silent_peer_for_ever(corpus_dir, tmp_path):
+    run = start_run(corpus_dir, tmp_path / "run", LONG, 2)
+    first, second = members(run, **{PEER_TIMEOUT_VARIABLE: "0.25"})
+    wait_for(run, "train")
+    second.send_signal(signal.SIGSTOP)
+    try:
+        assert first.wait(timeout=120) == PEER_SILENT
+    finally:
+        second.kill()
+        second.wait()
+
+
+@pytest.mark.slow
+def test_the_launcher_says_that_a_process_does_not_answer(corpus_dir, tmp_path, monkeypatch):
+    monkeypatch.setenv(PEER_TIMEOUT_VARIABLE, "0.25")
+    run = start_run(corpus_dir, tmp_path / "run", LONG, 2)
+    process = trainer(run)
+    wait_for(run, "train")
+    os.kill(workers_of(process.pid)[1], signal.SIGSTOP)
+    _, errors = process.communicate(timeout=180)
+    assert process.returncode == 1
+    (line,) = errors.splitlines()
+    assert "has not answered the others for 0.25 minutes" in line
+    assert PEER_TIMEOUT_VARIABLE in line
+
+
+@pytest.mark.parametrize("value", ["soon", "0", "-1", "inf"])
+def test_a_waiting_time_that_makes_no_sense_is_refused(monkeypatch, value):
+    monkeypatch.setenv(PEER_TIMEOUT_VARIABLE, value)
+    with pytest.raises(ConfigError, match=PEER_TIMEOUT_VARIABLE):
+        peer_timeout_minutes()
+
+
 def test_processes_end_with_a_checkpoint_when_their_launcher_is_killed(corpus_dir, tmp_path):
     run = start_run(corpus_dir, tmp_path / "run", LONG, 2)
     process = trainer(run)
@@ -176,7 +240,7 @@ def test_processes_end_with_a_checkpoint_when_their_launcher_is_killed(corpus_di
     assert RunManifest.load(run).state == "interrupted"
 
 
-def test_a_second_team_is_refused_while_the_first_one_trains(corpus_dir, tmp_path):
+def test_a_second_group_is_refused_while_the_first_one_trains(corpus_dir, tmp_path):
     run = start_run(corpus_dir, tmp_path / "run", LONG, 2)
     first = trainer(run)
     wait_for(run, "start")

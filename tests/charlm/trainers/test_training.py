@@ -13,12 +13,14 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from charlm.artifacts import CorpusFiles, RunFiles
 from charlm.config import RunConfig, TrainingConfig
 from charlm.data.dictionary import Dictionary
+from charlm.distributed.group import ProcessGroup
 from charlm.errors import (
     CharLMWarning,
     ConfigError,
@@ -32,12 +34,16 @@ from charlm.nn import precision
 from charlm.nn.precision import instruction_set
 from charlm.recipes import demo, find_recipe, flair_classic
 from charlm.storage.fingerprints import sha256_of
+from charlm.storage.locks import exclusive_lock
+from charlm.trainers.events import Event
 from charlm.trainers.language_model_trainer import LanguageModelTrainer, TextCorpus
+from charlm.trainers.lm.bptt import TruncatedBPTT
 from charlm.trainers.lm.checkpoint import Checkpoint
-from charlm.trainers.lm.engine import StopSignal, TrainingEngine, TrainingResult
+from charlm.trainers.lm.engine import StopSignal, TrainingEngine
 from charlm.trainers.lm.manifest import RunManifest, create_run
 from charlm.trainers.lm.optimization import Budget, learning_rate_at
-from charlm.trainers.observer import LOSS_COLUMNS, Event, open_run_files
+from charlm.trainers.lm.reporting import Reporter, TrainingResult
+from charlm.trainers.observer import LOSS_COLUMNS, open_run_files
 from tests.conftest import ROOT
 from tests.flair import train_steps
 
@@ -160,6 +166,19 @@ def test_gradient_accumulation_reads_several_sequences_a_step(corpus_dir, tmp_pa
     _, accumulated = train(corpus_dir, tmp_path / "accumulated", dataclasses.replace(TINY, gradient_accumulation=2))
     assert plain.events[-1]["step"] == pytest.approx(250, abs=3)  # a shard's last sequence may be short
     assert accumulated.events[-1]["step"] == pytest.approx(125, abs=3)
+
+
+def test_what_a_shard_has_left_is_averaged_over_what_is_left(corpus_dir):
+    streams = np.random.default_rng(1).integers(1, 20, (11, 2)).astype(np.uint8)  # two sequences of 5 rows
+    losses = []
+    for accumulation in (2, 4):
+        torch.manual_seed(1)
+        config = dataclasses.replace(TINY, optimizer="sgd", mini_batch_size=2, gradient_accumulation=accumulation)
+        model = LanguageModel.from_config(config, dictionary_of(corpus_dir), is_forward_lm=True)
+        bptt = TruncatedBPTT(model, config, ProcessGroup(), "fp32")
+        assert bptt.step(streams, 0, sequence_length=5, learning_rate=0.5) == 10
+        losses.append(model.decoder.bias)
+    assert torch.equal(*losses)
 
 
 def test_learning_rate_warms_up_and_falls_to_zero():
@@ -384,9 +403,10 @@ def test_optimizers_without_the_compiler_take_the_same_steps(kind):
     program = f"""
 import sys, torch
 from charlm.config import TrainingConfig
-from charlm.trainers.lm.optimization import build_optimizer, spare_compiler
+from charlm.nn.compat import avoid_compiler
+from charlm.trainers.lm.optimization import build_optimizer
 if "spared" in sys.argv:
-    spare_compiler()
+    avoid_compiler()
 torch.manual_seed(1)
 model = torch.nn.Linear(3, 2)
 optimizer = build_optimizer(TrainingConfig(optimizer={kind!r}, max_epochs=1), model)
@@ -424,7 +444,6 @@ def test_interruption_inside_the_program_can_be_resumed_to_the_same_weights(corp
 
     with pytest.raises(TrainingInterruptedError, match="enough"):
         engine(StopsAt()).train()
-    stop.reason = None
     resumed = engine().train(resume=True)
     assert resumed.test == result.test
     assert sha256_of(files.best_lm) == sha256_of(tmp_path / "whole" / "best-lm.pt")
@@ -470,17 +489,17 @@ def test_exploding_loss_goes_back_twice_and_then_says_why(corpus_dir, tmp_path):
     assert Checkpoint.load(tmp_path / "checkpoint.pt").restored_progress().rate_factor == 0.25
 
 
-def test_setback_halves_the_rate_and_training_goes_on(corpus_dir, tmp_path, monkeypatch):
+def test_rollback_halves_the_rate_and_training_goes_on(corpus_dir, tmp_path, monkeypatch):
     """One window of poisoned losses, then honest ones: the training recovers by itself."""
-    poisoned = iter([float("nan")])
-    real = TrainingEngine._collect_window
+    real = Reporter.train
 
-    def collect(engine: TrainingEngine) -> None:
-        real(engine)
-        if engine.progress.step == 50 and engine.progress.setbacks == 0:
-            engine.progress.window_nats = next(poisoned)
+    def report(reporter: Reporter, learning_rate: float) -> None:
+        progress = reporter._progress
+        if progress.step == 50 and progress.rollbacks == 0:
+            progress.window_nats = math.nan
+        real(reporter, learning_rate)
 
-    monkeypatch.setattr(TrainingEngine, "_collect_window", collect)
+    monkeypatch.setattr(Reporter, "train", report)
     result, recorder = train(corpus_dir, tmp_path)
     assert len(recorder.of("guard")) == 1
     assert max(event["learning_rate"] for event in recorder.of("train")[-100:]) <= TINY.learning_rate / 2
@@ -561,6 +580,36 @@ def test_trainer_refuses_a_corpus_of_the_other_direction(corpus_dir):
     model = LanguageModel(dictionary, True, hidden_size=8, nlayers=1)
     with pytest.raises(ConfigError, match="same way"):
         LanguageModelTrainer(model, TextCorpus(corpus_dir, dictionary, False))
+
+
+def test_trainer_draws_the_same_dropout_for_the_same_seed(corpus_dir, tmp_path):
+    dictionary = dictionary_of(corpus_dir)
+    weights = []
+    for number in range(2):
+        torch.manual_seed(1)
+        model = LanguageModel(dictionary, True, hidden_size=8, nlayers=1, dropout=0.5)
+        torch.manual_seed(number)  # what a program has drawn before does not matter
+        trainer = LanguageModelTrainer(model, TextCorpus(corpus_dir, dictionary, True))
+        trainer.train(tmp_path / str(number), sequence_length=50, mini_batch_size=8, max_epochs=1, seed=7)
+        weights.append(model.decoder.weight)
+    assert torch.equal(*weights)
+
+
+def test_two_trainers_never_write_one_folder(corpus_dir, tmp_path):
+    dictionary = dictionary_of(corpus_dir)
+    model = LanguageModel(dictionary, True, hidden_size=8, nlayers=1)
+    trainer = LanguageModelTrainer(model, TextCorpus(corpus_dir, dictionary, True))
+    with exclusive_lock(RunFiles(tmp_path).lock, busy="busy"), pytest.raises(RunError, match="another process"):
+        trainer.train(tmp_path, sequence_length=50)
+
+
+def test_a_plain_folder_of_text_stays_as_it_is(tmp_path):
+    root = tmp_path / "corpus"
+    train_steps.write_corpus(root)
+    before = sorted(root.rglob("*"))
+    corpus = TextCorpus(root, Dictionary.load_from_file(root / "char_mappings"), True)
+    assert corpus.num_units > 0
+    assert sorted(root.rglob("*")) == before
 
 
 def test_projection_layers_and_gru_train_too(corpus_dir, tmp_path):

@@ -15,10 +15,11 @@ from charlm.artifacts import Workspace
 from charlm.config import GateConfig
 from charlm.errors import CorpusError, RegistryError
 from charlm.language_models.language_model import LanguageModel
+from charlm.storage.locks import exclusive_lock
 from charlm.text.corpus.manifest import load_manifest
 from tasks.promotion.gate import pass_gate, promote_challenger, roll_back
 from tasks.registry.bundles import register_runs
-from tasks.registry.descriptions import ROOM
+from tasks.registry.descriptions import COLUMN_PADDING
 from tasks.registry.versions import RegisteredVersion, find_version
 from tasks.retraining.drift import measure_drift
 from tasks.runs import TrainedRun
@@ -67,7 +68,8 @@ def champion() -> int:
 
 
 def test_the_first_healthy_version_is_promoted_and_says_why(workspace: Workspace) -> None:
-    version, report = promote_challenger(workspace, "tiny")
+    version, verdict = promote_challenger(workspace, "tiny")
+    report = verdict.report
     assert (version.version, champion()) == (1, 1)
     assert report.reason == "promoted: the first version, and both directions are healthy"
     tags = tags_of(version)
@@ -83,7 +85,7 @@ def test_the_first_healthy_version_is_promoted_and_says_why(workspace: Workspace
 def test_a_worse_challenger_is_refused_with_numbers_and_intervals(workspace: Workspace) -> None:
     promote_challenger(workspace, "tiny")
     worse = register_noisy(workspace, 0.02)
-    report = pass_gate(workspace, worse)
+    report = pass_gate(workspace, worse).report
     assert not report.promoted
     assert champion() == 1
     low, high = report.domains["tiny"].interval or (0.0, 0.0)
@@ -93,16 +95,16 @@ def test_a_worse_challenger_is_refused_with_numbers_and_intervals(workspace: Wor
     assert "worse than the champion" in tags["gate.reason"]
     assert tags["gate.interval"] == f"{low:.6g} to {high:.6g}"
     assert tags["gate.improvement"].startswith("-")
-    assert f"| tiny (target){ROOM} |" in mlflow_client().get_model_version("tiny", "2").description
+    assert f"| tiny (target){COLUMN_PADDING} |" in mlflow_client().get_model_version("tiny", "2").description
 
 
 def test_what_was_decided_is_not_decided_again(workspace: Workspace) -> None:
     promote_challenger(workspace, "tiny")
     worse = register_noisy(workspace, 0.02)
-    reports = [pass_gate(workspace, find_version(f"models:/tiny/{number}")) for number in (1, 2)]
+    reports = [pass_gate(workspace, find_version(f"models:/tiny/{number}")).report for number in (1, 2)]
     versions = [mlflow_client().get_model_version("tiny", str(number)) for number in (1, 2)]
     workspace.corpus("tiny").test.unlink()  # nothing could be scored any more
-    assert [pass_gate(workspace, find_version(f"models:/tiny/{number}")) for number in (1, 2)] == reports
+    assert [pass_gate(workspace, find_version(f"models:/tiny/{number}")).report for number in (1, 2)] == reports
     again = [mlflow_client().get_model_version("tiny", str(number)) for number in (1, 2)]
     assert [version.tags for version in again] == [version.tags for version in versions]
     assert [version.description for version in again] == [version.description for version in versions]
@@ -113,7 +115,7 @@ def test_a_better_challenger_takes_the_place_and_a_rollback_gives_it_back(worksp
     worse = register_noisy(workspace, 0.02)
     mlflow_client().set_registered_model_alias("tiny", "champion", str(worse.version))
     better = find_version("models:/tiny/1")
-    report = pass_gate(workspace, better)
+    report = pass_gate(workspace, better).report
     assert report.promoted
     assert "better than the champion" in report.reason
     assert champion() == 1
@@ -121,7 +123,7 @@ def test_a_better_challenger_takes_the_place_and_a_rollback_gives_it_back(worksp
     assert (done.champion.version, done.replaced.version, champion()) == (2, 1, 2)
     with pytest.raises(RegistryError, match="the champion models:/tiny/2 replaced no other"):
         roll_back(workspace, "tiny")
-    again = pass_gate(workspace, better)  # what a person took back no program restores
+    again = pass_gate(workspace, better).report  # what a person took back no program restores
     assert not again.promoted
     assert again.reason == "refused: it was champion and was rolled back"
     assert champion() == 2
@@ -130,9 +132,9 @@ def test_a_better_challenger_takes_the_place_and_a_rollback_gives_it_back(worksp
 def test_another_champion_is_another_question(workspace: Workspace) -> None:
     promote_challenger(workspace, "tiny")
     worse, worst = register_noisy(workspace, 0.02), register_noisy(workspace, 0.05)
-    assert not pass_gate(workspace, worse).promoted
+    assert not pass_gate(workspace, worse).report.promoted
     mlflow_client().set_registered_model_alias("tiny", "champion", str(worst.version))
-    assert pass_gate(workspace, worse).promoted
+    assert pass_gate(workspace, worse).report.promoted
     assert tags_of(worse)["gate.champion"] == "3"
     assert mlflow_client().get_model_version("tiny", "2").description.count("## Promotion gate") == 1
 
@@ -140,13 +142,27 @@ def test_another_champion_is_another_question(workspace: Workspace) -> None:
 def test_two_gates_at_once_decide_one_after_the_other(workspace: Workspace) -> None:
     version = find_version("models:/tiny/1")
     with ThreadPoolExecutor(2) as pool:
-        first, second = pool.map(lambda _: pass_gate(workspace, version), range(2))
+        first, second = pool.map(lambda _: pass_gate(workspace, version).report, range(2))
     assert first == second
     assert json.loads(tags_of(version)["gate.report"]) == json.loads(json.dumps(first.to_json()))
 
 
+def test_the_champion_that_was_replaced_is_the_one_of_the_decision(workspace: Workspace) -> None:
+    promote_challenger(workspace, "tiny")
+    better = register_noisy(workspace, 0.0)  # the same weights under another run
+    middle = register_noisy(workspace, 0.3)
+    with ThreadPoolExecutor(1) as pool:
+        with exclusive_lock(workspace.gate_lock("tiny"), busy=None):  # another process decides
+            waiting = pool.submit(pass_gate, workspace, better)
+            time.sleep(1.0)
+            mlflow_client().set_registered_model_alias("tiny", "champion", str(middle.version))
+        verdict = waiting.result()
+    assert verdict.report.promoted
+    assert verdict.champion == find_version(f"models:/tiny/{middle.version}")
+
+
 def test_limits_are_the_callers(workspace: Workspace) -> None:
-    report = pass_gate(workspace, find_version("models:/tiny/1"), config=GateConfig(max_direction_ratio=1.0))
+    report = pass_gate(workspace, find_version("models:/tiny/1"), config=GateConfig(max_direction_ratio=1.0)).report
     assert not report.promoted
     assert "more than 1 times" in report.reason
     with pytest.raises(RegistryError, match="no alias 'champion'"):
@@ -217,7 +233,7 @@ def test_a_server_hears_of_promotions_by_hand(charlm: Charlm, workspace: Workspa
     mlflow_client().set_registered_model_alias("tiny", "challenger", "1")
     nobody = charlm("promote", "tiny", *root, PREFECT_API_URL="http://127.0.0.1:9/api")
     assert nobody.code == 0, nobody.stderr
-    assert "models:/tiny/1 is champion, but what follows promotions has not heard of it: " in nobody.stderr
+    assert "models:/tiny/1 is champion, but nothing that follows a promotion will start: " in nobody.stderr
     assert charlm("promote", "tiny", *root, **server).code == 0  # is champion already
     assert charlm("rollback", "tiny", *root, **server).code == 0
     wanted = {"filter": {"event": {"name": ["charlm.model.promoted"]}}, "limit": 50}

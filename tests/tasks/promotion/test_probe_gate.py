@@ -72,12 +72,12 @@ def write_probe(folder: Path) -> Path:
 def test_a_challenger_that_taggers_learn_less_from_is_refused_though_it_predicts_better(workspace, tmp_path):
     config = GateConfig(probe=str(write_probe(tmp_path / "probe")))
     champion = register_changed(workspace, "champion", spoil_predictions)
-    first = pass_gate(workspace, champion, config=config)
+    first = pass_gate(workspace, champion, config=config).report
     assert first.promoted
     assert first.probe is None
 
     forgetful = register_changed(workspace, "forgetful", confuse_unknown_characters)
-    refused = pass_gate(workspace, forgetful, config=config)
+    refused = pass_gate(workspace, forgetful, config=config).report
     assert not refused.promoted
     assert refused.probe is not None
     assert refused.probe.sentences == 30
@@ -86,7 +86,7 @@ def test_a_challenger_that_taggers_learn_less_from_is_refused_though_it_predicts
     assert find_version("models:/tiny@champion").version == champion.version
     assert "Probe: micro F1" in mlflow_client().get_model_version("tiny", str(forgetful.version)).description
 
-    clean = pass_gate(workspace, find_version("models:/tiny/1"), config=config)
+    clean = pass_gate(workspace, find_version("models:/tiny/1"), config=config).report
     assert clean.promoted
     assert clean.probe is not None
     assert clean.probe.challenger > 0.8

@@ -10,7 +10,7 @@ from charlm.errors import CharLMError, RegistryError
 from charlm.serialization.bundle import read_bundle
 from tasks.promotion.gate import pass_gate
 from tasks.registry.bundles import register_runs
-from tasks.registry.descriptions import ROOM, with_room
+from tasks.registry.descriptions import COLUMN_PADDING, pad_columns
 from tasks.registry.download import download_bundle
 from tasks.registry.versions import find_version
 from tasks.runs import TrainedRun
@@ -55,8 +55,8 @@ def test_a_registered_version_says_where_it_comes_from_and_how_good_it_is(worksp
 
 def test_tables_of_a_description_have_room_between_their_columns() -> None:
     table = "a | b\n\n| direction | size |\n| --- | ---: |\n| forward | 43 |\n"
-    spaced = f"a | b\n\n| direction{ROOM} | size |\n| --- | ---: |\n| forward{ROOM} | 43 |\n"
-    assert with_room(table) == spaced
+    spaced = f"a | b\n\n| direction{COLUMN_PADDING} | size |\n| --- | ---: |\n| forward{COLUMN_PADDING} | 43 |\n"
+    assert pad_columns(table) == spaced
 
 
 def test_an_identical_bundle_keeps_its_version(workspace: Workspace) -> None:
@@ -67,11 +67,11 @@ def test_an_identical_bundle_keeps_its_version(workspace: Workspace) -> None:
 
 
 def test_the_newest_version_is_challenger_and_a_single_direction_never_champion(workspace: Workspace) -> None:
-    assert pass_gate(workspace, find_version("models:/tiny/1")).promoted
+    assert pass_gate(workspace, find_version("models:/tiny/1")).report.promoted
     version = register(workspace, "forward").version
     assert version is not None
     assert version.address == "models:/tiny/2"
-    decision = pass_gate(workspace, version)
+    decision = pass_gate(workspace, version).report
     assert not decision.promoted
     assert find_version("models:/tiny@challenger").version == 2
     assert find_version("models:/tiny@champion").version == 1
@@ -82,9 +82,9 @@ def test_the_newest_version_is_challenger_and_a_single_direction_never_champion(
 
 def test_passing_the_gate_again_changes_nothing(workspace: Workspace) -> None:
     version = find_version("models:/tiny/1")
-    assert pass_gate(workspace, version).promoted
+    assert pass_gate(workspace, version).report.promoted
     tags = mlflow_client().get_model_version("tiny", "1").tags
-    assert pass_gate(workspace, version).promoted
+    assert pass_gate(workspace, version).report.promoted
     assert mlflow_client().get_model_version("tiny", "1").tags == tags
 
 
@@ -131,3 +131,14 @@ def test_the_pyfunc_flavour_gives_tokens_and_vectors_in_order(workspace: Workspa
     assert second["tokens"] == ["the", "set"]
     assert model.metadata.signature.inputs.to_dict() == [{"type": "string", "required": True}]
     assert model.predict([]) == []
+
+
+def test_embeddings_open_an_address_of_the_registry(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    from charlm.embeddings import FlairEmbeddings
+
+    monkeypatch.setenv("CHARLM_WORKSPACE", str(workspace.root))
+    embeddings = FlairEmbeddings("models:/tiny/1/backward")
+    assert embeddings.name == "models:/tiny/1/backward"
+    assert not embeddings.is_forward_lm
+    with pytest.raises(CharLMError, match=r"holds both directions; .*FlairEmbeddings\(\"models:/tiny/1/forward\"\)"):
+        FlairEmbeddings("models:/tiny/1")

@@ -102,7 +102,7 @@ def test_what_others_have_told_of_and_is_gone_does_not_stop_a_retraining(corpus:
 def test_without_a_server_an_arrival_is_an_error_and_not_lost(charlm: Charlm, folder: Path) -> None:
     outcome = charlm("notify", "books", folder / "new.txt", "--workspace", folder / "workspace", "--json")
     assert outcome.code == 2
-    assert outcome.json["error"].startswith("PREFECT_API_URL is not set, so nobody would hear of this")
+    assert outcome.json["error"].startswith("PREFECT_API_URL is not set, so no server would receive this")
 
 
 def test_a_server_that_does_not_answer_is_one_line(charlm: Charlm, folder: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from charlm.artifacts import Workspace
 from charlm.errors import ConfigError
 from tasks.retraining.arrivals import Arrival
-from tasks.retraining.inbox import look, settled, tell_arrivals, untold
+from tasks.retraining.inbox import announce_arrivals, scan, stable_files, unseen_files
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def drop(space: Workspace, name: str, text: str = "Some text.\n") -> Path:
 def tell(space: Workspace) -> list[Arrival]:
     """One round: what lies there and was not told of is told of."""
     sent: list[Arrival] = []
-    assert tell_arrivals(space, untold(space, look(str(space.inbox_dir))), sent.append) == sent
+    assert announce_arrivals(space, unseen_files(space, scan(str(space.inbox_dir))), sent.append) == sent
     return sent
 
 
@@ -62,24 +62,24 @@ def test_a_file_that_has_changed_is_new_text(space: Workspace) -> None:
 def test_a_file_that_grows_between_two_looks_is_left_alone(space: Workspace) -> None:
     drop(space, "books/whole.txt")
     growing = drop(space, "books/growing.txt")
-    first = look(str(space.inbox_dir))
+    first = scan(str(space.inbox_dir))
     with growing.open("a") as file:
         file.write("More text.\n")
     drop(space, "books/late.txt")
-    (file_left,) = settled(first, look(str(space.inbox_dir)))
+    (file_left,) = stable_files(first, scan(str(space.inbox_dir)))
     assert file_left.address.endswith("whole.txt")
 
 
 @pytest.mark.parametrize("name", [".hidden.txt", "one.txt.part", "one.txt.CRDOWNLOAD", "one.txt~", ".sync/one.txt"])
 def test_names_that_say_that_somebody_is_still_writing_are_left_out(name: str, space: Workspace) -> None:
     drop(space, f"books/{name}")
-    assert look(str(space.inbox_dir)) == []
+    assert scan(str(space.inbox_dir)) == []
 
 
 def test_a_link_that_leads_out_of_the_inbox_is_left_out(space: Workspace) -> None:
     drop(space, "books/one.txt").unlink()
     (space.inbox_dir / "books" / "passwords.txt").symlink_to("/etc/passwd")
-    assert look(str(space.inbox_dir)) == []
+    assert scan(str(space.inbox_dir)) == []
 
 
 def test_files_in_no_folder_and_files_that_are_no_text_are_said_and_passed_over(
@@ -90,12 +90,12 @@ def test_files_in_no_folder_and_files_that_are_no_text_are_said_and_passed_over(
     drop(space, "..books/one.txt")
     assert tell(space) == []
     said = capsys.readouterr().err
-    assert "lost.txt lies in no folder" in said
+    assert "lost.txt is not in a folder" in said
     assert "archive.zip is an archive; unpack it" in said
 
 
 def test_an_inbox_that_is_not_there_is_empty(space: Workspace) -> None:
-    assert look(str(space.inbox_dir)) == []
+    assert scan(str(space.inbox_dir)) == []
 
 
 def test_what_the_server_did_not_take_is_told_of_the_next_time(space: Workspace) -> None:
@@ -105,7 +105,7 @@ def test_what_the_server_did_not_take_is_told_of_the_next_time(space: Workspace)
         raise ConfigError("no server")
 
     with pytest.raises(ConfigError):
-        tell_arrivals(space, look(str(space.inbox_dir)), fail)
+        announce_arrivals(space, scan(str(space.inbox_dir)), fail)
     assert len(tell(space)) == 1
 
 
@@ -115,7 +115,7 @@ def test_an_inbox_may_lie_at_any_address_that_fsspec_knows(space: Workspace) -> 
     system = fsspec.filesystem("memory")
     system.pipe("/inbox/books/laws/one.txt", b"Some text.\n")
     sent: list[Arrival] = []
-    tell_arrivals(space, look("memory://inbox"), sent.append)
+    announce_arrivals(space, scan("memory://inbox"), sent.append)
     assert [(arrival.domain, arrival.addresses) for arrival in sent] == [
         ("laws", ("memory:///inbox/books/laws/one.txt",))
     ]

@@ -13,7 +13,7 @@ from tests.prefect_server import answers
 
 PROGRAM = """
 import os, sys, time
-from tasks.services.prefect import start_prefect; from tasks.services.workspace import use_workspace
+from tasks.services.session import start_prefect, use_workspace
 use_workspace(sys.argv[1])
 start_prefect()
 print(os.environ["PREFECT_API_URL"], flush=True)
@@ -41,7 +41,7 @@ def test_the_temporary_server_ends_with_a_command_that_is_killed(tmp_path: Path)
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
 def test_a_user_without_a_home_gets_that_of_containers():
-    program = "import os; from tasks.services.workspace import use_workspace as use; os.setuid(54321); use('/nowhere')"
+    program = "import os; from tasks.services.session import use_workspace as use; os.setuid(54321); use('/nowhere')"
     result = subprocess.run(
         [sys.executable, "-c", f"{program}; print(os.environ['HOME'])"],
         env={},
@@ -54,7 +54,7 @@ def test_a_user_without_a_home_gets_that_of_containers():
 
 def test_the_hub_that_does_not_answer_is_tried_again_in_silence():
     program = """
-from tasks.services.workspace import keep_libraries_quiet
+from tasks.services.environment import keep_libraries_quiet
 keep_libraries_quiet()
 from huggingface_hub.utils import _http
 _http.logger.warning("Retrying in 1s [Retry 1/5].")

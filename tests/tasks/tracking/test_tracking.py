@@ -14,7 +14,7 @@ import pytest
 
 from charlm.artifacts import RunFiles, Workspace
 from charlm.errors import RegistryError
-from tasks.services.workspace import use_workspace
+from tasks.services.session import use_workspace
 from tasks.tracking.client import mlflow_client
 from tasks.tracking.runs import create_mlflow_run, find_experiment
 from tasks.tracking.scores import SCORE_NAMES

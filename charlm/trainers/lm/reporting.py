@@ -1,0 +1,241 @@
+"""What a training reports: it turns the engine's progress into events and hands them to the observers."""
+
+import math
+import resource
+import sys
+import time
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from charlm.errors import CharLMWarning
+from charlm.evaluation.scores import LMScore
+from charlm.language_models.language_model import LanguageModel
+from charlm.nn.precision import instruction_set, precision_notice
+from charlm.trainers.events import Computing, Event, LMMoment
+from charlm.trainers.lm.bptt import TruncatedBPTT
+from charlm.trainers.lm.checkpoint import Progress
+from charlm.trainers.lm.manifest import RunResult
+from charlm.trainers.lm.optimization import Budget
+from charlm.trainers.lm.text_corpus import TextCorpus
+from charlm.trainers.observer import Observer, RewindableFile
+
+SHORT_RUN_EVENTS = 200
+"""`train` events of a run with a short budget."""
+TRAIN_EVENT_CHARACTERS = 250_000
+"""Characters from one `train` event to the next in a long run."""
+_SAMPLE_CHARACTERS = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingResult:
+    """What a training has produced; the scores are those of the best model."""
+
+    valid: LMScore
+    test: LMScore
+    characters: int
+    seconds: float
+    reason: str
+
+    @property
+    def characters_per_second(self) -> float:
+        return self.characters / max(self.seconds, 1e-9)
+
+    def to_json(self) -> RunResult:
+        return {
+            "valid": self.valid.to_json(),
+            "test": self.test.to_json(),
+            "characters": self.characters,
+            "seconds": self.seconds,
+            "characters_per_second": self.characters_per_second,
+            "reason": self.reason,
+        }
+
+
+class LossExplodedError(Exception):
+    """The training loss is not a number any more, or worse than guessing."""
+
+
+class Reporter:
+    """Emits the events of one training.
+
+    `progress` is read for every event, and gets the mean training loss of each `train` event.
+    """
+
+    def __init__(
+        self,
+        observers: Iterable[Observer[Event]],
+        bptt: TruncatedBPTT,
+        corpus: TextCorpus,
+        progress: Progress,
+        budget: Budget,
+    ) -> None:
+        self.observers = list(observers)
+        self.step_seconds = 0.0
+        """Seconds that this process has spent in optimizer steps."""
+
+        self._bptt = bptt
+        self._model = bptt.model
+        self._config = config = bptt.config
+        self._corpus = corpus
+        self._progress = progress
+        self._budget = budget
+        characters = min(budget.characters // SHORT_RUN_EVENTS, TRAIN_EVENT_CHARACTERS)
+        self._steps_per_event = max(1, characters // (config.mini_batch_size * config.sequence_length))
+        self._reported_share = 0.0
+        self._last = (0, 0.0, 0.0)  # characters, seconds, seconds in steps at the last `train` event
+
+    @property
+    def files(self) -> list[RewindableFile]:
+        """The observers that go back to the checkpoint with the training."""
+        return [observer for observer in self.observers if isinstance(observer, RewindableFile)]
+
+    def emit(self, event: Event) -> None:
+        for observer in self.observers:
+            observer.on_event(event)
+
+    def moment(self) -> LMMoment:
+        return {"time": time.time(), "step": self._progress.step, "characters": self._progress.characters}
+
+    def sample(self, model: LanguageModel) -> str:
+        """Text that `model` generates, equal for equal weights."""
+        text, _ = model.generate_text(number_of_characters=_SAMPLE_CHARACTERS, temperature=0.8, seed=self._config.seed)
+        return text.strip()
+
+    # ---- the run -----------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        self.emit(
+            {
+                "event": "start",
+                **self.moment(),
+                "config": self._config.to_json(),
+                "direction": self._model.direction,
+                "parameters": sum(parameter.numel() for parameter in self._model.parameters()),
+                "train_characters": self._corpus.num_units,
+                "dictionary_size": len(self._corpus.dictionary),
+                **self._computing(),
+                "num_threads": torch.get_num_threads(),
+                "num_processes": self._bptt.group.world_size,
+                "libraries": {"python": sys.version.split()[0], "torch": torch.__version__, "numpy": np.__version__},
+            }
+        )
+
+    def resume(self) -> None:
+        reason = f"goes on after {self._progress.characters:,} characters"
+        self.emit({"event": "resume", **self.moment(), "reason": reason, **self._computing()})
+
+    def precision(self, *, before: str | None = None) -> None:
+        """Warn where the training does not run in the precision that was asked for, or in the one `before`."""
+        device = self._model.device
+        notice = precision_notice(self._config.precision, self._bptt.precision, device, before=before)
+        if notice is not None and self._bptt.group.is_main:
+            warnings.warn(notice, CharLMWarning, stacklevel=2)
+            self.guard(notice)
+
+    def _computing(self) -> Computing:
+        device = self._model.device
+        return {
+            "device": str(device),
+            "precision": self._bptt.precision,
+            "instruction_set": instruction_set(device),
+        }
+
+    def checkpoint(self) -> None:
+        self.emit({"event": "checkpoint", **self.moment()})
+
+    def interrupted(self, reason: str) -> None:
+        self.emit({"event": "interrupted", **self.moment(), "reason": reason})
+
+    def guard(self, reason: str) -> None:
+        self.emit({"event": "guard", **self.moment(), "reason": reason})
+
+    def failed(self, reason: str) -> None:
+        self.emit({"event": "end", **self.moment(), "state": "failed", "reason": reason})
+
+    def finished(self, result: TrainingResult, best: LanguageModel) -> None:
+        """Emit the scores of the best model, and the end."""
+        self.emit(
+            {
+                "event": "test",
+                **self.moment(),
+                "valid": result.valid.to_json(),
+                "test": result.test.to_json(),
+                "sample": self.sample(best),
+            }
+        )
+        peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # Linux counts kB
+        self.emit(
+            {
+                "event": "end",
+                **self.moment(),
+                "state": "finished",
+                "reason": result.reason,
+                "seconds": result.seconds,
+                "characters_per_second": result.characters_per_second,
+                "peak_memory_bytes": peak * self._bptt.group.world_size,
+            }
+        )
+
+    # ---- steps and validations ---------------------------------------------------------------------------------
+
+    def restart_clock(self) -> None:
+        """Count throughput from here: the training begins, or goes on from a checkpoint."""
+        self._last = (self._progress.characters, self._progress.seconds, self.step_seconds)
+
+    def is_train_due(self) -> bool:
+        if self._progress.step % self._steps_per_event == 0:
+            return True
+        # A budget in time can be short whatever it reads; its steps are not the same on any two machines anyway.
+        return self._budget.seconds < math.inf and self._share() - self._reported_share >= 1 / SHORT_RUN_EVENTS
+
+    def train(self, learning_rate: float) -> None:
+        """Emit `train` with the mean loss since the last one; raises LossExplodedError when it is hopeless."""
+        progress = self._progress
+        loss = progress.window_nats / max(progress.window_units, 1)
+        # Uniform guessing costs ln V; three times that is worse than knowing nothing.
+        if not loss < 3 * math.log(max(len(self._corpus.dictionary), 3)):
+            raise LossExplodedError(f"the training loss became {loss:.4g} nats per character")
+        progress.window_nats, progress.window_units, progress.train_loss = 0.0, 0, loss
+        characters, seconds, step_seconds = self._last
+        self.restart_clock()
+        elapsed = max(progress.seconds - seconds, 1e-9)
+        self._reported_share = share = self._share()
+        self.emit(
+            {
+                "event": "train",
+                **self.moment(),
+                "progress": share,
+                "epoch": progress.epoch,
+                "split": progress.split,
+                "loss": loss,
+                "bits_per_character": loss / math.log(2),
+                "learning_rate": learning_rate,
+                "characters_per_second": (progress.characters - characters) / elapsed,
+                "seconds_left": progress.seconds * (1 - share) / max(share, 1e-9),
+                "waiting_share": max(0.0, 1 - (self.step_seconds - step_seconds) / elapsed),
+            }
+        )
+
+    def validation(self, score: LMScore, learning_rate: float, *, is_best: bool) -> None:
+        self.emit(
+            {
+                "event": "validation",
+                **self.moment(),
+                "epoch": self._progress.epoch,
+                "split": self._progress.splits_read,
+                "learning_rate": learning_rate,
+                "train_loss": self._progress.train_loss,
+                "best": is_best,
+                "sample": self.sample(self._model),
+                **score.to_json(),
+                "held_out_characters": score.characters,
+                "characters": self._progress.characters,
+            }
+        )
+
+    def _share(self) -> float:
+        return self._budget.progress(self._progress.characters, self._progress.seconds)

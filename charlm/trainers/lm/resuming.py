@@ -1,0 +1,75 @@
+"""Take a checkpoint of a training, and put a training back to where a checkpoint was taken."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from charlm.errors import ModelFileError, RunError
+from charlm.trainers.lm.bptt import TruncatedBPTT
+from charlm.trainers.lm.checkpoint import Checkpoint, Progress, random_state, set_random_state
+from charlm.trainers.lm.text_corpus import TextCorpus
+from charlm.trainers.observer import RewindableFile
+
+
+def training_checkpoint(
+    bptt: TruncatedBPTT, corpus: TextCorpus, progress: Progress, files: Sequence[RewindableFile]
+) -> Checkpoint:
+    """The checkpoint of a training, with the states of all processes; every process must take it."""
+    model, group = bptt.model, bptt.group
+    return Checkpoint(
+        model=model.state_dict(),
+        model_config=model.config.to_json(),
+        dictionary=corpus.dictionary.to_json(),
+        optimizer=bptt.optimizer.state_dict(),
+        progress=progress.to_json(),
+        hidden=bptt.gathered_hidden(),
+        random_state={name: group.all_gather(state) for name, state in random_state(model.device).items()},
+        config=bptt.config.to_json(),
+        num_threads=torch.get_num_threads(),
+        num_processes=group.world_size,
+        precision=bptt.precision,
+        files={file.path.name: file.position() for file in files},
+    )
+
+
+def restore_training(
+    checkpoint: Checkpoint, path: Path, bptt: TruncatedBPTT, progress: Progress, files: Sequence[RewindableFile]
+) -> None:
+    """Put weights, optimizer, streams, generators, progress and files back to where `checkpoint` was taken.
+
+    Raises RunError when it was trained with other settings, ModelFileError when it does not fit; both name `path`.
+    """
+    try:
+        _check_settings(checkpoint, path, bptt)
+        bptt.model.load_state_dict(checkpoint.model)
+        bptt.optimizer.load_state_dict(checkpoint.optimizer)
+        progress.restore(checkpoint.progress)
+        bptt.restore_hidden(checkpoint.hidden)
+        bptt.drop_nats()
+        states = {name: bptt.group.own_part(state) for name, state in checkpoint.random_state.items()}
+        set_random_state(states, bptt.model.device)
+        if bptt.model.device.type == "cpu":
+            torch.set_num_threads(checkpoint.num_threads)  # another number of threads sums in another order
+        for file in files:
+            file.rewind(checkpoint.files.get(file.path.name, 0))
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        reason = " ".join(str(error).split())[:200]
+        raise ModelFileError(f"{path} does not fit this run ({reason}); start anew") from error
+
+
+def _check_settings(checkpoint: Checkpoint, path: Path, bptt: TruncatedBPTT) -> None:
+    free = {"recipe", "checkpoint_minutes"}
+    if bptt.config.schedule == "plateau":  # its steps do not depend on the budget
+        free |= {"max_epochs", "max_characters", "max_minutes"}
+    now = bptt.config.to_json()
+    changed = sorted(name for name in now.keys() - free if checkpoint.config.get(name) != now[name])
+    if changed:
+        raise RunError(f"{path} was trained with other settings ({', '.join(changed)}); start anew")
+    if checkpoint.num_processes != bptt.group.world_size:
+        raise RunError(
+            f"{path} was trained by num_processes={checkpoint.num_processes}, this is "
+            f"{bptt.group.world_size}; go on with as many, or start anew"
+        )

@@ -1,0 +1,66 @@
+"""Validations: score the model on the validation text, keep the best one, and anneal the rate when it is stuck."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from charlm.config import TrainingConfig
+from charlm.distributed.group import ProcessGroup
+from charlm.evaluation.language_model import score_encoded
+from charlm.evaluation.scores import LMScore
+from charlm.language_models.language_model import LanguageModel
+from charlm.text.corpus.encoding import encoded_info
+from charlm.trainers.lm.checkpoint import Progress
+
+_THRESHOLD = 1e-4  # share of the best loss that an improvement must save, as in torch's and Flair's plateau
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What one validation has found."""
+
+    score: LMScore | None
+    """None in all but the main process, which alone reads the text."""
+
+    is_best: bool
+    """True when no earlier validation had a lower loss."""
+
+
+def validate(
+    model: LanguageModel, text: Path, config: TrainingConfig, progress: Progress, group: ProcessGroup
+) -> Validation:
+    """Score `model` on the encoded validation text and bring `progress` up to date; all processes agree on it."""
+    score = None
+    if group.is_main:
+        score = score_encoded(model, text, encoded_info(text, model.dictionary), max_units=config.validation_characters)
+    loss = group.broadcast(math.nan if score is None else score.loss)
+    progress.validations += 1
+    progress.validated_characters = progress.characters
+    is_best = loss < progress.best_loss
+    has_improved = loss < progress.best_loss * (1 - _THRESHOLD)
+    if is_best:
+        progress.best_loss, progress.best_characters = loss, progress.characters
+    if config.schedule == "plateau":
+        _anneal(config, progress, has_improved)
+    return Validation(score, is_best)
+
+
+def _anneal(config: TrainingConfig, progress: Progress, has_improved: bool) -> None:
+    """Lower the rate when validation has not improved for longer than `patience` allows."""
+    progress.bad_validations = 0 if has_improved else progress.bad_validations + 1
+    progress.patient_since = progress.characters if has_improved else progress.patient_since
+    if config.patience_characters is not None:
+        is_stuck = progress.characters - progress.patient_since >= config.patience_characters
+    else:
+        is_stuck = progress.bad_validations > config.patience
+    if is_stuck:
+        progress.bad_validations, progress.patient_since = 0, progress.characters
+        progress.rate_factor *= config.anneal_factor
+
+
+def reason_to_stop_early(config: TrainingConfig, progress: Progress) -> str | None:
+    """Why a training ends before its budget is spent; None while it should go on."""
+    without_gain = progress.characters - progress.best_characters
+    if config.stop_characters is not None and without_gain >= config.stop_characters and progress.validations:
+        return f"validation has not improved for {without_gain:,} characters"
+    return None

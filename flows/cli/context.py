@@ -1,0 +1,101 @@
+"""What the commands share: the session that they open, the settings that their options give, and how results are shown.
+
+stdout carries results (with --json: one object, nothing else), stderr everything else. Heavy libraries are imported in
+the functions that need them, so that help and `prepare` start at once.
+"""
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict, TypeVar
+
+from charlm.artifacts import Workspace
+from charlm.config import DictionaryConfig, GateConfig, JsonConfig, ReadConfig, SplitConfig, parse_size
+from charlm.errors import ConfigError
+from flows.cli.options import CorpusOptions
+from tasks.terminal import write_stdout
+
+if TYPE_CHECKING:
+    from tasks.services.session import Session
+
+DEFAULT_WORKSPACE = Path("workspace")
+UTF8_REMEDY = f"change it, or, if it is and Python takes it for {sys.getfilesystemencoding()}, set PYTHONUTF8=1"
+_C = TypeVar("_C", bound=JsonConfig)
+
+
+def open_session(root: Path) -> "Session":
+    """The session of the workspace at `root`, with Prefect and MLflow inside it and silent on the terminal."""
+    try:
+        str(root.absolute()).encode()
+    except UnicodeEncodeError as error:  # Arrow and the databases need it
+        raise ConfigError(f"the name of the workspace {str(root)!r} is not UTF-8; {UTF8_REMEDY}") from error
+    from tasks.services.environment import keep_libraries_quiet
+    from tasks.services.session import Session
+
+    keep_libraries_quiet()
+    return Session.open(root)
+
+
+def start_prefect(session: "Session", raw: list[str]) -> None:
+    """Get ready for a flow; missing raw text is an error before the wait for Prefect."""
+    from tasks.corpus.prepare import check_sources
+    from tasks.terminal import terminal
+
+    check_sources(raw)
+    with terminal.step("start Prefect"):
+        session.start_prefect()
+
+
+def gate_settings(probe: str | None) -> GateConfig:
+    """The settings of the promotion gate; a probe that cannot be read is an error before any work."""
+    if probe is not None:
+        from tasks.promotion.probe import Probe
+
+        Probe.open(probe)
+    return GateConfig(probe=probe)
+
+
+class CorpusSettings(TypedDict):
+    """How to prepare a corpus, as arguments of the command's function and of the flow."""
+
+    split: SplitConfig
+    dictionary: DictionaryConfig
+    reading: ReadConfig
+    domain: str | None
+    extend_dictionary: bool
+
+
+def corpus_settings(workspace: Workspace, name: str, corpus: CorpusOptions) -> CorpusSettings:
+    """The given options; for the others the settings that the corpus has, or the defaults of a new one."""
+    from tasks.corpus.prepare import corpus_settings as known_settings
+
+    given = corpus.given()
+    for size in ("shard_size", "max_document_bytes", "max_unpacked_bytes"):
+        if size in given:
+            given[size] = parse_size(str(given[size]))
+    split, dictionary = known_settings(workspace, name)
+    return {
+        "split": _changed(split, given),
+        "dictionary": _changed(dictionary, given),
+        "reading": _changed(ReadConfig(), given),
+        "domain": corpus.domain,
+        "extend_dictionary": corpus.extend_dictionary,
+    }
+
+
+def _changed(config: _C, given: Mapping[str, object]) -> _C:
+    """`config` with those of its fields that were given."""
+    return replace(config, **{field.name: given[field.name] for field in fields(config) if field.name in given})
+
+
+def show(result: Mapping[str, object], as_json: bool) -> None:
+    """Write a result to stdout: JSON, or a line per key."""
+    if as_json:
+        write_stdout(json.dumps(result, ensure_ascii=False))
+        return
+    width = max(len(key) for key in result)
+    for key, value in result.items():
+        shown = f"{value:,}" if isinstance(value, int) else value
+        write_stdout(f"{key.replace('_', ' '):<{width}}  {shown}")

@@ -1,0 +1,109 @@
+"""Commands that use language models: `evaluate`, `generate`, `embed`, `export`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.cli import options
+from flows.cli.context import DEFAULT_WORKSPACE, open_session, show
+from flows.cli.options import example
+from tasks.terminal import print_result, score_table, write_stdout
+
+
+@example("charlm evaluate models:/books@champion other-book.txt")
+def evaluate(
+    model: options.Model,
+    texts: Annotated[list[str], typer.Argument(metavar="TEXT...", help="UTF-8 text files, scored together.")],
+    workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
+    as_json: options.AsJson = False,
+) -> None:
+    """Score a model on text files."""
+    space = open_session(workspace).workspace
+    from tasks.inference.evaluation import evaluate_model
+
+    scores = evaluate_model(space, model, texts)
+    if as_json:
+        show(scores, as_json)
+    else:
+        print_result(score_table({direction: {"text": values} for direction, values in scores.items()}))
+
+
+@example("charlm generate models:/books@champion --prefix 'It was '")
+def generate(
+    model: options.Model,
+    prefix: Annotated[str, typer.Option(help="Text to continue.")] = "\n",
+    characters: Annotated[int, typer.Option(help="Number of characters to sample.")] = 500,
+    temperature: Annotated[float, typer.Option(help="Below 1 is more conservative, above 1 more random.")] = 0.7,
+    seed: Annotated[int | None, typer.Option(help="Seed of the sample; random by default.")] = None,
+    workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
+    as_json: options.AsJson = False,
+) -> None:
+    """Sample text from a model; a backward model writes the text before the prefix."""
+    space = open_session(workspace).workspace
+    from tasks.inference.generation import generate_text
+
+    texts = generate_text(space, model, prefix=prefix, num_characters=characters, temperature=temperature, seed=seed)
+    if as_json:
+        show(texts, as_json)
+    else:
+        write_stdout("\n\n".join(f"--- {direction}\n{text}" for direction, text in texts.items()))
+
+
+@example("charlm embed models:/books@champion sentences.txt --output vectors.parquet")
+def embed(
+    model: options.Model,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="One sentence per line, CoNLL columns, or Parquet.")],
+    output: Annotated[Path, typer.Option(help="Parquet file to write.")],
+    text_format: Annotated[
+        str | None, typer.Option("--format", help="text, conll or parquet; by name and content by default.")
+    ] = None,
+    pooling: Annotated[
+        str, typer.Option(help="token: a row per token; mean or first_last: a row per sentence.")
+    ] = "token",
+    dtype: Annotated[str, typer.Option(help="float32, or float16 for half the size.")] = "float32",
+    precision: Annotated[str, typer.Option(help="fp32, or bf16: faster, cosine above 0.999.")] = "fp32",
+    encoding: options.Encoding = "utf-8",
+    skip_header: options.SkipHeader = False,
+    no_header: options.NoHeader = False,
+    workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
+    as_json: options.AsJson = False,
+) -> None:
+    """Write the embeddings of every token of a text to a Parquet file; an interrupted one is continued."""
+    space = open_session(workspace).workspace
+    from tasks.inference.embedding import embed_text
+
+    embedded = embed_text(
+        space,
+        model,
+        text,
+        output,
+        text_format=text_format,
+        pooling=pooling,
+        dtype=dtype,
+        precision=precision,
+        encoding=encoding,
+        header=options.header_of(skip_header=skip_header, no_header=no_header),
+    )
+    show(embedded.to_json(), as_json)
+
+
+@example("charlm export models:/books@champion --format flair --output shared/books")
+def export(
+    model: options.Model,
+    output: Annotated[Path, typer.Option(help="Folder to write to; it must be empty, or not exist yet.")],
+    model_format: Annotated[str, typer.Option("--format", help="flair or safetensors.")] = "flair",
+    card: Annotated[bool, typer.Option("--card", help="Write the model card too.")] = False,
+    licence: Annotated[str | None, typer.Option(help="Licence of the models, for card and manifest.")] = None,
+    workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
+    as_json: options.AsJson = False,
+) -> None:
+    """Write a model for others: files that Flair opens, or safetensors with JSON."""
+    space = open_session(workspace).workspace
+    from tasks.inference.export import export_model
+
+    files = export_model(space, model, output, model_format=model_format, with_card=card, licence=licence)
+    if as_json:
+        show({"files": [str(file) for file in files]}, as_json)
+    else:
+        write_stdout("\n".join(map(str, files)))

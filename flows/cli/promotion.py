@@ -1,0 +1,54 @@
+"""Commands that decide which version is the champion: `promote`, `rollback`."""
+
+from typing import Annotated
+
+import typer
+
+from flows.cli import options
+from flows.cli.context import DEFAULT_WORKSPACE, gate_settings, open_session, show
+from flows.cli.options import example
+from tasks.terminal import print_result, write_stdout
+
+
+@example("charlm promote books")
+def promote(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a registered model.")],
+    probe: options.Probe = None,
+    workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
+    as_json: options.AsJson = False,
+) -> None:
+    """Judge the newest version at the promotion gate: it becomes champion if it is better on held-out text."""
+    space = open_session(workspace).workspace
+    from tasks.promotion.events import send_promotion
+    from tasks.promotion.gate import promote_challenger
+    from tasks.promotion.report import gate_table
+
+    version, verdict = promote_challenger(space, name, config=gate_settings(probe))
+    report = verdict.report
+    if report.promoted:
+        send_promotion(version, verdict.champion, report.reason)
+    if as_json:
+        show({"model": version.address, "promoted": report.promoted, **report.to_json()}, as_json)
+        return
+    if report.domains:
+        print_result(gate_table(report))
+    write_stdout(f"{version.address} {report.reason}")
+
+
+@example("charlm rollback books")
+def rollback(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a registered model.")],
+    workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
+    as_json: options.AsJson = False,
+) -> None:
+    """Restore the version that the present champion has replaced."""
+    space = open_session(workspace).workspace
+    from tasks.promotion.events import send_promotion
+    from tasks.promotion.gate import roll_back
+
+    done = roll_back(space, name)
+    send_promotion(done.champion, done.replaced, "rolled back")
+    if as_json:
+        show(done.to_json(), as_json)
+    else:
+        write_stdout(f"{done.champion.address} is champion again, in the place of {done.replaced.address}")

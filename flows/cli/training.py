@@ -1,0 +1,213 @@
+"""Commands that train language models: `run`, `train`, `finetune`, `plan`, `sync`, and the demo."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from charlm.config import parse_directions
+from charlm.recipes import changed_recipe
+from flows.cli import options
+from flows.cli.context import DEFAULT_WORKSPACE, corpus_settings, gate_settings, open_session, show, start_prefect
+from flows.cli.options import example
+from flows.task_runners import check_task_runner
+from tasks.terminal import domain_table, print_result, score_table, write_stdout
+
+if TYPE_CHECKING:
+    from tasks.training.pair import TrainedPair
+
+
+@example("charlm run books/*.txt --name books --recipe demo")
+@options.with_corpus_options
+def run(
+    raw: options.Raw,
+    name: options.CorpusName,
+    corpus: options.CorpusOptions,
+    recipe: options.Recipes = ["demo"],  # noqa: B006  # typer reads it once
+    direction: options.DirectionOption = "both",
+    settings: options.Settings = None,
+    max_minutes: options.MaxMinutes = None,
+    num_processes: options.NumProcesses = 1,
+    resume: options.Resume = False,
+    no_register: options.NoRegister = False,
+    probe: options.Probe = None,
+    task_runner: options.TaskRunner = None,
+    workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
+    as_json: options.AsJson = False,
+) -> None:
+    """Run the whole pipeline: raw text in, a registered pair of language models out."""
+    recipes = [
+        changed_recipe(one, settings or [], max_minutes=max_minutes, num_processes=num_processes) for one in recipe
+    ]
+    directions = parse_directions(direction)
+    runner = check_task_runner(task_runner or "threads")
+    session = open_session(workspace)
+    preparation = corpus_settings(session.workspace, name, corpus)
+    gate = gate_settings(probe)
+    start_prefect(session, raw)
+    from flows.pipeline import charlm_pipeline
+
+    with session.trainings.stopping_on_signals():
+        result = charlm_pipeline(
+            raw=raw,
+            name=name,
+            workspace=workspace.absolute(),
+            **preparation,
+            recipes=recipes,
+            directions=list(directions),
+            task_runner=runner,
+            resume=resume,
+            register=not no_register,
+            num_processes=num_processes,
+            gate=gate,
+        )
+    if as_json:
+        show(result.to_json(), as_json)
+    else:
+        _show_pair(result)
+
+
+@example("charlm train books --direction both --recipe demo --set hidden_size=512")
+def train(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a prepared corpus.")],
+    direction: options.DirectionOption = "both",
+    recipe: options.Recipe = "demo",
+    settings: options.Settings = None,
+    max_minutes: options.MaxMinutes = None,
+    num_processes: options.NumProcesses = 1,
+    resume: options.Resume = False,
+    no_register: options.NoRegister = False,
+    workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
+    as_json: options.AsJson = False,
+) -> None:
+    """Train language models on a prepared corpus, log them to MLflow, and register them as challenger."""
+    training = changed_recipe(recipe, settings or [], max_minutes=max_minutes, num_processes=num_processes)
+    directions = parse_directions(direction)
+    session = open_session(workspace)
+    from tasks.training.pair import train_pair
+
+    with session.trainings.stopping_on_signals():
+        result = train_pair(
+            session.workspace,
+            name,
+            directions,
+            training,
+            resume=resume,
+            register=not no_register,
+            num_processes=num_processes,
+        )
+    if as_json:
+        show(result.to_json(), as_json)
+    else:
+        _show_pair(result)
+
+
+@example("charlm finetune laws --from models:/books@champion --extend-dictionary")
+def finetune(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a prepared corpus.")],
+    model: Annotated[str, typer.Option("--from", metavar="MODEL", help="The model to continue.")],
+    direction: Annotated[str | None, typer.Option(help="forward, backward or both; by default all it has.")] = None,
+    extend_dictionary: Annotated[
+        bool, typer.Option("--extend-dictionary", help="Append new characters to the dictionary.")
+    ] = False,
+    recipe: options.Recipe = "finetune",
+    settings: options.Settings = None,
+    max_minutes: options.MaxMinutes = None,
+    num_processes: options.NumProcesses = 1,
+    resume: options.Resume = False,
+    no_register: options.NoRegister = False,
+    workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
+    as_json: options.AsJson = False,
+) -> None:
+    """Continue a model on a prepared corpus; direction, dictionary and architecture are the model's."""
+    training = changed_recipe(recipe, settings or [], max_minutes=max_minutes, num_processes=num_processes)
+    directions = parse_directions(direction) if direction else ()
+    session = open_session(workspace)
+    from tasks.training.finetuning import finetune_pair
+
+    with session.trainings.stopping_on_signals():
+        result = finetune_pair(
+            session.workspace,
+            name,
+            model,
+            directions,
+            training,
+            extend_dictionary=extend_dictionary,
+            resume=resume,
+            register=not no_register,
+            num_processes=num_processes,
+        )
+    if as_json:
+        show(result.to_json(), as_json)
+    else:
+        _show_pair(result.pair)
+        print_result(domain_table(result.domains))
+
+
+@example("charlm plan books --recipe gpu_base")
+def plan(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a prepared corpus.")],
+    direction: options.DirectionOption = "both",
+    recipe: options.Recipe = "demo",
+    settings: options.Settings = None,
+    max_minutes: options.MaxMinutes = None,
+    num_processes: options.NumProcesses = 1,
+    workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
+    as_json: options.AsJson = False,
+) -> None:
+    """Estimate the time, memory and disk that a training will need, after a short calibration."""
+    training = changed_recipe(recipe, settings or [], max_minutes=max_minutes, num_processes=num_processes)
+    directions = parse_directions(direction)
+    space = open_session(workspace).workspace
+    from tasks.training.planning import plan_pair
+
+    planned = plan_pair(space, name, len(directions), training, num_processes=num_processes)
+    if as_json:
+        show(planned, as_json)
+        return
+    one = planned["per_direction"]
+    write_stdout(f"time    {planned['minutes']:,.1f} minutes for {direction} ({one['characters']:,} characters each,")
+    write_stdout(f"        {one['characters_per_second']:,.0f} a second in {one['precision']} on {one['device']},")
+    write_stdout(f"        {one['instruction_set']})")
+    write_stdout(f"memory  {planned['memory_bytes'] / 1e9:,.1f} GB")
+    write_stdout(f"disk    {planned['disk_bytes'] / 1e6:,.0f} MB in runs/")
+
+
+@example("charlm sync books-forward-demo-20260131-235959-1f2e")
+def sync(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Name or folder of a training run.")],
+    workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
+    as_json: options.AsJson = False,
+) -> None:
+    """Send a run's journal to MLflow, where the server was away during the training."""
+    space = open_session(workspace).workspace
+    from tasks.tracking.sync import sync_run
+
+    show({"run": run, "mlflow_run": sync_run(space, run)}, as_json)
+
+
+def demo(workspace: options.WorkspaceDir = DEFAULT_WORKSPACE) -> None:
+    """The whole pipeline on the documentation that ships with Python, in about five minutes."""
+    session = open_session(workspace)
+    start_prefect(session, [])
+    from flows.demo import run_demo
+
+    with session.trainings.stopping_on_signals():
+        run_demo(workspace.absolute())
+
+
+def _show_pair(pair: "TrainedPair") -> None:
+    print_result(score_table({direction: {"test": run.test} for direction, run in pair.runs.items()}))
+    for direction, run in pair.runs.items():
+        write_stdout(f"{direction:<8}  {run.run_dir}")
+    write_stdout(f"model     {_shown_version(pair)}")
+
+
+def _shown_version(pair: "TrainedPair") -> str:
+    """The registered version, and its role: champion, or a challenger that has not passed the gate yet."""
+    if pair.version is None:
+        return "not registered"
+    name, address = pair.version.name, pair.version.address
+    if pair.promoted is None:
+        return f"{address}, a challenger; the gate judges it with: charlm promote {name}"
+    champion = f", which people use as models:/{name}@champion"
+    return f"{address}{champion if pair.promoted else ', refused by the gate'}"

@@ -1,0 +1,69 @@
+"""How the steps of a preparation are run: called in this process, or as Prefect tasks (see tasks/steps.py)."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from typing import ParamSpec, Protocol, TypeVar
+
+from charlm.artifacts import CorpusFiles
+from tasks.terminal import counted, terminal
+
+_BYTES_FOR_PROCESSES = 100_000_000  # below this much text, starting processes costs more than they save
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+class ForEach(Protocol):
+    """Runs a step for many files of a corpus, on several workers."""
+
+    def __call__(self, title: str, step: Callable[[CorpusFiles, T], bool], items: Sequence[T]) -> None:
+        """Run `step`, which is false for what was done before, on every item, and report how many were new."""
+
+
+class CorpusSteps(Protocol):
+    """Runs the steps of `prepare_corpus`."""
+
+    def call(self, step: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """The result of one step."""
+
+    def workers(self, corpus: CorpusFiles) -> AbstractContextManager[ForEach]:
+        """Workers for the files of `corpus`."""
+
+
+class _CalledHere:
+    def call(self, step: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        return step(*args, **kwargs)
+
+    @contextmanager
+    def workers(self, corpus: CorpusFiles) -> Iterator[ForEach]:
+        with _pool(corpus) as pool:
+
+            def for_each(title: str, step: Callable[[CorpusFiles, T], bool], items: Sequence[T]) -> None:
+                with terminal.step(title) as bar:
+                    futures = [pool.submit(step, corpus, item) for item in items]
+                    results = []
+                    for number, future in enumerate(futures, start=1):
+                        results.append(future.result())
+                        bar.update(number / len(futures))
+                    bar.finish(new_and_reused(results))
+
+            yield for_each
+
+
+CALLED_HERE: CorpusSteps = _CalledHere()
+"""Runs every step in this process, and those of many files in a pool of it."""
+
+
+def _pool(corpus: CorpusFiles) -> Executor:
+    num_bytes = sum(path.stat().st_size for path in corpus.shards())
+    workers = len(os.sched_getaffinity(0))
+    return ProcessPoolExecutor(workers) if num_bytes > _BYTES_FOR_PROCESSES else ThreadPoolExecutor(workers)
+
+
+def new_and_reused(results: Sequence[bool]) -> str:
+    """`[True, False] -> "1 file, reused 1"`."""
+    num_new = sum(results)
+    new = [counted(num_new, "file")] if num_new else []
+    return ", ".join([*new, f"reused {len(results) - num_new:,}"] if num_new < len(results) else new)

@@ -1,0 +1,57 @@
+"""What we use of MLflow that is not part of its documented API; written for MLflow 3.17.
+
+A new release may rename any of it: `SYMBOLS` and `COLUMNS` are checked by tests/tasks/services/test_compat.py.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+LOCATION_COLUMNS = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "storage_location"),
+)
+"""Every table and column in which MLflow stores an absolute artifact location."""
+EXPERIMENT_TAGS = "experiment_tags"
+"""The table with the tags of experiments."""
+COLUMNS = (*LOCATION_COLUMNS, (EXPERIMENT_TAGS, "key"), (EXPERIMENT_TAGS, "value"), ("model_versions", "description"))
+"""Every table and column that we rely on."""
+LONGEST_DESCRIPTION = 5_000
+"""Characters of a version's description: the width of its column, which MLflow does not check in SQLite."""
+AUTHORIZATION = "mlflow.server.auth:authenticate_request_basic_auth"
+"""The password check of a server, as its settings name it."""
+SYMBOLS = (
+    AUTHORIZATION,
+    "mlflow.server.auth.sqlalchemy_store:SqlAlchemyStore.create_user",
+    "mlflow.server.auth.sqlalchemy_store:SqlAlchemyStore.has_user",
+    "mlflow.server.auth.sqlalchemy_store:SqlAlchemyStore.init_db",
+    "mlflow.server.auth.sqlalchemy_store:SqlAlchemyStore.update_user",
+    "mlflow.store.db.base_sql_model:Base.metadata",
+    "mlflow.system_metrics.system_metrics_monitor:SystemMetricsMonitor.finish",
+    "mlflow.system_metrics.system_metrics_monitor:SystemMetricsMonitor.start",
+)
+"""`module:name` of every such object."""
+
+
+def set_password(database: str, user: str, password: str) -> None:
+    """Give the administrator `user` of a server's password check this password; `database` is its SQLAlchemy URL."""
+    from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
+
+    users = SqlAlchemyStore()
+    users.init_db(database)  # type: ignore[no-untyped-call]
+    if users.has_user(user):
+        users.update_user(user, password=password)
+    else:
+        users.create_user(user, password, is_admin=True)
+
+
+def start_system_metrics(run_id: str, *, resumed: bool) -> "SystemMetricsMonitor":
+    """Log the load of CPU, memory and GPU to a run, from a thread of its own, until its `finish`."""
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+    monitor = SystemMetricsMonitor(run_id, resume_logging=resumed)  # type: ignore[no-untyped-call]
+    monitor.start()  # type: ignore[no-untyped-call]
+    return monitor

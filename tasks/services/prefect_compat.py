@@ -1,0 +1,92 @@
+"""What we use of Prefect that is not part of its documented API; written for Prefect 3.8.
+
+A new release may rename any of it: `SYMBOLS` and `SETTINGS` are checked by tests/tasks/services/test_compat.py.
+"""
+
+import os
+import sys
+import warnings
+
+SERVER_APP = "prefect.server.api.server:create_app"
+"""The factory of the server, for uvicorn."""
+LEASES_ON_DISK = "prefect.server.concurrency.lease_storage.filesystem"
+"""Keeps the leases of concurrency slots over a restart of the server."""
+SYMBOLS = (
+    SERVER_APP,
+    f"{LEASES_ON_DISK}:ConcurrencyLeaseStorage",
+    "prefect.context:refresh_global_settings_context",
+    "prefect.events.worker:EventsWorker.drain_all",
+    "prefect.logging.configuration:setup_logging",
+    "prefect.logging.handlers:APILogWorker.drain_all",
+    "prefect.client.orchestration:SyncPrefectClient.raise_for_api_version_mismatch",
+    "prefect.client.orchestration:SyncPrefectClient.read_events_page",
+    "prefect.client.orchestration:SyncPrefectClient.request",
+    "prefect.client.schemas.objects:FlowRun.infrastructure_pid",
+)
+"""`module:name` of every such object."""
+SETTINGS = (
+    "PREFECT_API_AUTH_STRING",
+    "PREFECT_API_BLOCKS_REGISTER_ON_START",
+    "PREFECT_API_URL",
+    "PREFECT_CLIENT_MAX_RETRIES",
+    "PREFECT_CLIENT_RETRY_EXTRA_CODES",
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY",
+    "PREFECT_HOME",
+    "PREFECT_LOGGING_EXTRA_LOGGERS",
+    "PREFECT_SERVER_ANALYTICS_ENABLED",
+    "PREFECT_SERVER_API_AUTH_STRING",
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE",
+    "PREFECT_SERVER_DATABASE_CONNECTION_URL",
+    "PREFECT_SERVER_DATABASE_TIMEOUT",
+    "PREFECT_SERVER_LOGGING_LEVEL",
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED",
+    "PREFECT_UI_ENABLED",
+)
+"""The settings that we write; Prefect would ignore one that it has renamed."""
+CONSOLE_LEVEL = "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"
+"""Not a setting: it overrides handlers.console.level of Prefect's logging.yml."""
+
+_DRAIN_SECONDS = 10.0
+
+
+def temporary_server_variables() -> dict[str, str]:
+    """How a server of Prefect 3.8 learns that it is temporary, alone in its process, and has no UI."""
+    return {
+        "PREFECT_UI_ENABLED": "0",
+        "PREFECT_API_BLOCKS_REGISTER_ON_START": "0",  # our flows use no blocks
+        "PREFECT__SERVER_EPHEMERAL": "1",
+        "PREFECT__SERVER_FINAL": "1",
+    }
+
+
+def reload_settings() -> None:
+    """Let Prefect, where it is loaded, read its variables again, and send logs and events to the server they name.
+
+    Prefect reads them when it is imported, and keeps one connection for logs and one for events per process.
+    """
+    if "prefect.context" not in sys.modules:
+        return
+    from prefect.context import refresh_global_settings_context
+    from prefect.logging.configuration import setup_logging
+
+    send_what_waits()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a workspace that does not exist yet, and holds Prefect's folder later
+        refresh_global_settings_context()
+    setup_logging(incremental=False)
+
+
+def send_what_waits() -> None:
+    """Send the logs and events that wait in this process, and end the connections for them."""
+    if "prefect.context" not in sys.modules:
+        return
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    APILogWorker.drain_all(timeout=_DRAIN_SECONDS)
+    EventsWorker.drain_all(timeout=_DRAIN_SECONDS)
+
+
+def prefect_server_variables() -> tuple[str | None, str | None]:
+    """The variables that choose Prefect's server and database, as they are now."""
+    return os.environ.get("PREFECT_API_URL"), os.environ.get("PREFECT_HOME")

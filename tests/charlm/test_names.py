@@ -1,0 +1,120 @@
+"""Names that programs written for Flair use are there, or say in one line where they are."""
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+import charlm
+from charlm.data.cache import cache_dir
+from charlm.embeddings import FlairEmbeddings
+from charlm.errors import ModelFileError, NotInCharLMError
+
+PATHS = {
+    "data": "Corpus DataPoint Dictionary Label MultiCorpus Sentence Span Token get_spans_from_bio",
+    "datasets": "ClassificationCorpus ColumnCorpus DataLoader FlairDatapointDataset StringDataset",
+    "datasets.base": "DataLoader FlairDatapointDataset SentenceDataset StringDataset",
+    "datasets.document_classification": "ClassificationCorpus CSVClassificationCorpus TREC_6",
+    "datasets.sequence_labeling": "ColumnCorpus WNUT_17",
+    "datasets.treebanks": "UD_ENGLISH UD_GERMAN UniversalDependenciesCorpus",
+    "embeddings": "FlairEmbeddings StackedEmbeddings WordEmbeddings",
+    "embeddings.base": "DocumentEmbeddings Embeddings TokenEmbeddings",
+    "embeddings.document": "DocumentPoolEmbeddings DocumentRNNEmbeddings TransformerDocumentEmbeddings",
+    "embeddings.legacy": "CharLMEmbeddings",
+    "embeddings.token": "CharacterEmbeddings FlairEmbeddings PooledFlairEmbeddings StackedEmbeddings WordEmbeddings",
+    "embeddings.transformer": "TransformerDocumentEmbeddings",
+    "models": "LanguageModel SequenceTagger TextClassifier",
+    "models.language_model": "LanguageModel",
+    "models.sequence_tagger_model": "SequenceTagger",
+    "models.text_classification_model": "TextClassifier",
+    "splitter": "NewlineSentenceSplitter NoSentenceSplitter SegtokSentenceSplitter TagSentenceSplitter",
+    "tokenization": "SegtokTokenizer SpaceTokenizer Tokenizer TokenizerWrapper",
+    "trainers": "ModelTrainer",
+    "trainers.language_model_trainer": "LanguageModelTrainer TextCorpus",
+    "trainers.trainer": "ModelTrainer",
+    "training_utils": "CharEntity EvaluationMetric TokenEntity create_labeled_sentence_from_entity_offsets",
+    "visual.ner_html": "render_ner_html",
+    "visual.training_curves": "Plotter",
+}
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_flairs_module_path_leads_to_its_names(path):
+    module = importlib.import_module(f"charlm.{path}")
+    for name in PATHS[path].split():
+        assert getattr(module, name).__name__ == name
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "line"),
+    [
+        ("data", "Relation", "charlm.data.Relation: relations between spans are not part of charlm; Flair has them"),
+        ("models", "TARSClassifier", "few-shot models are not part"),
+        ("embeddings", "ELMoEmbeddings", "ELMo's vectors are not part"),
+        ("datasets", "HUNER_GENE", "biomedical corpora are not part"),
+        ("datasets", "NEL_ENGLISH_AIDA", "entity linkers are not part"),
+        ("datasets", "CONLL_03", r"charlm downloads no data; get the files and read them with ColumnCorpus\(folder"),
+        ("datasets", "UD_FRENCH", r"read them with UniversalDependenciesCorpus\(folder\)"),
+        ("datasets", "IMDB", r"read them with ClassificationCorpus\(folder\)"),
+    ],
+)
+def test_what_is_not_here_says_so_in_one_line(path, name, line):
+    with pytest.raises(NotInCharLMError, match=line):
+        exec(f"from charlm.{path} import {name}")
+    with pytest.raises(AttributeError, match="Nothing"):
+        getattr(importlib.import_module(f"charlm.{path}"), "Nothing")  # noqa: B009
+
+
+def test_rooms_seed_and_version_are_found_at_charlm_itself():
+    assert charlm.data.Sentence("a b").words == ["a", "b"]
+    assert charlm.__version__
+    charlm.set_seed(5)
+    drawn = importlib.import_module("random").random()
+    charlm.set_seed(5)
+    assert importlib.import_module("random").random() == drawn
+    with pytest.raises(AttributeError, match="'charlm' has no attribute 'nothing'"):
+        charlm.nothing  # noqa: B018
+
+
+def test_cache_root_that_is_set_comes_before_the_variable(monkeypatch, tmp_path):
+    monkeypatch.setenv("CHARLM_CACHE", str(tmp_path / "variable"))
+    assert charlm.cache_root == tmp_path / "variable"
+    monkeypatch.setitem(vars(charlm), "cache_root", tmp_path / "set")
+    assert cache_dir() == tmp_path / "set"
+
+
+def test_a_name_with_a_suffix_is_looked_for_as_it_is(monkeypatch, tmp_path):
+    monkeypatch.setenv("CHARLM_CACHE", str(tmp_path))
+    with pytest.raises(ModelFileError, match=rf"put the file at {tmp_path}/nope\.pt \(CHARLM_CACHE\)"):
+        FlairEmbeddings("nope.pt")
+    with pytest.raises(ModelFileError, match=rf"put the file at {tmp_path}/nope\.pt \(CHARLM_CACHE\)"):
+        FlairEmbeddings("nope")
+
+
+def test_an_address_is_opened_by_who_registered_its_scheme(monkeypatch, tmp_path):
+    class EntryPoint:
+        def load(self):
+            return lambda address: tmp_path / address.removeprefix("toys:/")
+
+    from charlm.serialization import addresses
+
+    def entry_points(group, name):
+        assert group == "charlm.model_resolvers"
+        return [EntryPoint()] if name == "toys" else []
+
+    monkeypatch.setattr(addresses, "entry_points", entry_points)
+    for model, directions in (("pair", ("forward", "backward")), ("one", ("backward",))):
+        for direction in directions:
+            config = Path(tmp_path / model / direction / "config.json")
+            config.parent.mkdir(parents=True)
+            config.write_text("{}")
+    assert addresses.resolve_address("toys:/pair/backward") == tmp_path / "pair" / "backward"
+    assert addresses.resolve_address("toys:/one") == tmp_path / "one"
+    with pytest.raises(ModelFileError, match=r'toys:/pair holds both directions; .*FlairEmbeddings\("toys:/pair/for'):
+        FlairEmbeddings("toys:/pair")
+    with pytest.raises(ModelFileError, match="toys:/one/forward: toys:/one holds backward"):
+        FlairEmbeddings("toys:/one/forward")
+    with pytest.raises(ModelFileError, match="nothing that is installed here opens addresses of planets:/"):
+        FlairEmbeddings("planets:/x")
+    assert not addresses.is_address("C:/models/x.pt")
+    assert not addresses.is_address("s3://bucket/x.pt")
