@@ -116,9 +116,7 @@ def damaged_files(draw: st.DrawFn) -> bytes:
     good = [
         b"Ann\tB-PER\nleft\tO\n\nRome\tB-LOC\n",
         b"-DOCSTART- -X- O O\n\nAnn NNP I-NP I-PER\nleft V O O\n",
-        b"# sent_id = 1\n1-2\tIm"
-        + b"\t_" * 8
-        + b"\n1\tIn\tin\tADP\t_\t_\t0\tx\t_\t_\n2\tdem\tder\tDET\t_\t_\t1\tx\t_\t_\n",
+        b"# id = 1\n1-2\tIm" + b"\t_" * 8 + b"\n1\tIn\tin\tADP\t_\t_\t0\tx\t_\t_\n2\tdem\tder\tDET\t_\t_\t1\tx\t_\t_\n",
         b"__label__a Go on\n__label__b\tStay\n",
         b'label,text\na,"Go, on"\nb,Stay\n',
         b'{"text": "Go on", "label": "a"}\n{"text": "Stay", "label": ["b", 1]}\n',
