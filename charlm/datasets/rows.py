@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from charlm.datasets.lines import BLANKS, DEFAULT_RULES, ReadingRules, is_blank, mistake, read_lines
+from charlm.datasets.tag_schemes import looks_like_a_tag
 
 _LOGGER = logging.getLogger("charlm")
 DOCUMENT_START = "-DOCSTART-"
@@ -184,7 +185,8 @@ class _Comments:
     def has(self, line: str, *, in_sentence: bool) -> bool:
         """Whether a line that begins with one of `symbols` is a comment.
 
-        It is none where it has all columns and its last one holds what other rows hold there, as in `#<TAB>O`. A
+        It is none where it has all columns and its last one holds what other rows hold there, or the tag of a span, as in
+        `#<TAB>O`; `#<TAB>SYM` is a word too, for a doubtful line is better seen than lost. A
         comment stands before a sentence, unless its symbol was given.
         """
         if self.layout.is_conllu:
@@ -197,7 +199,9 @@ class _Comments:
             return True
         if self.layout.width == 1 or (not given and line[1:2] not in BLANKS):
             return given
-        return fields[-1] not in self._last_values
+        if fields[-1] in self._last_values or looks_like_a_tag(fields[-1]):
+            return False
+        return self.layout.delimiter is None or fields[0] != "#" or " " in fields[-1]
 
     @cached_property
     def _last_values(self) -> set[str]:

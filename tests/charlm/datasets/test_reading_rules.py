@@ -53,6 +53,7 @@ ANN = [("Ann", "PER"), ("left", "O")]
         ("# made by\n# text = Ann left\nAnn B-PER\nleft O\n", [ANN]),
         ("# comment\nAnn B-PER\nleft O\n\n# comment\nAnn B-PER\nleft O\n", [ANN, ANN]),
         ("Ann\tB-PER\n#\tO\nleft\tO\n", [[("Ann", "PER"), ("#", "O"), ("left", "O")]]),
+        ("#\tB-LOC\nAnn\tB-PER\n", [[("#", "LOC"), ("Ann", "PER")]]),
         ("#\tO\nAnn\tB-PER\n", [[("#", "O"), ("Ann", "PER")]]),
         ("# O\nAnn B-PER\n", [[("#", "O"), ("Ann", "PER")]]),
         ("#hashtag\tB-ORG\nAnn\tB-PER\n", [[("#hashtag", "ORG"), ("Ann", "PER")]]),
