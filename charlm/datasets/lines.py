@@ -109,9 +109,9 @@ def _decoded_lines(path: Path, file: IO[bytes], rules: ReadingRules) -> Iterator
             pending += decoder.decode(block, final=not block)
         except UnicodeError as error:
             decoder.setstate(before)
-            line = number + (pending + _decodable(decoder, block)).count("\n")
+            bad_line = number + (pending + _decodable(decoder, block)).count("\n")
             reason = getattr(error, "reason", str(error))
-            raise mistake(path, line, f"this is no {rules.encoding} text ({reason}); name its encoding") from error
+            raise mistake(path, bad_line, f"this is no {rules.encoding} text ({reason}); name its encoding") from error
         *lines, pending = pending.split("\n")
         if not block and pending:
             lines.append(pending)

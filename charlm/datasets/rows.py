@@ -185,9 +185,9 @@ class _Comments:
     def has(self, line: str, *, in_sentence: bool) -> bool:
         """Whether a line that begins with one of `symbols` is a comment.
 
-        It is none where it has all columns and its last one holds what other rows hold there, or the tag of a span, as in
-        `#<TAB>O`; `#<TAB>SYM` is a word too, for a doubtful line is better seen than lost. A
-        comment stands before a sentence, unless its symbol was given.
+        It is none where it has all columns and its last one holds what other rows hold there, or the tag of a span, as
+        in `#<TAB>O`; `#<TAB>SYM` is a word too, for a doubtful line is better seen than lost. A comment stands before
+        a sentence, unless its symbol was given.
         """
         if self.layout.is_conllu:
             return True
