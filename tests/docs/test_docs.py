@@ -233,9 +233,3 @@ def answers(url: str, *, seconds: float) -> bool:
         except OSError:
             time.sleep(0.5)
     return False
-
-
-def test_every_page_that_is_linked_exists() -> None:
-    for page in [*PAGES, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*/*.md"))]:
-        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"

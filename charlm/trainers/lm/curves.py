@@ -60,8 +60,8 @@ def draw_training_curve(files: RunFiles) -> None:
     rates = axes.twinx()
     rates.plot(*_points(train, "learning_rate"), color=_RATE, linewidth=0.8, alpha=0.6, label="learning rate")
     rates.set_ylabel("learning rate", color=_RATE)
-    lines = [*axes.get_lines(), *rates.get_lines()]
-    axes.legend(lines, [str(line.get_label()) for line in lines], loc="upper right", frameon=False)
+    curves = [*axes.get_lines(), *rates.get_lines()]
+    axes.legend(curves, [str(line.get_label()) for line in curves], loc="upper right", frameon=False)
     with atomic_write(files.training_curve) as file:
         figure.savefig(file, format="png", dpi=110)
 
