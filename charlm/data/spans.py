@@ -1,7 +1,7 @@
 """Tags of words and the spans they stand for: `["B-LOC", "E-LOC", "O"]` <-> `[(0, 2, "LOC")]`.
 
-BIO (`B-` begins a span, `I-` goes on), BIOES (`E-` ends it, `S-` is a span of one word) and IOB1 (`B-` only between two
-neighbouring spans of one kind) are read; BIOES is written, because a tagger learns most from it.
+BIO (`B-` begins a span, `I-` continues it), BIOES (`E-` ends it, `S-` is a span of one word) and IOB1 (`B-` only between
+two neighbouring spans of one kind) are read; BIOES is written, because a tagger learns most from it.
 """
 
 # N = tokens of the sentence

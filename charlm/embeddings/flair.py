@@ -42,7 +42,7 @@ class FlairEmbeddings(TokenEmbeddings):
         name: key of the vectors.
         has_decoder: keep the decoder, so that `lm` can be fine-tuned and can generate text.
         precision: `bf16` is about twice as fast, with a cosine above 0.999 to `fp32` (LSTM only; a GRU stays in fp32).
-            Where the device cannot compute bf16, a CharLMWarning says so and the vectors are those of `fp32`.
+            Where the device cannot compute bf16, the vectors are those of `fp32`, and a CharLMWarning reports it.
     """
 
     def __init__(
