@@ -74,7 +74,7 @@ class TokenSequence(DataPoint):
             self._ends.append(end)
 
     def _take_tokens(self, tokens: Iterable[Token]) -> None:
-        """Take these tokens with their own white space, and none behind the last one."""
+        """Take these tokens with their own white space, and none after the last one."""
         self._tokens = []
         for token in tokens:
             self.add_token(token)
@@ -122,7 +122,7 @@ class TokenSequence(DataPoint):
         return [*gaps, 0] if self._ends else []
 
     def add_token(self, token: Token | str) -> None:
-        """Add a word at the end; after as much white space as the last token has behind it."""
+        """Add a word at the end; with the white space before it that the last token records."""
         if isinstance(token, str):
             token = Token(token)
         tokens = self.tokens

@@ -36,7 +36,7 @@ class FlairEmbeddings(TokenEmbeddings):
             name such as `news-forward` for the file `news-forward.pt` in the folder CHARLM_CACHE.
         fine_tune: train the language model too.
         chars_per_chunk: largest number of characters per step; fewer need less memory and give the same vectors.
-        with_whitespace: take the state after the white space behind the word; otherwise at its last character.
+        with_whitespace: take the state after the white space that follows the word; otherwise at its last character.
         tokenized_lm: join the tokens with single spaces; otherwise with their own white space.
         is_lower: read lower-cased text.
         name: key of the vectors.
@@ -141,7 +141,7 @@ class FlairEmbeddings(TokenEmbeddings):
         """The input of the model for each sentence, and the position of each token's state in it.
 
         The input is `delimiter + text + " "`; a backward model gets the text reversed, not the delimiter. Every token
-        advances the position by its length, and by exactly one for any white space behind it. As in Flair, positions
+        advances the position by its length, and by exactly one for any white space after it. As in Flair, positions
         in lower-cased text count the characters before lower-casing.
         """
         words = [sentence.words for sentence in sentences]

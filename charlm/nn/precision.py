@@ -1,8 +1,8 @@
 """The precision that a device can compute in, and its instruction set.
 
 Not every processor multiplies bf16, and oneDNN refuses an LSTM in bf16 where it has no instructions for it, or where
-ONEDNN_MAX_CPU_ISA keeps it from using them. Trying it is the only test: what torch reports for a processor does not depend on
-that variable. Where bf16 is not possible, fp32 takes its place.
+ONEDNN_MAX_CPU_ISA keeps it from using them. Trying it is the only test: what torch reports for a processor does not
+depend on that variable. Where bf16 is not possible, fp32 takes its place.
 """
 
 import functools
@@ -80,7 +80,7 @@ def onednn_level() -> str | None:
         return None
     has = torch.cpu.get_capabilities()
     limit = (os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or "").upper()
-    # What stands between two levels, such as AVX2_VNNI, counts as the lower one; what is none of them is no limit.
+    # A value between two levels, such as AVX2_VNNI, counts as the lower one; an unknown value is no limit.
     limits = [number for number, level in enumerate(_LEVELS, 1) if f"{limit}_".startswith(f"{level}_")]
     allowed = list(_LEVELS.items())[: max(limits, default=None)]
     return next((level for level, capability in reversed(allowed) if has.get(capability)), None)

@@ -21,7 +21,7 @@ _PART = "training"
 
 @dataclass(kw_only=True)
 class DownstreamProgress:
-    """Where a training stands after an epoch. All of it is plain numbers."""
+    """The progress of a training after an epoch. All of it is plain numbers."""
 
     plateau: PlateauScheduler
     """The learning rate, and what it depends on."""
