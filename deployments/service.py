@@ -25,6 +25,7 @@ from deployments.servers import (
     workers,
 )
 from deployments.settings import ServiceSettings, visible_gpus
+from tasks.services.environment import ask_loopback_directly, check_dotenv
 
 _USER_MISTAKE = 2
 
@@ -35,6 +36,10 @@ def up(settings: ServiceSettings) -> int:
     files = settings.workspace.service
     os.environ.update(settings.client_variables())  # for Prefect's client in this process
     check_databases(settings)
+    if settings.database is None:
+        _print_line(
+            "the databases are SQLite, with one writer at a time; for many runs at once give DATABASE=postgresql://…"
+        )
     with exclusive_lock(files.lock, busy=None):
         settings.workspace.inbox_dir.mkdir(parents=True, exist_ok=True)  # so that people find it
         if running(MLFLOW, files) is None:
@@ -86,6 +91,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         if len(arguments) != 1 or arguments[0] not in commands:
             raise ConfigError(f"give one of {', '.join(commands)}, got {' '.join(arguments) or 'nothing'}")
+        ask_loopback_directly()
+        check_dotenv()
         return commands[arguments[0]](ServiceSettings.from_environment(os.environ))
     except CharLMError as error:
         print(f"error: {error}", file=sys.stderr)

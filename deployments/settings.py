@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from charlm.artifacts import Workspace
 from charlm.errors import ConfigError
-from tasks.services.environment import access_variables
+from tasks.services.environment import access_variables, check_workspace_path
 
 HOST = "127.0.0.1"
 CPU_POOL, GPU_POOL = "charlm-cpu", "charlm-gpu"
@@ -39,6 +39,7 @@ class ServiceSettings:
     """Names of the CUDA devices, one worker each; `visible_gpus` finds them."""
 
     def __post_init__(self) -> None:
+        check_workspace_path(self.workspace.root)
         if self.database is not None:
             if urlsplit(self.database).scheme != "postgresql":
                 raise ConfigError(

@@ -109,13 +109,13 @@ class DataPoint:
 
     @property
     def tag(self) -> str:
-        """Value of the first label."""
-        return self.get_label().value
+        """Value of the label that was added first; `O` where there is none."""
+        return self.labels[0].value if self._labels and self.labels else "O"
 
     @property
     def score(self) -> float:
-        """Confidence of the first label."""
-        return self.get_label().score
+        """Confidence of the label that was added first; 1 where there is none."""
+        return self.labels[0].score if self._labels and self.labels else 1.0
 
     # ---- metadata ----------------------------------------------------------------------------------------------
 

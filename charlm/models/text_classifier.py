@@ -68,7 +68,7 @@ class TextClassifier(DownstreamModel):
         self.labels = label_items(label_dictionary, without=_NO_LABELS)
         self.multi_label = label_dictionary.multi_label if multi_label is None else multi_label
         self.multi_label_threshold = multi_label_threshold
-        self._thresholds = _thresholds(self.labels, multi_label_threshold)
+        _thresholds(self.labels, multi_label_threshold)  # raises ConfigError for one that makes no sense
         self._loss_weights = label_weights(self.labels, loss_weights)
         self._extras = {
             "loss_weights": dict(loss_weights) if loss_weights else None,
@@ -141,9 +141,9 @@ class TextClassifier(DownstreamModel):
         if not self.multi_label:
             return logits.argmax(dim=1, keepdim=True).tolist(), logits.softmax(dim=1).tolist()
         probabilities: list[list[float]] = logits.sigmoid().tolist()
+        thresholds = _thresholds(self.labels, self.multi_label_threshold)
         return [
-            [idx for idx, probability in enumerate(row) if probability >= self._thresholds[idx]]
-            for row in probabilities
+            [idx for idx, probability in enumerate(row) if probability >= thresholds[idx]] for row in probabilities
         ], probabilities
 
     def _label(self, sentences: list[Sentence], how: Prediction) -> None:

@@ -53,6 +53,10 @@ class SentenceSplitter(ABC):
 class SegtokSentenceSplitter(SentenceSplitter):
     """Sentences end at punctuation, though not after the usual abbreviations, and at empty lines."""
 
+    @property
+    def name(self) -> str:
+        return type(self).__name__
+
     def _pieces(self, text: str) -> Iterator[Piece]:
         start = 0
         for match in _END.finditer(text):

@@ -17,6 +17,7 @@ JsonObject = dict[str, Any]
 """A JSON object whose values are checked where they are used."""
 
 _TEMPORARY_PREFIX = ".tmp-"
+_LONGEST_NAME = 255  # bytes, on every common file system
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of Linux
 
 
@@ -84,7 +85,10 @@ def _renameat2(new: Path, old: Path) -> bool:
 
 
 def _temporary_name(path: Path) -> Path:
-    return path.with_name(f"{_TEMPORARY_PREFIX}{path.name}-{uuid.uuid4().hex[:12]}")
+    unique = f"-{uuid.uuid4().hex[:12]}"
+    room = _LONGEST_NAME - len(_TEMPORARY_PREFIX) - len(unique)
+    name = os.fsdecode(os.fsencode(path.name)[:room])  # a name of the full length leaves no room for more
+    return path.with_name(f"{_TEMPORARY_PREFIX}{name}{unique}")
 
 
 def remove_temporaries(folder: Path, *, unused_seconds: float = 0) -> None:

@@ -15,6 +15,7 @@ from typing import TypedDict
 
 from charlm.artifacts import CorpusFiles, Workspace
 from charlm.config import DictionaryConfig, ReadConfig, SplitConfig
+from charlm.storage.locks import exclusive_lock
 from charlm.text.corpus.counting import build_dictionary as build
 from charlm.text.corpus.counting import check_frozen_dictionary, load_dictionary
 from charlm.text.corpus.counting import count_shard as count
@@ -87,8 +88,13 @@ def prepare_corpus(
 
     Without `split` and `dictionary` the settings are those that the corpus was first prepared with.
     """
-    corpus = steps.call(split_text, workspace, raw, name, split, reading, dictionary=dictionary, domain=domain)
-    return complete_corpus(corpus, dictionary, extend_dictionary=extend_dictionary, steps=steps)
+    with exclusive_lock(
+        workspace.prepare_lock(name),
+        busy=None,
+        on_wait=lambda: terminal.print_line(f"  another process prepares {name}; waiting for it"),
+    ):
+        corpus = steps.call(split_text, workspace, raw, name, split, reading, dictionary=dictionary, domain=domain)
+        return complete_corpus(corpus, dictionary, extend_dictionary=extend_dictionary, steps=steps)
 
 
 def complete_corpus(

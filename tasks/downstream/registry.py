@@ -14,7 +14,14 @@ from charlm.serialization.markdown import code, escape
 from tasks.downstream.manifest import TrainingFacts
 from tasks.registry.bundles import pip_requirements
 from tasks.registry.descriptions import pad_columns
-from tasks.registry.versions import RegisteredVersion, clear_errors, find_registered_model, find_tagged, find_version
+from tasks.registry.versions import (
+    RegisteredVersion,
+    clear_errors,
+    create_registered_model,
+    find_registered_model,
+    find_tagged,
+    find_version,
+)
 from tasks.services.mlflow_compat import LONGEST_DESCRIPTION
 from tasks.tracking.client import mlflow_client
 
@@ -52,8 +59,7 @@ def register_downstream_model(
         description = ""
         with decoration(f"the description of the new version of {name}"):
             description = pad_columns(describe_downstream_model(facts, test))[:LONGEST_DESCRIPTION]
-        if find_registered_model(name) is None:
-            client.create_registered_model(name, tags={_KIND_TAG: facts["task"]}, description=_DESCRIPTION)
+        create_registered_model(name, description=_DESCRIPTION, tags={_KIND_TAG: facts["task"]})
         created = client.create_model_version(
             name,
             source=logged.model_uri,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from charlm.artifacts import BundleFiles, CorpusFiles, Workspace
 from charlm.errors import ModelFileError, decoration
 from charlm.storage.atomic import JsonObject, read_json
+from charlm.storage.locks import exclusive_lock
 from charlm.text.corpus.manifest import load_manifest
 from charlm.trainers.lm.manifest import RunManifest
 from tasks.registry.descriptions import model_description, version_description
@@ -23,8 +24,8 @@ from tasks.registry.versions import (
     CORPUS_REVISION,
     RegisteredVersion,
     clear_errors,
+    create_registered_model,
     find_champion,
-    find_registered_model,
     find_tagged,
 )
 from tasks.runs import TrainedRun, scores_of
@@ -54,7 +55,10 @@ def register_runs(
     version that it has. `parent` is the version that the runs continue; `domains` are scores before and after. The
     description lists what changed since the parent, or since the champion where there is none.
     """
-    with tempfile.TemporaryDirectory(prefix="charlm-bundle-") as folder:
+    with (
+        tempfile.TemporaryDirectory(prefix="charlm-bundle-") as folder,
+        exclusive_lock(workspace.registration_lock(name), busy=None),
+    ):
         bundle = Path(folder) / "bundle"
         fingerprint = build_bundle(workspace, name, runs, bundle, parent_version=_parent_label(parent, name))
         with clear_errors(f"{name} is trained but not registered (the command with --resume does that); MLflow"):
@@ -116,8 +120,7 @@ def _register(
     )
     client = mlflow_client()
     model = _log_model(bundle, run_id)
-    if find_registered_model(name) is None:
-        client.create_registered_model(name, description=model_description(name))
+    create_registered_model(name, description=model_description(name))
     created = client.create_model_version(
         name,
         source=model.model_uri,

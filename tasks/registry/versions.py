@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -91,6 +91,16 @@ def find_registered_model(name: str) -> "RegisteredModel | None":
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return None
         raise
+
+
+def create_registered_model(name: str, *, description: str, tags: Mapping[str, str] | None = None) -> None:
+    """Create the model `name` unless it exists; another process may do that at the same moment."""
+    if find_registered_model(name) is None:
+        try:
+            mlflow_client().create_registered_model(name, tags=dict(tags or {}), description=description)
+        except mlflow_error() as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
 
 
 def _named(name: str) -> str:

@@ -5,11 +5,16 @@ Reads  PREFECT_API_URL, CHARLM_PASSWORD    (a server of the user, and its passwo
 
 import logging
 import os
+import tempfile
 from pathlib import Path
+from urllib.parse import unquote
 
 from charlm.artifacts import Workspace
+from charlm.errors import ConfigError
 from tasks.services.prefect_compat import CONSOLE_LEVEL
 
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy")
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 USER_NAME = "charlm"
 """The user of both servers, where they have a password."""
 
@@ -22,6 +27,8 @@ def workspace_variables(workspace: Workspace) -> dict[str, str]:
         # A server that is away must not hold up a training: the default of 7 retries blocks for 4 minutes.
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+        # Several commands write to one SQLite database: a server that found it locked answers 500 or 503.
+        "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500,503",
         "DO_NOT_TRACK": "1",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         # Our own lines reach the log of a flow run in the Prefect UI through this logger.
@@ -35,6 +42,53 @@ def workspace_variables(workspace: Workspace) -> dict[str, str]:
     if "PREFECT_API_URL" not in os.environ:  # with a server, the user's own profile may hold its key
         variables["PREFECT_HOME"] = str(workspace.prefect_home)
     return variables
+
+
+def check_workspace_path(root: Path) -> None:
+    """Raise ConfigError for a folder whose path MLflow and Prefect would read as something else.
+
+    Both put it into addresses: what follows `?` is a query, `%20` stands for a blank, and `{{` begins a template.
+    """
+    path = str(root)
+    found = next((part for part in ("?", "{{") if part in path), None)
+    if found is None and unquote(path) != path:
+        found = "%"
+    if found is None and not path.isprintable():
+        found = "a character that cannot be seen"
+    if found is not None:
+        raise ConfigError(f"the workspace {path!r} has {found} in its path, which databases misread; choose another")
+
+
+def ask_loopback_directly() -> None:
+    """Keep requests to this machine away from the proxy of the network, which knows nothing of its servers."""
+    if not any(name.lower() in _PROXIES and value for name, value in os.environ.items()):
+        return
+    for name in ("no_proxy", "NO_PROXY"):
+        hosts = [host for host in os.environ.get(name, "").split(",") if host.strip()]
+        if "*" not in hosts:
+            os.environ[name] = ",".join([*hosts, *(host for host in _LOOPBACK if host not in hosts)])
+
+
+def find_temporary_folder(workspace: Workspace) -> None:
+    """Use a folder in the workspace for temporary files where the system has no folder that can be written."""
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        workspace.temporary_dir.mkdir(parents=True, exist_ok=True)
+        os.environ["TMPDIR"] = tempfile.tempdir = str(workspace.temporary_dir)
+
+
+def check_dotenv() -> None:
+    """Raise ConfigError for a `.env` that Prefect could not read; it takes the one of the current folder."""
+    path = Path(".env")
+    try:
+        if path.is_file():
+            path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = "is not UTF-8" if isinstance(error, UnicodeDecodeError) else f"cannot be read: {error.strerror}"
+        raise ConfigError(
+            f"{path.absolute()} {reason}, and Prefect reads it; convert it, or run the command in another folder"
+        ) from error
 
 
 def access_variables(password: str | None) -> dict[str, str]:

@@ -3,6 +3,7 @@
 A new release may rename any of it: `SYMBOLS` and `COLUMNS` are checked by tests/tasks/services/test_compat.py.
 """
 
+import sqlite3
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -34,6 +35,19 @@ SYMBOLS = (
     "mlflow.system_metrics.system_metrics_monitor:SystemMetricsMonitor.start",
 )
 """`module:name` of every such object."""
+
+
+def wait_for_sqlite() -> None:
+    """Let connections of this process to SQLite wait a minute for another writer; the default is five seconds."""
+    from sqlalchemy import Engine, event
+
+    if not event.contains(Engine, "connect", _wait_a_minute):
+        event.listen(Engine, "connect", _wait_a_minute)
+
+
+def _wait_a_minute(connection: object, record: object) -> None:
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA busy_timeout = 60000")
 
 
 def set_password(database: str, user: str, password: str) -> None:

@@ -8,13 +8,34 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
+from charlm.artifacts import Workspace
 from charlm.distributed.watchdog import PARENT_VARIABLE
 from charlm.errors import ConfigError
+from charlm.storage.atomic import write_text
+from charlm.storage.locks import exclusive_lock
 from tasks.services.prefect_compat import send_what_waits, temporary_server_variables
 
 _LONGEST_START = 600.0  # seconds; the first start of a server builds its database, on a busy machine for minutes
+
+
+@contextlib.contextmanager
+def first_start(workspace: Workspace) -> Iterator[None]:
+    """For the start of a server: alone, until one of this version of Prefect has made or changed the database."""
+    installed = version("prefect")
+    marker = workspace.prefect_ready
+    if "PREFECT_HOME" in os.environ and Path(os.environ["PREFECT_HOME"]) != workspace.prefect_home:
+        yield  # the user's own
+        return
+    if marker.is_file() and marker.read_text(encoding="utf-8") == installed:
+        yield
+        return
+    with exclusive_lock(workspace.prefect_lock, busy=None):
+        yield
+        write_text(marker, installed)
 
 
 class TemporaryServer:

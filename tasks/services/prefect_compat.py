@@ -54,6 +54,7 @@ def temporary_server_variables() -> dict[str, str]:
     return {
         "PREFECT_UI_ENABLED": "0",
         "PREFECT_API_BLOCKS_REGISTER_ON_START": "0",  # our flows use no blocks
+        "PREFECT_SERVER_DATABASE_TIMEOUT": "60",  # the servers of other commands write to it too
         "PREFECT__SERVER_EPHEMERAL": "1",
         "PREFECT__SERVER_FINAL": "1",
     }

@@ -13,9 +13,15 @@ from typing import ClassVar
 
 from charlm.artifacts import Workspace
 from charlm.errors import ConfigError
-from tasks.services.environment import workspace_variables
+from tasks.services.environment import (
+    ask_loopback_directly,
+    check_dotenv,
+    check_workspace_path,
+    find_temporary_folder,
+    workspace_variables,
+)
 from tasks.services.mlflow_database import move_artifact_root, uses_embedded_mlflow
-from tasks.services.prefect import TemporaryServer, check_prefect_server
+from tasks.services.prefect import TemporaryServer, check_prefect_server, first_start
 from tasks.services.prefect_compat import prefect_server_variables, reload_settings
 from tasks.services.trainings import Trainings
 from tasks.terminal import show_warnings
@@ -43,7 +49,10 @@ class Session:
         workspace = Workspace(Path(root).expanduser().absolute())
         if workspace.root.exists() and not workspace.root.is_dir():
             raise ConfigError(f"the workspace {workspace.root} is a file; give --workspace a folder")
+        check_workspace_path(workspace.root)
         show_warnings()
+        ask_loopback_directly()
+        find_temporary_folder(workspace)
         session = cls.of(workspace)
         session._activate()
         if uses_embedded_mlflow(workspace):
@@ -67,16 +76,18 @@ class Session:
 
         Raises ConfigError when there is no server in the end.
         """
+        check_dotenv()
         self._activate()
         if self._server is not None and self._server.is_running:
             return
         if "PREFECT_API_URL" in os.environ:
             check_prefect_server()
             return
-        self._server = TemporaryServer()
-        self._set({"PREFECT_API_URL": self._server.api_url})
-        reload_settings()
-        self._server.wait()
+        with first_start(self.workspace):
+            self._server = TemporaryServer()
+            self._set({"PREFECT_API_URL": self._server.api_url})
+            reload_settings()
+            self._server.wait()
 
     @property
     def has_temporary_server(self) -> bool:

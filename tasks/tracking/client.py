@@ -3,15 +3,23 @@
 import getpass
 import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from charlm.arrays.masks import polars
+from charlm.artifacts import Workspace
 from charlm.errors import ConfigError
+from charlm.storage.locks import exclusive_lock
+from tasks.services.mlflow_compat import wait_for_sqlite
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
+
+
+_with_tables: set[str] = set()
+"""Databases that have their tables, as far as this process knows."""
 
 
 def mlflow_client() -> "MlflowClient":
@@ -25,7 +33,22 @@ def mlflow_client() -> "MlflowClient":
     from mlflow import MlflowClient
 
     polars()  # which MLflow has imported; keeps Ctrl-C working
-    return MlflowClient()
+    client = MlflowClient()
+    _make_tables(client)
+    return client
+
+
+def _make_tables(client: "MlflowClient") -> None:
+    """Let one process make the tables of an SQLite database, while others that use it for the first time wait."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if not uri.startswith("sqlite:///") or uri in _with_tables:
+        return
+    wait_for_sqlite()
+    workspace = Workspace(Path(uri.removeprefix("sqlite:///")).parent)
+    with suppress(Exception), exclusive_lock(workspace.mlflow_lock, busy=None):  # a fault appears where it is asked
+        client.search_experiments(max_results=1)
+        client.search_registered_models(max_results=1)
+        _with_tables.add(uri)
 
 
 def _check_database_can_be_made() -> None:

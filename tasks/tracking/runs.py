@@ -12,14 +12,27 @@ from tasks.tracking.client import first_line, mlflow_client, mlflow_error, user_
 
 def find_experiment(workspace: Workspace, name: str) -> str:
     """The id of the experiment `name`, which is created if needed."""
+    if known := _known_experiment(name):
+        return known
+    try:
+        return _create_experiment(workspace, name)
+    except mlflow_error():  # another process has created it since
+        if known := _known_experiment(name):
+            return known
+        raise
+
+
+def _known_experiment(name: str) -> str | None:
+    experiment = mlflow_client().get_experiment_by_name(name)
+    if experiment is None:
+        return None
+    if experiment.lifecycle_stage != "active":
+        raise ConfigError(f"the MLflow experiment {name!r} is deleted; restore it there or take another corpus name")
+    return str(experiment.experiment_id)
+
+
+def _create_experiment(workspace: Workspace, name: str) -> str:
     client = mlflow_client()
-    experiment = client.get_experiment_by_name(name)
-    if experiment is not None:
-        if experiment.lifecycle_stage != "active":
-            raise ConfigError(
-                f"the MLflow experiment {name!r} is deleted; restore it there or take another corpus name"
-            )
-        return str(experiment.experiment_id)
     tags = {"mlflow.note.content": f"Character language models of the corpus {name}."}
     if not uses_embedded_mlflow(workspace):  # a server decides where its artifacts go
         return str(client.create_experiment(name, tags={**tags, ARTIFACT_ROOT_TAG: SERVER_ARTIFACT_ROOT}))

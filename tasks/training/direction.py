@@ -10,7 +10,8 @@ import contextlib
 import dataclasses
 import os
 import shutil
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,12 +19,16 @@ from charlm.artifacts import RunFiles, Workspace
 from charlm.config import RunConfig, TrainingConfig
 from charlm.data.dictionary import Dictionary
 from charlm.errors import RunError, TrainingInterruptedError
+from charlm.storage.fingerprints import fingerprint, sha256_of
+from charlm.storage.locks import exclusive_lock
 from charlm.trainers.lm.manifest import RunManifest, create_run, find_runs, new_run_name, plan_run
 from tasks.runs import TrainedRun
 from tasks.services.session import Session
 from tasks.terminal import terminal
 from tasks.tracking.sync import live_tracking
 from tasks.training.child import RefusedError, gpu_turn, run_child
+
+_LOOK_SECONDS = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,9 +75,22 @@ def train_direction(
     trains, where several processes share GPUs.
     Raises TrainingInterruptedError when the user ends it, and RunError with the reason when it fails.
     """
-    trainings = Session.of(workspace).trainings
-    stop_flag = trainings.stop_flag  # of those that begin now
+    stop_flag = Session.of(workspace).trainings.stop_flag  # of those that begin now
     title = f"train {request.training.recipe} {request.direction}"
+    with _turn(workspace, request, title, stop_flag):
+        return _train(workspace, request, title, stop_flag, parent, on_progress, gpu_slot)
+
+
+def _train(
+    workspace: Workspace,
+    request: TrainingRequest,
+    title: str,
+    stop_flag: threading.Event,
+    parent: str | None,
+    on_progress: Callable[[float], None] | None,
+    gpu_slot: contextlib.AbstractContextManager[None] | None,
+) -> TrainedRun:
+    trainings = Session.of(workspace).trainings
     run, reusable = _find_or_create(workspace, request, title)
     if reusable:
         terminal.print_line(f"= {title}: reused {run.name}, which is finished")
@@ -91,6 +109,31 @@ def train_direction(
     if stop_flag.is_set():  # too late for this training, but not for the next step
         raise TrainingInterruptedError(f"training was interrupted when {run.name} had just finished")
     return trained
+
+
+@contextlib.contextmanager
+def _turn(workspace: Workspace, request: TrainingRequest, title: str, stop_flag: threading.Event) -> Iterator[None]:
+    """For the block, no other process looks for, or trains, what `request` may reuse or continue."""
+    if not (request.reuse or request.resume):
+        yield
+        return
+    training = request.training.to_json()
+    initial = None if request.initial_model is None else sha256_of(request.initial_model)
+    wanted = [request.corpus, request.direction, training, initial, request.known_revision]
+    lock = workspace.training_lock(fingerprint(wanted))
+    with contextlib.ExitStack() as stack:
+        is_waiting = False
+        while True:
+            try:
+                stack.enter_context(exclusive_lock(lock, busy=f"{title}: another process trains the same"))
+                break
+            except RunError:
+                if not is_waiting:
+                    terminal.print_line(f"= {title}: another process trains the same; waiting for it")
+                is_waiting = True
+            if stop_flag.wait(_LOOK_SECONDS):  # a lock of the system cannot be waited for and be interrupted
+                raise TrainingInterruptedError(f"{title} was interrupted while another process trained the same")
+        yield
 
 
 def _find_or_create(workspace: Workspace, request: TrainingRequest, title: str) -> tuple[RunFiles, bool]:

@@ -106,7 +106,7 @@ def test_transformer_is_fine_tuned_to_classify_texts(cache):
     settings = transformers.DistilBertConfig(
         vocab_size=len(vocabulary), dim=128, hidden_dim=64, n_layers=1, n_heads=2, max_position_embeddings=32
     )
-    write_questions(cache / "datasets" / "trec_6", counts=(1200, 60))
+    write_questions(cache / "datasets" / "trec_6", counts=(600, 60))
     torch.manual_seed(1)
     transformers.DistilBertModel(settings).save_pretrained(folder)
 

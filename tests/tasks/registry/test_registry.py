@@ -1,6 +1,8 @@
 """The registry against a real MLflow on SQLite: versions, addresses, aliases, the gate, and a workspace that moves."""
 
+import tomllib
 from collections.abc import Iterator
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ from tasks.runs import TrainedRun
 from tasks.tracking.client import mlflow_client
 from tasks.tracking.runs import group_run
 from tasks.training.pair import TrainedPair
-from tests.conftest import TrainedWorkspace, own_workspace
+from tests.conftest import ROOT, TrainedWorkspace, own_workspace
 
 
 @pytest.fixture
@@ -135,7 +137,12 @@ def test_the_pyfunc_flavour_gives_tokens_and_vectors_in_order(workspace: Workspa
 
 def test_embeddings_open_an_address_of_the_registry(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     from charlm.embeddings import FlairEmbeddings
+    from charlm.serialization import addresses
 
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    named = project["entry-points"][addresses.GROUP]  # an installation from before has no such entry point
+    found = [EntryPoint(name, value, addresses.GROUP) for name, value in named.items()]
+    monkeypatch.setattr(addresses, "entry_points", lambda group, name: [one for one in found if one.name == name])
     monkeypatch.setenv("CHARLM_WORKSPACE", str(workspace.root))
     embeddings = FlairEmbeddings("models:/tiny/1/backward")
     assert embeddings.name == "models:/tiny/1/backward"
