@@ -1,7 +1,7 @@
 """Taggers and classifiers beside Flair's: same data, same language models, same settings.
 
-Every training is a process of its own with one thread; sides alternate, and processor seconds are counted, so that
-other work on the machine meets both sides alike. An epoch is training and the scoring of the dev sentences. Ours keeps
+Every training runs in a process of its own with one thread; the sides alternate, and CPU seconds are counted, so other
+work on the machine affects both sides equally. An epoch is training and the scoring of the dev sentences. charlm keeps
 vectors in a file (`embeddings_storage_mode="cpu"`), which is empty at the first seed: the first epoch of the others
 shows what a second experiment on the same text costs. Two more sides show what language models bring: a tagger on word
 vectors and language models, as in Flair's tutorial, and the same without the latter; the gain is resampled over test

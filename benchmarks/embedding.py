@@ -2,12 +2,12 @@
 
     python benchmarks/embedding.py --flair-python PATH [--text FILE] [--markdown docs/benchmarks/embedding.md]
 
-Flair runs in its own environment as a child process. Rounds are interleaved and CPU seconds counted, on one thread, so
-that other work on the machine meets both sides little and alike; each number is the best of its rounds. Models have
-random weights, on which speed does not depend; how far bf16 is off does, so a trained pair can be measured too. The
-text is split into lines, and words at white space; by default it is Python's own documentation. Flair embeds 32
-sentences at a time, its usual mini-batch; ours does that too (`same batches`), and then all sentences as one stream
-(`stream`), which sorts them by length.
+Flair runs in its own environment as a child process. Rounds are interleaved and CPU seconds are counted, on one thread,
+so other work on the machine affects both sides equally; each value is the best of its rounds. The models have random
+weights. The speed does not depend on them, but the error of bf16 does, so a trained pair can be measured too. The text
+is split into lines, and into words at white space; by default it is Python's own documentation. Flair embeds 32
+sentences at a time, its usual mini-batch; charlm does the same (`same batches`), and then embeds all sentences as one
+stream (`stream`), which sorts them by length.
 """
 
 import argparse

@@ -1,15 +1,15 @@
 """Throughput and memory of the text engine, beside Flair's and beside reading the same bytes.
 
-Every measurement is a process of its own, so that its peak memory is its own; `memory` is what it took above the
-interpreter with the libraries loaded. Flair's side (a shard of the smallest size) and ours (the next size) take turns,
-and a ratio is the median of those of the rounds: the machine's speed changes from minute to minute, and both meet it.
-Seconds and speeds are the best of the rounds. Ratios are by seconds of the processor (CPU), which other programs on the
-machine change less than those on the clock (wall); only two processes are compared with one by the clock. `prepare` is
-everything from raw text to encoded shards, and its speed is the slope between these two sizes, which leaves the fixed
-costs out; Flair's is its tutorial's count and one encoding. Flair keeps no ids: both
-encodings, into memory as it does it and into a file that is on the disk at the end, stand beside the same. The texts
-are the interpreter's documentation as it stands (latin), with the letters of every second paragraph replaced by letters
-of other scripts (mixed), and with all of them replaced (non-latin).
+Every measurement runs in a process of its own, with its own peak memory; `memory` is the memory above the interpreter
+with the libraries loaded. Flair (on a shard of the smallest size) and charlm (on the next size) alternate, and a ratio
+is the median over the rounds, because the speed of the machine changes from minute to minute. Seconds and speeds are
+the best of the rounds. Ratios use CPU seconds, which depend less on other programs than wall-clock seconds; only the
+comparison of two processes with one uses the wall clock. `prepare` is everything from raw text to encoded shards, and
+its speed is the slope between these two sizes, which excludes fixed costs; Flair's is the count of its tutorial and one
+encoding. Flair stores no ids: both encodings of charlm, into memory as in Flair and into a file on the disk, are
+compared with the same encoding of Flair. The texts are the interpreter's documentation as it is (latin), with the
+letters of every second paragraph replaced by letters of other scripts (mixed), and with all of them replaced
+(non-latin).
 
 Usage: python benchmarks/text.py --flair-python .venv-flair/bin/python [--text NAME=FILE]
 Writes docs/benchmarks/text.md and docs/benchmarks/text.png

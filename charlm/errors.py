@@ -39,7 +39,7 @@ class ModelFileError(CharLMError):
 
 
 class RunError(CharLMError):
-    """A training run is missing, in use, or cannot go on."""
+    """A training run is missing, in use, or cannot continue."""
 
 
 class TrainingInterruptedError(RunError):
@@ -63,7 +63,7 @@ class GateError(CharLMError):
 
 
 class CharLMWarning(UserWarning):
-    """Something is done otherwise than asked for, with a right result; its text is one line."""
+    """Something is done in another way than requested, with a correct result; its text is one line."""
 
 
 class NotInCharLMError(CharLMError, ImportError):
@@ -71,7 +71,7 @@ class NotInCharLMError(CharLMError, ImportError):
 
 
 def outside_charlm(module: str, names: dict[str, str]) -> Callable[[str], NoReturn]:
-    """A module's `__getattr__` that says of each of Flair's `names` what it is about, and where it is.
+    """A module's `__getattr__` for Flair's `names`: its error names the subject of each, and where to find it.
 
     `outside_charlm(__name__, {"Relation": "relations between spans"})`
     """

@@ -1,10 +1,11 @@
-"""One program of the service in the foreground, for containers: what `make up` starts, without its looking after.
+"""One program of the service in the foreground, for containers: what `make up` starts, without supervision.
 
     python -m deployments.container prefect|mlflow|worker|gpu-worker|set-up
 
-Settings come from the environment, as for `make up`; CHARLM_HOST=0.0.0.0 lets the other containers in, and
-PREFECT_API_URL and MLFLOW_TRACKING_URI say where the servers are. `set-up` gives the Prefect server its pools, limits,
-automations and deployments, and ends; CHARLM_GPUS is the number of devices that `gpu-worker` containers have.
+Settings come from the environment, as for `make up`; CHARLM_HOST=0.0.0.0 admits the other containers, and
+PREFECT_API_URL and MLFLOW_TRACKING_URI are the addresses of the servers. `set-up` creates the pools, limits,
+automations and deployments on the Prefect server, and ends; CHARLM_GPUS is the number of devices that `gpu-worker`
+containers have.
 """
 
 import os

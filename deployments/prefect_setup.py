@@ -60,7 +60,7 @@ def set_up_prefect(settings: ServiceSettings) -> bool:
 
 
 def settle_lost_runs() -> int:
-    """Give the runs that the last worker has left behind a final state; the number of these."""
+    """Give the runs that the last worker left unfinished a final state; the number of these."""
     from prefect.client.orchestration import get_client
 
     from deployments.lost_runs import end_lost_runs

@@ -28,7 +28,7 @@ class ServiceSettings:
     prefect_port: int = 4200
     mlflow_port: int = 5000
     host: str = HOST
-    """Where both servers listen; `0.0.0.0` is for everybody who reaches this machine."""
+    """Where both servers listen; `0.0.0.0` admits every machine that reaches this one."""
     database: str | None = None
     """`postgresql://USER:PASSWORD@HOST/NAME`, which holds the databases NAME_prefect and NAME_mlflow; SQLite else."""
     artifacts: str | None = None

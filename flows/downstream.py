@@ -37,7 +37,7 @@ def train_downstream(
         models: Language models: `models:/NAME@champion`, files, run folders or bundles.
         vectors: Files of word vectors, or their names in CHARLM_CACHE.
         label_type: The layer of labels to learn, such as `ner` or `upos`; by default the usual one of such data.
-        columns: What the columns of the files hold, `_` for what is not wanted: `text,_,ner`.
+        columns: What the columns of the files hold, `_` for a column that is not read: `text,_,ner`.
         settings: Changes to the settings of the training, as `field=value`.
         workspace: Folder that holds everything a run leaves.
     """

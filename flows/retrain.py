@@ -1,4 +1,4 @@
-"""The flow that keeps a model current: it takes in new text, and promotes a better champion or says why not.
+"""The flow that keeps a model up to date: it takes in new text, and promotes a better champion or reports why not.
 
 text arrives --> revision --> drift --> decision --> training --> gate --> promotion --> embeddings, evaluation
 """
@@ -59,7 +59,7 @@ def retrain(
     Args:
         name: Name of the corpus, and of the registered model; without one, every corpus that has a champion.
         raw: New text: files, folders, globs, fsspec addresses, or `hf:NAME[:SPLIT[:COLUMN]]`. Without any, the run
-            looks at text that came in since the champion was trained.
+            checks the text that arrived since the champion was trained.
         domain: Kind of text that this is; the corpus name by default.
         digests: SHA-256 of the announced files; the report names those whose content had changed.
         workspace: Folder that holds everything a run leaves.

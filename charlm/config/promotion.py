@@ -1,4 +1,4 @@
-"""When a challenger becomes the champion, and when new text asks for a challenger."""
+"""When a challenger becomes the champion, and when new text needs a challenger."""
 
 import math
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from charlm.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class GateConfig(JsonConfig):
-    """What the promotion gate asks of a challenger. Differences are in bits per byte, lower scores are better."""
+    """The conditions of the promotion gate. Differences are in bits per byte, lower scores are better."""
 
     margin: float = 0.002
     """Least improvement on the target domain."""
@@ -55,7 +55,7 @@ class GateConfig(JsonConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class DriftConfig(JsonConfig):
-    """From when on new text asks for a new model."""
+    """When new text needs a new model."""
 
     tolerance: float = 0.02
     """Bits per byte that new text may cost more than the reference before the champion is fine-tuned."""

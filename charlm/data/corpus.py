@@ -1,4 +1,4 @@
-"""Corpus: labelled sentences to train, choose and judge a model with, and the labels that stand in them."""
+"""Corpus: labelled sentences to train, choose and judge a model with, and the labels in them."""
 
 import json
 import random

@@ -94,7 +94,7 @@ class Dictionary:
         return (item.encode() if isinstance(item, str) else item) in self.item2idx
 
     def remove_item(self, item: str | bytes) -> None:
-        """Take out an item, where it is there; those behind it get the ids one lower."""
+        """Take out an item, where it is there; those after it get ids one lower."""
         kept = [other for other in self.idx2item if other != (item.encode() if isinstance(item, str) else item)]
         self.idx2item, self.item2idx = kept, {item: idx for idx, item in enumerate(kept)}
         self._text_encoder = None

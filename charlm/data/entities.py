@@ -9,7 +9,7 @@ from charlm.data.token_sequence import Tokenizer
 
 
 class TokenEntity(NamedTuple):
-    """A labelled run of tokens, counted from 0; `end_token_idx` is behind the last one."""
+    """A labelled run of tokens, counted from 0; `end_token_idx` is after the last one."""
 
     start_token_idx: int
     end_token_idx: int
@@ -19,7 +19,7 @@ class TokenEntity(NamedTuple):
 
 
 class CharEntity(NamedTuple):
-    """A labelled run of characters, counted from 0; `end_char_idx` is behind the last one."""
+    """A labelled run of characters, counted from 0; `end_char_idx` is after the last one."""
 
     start_char_idx: int
     end_char_idx: int

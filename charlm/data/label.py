@@ -13,7 +13,7 @@ class Label:
 
     Attributes:
         data_point: what is labelled; None for a label that stands alone.
-        value: what is said of it, such as `LOC`.
+        value: the label itself, such as `LOC`.
         metadata: whatever else was given by name: `add_label("ner", "LOC", source="gazetteer")`.
     """
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from charlm.data.sentence import Sentence
 
 Places = range | tuple[int, ...]
-"""Where the tokens of a span stand, counted from 0: a range where they are neighbours."""
+"""The positions of the tokens of a span, counted from 0: a range where they are neighbours."""
 
 _PROBABILITIES = "tags_proba_dist"  # the key of the metadata that a tagger leaves
 

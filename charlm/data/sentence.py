@@ -139,7 +139,7 @@ class Sentence(TokenSequence):
         return tokens[max(0, len(tokens) - context_length) :]
 
     def right_context(self, context_length: int, respect_document_boundaries: bool = True) -> list[Token]:
-        """Up to `context_length` tokens behind the sentence."""
+        """Up to `context_length` tokens after the sentence."""
         tokens: list[Token] = []
         neighbour = self._next_sentence
         while neighbour is not None and len(tokens) < context_length:

@@ -1,7 +1,7 @@
 """Tags of words and the spans they stand for: `["B-LOC", "E-LOC", "O"]` <-> `[(0, 2, "LOC")]`.
 
-BIO (`B-` begins a span, `I-` goes on), BIOES (`E-` ends it, `S-` is a span of one word) and IOB1 (`B-` only between two
-neighbouring spans of one kind) are read; BIOES is written, because a tagger learns most from it.
+BIO (`B-` begins a span, `I-` continues it), BIOES (`E-` ends it, `S-` is a span of one word) and IOB1 (`B-` only
+between two neighbouring spans of one kind) are read; BIOES is written, because a tagger learns most from it.
 """
 
 # N = tokens of the sentence
@@ -15,7 +15,7 @@ OUTSIDE = "O"
 
 
 class TaggedSpan(NamedTuple):
-    """A labelled run of tokens, counted from 0; `stop` is behind the last one."""
+    """A labelled run of tokens, counted from 0; `stop` is after the last one."""
 
     start: int
     stop: int
@@ -36,7 +36,7 @@ def is_span_tag(tag: str) -> bool:
 def spans_from_tags(tags: Sequence[str]) -> list[TaggedSpan]:
     """The spans of a sentence's tags, in any of the schemes; tags in a wrong order are read as conlleval reads them.
 
-    A span begins at `B-`, at `S-`, behind `E-` and `S-`, behind `O`, and where the value changes.
+    A span begins at `B-`, at `S-`, after `E-` and `S-`, after `O`, and where the value changes.
     """
     spans: list[TaggedSpan] = []
     start, last, value = -1, OUTSIDE, ""  # start is -1 outside a span

@@ -1,4 +1,4 @@
-"""What stands in labelled sentences: counts of labels, words and lengths."""
+"""Statistics of labelled sentences: counts of labels, words and lengths."""
 
 from collections import Counter
 from collections.abc import Iterable

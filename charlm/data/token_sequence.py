@@ -1,6 +1,6 @@
 """TokenSequence: the text of a sentence, its words, tokens and spans.
 
-A sentence keeps its text and the ends of its words; Token objects are made when somebody asks for them.
+A sentence keeps its text and the ends of its words; Token objects are made on first access.
 """
 
 from array import array
@@ -32,7 +32,7 @@ class TokenSequence(DataPoint):
         super().__init__()
         self._matrices: dict[str, torch.Tensor] | None = None
         self._spans: dict[Places, Span] | None = None
-        # Until a token is asked for, the words are the pieces of `_text` from `_starts` to `_ends`.
+        # Until a token is accessed, the words are the pieces of `_text` from `_starts` to `_ends`.
         self._text = ""
         self._starts, self._ends = array("I"), array("I")
         self._tokens: list[Token] | None = None
@@ -74,7 +74,7 @@ class TokenSequence(DataPoint):
             self._ends.append(end)
 
     def _take_tokens(self, tokens: Iterable[Token]) -> None:
-        """Take these tokens with their own white space, and none behind the last one."""
+        """Take these tokens with their own white space, and none after the last one."""
         self._tokens = []
         for token in tokens:
             self.add_token(token)
@@ -122,7 +122,7 @@ class TokenSequence(DataPoint):
         return [*gaps, 0] if self._ends else []
 
     def add_token(self, token: Token | str) -> None:
-        """Add a word at the end; one white space before it where the last token says nothing else."""
+        """Add a word at the end; with the white space before it that the last token records."""
         if isinstance(token, str):
             token = Token(token)
         tokens = self.tokens

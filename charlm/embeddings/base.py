@@ -142,7 +142,7 @@ def find_model(name: str | os.PathLike[str], suffixes: Sequence[str], what: str)
 
     A name such as `models:/books@champion/forward` is an address (see serialization/addresses.py).
 
-    Nothing is downloaded; ModelFileError says which file to put where.
+    Nothing is downloaded; ModelFileError names the missing file and where to put it.
     """
     if is_address(os.fspath(name)):
         return resolve_address(os.fspath(name))

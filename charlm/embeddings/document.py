@@ -31,7 +31,7 @@ class DocumentPoolEmbeddings(DocumentEmbeddings):
         embeddings: token embeddings, stacked.
         pooling: `mean`, `max` or `min`.
         fine_tune_mode: `linear` puts a learned matrix, which begins as the identity, before the pooling; `nonlinear`
-            adds a layer with ReLU behind it; `none` pools the vectors as they are.
+            adds a layer with ReLU after it; `none` pools the vectors as they are.
     """
 
     def __init__(

@@ -37,13 +37,13 @@ class FlairEmbeddings(TokenEmbeddings):
             name such as `news-forward` for the file `news-forward.pt` in the folder CHARLM_CACHE.
         fine_tune: train the language model too.
         chars_per_chunk: largest number of characters per step; fewer need less memory and give the same vectors.
-        with_whitespace: take the state after the white space behind the word; otherwise at its last character.
+        with_whitespace: take the state after the white space that follows the word; otherwise at its last character.
         tokenized_lm: join the tokens with single spaces; otherwise with their own white space.
         is_lower: read lower-cased text.
         name: key of the vectors.
         has_decoder: keep the decoder, so that `lm` can be fine-tuned and can generate text.
         precision: `bf16` is about twice as fast, with a cosine above 0.999 to `fp32` (LSTM only; a GRU stays in fp32).
-            Where the device cannot compute bf16, a CharLMWarning says so and the vectors are those of `fp32`.
+            Where the device cannot compute bf16, the vectors are those of `fp32`, and a CharLMWarning reports it.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class FlairEmbeddings(TokenEmbeddings):
         """The input of the model for each sentence, and the position of each token's state in it.
 
         The input is `delimiter + text + " "`; a backward model gets the text reversed, not the delimiter. Every token
-        advances the position by its length, and by exactly one for any white space behind it. As in Flair, positions
+        advances the position by its length, and by exactly one for any white space after it. As in Flair, positions
         in lower-cased text count the characters before lower-casing.
         """
         words = [sentence.words for sentence in sentences]

@@ -31,7 +31,7 @@ _GPU_ROWS = 1024
 
 @dataclass(frozen=True)
 class EncodedBatch:
-    """Texts as a language model reads them, and the places where its state is wanted."""
+    """Texts as a language model reads them, and the positions of the states to keep."""
 
     ids: np.ndarray
     """Ids of all texts, one after the other, each in reading direction."""

@@ -174,7 +174,7 @@ def _write(path: Path, keys: Keys, vectors: list[Tensor]) -> None:
 
 
 def _keys(sentences: Sequence[Sentence]) -> Keys:
-    """The hash of what the vectors of each sentence depend on: its words and the white space behind each."""
+    """The hash of what the vectors of each sentence depend on: its words and the white space after each."""
     keys = np.empty((len(sentences), 2), dtype=np.uint64)
     for row, sentence in enumerate(sentences):
         words = json.dumps(sentence.words).encode()

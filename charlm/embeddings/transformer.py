@@ -150,7 +150,7 @@ class TransformerDocumentEmbeddings(_Transformer, DocumentEmbeddings):
 class TransformerWordEmbeddings(_Transformer, TokenEmbeddings):
     """A vector for every word, made of those of its pieces; zeros for a word without pieces.
 
-    A sentence longer than the model reads is cut there: words behind the cut get zeros.
+    A sentence longer than the model reads is truncated: the words after that get zeros.
 
     Args:
         model, fine_tune, layers, layer_mean: see TransformerDocumentEmbeddings.

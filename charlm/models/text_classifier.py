@@ -36,7 +36,7 @@ class TextClassifier(DownstreamModel):
         document_embeddings: the vector of a text; Flair's newer name `embeddings` is accepted too.
         label_dictionary: the possible labels, from `Corpus.make_label_dictionary`.
         label_type: the layer of labels to train on and to predict.
-        multi_label: a text can have any number of labels, including none; by default what the dictionary says.
+        multi_label: a text can have any number of labels, including none; by default the setting of the dictionary.
         multi_label_threshold: lowest probability at which a label is predicted; a dict gives it by label, and that
             of all others under `default`.
         loss_weights: weight of the loss by label, 1 for all others.

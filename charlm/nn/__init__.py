@@ -10,7 +10,7 @@ __all__ = ["Classifier", "Model"]
 
 
 def __getattr__(name: str) -> object:
-    """`Classifier` and `Model` stand above this package, so they are imported on first use."""
+    """`Classifier` and `Model` are above this package, so they are imported on first use."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from charlm.models.downstream_model import DownstreamModel

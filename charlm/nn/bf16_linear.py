@@ -5,7 +5,7 @@ the last 1024. No two mini-batches of sentences have equally many words, so rows
 a grid: then everything is compiled in the first few mini-batches.
 """
 
-# W = rows, D and F = widths of a row before and behind the layer
+# W = rows, D and F = widths of a row before and after the layer
 
 from typing import Any
 
@@ -50,7 +50,7 @@ def _bf16_weight_gradients(gradient: Tensor, x: Tensor) -> tuple[Tensor, Tensor]
 
 
 def _on_grid(x: Tensor) -> Tensor:
-    """`x` in bf16, with rows of zeros behind it up to a multiple of the grid."""
+    """`x` in bf16, with rows of zeros after it up to a multiple of the grid."""
     rows, width = x.shape
     result = torch.empty(-(-rows // _ROW_GRID) * _ROW_GRID, width, dtype=torch.bfloat16)
     result[:rows] = x

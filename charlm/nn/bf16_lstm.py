@@ -7,7 +7,7 @@ and only for sentences that have not ended. Multiplications are bf16; cells and 
 """
 
 # W = rows (tokens of all sequences, see ragged.py), D = width of a row, H = hidden size, F = any width
-# The gates stand in torch's order i, f, g, o.
+# The gates are in torch's order i, f, g, o.
 
 import copy
 from collections.abc import Iterable
@@ -49,7 +49,7 @@ class _Steps:
     """For both directions the place at which each row is read, (2, W)."""
 
     before: Tensor
-    """For each place behind the first step the one that is read before in the same sequence, (W - B,)."""
+    """For each place after the first step the one that is read before in the same sequence, (W - B,)."""
 
     @classmethod
     def of(cls, ragged: Ragged) -> "_Steps":
@@ -65,7 +65,7 @@ class _Steps:
         return [part.index_select(0, places) for part, places in zip(ordered, self.places, strict=True)]
 
     def previous(self, ordered: Tensor) -> Tensor:
-        """For each place what stands one step before it, (2, W, F); zeros at the first step."""
+        """For each place the value one step before it, (2, W, F); zeros at the first step."""
         previous = torch.zeros_like(ordered)
         previous[:, self.counts[0] :] = ordered.index_select(1, self.before)
         return previous

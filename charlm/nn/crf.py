@@ -18,7 +18,7 @@ from charlm.nn.ragged import Ragged
 
 
 class ConditionalRandomField(nn.Module):
-    """Scores of tag sequences; `transitions[i, j]` is that of tag `j` right behind tag `i`.
+    """Scores of tag sequences; `transitions[i, j]` is that of tag `j` right after tag `i`.
 
     All sequences begin equally likely. Random scores, with which Flair begins, take epochs to unlearn where they
     happen to prefer a rare tag (docs/lab-notebook.md).
@@ -126,7 +126,7 @@ def _expectations(emissions: Tensor, transitions: Tensor, start: Tensor, stop: T
 
 
 class _NegativeLogLikelihood(torch.autograd.Function):
-    """The loss, whose gradient is what the model expects minus what stands in the sentences."""
+    """The loss, whose gradient is what the model expects minus what the sentences have."""
 
     @staticmethod
     def forward(

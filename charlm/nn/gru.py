@@ -7,7 +7,7 @@ bf16 the multiplications are bf16, gates and states float32.
 """
 
 # W = rows (tokens of all sequences, see ragged.py), D = width of a row, H = hidden size
-# The gates stand in torch's order r (reset), u (update), n (new).
+# The gates are in torch's order r (reset), u (update), n (new).
 
 from typing import Any
 
@@ -44,7 +44,7 @@ def _states(rnn: nn.GRU, suffix: str, x: Tensor, ragged: Ragged, places: np.ndar
 
 
 class _Recurrence(torch.autograd.Function):
-    """What time does to the gates. Inside, the rows stand in the order in which they are read."""
+    """What time does to the gates. Inside, the rows are in the order in which they are read."""
 
     @staticmethod
     def forward(

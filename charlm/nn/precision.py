@@ -1,8 +1,8 @@
 """The precision that a device can compute in, and its instruction set.
 
 Not every processor multiplies bf16, and oneDNN refuses an LSTM in bf16 where it has no instructions for it, or where
-ONEDNN_MAX_CPU_ISA keeps it from using them. Whether it does is found out by trying: what torch says of a processor does
-not depend on that variable. Where bf16 is not possible, fp32 takes its place.
+ONEDNN_MAX_CPU_ISA keeps it from using them. Trying it is the only test: what torch reports for a processor does not
+depend on that variable. Where bf16 is not possible, fp32 takes its place.
 """
 
 import functools
@@ -33,7 +33,7 @@ _NATIVE_BF16 = ("AVX512_CORE_BF16", "AVX512_CORE_FP16", "AVX512_CORE_AMX")
 def resolve_precision(precision: str, device: torch.device) -> Precision:
     """The precision that `device` computes in: `auto` is bf16 where the hardware multiplies it natively, else fp32.
 
-    `bf16` is fp32 where the device cannot compute it; `precision_notice` says so.
+    `bf16` is fp32 where the device cannot compute it; `precision_notice` reports it.
     """
     if precision == "fp32" or not can_compute_bf16(device):
         return "fp32"
@@ -50,7 +50,7 @@ def can_compute_bf16(device: torch.device) -> bool:
 def precision_notice(asked: str, used: str, device: torch.device, *, before: str | None = None) -> str | None:
     """What a user should know of the precision that is used, in one line; none where it is no surprise.
 
-    `before` is the precision in which a training was begun that goes on here.
+    `before` is the precision of a training that is resumed here.
     """
     here = f"this {device.type} ({instruction_set(device)})"
     if before not in (None, used):
@@ -80,7 +80,7 @@ def onednn_level() -> str | None:
         return None
     has = torch.cpu.get_capabilities()
     limit = (os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or "").upper()
-    # What stands between two levels, such as AVX2_VNNI, counts as the lower one; what is none of them is no limit.
+    # A value between two levels, such as AVX2_VNNI, counts as the lower one; an unknown value is no limit.
     limits = [number for number, level in enumerate(_LEVELS, 1) if f"{limit}_".startswith(f"{level}_")]
     allowed = list(_LEVELS.items())[: max(limits, default=None)]
     return next((level for level, capability in reversed(allowed) if has.get(capability)), None)

@@ -45,7 +45,7 @@ class Ragged:
         return [int(count) for count in np.searchsorted(-self.lengths, -np.arange(self.steps))]
 
     def forward_places(self, steps: int) -> np.ndarray:
-        """The row of each sequence's token at each time, (steps, B); behind its end that of its last token."""
+        """The row of each sequence's token at each time, (steps, B); after its end that of its last token."""
         return np.asarray(self.starts + np.minimum(np.arange(steps)[:, None], self.lengths - 1))
 
     def backward_places(self, steps: int) -> np.ndarray:
@@ -91,7 +91,7 @@ class Ragged:
 
     @cached_property
     def read_before(self) -> Tensor:
-        """For each such place behind the first tokens, that of the token read before in its sequence, (W - B,)."""
+        """For each such place after the first tokens, that of the token read before in its sequence, (W - B,)."""
         counts = np.array(self.active)
         return self.tensor(np.arange(counts[0], counts.sum()) - np.repeat(counts[:-1], counts[1:]))
 

@@ -30,7 +30,7 @@ def recurrent_step(
 ) -> tuple[Tensor, tuple[Tensor, Tensor] | Tensor]:
     """What `layers` make of a single step in evaluation mode, (B, E) -> (B, H), and the new state.
 
-    On a CPU the layers themselves pack all their weights anew at each call, which takes longer than the step.
+    On a CPU the layers themselves pack all their weights again at each call, which takes longer than the step.
     """
     names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     weights = [[getattr(layers, f"{name}_l{number}") for name in names] for number in range(layers.num_layers)]

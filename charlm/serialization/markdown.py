@@ -27,5 +27,5 @@ def code(text: object, *, in_table: bool = False) -> str:
 
 
 def one_line(text: object) -> str:
-    """`text` without line ends and other characters that nobody sees."""
+    """`text` without line ends and other invisible characters."""
     return _UNSEEN.sub(" ", str(text))

@@ -1,6 +1,6 @@
 """The model card: what a person should know about a bundle before using it, as Markdown.
 
-It is made from the manifest alone, so that it can be made again for any bundle, and says "not recorded" where the
+It is made from the manifest alone, so that it can be made again for any bundle, and has "not recorded" where the
 manifest has no entry. The sections follow Mitchell et al., Model Cards for Model Reporting (2019).
 """
 

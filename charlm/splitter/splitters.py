@@ -14,7 +14,7 @@ from charlm.tokenization import SegtokTokenizer, SpacyTokenizer, Tokenizer
 Piece = tuple[int, int]
 """Start and end of a sentence in the text."""
 
-# A sentence ends behind `.`, `!` or `?` and closing quotes, where white space and no small letter follow; or at an
+# A sentence ends after `.`, `!` or `?` and closing quotes, where white space and no small letter follow; or at an
 # empty line. Scripts that write no space end it at their own signs.
 _END = re.compile(r"[.!?…]+[\"'”’»)\]]*(?=\s+[^\s\W]|\s+[\"'“‘«(\[¿¡])|[。！？]+[」』”]*|\n\s*\n")
 _ABBREVIATION = re.compile(
@@ -51,7 +51,7 @@ class SentenceSplitter(ABC):
 
 
 class SegtokSentenceSplitter(SentenceSplitter):
-    """Sentences end at punctuation, though not behind the usual abbreviations, and at empty lines."""
+    """Sentences end at punctuation, though not after the usual abbreviations, and at empty lines."""
 
     @property
     def name(self) -> str:
@@ -70,7 +70,7 @@ class SegtokSentenceSplitter(SentenceSplitter):
 
 
 class TagSentenceSplitter(SentenceSplitter):
-    """Sentences are what stands between tags, such as `<sep>`."""
+    """Sentences are the texts between tags, such as `<sep>`."""
 
     def __init__(self, tag: str, tokenizer: Tokenizer | None = None) -> None:
         super().__init__(tokenizer)

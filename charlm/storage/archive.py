@@ -1,4 +1,4 @@
-"""One file for a whole model, or for a training that can go on: a zip of JSON and safetensors.
+"""One file for a whole model, or for a training that can be resumed: a zip of JSON and safetensors.
 
 Reads and writes   PART.json         settings of a part of the file
                    PART.safetensors  its tensors

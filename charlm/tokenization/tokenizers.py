@@ -14,7 +14,7 @@ from charlm.units.tokenization import split_at_spaces, tokenize
 
 
 class Tokenizer(ABC):
-    """What cuts a text into words. A word must stand in the text as it is."""
+    """Splits a text into words. A word must occur in the text as it is."""
 
     @abstractmethod
     def tokenize(self, text: str) -> list[str]:
@@ -46,7 +46,7 @@ class SegtokTokenizer(Tokenizer):
 
 
 class SpaceTokenizer(Tokenizer):
-    """Words are what stands between spaces."""
+    """Words are the texts between spaces."""
 
     def tokenize(self, text: str) -> list[str]:
         return self.run_tokenize(text)
@@ -107,7 +107,7 @@ class JapaneseTokenizer(Tokenizer):
 
 
 def as_function(tokenizer: "str | Tokenizer | Callable[[str], Iterable[str]]") -> Callable[[str], Iterable[str]]:
-    """The function behind a tokenizer, behind its name (`SpaceTokenizer`), or `tokenizer` where it is a function."""
+    """The function of a tokenizer, of its name (`SpaceTokenizer`), or `tokenizer` where it is a function."""
     if isinstance(tokenizer, str):
         known = {found.__name__: found for found in (SegtokTokenizer, SpaceTokenizer)}
         if tokenizer not in known:

@@ -64,7 +64,7 @@ class StartEvent(LMMoment, Computing):
 
 
 class ResumeEvent(LMMoment, Computing):
-    """A training goes on from its checkpoint."""
+    """A training resumes from its checkpoint."""
 
     event: Literal["resume"]
     reason: str
@@ -140,7 +140,7 @@ class InterruptedEvent(LMMoment):
 
 
 class GuardEvent(LMMoment):
-    """The engine does otherwise than asked for, for example by a rollback after the loss exploded."""
+    """The engine deviates from its settings, for example by a rollback after the loss exploded."""
 
     event: Literal["guard"]
     reason: str
@@ -251,14 +251,14 @@ class DownstreamTestEvent(Moment, LabelValues):
 
 
 class DownstreamResumeEvent(Moment, Computing):
-    """A training goes on from its checkpoint."""
+    """A training resumes from its checkpoint."""
 
     event: Literal["resume"]
     reason: str
 
 
 class DownstreamReasonEvent(Moment):
-    """The trainer does otherwise than asked for, or was stopped."""
+    """The trainer deviates from its settings, or was stopped."""
 
     event: Literal["guard", "interrupted"]
     reason: str

@@ -67,7 +67,7 @@ class LanguageModelTrainer:
         Raises RunError when another process trains in `base_path`.
 
         Args:
-            base_path: folder for everything that the training leaves.
+            base_path: folder for everything that the training writes.
             sequence_length: characters of each stream between two steps.
             learning_rate: rate to begin with.
             mini_batch_size: number of parallel streams.
@@ -75,7 +75,7 @@ class LanguageModelTrainer:
             patience: splits to wait for an improvement before the rate is lowered.
             clip: largest norm of the gradient.
             max_epochs: passes over the train shards.
-            checkpoint: keep `checkpoint.pt`, from which `load_checkpoint` goes on.
+            checkpoint: keep `checkpoint.pt`, from which `load_checkpoint` resumes.
             grow_to_sequence_length: grow `sequence_length` by one a split until this length; 0: never.
             use_amp: compute in bf16 where it is safe.
             seed: of shard order, line order, case flips and dropout; torch's global generator is set to it.
@@ -134,7 +134,7 @@ class LanguageModelTrainer:
         corpus: TextCorpus,
         optimizer: type[torch.optim.Optimizer] = torch.optim.SGD,
     ) -> Self:
-        """A trainer whose `train`, called with the same arguments, goes on where `checkpoint_file` was written."""
+        """A trainer whose `train`, called with the same arguments, continues where `checkpoint_file` was written."""
         path = Path(checkpoint_file)
         checkpoint = Checkpoint.load(path)
         config = LanguageModelConfig.from_json(checkpoint.model_config)

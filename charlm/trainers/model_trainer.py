@@ -1,7 +1,7 @@
 """ModelTrainer: trains a tagger or classifier on a corpus, with Flair's call.
 
 Writes best-model.pt, final-model.pt and, on request, checkpoint.pt after every epoch; loss.tsv, weights.txt,
-training.log and journal.jsonl (downstream/observer.py); dev.tsv and test.tsv, the predictions beside the truth.
+training.log and journal.jsonl (downstream/observer.py); dev.tsv and test.tsv, the predictions beside the gold labels.
 """
 
 import os

@@ -34,7 +34,7 @@ class Observer(Protocol[EventT]):
 
 
 class RewindableFile:
-    """A text file that only grows, and can be cut back to where it stood at a checkpoint."""
+    """A text file that only grows, and can be truncated to its length at a checkpoint."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -103,7 +103,7 @@ def _counts(table: np.ndarray) -> Counts:
 
 @dataclass(frozen=True)
 class _AllIds:
-    """The ids of a chunk from the newline before its text to the one behind it; its last line may have none."""
+    """The ids of a chunk from the newline before its text to the one after it; its last line may have none."""
 
     ids: np.ndarray
     marks: np.ndarray
@@ -176,7 +176,7 @@ class CharacterEncoder(ByteEncoder):
 
 
 def _without_empty_lines(found: _AllIds) -> tuple[np.ndarray, np.ndarray]:
-    """The ids but for the first one, a newline, and newlines behind another one; and the lengths of the lines."""
+    """The ids but for the first one, a newline, and newlines after another one; and the lengths of the lines."""
     ids, marks, newline = found.ids, found.marks, found.newline
     is_kept = ~((column(marks[1:]) == newline) & (column(marks[:-1]) == newline))
     (kept,) = select(is_kept, ids[1:])

@@ -101,7 +101,7 @@ def export(
     workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
 ) -> None:
-    """Write a model for others: files that Flair opens, or safetensors with JSON."""
+    """Export a model: files that Flair opens, or safetensors with JSON."""
     space = open_session(workspace).workspace
     from tasks.inference.export import export_model
 

@@ -27,7 +27,7 @@ Model = Annotated[
 CorpusName = Annotated[str, typer.Option("--name", help="Name of the corpus, and of the registered model.")]
 
 WorkspaceDir = Annotated[
-    Path, typer.Option("--workspace", envvar="CHARLM_WORKSPACE", help="Folder that holds everything a run leaves.")
+    Path, typer.Option("--workspace", envvar="CHARLM_WORKSPACE", help="Folder that holds corpora, runs and databases.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON object to stdout, and nothing else.")]
 

@@ -18,7 +18,7 @@ def promote(
     workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
 ) -> None:
-    """Judge the newest version at the promotion gate: it becomes champion if it is better on held-out text."""
+    """Run the promotion gate: the newest version becomes champion if it is better on held-out text."""
     space = open_session(workspace).workspace
     from tasks.promotion.events import send_promotion
     from tasks.promotion.gate import promote_challenger
@@ -42,7 +42,7 @@ def rollback(
     workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
 ) -> None:
-    """Restore the version that the present champion has replaced."""
+    """Make the version champion again that the current champion replaced."""
     space = open_session(workspace).workspace
     from tasks.promotion.events import send_promotion
     from tasks.promotion.gate import roll_back

@@ -107,7 +107,7 @@ def train(
 @options.with_device
 def finetune(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a prepared corpus.")],
-    model: Annotated[str, typer.Option("--from", metavar="MODEL", help="The model to continue.")],
+    model: Annotated[str, typer.Option("--from", metavar="MODEL", help="The model to fine-tune.")],
     direction: Annotated[str | None, typer.Option(help="forward, backward or both; by default all it has.")] = None,
     extend_dictionary: Annotated[
         bool, typer.Option("--extend-dictionary", help="Append new characters to the dictionary.")
@@ -121,7 +121,7 @@ def finetune(
     workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
 ) -> None:
-    """Continue a model on a prepared corpus; direction, dictionary and architecture are the model's."""
+    """Fine-tune a model on a prepared corpus; direction, dictionary and architecture are those of the model."""
     training = changed_recipe(recipe, settings or [], max_minutes=max_minutes, num_processes=num_processes)
     directions = parse_directions(direction) if direction else ()
     session = open_session(workspace)
@@ -182,7 +182,7 @@ def sync(
     workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
 ) -> None:
-    """Send a run's journal to MLflow, where the server was away during the training."""
+    """Send a run's journal to MLflow, if the server was not available during the training."""
     space = open_session(workspace).workspace
     from tasks.tracking.sync import sync_run
 
@@ -212,6 +212,6 @@ def _shown_version(pair: "TrainedPair") -> str:
         return "not registered"
     name, address = pair.version.name, pair.version.address
     if pair.promoted is None:
-        return f"{address}, a challenger; the gate judges it with: charlm promote {name}"
+        return f"{address}, a challenger; run the gate with: charlm promote {name}"
     champion = f", which people use as models:/{name}@champion"
     return f"{address}{champion if pair.promoted else ', refused by the gate'}"

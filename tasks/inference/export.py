@@ -25,7 +25,7 @@ def export_model(
 ) -> list[Path]:
     """Write every direction of `model` to the folder `output`; the files that were written.
 
-    `flair` gives `forward/best-lm.pt` and so on, which Flair opens, and the model card if asked for; `safetensors`
+    `flair` gives `forward/best-lm.pt` and so on, which Flair opens, and the model card if requested; `safetensors`
     gives a whole bundle. `licence` is written to card and manifest. Raises ConfigError for another format, or when
     `output` already holds something.
     """

@@ -58,7 +58,7 @@ def _remarks(report: GateReport) -> str:
     limits = report.config
     remarks = [
         f"Perplexity: {perplexities}.",
-        f"Asked for: {limits.margin:g} better on the target, elsewhere at most {limits.tolerance:g} worse;"
+        f"Required: {limits.margin:g} better on the target, elsewhere at most {limits.tolerance:g} worse;"
         f" intervals at {limits.confidence:.0%}, by bootstrap over documents.",
     ]
     if report.probe is not None:

@@ -20,7 +20,7 @@ def move_artifact_root(workspace: Workspace, new_root: str) -> None:
     """Point MLflow's database in the workspace at the artifacts at `new_root`: a folder, or SERVER_ARTIFACT_ROOT.
 
     MLflow stores artifact locations as absolute paths and resolves relative ones when it stores them, so a copied
-    workspace would go on reading the artifacts of the original, and a server would send its clients to its own folder.
+    workspace would still read the artifacts of the original, and a server would send its clients to its own folder.
     """
     if not workspace.mlflow_db.is_file():
         return

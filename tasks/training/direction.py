@@ -69,7 +69,7 @@ def train_direction(
     on_progress: Callable[[float], None] | None = None,
     gpu_slot: contextlib.AbstractContextManager[None] | None = None,
 ) -> TrainedRun:
-    """The finished run that `request` asks for: an earlier one, a continued one, or a new one.
+    """The finished run for `request`: an earlier one, a continued one, or a new one.
 
     `parent` is the MLflow run above it; `on_progress` receives the share that is done; `gpu_slot` is held while it
     trains, where several processes share GPUs.

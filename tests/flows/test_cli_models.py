@@ -49,7 +49,7 @@ def test_train_reports_the_keys_of_its_contract(trained_workspace: TrainedWorksp
     ("version", "promoted", "shown"),
     [
         (None, None, "not registered"),
-        (VERSION, None, "models:/a/1, a challenger; the gate judges it with: charlm promote a"),
+        (VERSION, None, "models:/a/1, a challenger; run the gate with: charlm promote a"),
         (VERSION, True, "models:/a/1, which people use as models:/a@champion"),
         (VERSION, False, "models:/a/1, refused by the gate"),
     ],

@@ -18,7 +18,7 @@ CHUNK_BYTES = 3 << 18
 def read_chunks(path: Path) -> Iterator[np.ndarray]:
     r"""The text of `path` in chunks that end at a newline (the last one may not), with `\r\n` and `\r` as `\n`.
 
-    Each is uint8 (NUM_BEFORE + bytes + NUM_BEHIND,), with newlines before and behind the text for encoders that look at
+    Each is uint8 (NUM_BEFORE + bytes + NUM_BEHIND,), with newlines before and after the text for encoders that look at
     the neighbours of a byte. It is valid until the next chunk is read. Only a single line makes a text longer than
     `CHUNK_BYTES`.
     """

@@ -3,7 +3,7 @@
 Reads  valid.txt, test.txt, documents/revision_*.keys, corpus.json
 
 The text does not show where a document ends: a document may be a file or a record with blank lines in it. But the
-hashes of all documents are kept in their order, and a hash tells on which side its document fell; so the documents are
+hashes of all documents are kept in their order, and a hash gives the split of its document; so the documents are
 found by hashing the text line after line until the next hash is met.
 """
 
@@ -37,7 +37,7 @@ class HeldOutDocuments:
     """UTF-8 bytes of the same, int64."""
 
     lines: np.ndarray
-    """Lines of the same, int64: with them an encoded file tells the items and the unknown ones of each document."""
+    """Lines of the same, int64: they give the items of each document in an encoded file, and the unknown ones."""
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -91,7 +91,7 @@ def _find(corpus: CorpusFiles, record: FileRecord, keys: np.ndarray) -> HeldOutD
         sizes[2, index] += text.count(b"\n")
     if not matcher.is_complete:
         raise CorpusError(
-            f"{corpus.root / record.name} does not hold the documents that {corpus.manifest.name} says; restore it"
+            f"{corpus.root / record.name} does not hold the documents that {corpus.manifest.name} lists; restore it"
         )
     return HeldOutDocuments(keys, *sizes)
 
@@ -116,7 +116,7 @@ class _Matcher:
         self._keys: list[int] = keys.tolist()
         self._index = -1
         self._hash = xxh3_64()
-        self._blanks = b""  # white space that counts only if the document goes on behind it
+        self._blanks = b""  # white space that counts only if the document continues after it
         self._is_whole = True
         self._fits = True
 
@@ -125,7 +125,7 @@ class _Matcher:
         return self._fits and self._is_whole and self._index == len(self._keys) - 1
 
     def take(self, line: bytes) -> int | None:
-        """The document that the next line belongs to; None when the text goes on behind the last one.
+        """The document that the next line belongs to; None when the text continues after the last one.
 
         Blank lines belong to the document before them, those at the top to the first.
         """

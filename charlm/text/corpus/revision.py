@@ -144,7 +144,7 @@ class NewRevision:
             self._finish_source(source, reader)
 
     def _check_unchanged(self, batches: Iterable[list[bytes]]) -> None:
-        """Raise SourceChangedError unless `batches`, read again, are those that the state tells of."""
+        """Raise SourceChangedError unless `batches`, read again, are those that the state records."""
         digest = ""
         for documents in batches:
             digest = _add_to_digest(digest, document_keys(documents))

@@ -107,7 +107,7 @@ def _add_revision(
     try:
         try:
             revision = _read(corpus, manifest, config, sources, reading, on_progress)
-        except SourceChangedError:  # and its documents may stand in the staged files already
+        except SourceChangedError:  # and its documents may be in the staged files already
             shutil.rmtree(corpus.staging_dir)
             revision = _read(corpus, manifest, config, sources, reading, on_progress)
         is_new = commit_revision(revision, domain)

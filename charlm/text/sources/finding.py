@@ -53,7 +53,7 @@ def _expand(item: str) -> list[Source]:
 
 
 def _expand_pattern(path: Path, item: str) -> list[Source]:
-    """The files that match; folders that exist stand for themselves, whatever their names hold."""
+    """The files that match; folders that exist are taken by name, whatever characters it has."""
     base, *rest = path.parts
     folder = Path(base) if Path(base).is_dir() else Path()
     rest = rest if Path(base).is_dir() else [base, *rest]

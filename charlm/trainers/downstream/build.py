@@ -83,7 +83,7 @@ def train_downstream_model(
     keep_checkpoint: bool = True,
     observers: Iterable[DownstreamObserver] = (),
 ) -> tuple[DownstreamModel, DownstreamTrainingResult]:
-    """The best model of a training in `folder`, and what came out; with `checkpoint`, the training goes on there.
+    """The best model of a training in `folder`, and its scores; with `checkpoint`, the training continues there.
 
     It is trained on a GPU where there is one.
     """

@@ -1,4 +1,4 @@
-"""checkpoint.pt of a tagger or classifier: the model, and all that its training needs to go on as if undisturbed.
+"""checkpoint.pt of a tagger or classifier: the model, and all that its training needs to resume exactly.
 
 It is a model file with a second part, so a model can be loaded from it too.
 """
@@ -21,7 +21,7 @@ _PART = "training"
 
 @dataclass(kw_only=True)
 class DownstreamProgress:
-    """Where a training stands after an epoch. All of it is plain numbers."""
+    """The progress of a training after an epoch. All of it is plain numbers."""
 
     plateau: PlateauScheduler
     """The learning rate, and what it depends on."""
@@ -58,7 +58,7 @@ class DownstreamCheckpoint:
     """Fingerprint of the sentences to learn from."""
 
     precision: str | None = None
-    """What it was trained in, `fp32` or `bf16`; none in checkpoints that do not say."""
+    """What it was trained in, `fp32` or `bf16`; none in checkpoints of older versions."""
 
     files: dict[str, int]
     """Length of every file that only grows."""

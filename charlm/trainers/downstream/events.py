@@ -77,7 +77,7 @@ class TestEvent(_Event, EvaluationValues):
 
 
 class ResumeEvent(_Event, Computing):
-    """The training continues behind a checkpoint."""
+    """The training continues after a checkpoint."""
 
     event: Literal["resume"]
     reason: str

@@ -90,7 +90,7 @@ def open_downstream_files(files: DownstreamRunFiles, options: TrainingOptions) -
 
 
 def describe(event: DownstreamEvent) -> str | None:
-    """An event as text for people; None for an event that has nothing to say to them."""
+    """An event as text for people; None for an event that is not shown."""
     match event["event"]:
         case "start":
             splits = ", ".join(f"{count:,} {split}" for split, count in event["sentences"].items())

@@ -31,7 +31,7 @@ class _Now(TypedDict):
 
 
 class Reporter:
-    """Tells observers how a training goes; `progress` is read at every event."""
+    """Sends the events of a training to observers; `progress` is read at every event."""
 
     def __init__(self, observers: Iterable[DownstreamObserver], progress: DownstreamProgress) -> None:
         self._observers = list(observers)

@@ -1,4 +1,4 @@
-"""What a training of a tagger or classifier gives back."""
+"""What a training of a tagger or classifier returns."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field

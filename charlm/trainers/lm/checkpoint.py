@@ -107,7 +107,7 @@ class Checkpoint:
     num_threads: int
     num_processes: int = 1
     precision: str | None = None
-    """What it was trained in, `fp32` or `bf16`; none in checkpoints that do not say."""
+    """What it was trained in, `fp32` or `bf16`; none in checkpoints of older versions."""
 
     files: dict[str, int]
 

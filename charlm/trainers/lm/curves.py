@@ -20,7 +20,7 @@ _SECONDS_BETWEEN = 20.0  # a drawing takes half a second, which short trainings 
 
 
 class TrainingCurve:
-    """Draws the curve of a run anew after validations that are 20 seconds apart, and when the run ends."""
+    """Redraws the curve of a run after validations that are 20 seconds apart, and when the run ends."""
 
     def __init__(self, files: RunFiles) -> None:
         self._files = files

@@ -156,7 +156,7 @@ def find_runs(workspace: Workspace, fingerprint: str) -> list[RunFiles]:
 def mark(
     files: RunFiles, state: RunState, *, result: RunResult | None = None, libraries: dict[str, str] | None = None
 ) -> None:
-    """Write the manifest anew with another state, and with the result or the libraries where they are given."""
+    """Write the manifest again with another state, and with the result or the libraries where they are given."""
     manifest = replace(RunManifest.load(files), state=state)
     if result is not None:
         manifest = replace(manifest, result=result)

@@ -131,7 +131,7 @@ class Reporter:
         self.emit({"event": "resume", **self.moment(), "reason": reason, **self._computing()})
 
     def precision(self, *, before: str | None = None) -> None:
-        """Warn where the training does not run in the precision that was asked for, or in the one `before`."""
+        """Warn where the training does not run in the requested precision, or not in the one `before`."""
         device = self._model.device
         notice = precision_notice(self._config.precision, self._bptt.precision, device, before=before)
         if notice is not None and self._bptt.group.is_main:
@@ -185,7 +185,7 @@ class Reporter:
     # ---- steps and validations ---------------------------------------------------------------------------------
 
     def restart_clock(self) -> None:
-        """Count throughput from here: the training begins, or goes on from a checkpoint."""
+        """Count throughput from here: the training begins, or resumes from a checkpoint."""
         self._last = (self._progress.characters, self._progress.seconds, self.step_seconds)
 
     def is_train_due(self) -> bool:

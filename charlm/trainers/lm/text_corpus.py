@@ -114,7 +114,7 @@ class TextCorpus:
         return order
 
     def streams(self, shard: int, mini_batch_size: int, *, seed: int, epoch: int) -> np.ndarray:
-        """A shard or group of shards as equal streams that stand side by side, (R, B), of the ids' stored type."""
+        """A shard or group of shards as equal streams side by side, (R, B), of the ids' stored type."""
         paths = self.shards[shard]
         seeds = np.random.SeedSequence([seed, epoch, shard]).generate_state(len(paths), np.uint64)
         parts = [

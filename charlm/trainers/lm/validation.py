@@ -59,7 +59,7 @@ def _anneal(config: TrainingConfig, progress: Progress, has_improved: bool) -> N
 
 
 def reason_to_stop_early(config: TrainingConfig, progress: Progress) -> str | None:
-    """Why a training ends before its budget is spent; None while it should go on."""
+    """Why a training ends before its budget is spent; None while it should continue."""
     without_gain = progress.characters - progress.best_characters
     if config.stop_characters is not None and without_gain >= config.stop_characters and progress.validations:
         return f"validation has not improved for {without_gain:,} characters"

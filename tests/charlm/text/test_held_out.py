@@ -82,7 +82,7 @@ def test_every_held_out_document_is_found_with_its_size(corpus: CorpusFiles, tmp
 def test_text_that_was_changed_is_refused(corpus: CorpusFiles, tmp_path: Path) -> None:
     prepare(corpus, tmp_path / "text.jsonl", texts_of("a"), "a")
     corpus.test.write_bytes(corpus.test.read_bytes().replace(b"one", b"two", 1))
-    with pytest.raises(CorpusError, match=r"test\.txt does not hold the documents that corpus\.json says; restore it"):
+    with pytest.raises(CorpusError, match=r"test\.txt does not hold the documents that corpus\.json lists; restore it"):
         held_out_documents(corpus, "test")
 
 

@@ -31,6 +31,6 @@ def test_the_markdown_names_the_reason_and_every_domain_and_hides_no_unknown_cha
         "| books | 1.5000 | – | – | – | 1,200 | 0.000% |",
         "| news (target) | 1.7500 | 1.8000 | +0.0500 | -0.0100 to +0.1100 | 30 | 2.000% |",
         "",
-        "Perplexity: forward 3.500, backward 3.250. Asked for: 0.002 better on the target, elsewhere at most 0.02"
+        "Perplexity: forward 3.500, backward 3.250. Required: 0.002 better on the target, elsewhere at most 0.02"
         " worse; intervals at 95%, by bootstrap over documents.",
     ]
