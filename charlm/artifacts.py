@@ -272,32 +272,9 @@ class Workspace:
         """Held while the corpus `name` gets new text and its model is trained again."""
         return self.root / ".locks" / f"{check_name(name)}.retrain"
 
-    def prepare_lock(self, name: str) -> Path:
-        """Held while the corpus `name` is prepared, from its split to its encoded shards."""
-        return self.root / ".locks" / f"{check_name(name)}.prepare"
-
-    def training_lock(self, fingerprint: str) -> Path:
-        """Held while a training that others may reuse is looked for, or trained."""
-        return self.root / ".locks" / f"{fingerprint}.training"
-
-    def registration_lock(self, name: str) -> Path:
-        """Held while a version of the model `name` is registered."""
-        return self.root / ".locks" / f"{check_name(name)}.registration"
-
-    @property
-    def mlflow_lock(self) -> Path:
-        """Held while the tables of MLflow's database are made."""
-        return self.root / ".locks" / "mlflow"
-
-    @property
-    def prefect_lock(self) -> Path:
-        """Held while the first Prefect server of a workspace makes its database."""
-        return self.root / ".locks" / "prefect"
-
-    @property
-    def prefect_ready(self) -> Path:
-        """The version of Prefect that has made its database."""
-        return self.prefect_home / "charlm-ready"
+    def lock_of(self, work: str) -> Path:
+        """Held by the process that does some work for all that wait for it, such as `NAME.prepare` or `mlflow`."""
+        return self.root / ".locks" / work
 
     def gate_lock(self, name: str) -> Path:
         """Held while the champion of the model `name` is decided on."""

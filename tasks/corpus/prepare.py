@@ -89,7 +89,7 @@ def prepare_corpus(
     Without `split` and `dictionary` the settings are those that the corpus was first prepared with.
     """
     with exclusive_lock(
-        workspace.prepare_lock(name),
+        workspace.lock_of(f"{name}.prepare"),
         busy=None,
         on_wait=lambda: terminal.print_line(f"  another process prepares {name}; waiting for it"),
     ):

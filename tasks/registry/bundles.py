@@ -57,7 +57,7 @@ def register_runs(
     """
     with (
         tempfile.TemporaryDirectory(prefix="charlm-bundle-") as folder,
-        exclusive_lock(workspace.registration_lock(name), busy=None),
+        exclusive_lock(workspace.lock_of(f"{name}.registration"), busy=None),
     ):
         bundle = Path(folder) / "bundle"
         fingerprint = build_bundle(workspace, name, runs, bundle, parent_version=_parent_label(parent, name))

@@ -74,8 +74,9 @@ def find_temporary_folder(workspace: Workspace) -> None:
     try:
         tempfile.gettempdir()
     except FileNotFoundError:
-        workspace.temporary_dir.mkdir(parents=True, exist_ok=True)
-        os.environ["TMPDIR"] = tempfile.tempdir = str(workspace.temporary_dir)
+        folder = workspace.root / ".tmp"
+        folder.mkdir(parents=True, exist_ok=True)
+        os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
 
 
 def check_dotenv() -> None:

@@ -26,14 +26,14 @@ _LONGEST_START = 600.0  # seconds; the first start of a server builds its databa
 def first_start(workspace: Workspace) -> Iterator[None]:
     """For the start of a server: alone, until one of this version of Prefect has made or changed the database."""
     installed = version("prefect")
-    marker = workspace.prefect_ready
+    marker = workspace.lock_of("prefect-ready")
     if "PREFECT_HOME" in os.environ and Path(os.environ["PREFECT_HOME"]) != workspace.prefect_home:
         yield  # the user's own
         return
     if marker.is_file() and marker.read_text(encoding="utf-8") == installed:
         yield
         return
-    with exclusive_lock(workspace.prefect_lock, busy=None):
+    with exclusive_lock(workspace.lock_of("prefect"), busy=None):
         yield
         write_text(marker, installed)
 

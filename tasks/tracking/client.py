@@ -45,7 +45,10 @@ def _make_tables(client: "MlflowClient") -> None:
         return
     wait_for_sqlite()
     workspace = Workspace(Path(uri.removeprefix("sqlite:///")).parent)
-    with suppress(Exception), exclusive_lock(workspace.mlflow_lock, busy=None):  # a fault appears where it is asked
+    with (
+        suppress(Exception),
+        exclusive_lock(workspace.lock_of("mlflow"), busy=None),
+    ):  # a fault appears where it is asked
         client.search_experiments(max_results=1)
         client.search_registered_models(max_results=1)
         _with_tables.add(uri)

@@ -120,7 +120,7 @@ def _turn(workspace: Workspace, request: TrainingRequest, title: str, stop_flag:
     training = request.training.to_json()
     initial = None if request.initial_model is None else sha256_of(request.initial_model)
     wanted = [request.corpus, request.direction, training, initial, request.known_revision]
-    lock = workspace.training_lock(fingerprint(wanted))
+    lock = workspace.lock_of(f"{fingerprint(wanted)}.training")
     with contextlib.ExitStack() as stack:
         is_waiting = False
         while True:
