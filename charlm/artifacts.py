@@ -192,6 +192,11 @@ class DownstreamRunFiles(TrainingFiles):
         return self.root / f"model_epoch_{epoch}.pt"
 
     @property
+    def data_summary(self) -> Path:
+        """What was read: sentences, tokens, labels and examples of each split."""
+        return self.root / "data.json"
+
+    @property
     def labels_table(self) -> Path:
         """Scores of every label on the test sentences."""
         return self.root / "labels.txt"

@@ -38,7 +38,7 @@ def up(settings: ServiceSettings) -> int:
     check_databases(settings)
     if settings.database is None:
         _print_line(
-            "the databases are SQLite, with one writer at a time; for many runs at once give DATABASE=postgresql://…"
+            "the databases are SQLite, with one writer at a time; for more than five runs at once give DATABASE=postgresql://…"
         )
     with exclusive_lock(files.lock, busy=None):
         settings.workspace.inbox_dir.mkdir(parents=True, exist_ok=True)  # so that people find it

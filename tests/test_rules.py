@@ -33,6 +33,7 @@ ROOMS = (
     ("tokenization",),
     ("data",),
     ("splitter",),
+    ("datasets",),
     ("text",),
     ("nn",),
     ("serialization", "hub"),
@@ -42,7 +43,7 @@ ROOMS = (
     ("models",),
     ("distributed",),
     ("trainers",),
-    ("datasets", "training_utils", "visual"),
+    ("training_utils", "visual"),
 )
 HEAVY = ("prefect", "mlflow", "datasets", "transformers", "matplotlib", "polars")
 

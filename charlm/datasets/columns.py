@@ -1,34 +1,25 @@
 """ColumnCorpus: a word and its labels a line, an empty line between sentences, as in the CoNLL shared tasks.
 
-Reads  train.txt …   `Berlin<TAB>B-LOC`, in BIO, BIOES or IOB1 where a column labels spans
+Reads  train.txt …   `Berlin<TAB>B-LOC`, in BIO, IOB1, BIOES, BILOU or BMES where a column labels spans
 
 A column labels spans where most of its tags look like `B-LOC`; else it labels words.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
 
 from charlm.data.corpus import Corpus
 from charlm.data.sentence import Sentence
 from charlm.data.spans import OUTSIDE, is_span_tag, spans_from_tags, split_tag
-from charlm.datasets.files import check_known, collector_paused, find_splits, mistake, read_lines
+from charlm.datasets.files import check_known, collector_paused, find_splits
+from charlm.datasets.lines import ReadingRules, mistake
+from charlm.datasets.rows import Layout, Row, Rows, read_rows_of_words
+from charlm.datasets.tag_schemes import Scheme, find_scheme
 
 TEXT = "text"
 _UNLABELLED = ("", "_", OUTSIDE)
-_DOCUMENT_START = "-DOCSTART-"  # a line of CoNLL-2003 that is no sentence
-
-
-class _Row(NamedTuple):
-    """One word: the number of its line, and its columns."""
-
-    line: int
-    fields: list[str]
-
-
-_Rows = list[list[_Row]]
-"""The rows of one file, by sentence."""
 
 
 class ColumnCorpus(Corpus):
@@ -38,11 +29,12 @@ class ColumnCorpus(Corpus):
         data_folder: where the files are.
         column_format: what stands in which column, counted from 0: `{0: "text", 1: "pos", 3: "ner"}`.
         train_file, dev_file, test_file: their names; without any, the names in the folder tell (see `find_splits`).
-        column_delimiter: what stands between columns; by default a tab where a line has one, and white space elsewhere.
-        comment_symbol: lines that begin with it are left out.
+        column_delimiter: what stands between columns; by default a tab where most rows have one, else ASCII blanks.
+        comment_symbol: lines that begin with it are left out. Comments `# …` before sentences always are.
+        encoding: of the files.
         check_tags: whether tags in a wrong order are an error; otherwise they are read as conlleval reads them.
 
-    Raises DatasetError with file and line where a column is missing or a tag is wrong.
+    Raises DatasetError with file and line where a row has too few or too many columns, or a tag is wrong.
     """
 
     def __init__(
@@ -67,7 +59,7 @@ class ColumnCorpus(Corpus):
                 column_format,
                 column_delimiter=column_delimiter,
                 comment_symbol=comment_symbol,
-                encoding=encoding,
+                rules=ReadingRules(encoding=encoding),
                 check_tags=check_tags,
             )
         )
@@ -82,140 +74,158 @@ def read_columns(
     *,
     column_delimiter: str | None = None,
     comment_symbol: str | None = None,
-    encoding: str = "utf-8",
+    rules: ReadingRules | None = None,
     check_tags: bool = True,
     known: Collection[str] | None = None,
+    layouts: Sequence[Layout | None] | None = None,
+    skip_rows: Collection[tuple[Path, int]] = (),
 ) -> list[list[Sentence]]:
     """The sentences of each file; which columns label spans is told from all files together.
+
+    Args:
+        layouts: of the files, where they are known.
+        skip_rows: rows that are headers, by their file and line.
 
     Raises DatasetError with file and line where a column is missing, a tag is wrong, or a label is not among `known`.
     """
     text_column = next((column for column, layer in column_format.items() if layer == TEXT), 0)
-    width = max([text_column, *column_format]) + 1
-    files = [_read_rows(path, width, text_column, column_delimiter, comment_symbol, encoding) for path in paths]
-    sentences = [[Sentence([row.fields[text_column] for row in rows]) for rows in file] for file in files]
+    least = max([text_column, *column_format]) + 1
+    files = []
+    for path, layout in zip(paths, layouts or [None] * len(paths), strict=True):
+        sentences = read_rows_of_words(
+            path,
+            rules or ReadingRules(),
+            layout=layout,
+            delimiter=column_delimiter,
+            comment_symbol=comment_symbol,
+            least=least,
+        )
+        files.append(_checked_rows(path, sentences, text_column, skip_rows))
+    words = [[Sentence([row.fields[text_column] for row in rows]) for rows in file] for file in files]
     for column, layer in column_format.items():
-        if column == text_column:
-            continue
-        spans = _labels_spans(files, column)
-        if known is not None:
-            for path, file in zip(paths, files, strict=True):
-                _check_labels(path, file, column, known, spans=spans)
-        if not spans:
-            _label_words(files, sentences, column, layer)
-            continue
-        if check_tags:
-            scheme = _scheme_of(files, column)
-            for path, file in zip(paths, files, strict=True):
-                for rows in file:
-                    _check_tags(path, rows, column, scheme)
-        _label_spans(files, sentences, column, layer)
-    return sentences
+        if column != text_column:
+            _label(paths, files, words, column, layer, check_tags=check_tags, known=known)
+    return words
 
 
-def _read_rows(
-    path: Path, width: int, text_column: int, delimiter: str | None, comment_symbol: str | None, encoding: str
-) -> _Rows:
-    """The words of a file, each with at least `width` columns."""
-    sentences: _Rows = [[]]
-    for number, line in read_lines(path, encoding):
-        if comment_symbol and line.startswith(comment_symbol):
-            continue
-        if not line.strip() or line.startswith(_DOCUMENT_START):
-            if sentences[-1]:
-                sentences.append([])
-            continue
-        row = _Row(number, _fields(path, number, line, width, delimiter))
-        if not row.fields[text_column]:
-            raise mistake(path, number, f"column {text_column} holds no word")
-        sentences[-1].append(row)
-    if not sentences[-1]:
-        sentences.pop()
-    if not sentences:
+def _checked_rows(
+    path: Path, sentences: Iterable[list[Row]], text_column: int, skip_rows: Collection[tuple[Path, int]]
+) -> Rows:
+    """The rows of a file, all of which hold a word."""
+    file: Rows = []
+    for rows in sentences:
+        if skip_rows:
+            rows = [row for row in rows if (path, row.line) not in skip_rows]
+        for row in rows:
+            if not row.fields[text_column]:
+                raise mistake(path, row.line, f"column {text_column} holds no word")
+        if rows:
+            file.append(rows)
+    if not file:
         raise mistake(path, 1, "the file holds no word")
-    return sentences
+    return file
 
 
-def _label_words(files: Sequence[_Rows], sentences: Sequence[list[Sentence]], column: int, layer: str) -> None:
+def _label(
+    paths: Sequence[Path],
+    files: Sequence[Rows],
+    words: Sequence[list[Sentence]],
+    column: int,
+    layer: str,
+    *,
+    check_tags: bool,
+    known: Collection[str] | None,
+) -> None:
+    """Put the labels of one column on the sentences."""
+    scheme = _scheme_of(paths, files, column, layer)
+    if known is not None:
+        for path, file in zip(paths, files, strict=True):
+            _check_labels(path, file, column, known, scheme)
+    if not scheme.spans:
+        _label_words(files, words, column, layer)
+        return
+    if check_tags:
+        name = _order_of(files, column, scheme)
+        for path, file in zip(paths, files, strict=True):
+            for rows in file:
+                _check_tags(path, rows, column, scheme, name)
+    for rows, sentence in zip(chain(*files), chain(*words), strict=True):
+        for start, stop, value in spans_from_tags([_tag(row, column, scheme) for row in rows]):
+            sentence[start:stop].add_label(layer, value)
+
+
+def _label_words(files: Sequence[Rows], sentences: Sequence[list[Sentence]], column: int, layer: str) -> None:
     for rows, sentence in zip(chain(*files), chain(*sentences), strict=True):
         for row, token in zip(rows, sentence, strict=True):
             if row.fields[column] not in _UNLABELLED:
                 token.add_label(layer, row.fields[column])
 
 
-def _label_spans(files: Sequence[_Rows], sentences: Sequence[list[Sentence]], column: int, layer: str) -> None:
-    for rows, sentence in zip(chain(*files), chain(*sentences), strict=True):
-        for start, stop, value in spans_from_tags([_tag(row, column) for row in rows]):
-            sentence[start:stop].add_label(layer, value)
+def _tag(row: Row, column: int, scheme: Scheme) -> str:
+    """The tag of a row in BIO or BIOES."""
+    tag = row.fields[column]
+    return OUTSIDE if tag in _UNLABELLED else scheme.mapping.get(tag, tag)
 
 
-def _fields(path: Path, number: int, line: str, width: int, delimiter: str | None) -> list[str]:
-    """The columns of a line, at least `width` of them."""
-    if delimiter is None and "\t" in line:
-        delimiter = "\t"
-    fields = line.split(delimiter)
-    if len(fields) < width:
-        raise mistake(path, number, f"{width} columns are needed, and {len(fields)} found: {line.strip()[:60]!r}")
-    return fields
+def _scheme_of(paths: Sequence[Path], files: Sequence[Rows], column: int, layer: str) -> Scheme:
+    counts = Counter(row.fields[column] for file in files for rows in file for row in rows)
+    for tag in _UNLABELLED:
+        counts.pop(tag, None)
+    try:
+        return find_scheme(counts, layer)
+    except ValueError as error:
+        names = ", ".join(map(str, paths))
+        raise mistake(paths[0], files[0][0][0].line, f"column {column} of {names}: {error}") from error
 
 
-def _tag(row: _Row, column: int) -> str:
-    return OUTSIDE if row.fields[column] in _UNLABELLED else row.fields[column]
-
-
-def _labels_spans(files: Sequence[_Rows], column: int) -> bool:
-    """Whether most tags of a column are tags of spans."""
-    tags = [row.fields[column] for rows in chain(*files) for row in rows if row.fields[column] not in _UNLABELLED]
-    return sum(map(is_span_tag, tags)) * 2 > len(tags)
-
-
-def _scheme_of(files: Sequence[_Rows], column: int) -> str:
-    """BIOES where a tag begins with E or S; IOB1 where B stands only between two spans of one kind; else BIO."""
-    prefixes = set()
-    b_begins_where_i_could = False
+def _order_of(files: Sequence[Rows], column: int, scheme: Scheme) -> str:
+    """What rules the tags follow: those of BIOES, of BIO, or of IOB1: B stands only between two spans of one kind."""
+    if scheme.name != "BIO":
+        return "BIOES"
     for rows in chain(*files):
         previous = OUTSIDE
         for row in rows:
-            tag = _tag(row, column)
+            tag = _tag(row, column, scheme)
             prefix, value = split_tag(tag)
-            prefixes.add(prefix)
-            b_begins_where_i_could |= prefix == "B" and split_tag(previous) not in (("I", value), ("B", value))
+            if prefix == "B" and split_tag(previous) not in (("I", value), ("B", value)):
+                return "BIO"
             previous = tag
-    if prefixes & {"E", "S"}:
-        return "BIOES"
-    return "BIO" if b_begins_where_i_could else "IOB1"
+    return "IOB1"
 
 
-def _check_labels(path: Path, file: _Rows, column: int, known: Collection[str], *, spans: bool) -> None:
+def _check_labels(path: Path, file: Rows, column: int, known: Collection[str], scheme: Scheme) -> None:
     for row in chain(*file):
-        tag = _tag(row, column)
+        tag = _tag(row, column, scheme)
         if tag != OUTSIDE:
-            check_known(path, row.line, split_tag(tag)[1] if spans else tag, known)
+            check_known(path, row.line, split_tag(tag)[1] if scheme.spans else tag, known)
 
 
-def _check_tags(path: Path, rows: list[_Row], column: int, scheme: str) -> None:
+def _check_tags(path: Path, rows: list[Row], column: int, scheme: Scheme, rules: str) -> None:
     """Raise DatasetError at the first tag of a sentence that breaks the rules of the scheme."""
-    previous = OUTSIDE
+    previous, written = OUTSIDE, OUTSIDE
     for row in rows:
-        tag = _tag(row, column)
+        tag = _tag(row, column, scheme)
         if tag != OUTSIDE and not is_span_tag(tag):
             raise mistake(path, row.line, f"{tag!r} is no tag of a span such as B-{tag}")
-        if not _may_follow(previous, tag, scheme):
+        here = OUTSIDE if tag == OUTSIDE else row.fields[column]
+        if not _may_follow(previous, tag, rules):
             raise mistake(
-                path, row.line, f"{tag} cannot stand behind {previous} in {scheme}; mend it or say check_tags=False"
+                path,
+                row.line,
+                f"{here} cannot stand behind {written} in {scheme.name}; mend it or say check_tags=False",
             )
-        previous = tag
-    if not _may_follow(previous, OUTSIDE, scheme):
-        raise mistake(path, rows[-1].line, f"the sentence ends inside a span, with {previous} in {scheme}")
+        previous, written = tag, here
+    if not _may_follow(previous, OUTSIDE, rules):
+        raise mistake(path, rows[-1].line, f"the sentence ends inside a span, with {written} in {scheme.name}")
 
 
-def _may_follow(previous: str, tag: str, scheme: str) -> bool:
+def _may_follow(previous: str, tag: str, rules: str) -> bool:
     """Whether `tag` may stand behind `previous`; both are `O` at the ends of a sentence."""
     (before, old_value), (prefix, value) = split_tag(previous), split_tag(tag)
-    if scheme == "IOB1":
+    if rules == "IOB1":
         return True
     goes_on = before in ("B", "I") and value == old_value
-    if scheme == "BIO":
+    if rules == "BIO":
         return prefix != "I" or goes_on
     if before in ("B", "I"):
         return prefix in ("I", "E") and goes_on

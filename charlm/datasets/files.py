@@ -1,15 +1,14 @@
-"""The files of a labelled corpus: found in a folder, and read line by line with their numbers."""
+"""The files of a labelled corpus, found in a folder, and the corpus that is made of them."""
 
 import gc
-import json
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from charlm.data.corpus import Corpus
 from charlm.data.sentence import Sentence
+from charlm.datasets.lines import mistake
 from charlm.errors import DatasetError
 
 _PACKED = {".gz", ".zip", ".xz", ".bz2", ".zst"}
@@ -76,42 +75,16 @@ def find_splits(
         for path in folder.iterdir()
         if path.is_file()
         and not path.name.startswith(".")
-        and path.name.endswith(suffix)
-        and path.suffix not in _PACKED
+        and path.name.lower().endswith(suffix)
+        and path.suffix.lower() not in _PACKED
     )
-    train = [name for name in names if "train" in name]
-    dev = [name for name in names if any(word in name for word in ("dev", "valid", "testa"))]
-    test = [name for name in names if "test" in name and name not in dev and name not in train]
+    train = [name for name in names if "train" in name.lower()]
+    dev = [name for name in names if any(word in name.lower() for word in ("dev", "valid", "testa"))]
+    test = [name for name in names if "test" in name.lower() and name not in dev and name not in train]
     files = SplitFiles(*(_only(folder, found) for found in (train, dev, test)))
     if not files.found:
         raise DatasetError(f"no file in {folder} has train, dev or test in its name; name them: train_file=…")
     return files
-
-
-def read_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
-    """Number, counted from 1, and text of every line, without what ends it."""
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        raise DatasetError(f"cannot read {path}: {error.strerror}") from error
-    with file:
-        for number, line in enumerate(file, 1):
-            try:
-                text = line.decode(encoding)
-            except UnicodeDecodeError as error:
-                raise mistake(path, number, f"this is no {encoding} text ({error.reason}); say encoding=…") from error
-            yield number, text.rstrip("\r\n").removeprefix("\ufeff" if number == 1 else "")
-
-
-def read_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
-    """Number of the line and value of every JSON line."""
-    for number, line in read_lines(path):
-        if line.strip():
-            try:
-                value = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise mistake(path, number, f"this is no JSON: {error.msg}") from error
-            yield number, value
 
 
 @contextmanager
@@ -134,11 +107,6 @@ def check_known(path: Path, line: int, value: str, known: Collection[str] | None
     """Raise DatasetError where a label is not among those that a model knows."""
     if known is not None and value not in known:
         raise mistake(path, line, f"the label {value!r} is unknown; the model knows {', '.join(sorted(known))}")
-
-
-def mistake(path: Path, line: int, what: str) -> DatasetError:
-    """The error that says where in a file something is wrong."""
-    return DatasetError(f"{path}, line {line}: {what}")
 
 
 def _named(folder: Path, name: Path | str | None) -> Path | None:

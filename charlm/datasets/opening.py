@@ -1,36 +1,30 @@
 """Labelled data by the name of its folder or file, in whichever of the formats it is.
 
-The format is told by the name of the file (`.conllu`, `.csv`, `.jsonl`), or by its first line: `__label__` in front, or
-columns. A prepared corpus is opened by its own name: `UD_ENGLISH`.
+The content of the files tells their format (see sniffing.py), and all files of a corpus must have the same. A prepared
+corpus is opened by its own name: `UD_ENGLISH`.
 """
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from charlm.data.corpus import Corpus, MultiCorpus
 from charlm.data.sentence import Sentence
-from charlm.datasets.classification import (
-    PREFIX,
-    LabelledText,
-    label_texts,
-    read_labelled_lines,
-    read_objects,
-    read_rows,
-)
 from charlm.datasets.columns import TEXT, read_columns
-from charlm.datasets.files import find_splits, read_lines
+from charlm.datasets.files import find_splits
+from charlm.datasets.lines import DEFAULT_RULES, ReadingRules, read_lines
 from charlm.datasets.prepared import TREC_6, UD_ENGLISH, UD_GERMAN, WNUT_17
-from charlm.datasets.spans import holds_spans, read_spans
+from charlm.datasets.rows import Layout, find_layout, header_of_words
+from charlm.datasets.sniffing import Format, Sniffed, sniff
+from charlm.datasets.spans import read_spans
+from charlm.datasets.texts import LabelledText, label_texts, read_labelled_lines, read_objects, read_table
 from charlm.datasets.universal_dependencies import read_conllu
 from charlm.errors import DatasetError
-
-Format = Literal["conllu", "csv", "jsonl", "spans", "lines", "columns"]
 
 PREPARED: dict[str, type[Corpus]] = {kind.__name__: kind for kind in (UD_ENGLISH, UD_GERMAN, WNUT_17, TREC_6)}
 DEFAULT_LABEL_TYPES: dict[Format, str] = {
     "conllu": "upos",
-    "csv": "class",
+    "table": "class",
     "jsonl": "class",
     "spans": "tag",
     "lines": "class",
@@ -39,8 +33,36 @@ DEFAULT_LABEL_TYPES: dict[Format, str] = {
 _UNNAMED = "_"
 
 
-def open_corpora(data: Sequence[str], label_type: str | None = None, columns: str | None = None) -> tuple[Corpus, str]:
-    """The corpus of one or several folders or prepared names, and the layer of labels to learn.
+@dataclass(frozen=True, kw_only=True)
+class OpenedData:
+    """Labelled data, ready to learn from."""
+
+    corpus: Corpus
+    label_type: str
+    """The layer of labels to learn."""
+
+    sampled: frozenset[str]
+    """Splits that are drawn from train, as the data has none: `dev`, `test`."""
+
+
+def open_corpora(
+    data: Sequence[str],
+    label_type: str | None = None,
+    columns: str | None = None,
+    rules: ReadingRules = DEFAULT_RULES,
+) -> tuple[Corpus, str]:
+    """The corpus of one or several folders or prepared names, and the layer of labels to learn; see `open_data`."""
+    opened = open_data(data, label_type, columns, rules)
+    return opened.corpus, opened.label_type
+
+
+def open_data(
+    data: Sequence[str],
+    label_type: str | None = None,
+    columns: str | None = None,
+    rules: ReadingRules = DEFAULT_RULES,
+) -> OpenedData:
+    """One or several folders or prepared names as one corpus.
 
     Args:
         data: folders with the files of train, dev and test, or names such as `UD_ENGLISH`.
@@ -48,17 +70,20 @@ def open_corpora(data: Sequence[str], label_type: str | None = None, columns: st
         columns: what stands in the columns of a file, one name each, `_` for what is not wanted: `text,_,ner`; for
             tables `label,text`; for JSON the fields of text and label. By default the first column holds the word and
             the last its tag.
+        rules: encoding of the files, and whether they have a header.
 
     Raises DatasetError when something is missing, malformed, or of several kinds.
     """
-    opened = [_open_corpus(one, label_type, columns) for one in data]
+    opened = [_open_one(one, label_type, columns, rules) for one in data]
     if not opened:
         raise DatasetError("no labelled data was named; give a folder")
-    label_types = sorted({layer for _, layer in opened})
-    if len(label_types) > 1:
-        raise DatasetError(f"the corpora are labelled with {', '.join(label_types)}; say which one to learn")
-    corpora = [corpus for corpus, _ in opened]
-    return (corpora[0] if len(corpora) == 1 else MultiCorpus(corpora)), label_types[0]
+    layers = sorted({one.label_type for one in opened})
+    if len(layers) > 1:
+        raise DatasetError(f"the corpora are labelled with {', '.join(layers)}; say which one to learn")
+    if len(opened) == 1:
+        return opened[0]
+    sampled = frozenset.union(*(one.sampled for one in opened))
+    return OpenedData(corpus=MultiCorpus([one.corpus for one in opened]), label_type=layers[0], sampled=sampled)
 
 
 def read_labelled(
@@ -66,74 +91,111 @@ def read_labelled(
     label_type: str | None = None,
     columns: str | None = None,
     known: Collection[str] | None = None,
+    rules: ReadingRules = DEFAULT_RULES,
 ) -> tuple[list[list[Sentence]], str]:
     """The sentences of each file, and the layer that they are labelled in; a label must be among `known`, if given."""
-    file_format = format_of(paths[0], columns)
-    layer = label_type or DEFAULT_LABEL_TYPES[file_format]
-    if file_format == "columns":
-        chosen = _column_format(paths[0], layer, columns)
-        layer = label_type or next((name for name in chosen.values() if name != TEXT), layer)
-        if layer not in chosen.values():
-            raise DatasetError(f"no column of {columns} is {layer!r}")
-        chosen = {column: name for column, name in chosen.items() if name in (TEXT, layer)}
-        return read_columns(paths, chosen, known=known), layer
-    if file_format == "conllu":
-        return [read_conllu(path, layer, known) for path in paths], layer
-    if file_format == "spans":
-        text_field, label_field = _json_fields(columns)
-        return [read_spans(path, text_field, label_field, layer, known=known) for path in paths], layer
-    return [label_texts(path, _labelled_texts(path, file_format, columns), layer, known=known) for path in paths], layer
+    sniffed = _sniff_all(paths, columns, rules)
+    layer = label_type or DEFAULT_LABEL_TYPES[sniffed[0].format]
+    match sniffed[0].format:
+        case "columns":
+            return _read_columns(paths, label_type, layer, columns, known, rules)
+        case "conllu":
+            return [read_conllu(path, layer, known, rules) for path in paths], layer
+        case "spans":
+            text_field, label_field = _json_fields(columns)
+            return [read_spans(path, text_field, label_field, layer, known=known, rules=rules) for path in paths], layer
+    return [
+        label_texts(path, _labelled_texts(path, one, columns, rules), layer, known=known)
+        for path, one in zip(paths, sniffed, strict=True)
+    ], layer
 
 
-def _labelled_texts(path: Path, file_format: Format, columns: str | None) -> Iterator[LabelledText]:
-    if file_format == "csv":
-        return read_rows(path, *_table_columns(columns))
-    if file_format == "jsonl":
-        return read_objects(path, *_json_fields(columns))
-    return read_labelled_lines(path)
+def format_of(path: Path, columns: str | None = None, rules: ReadingRules = DEFAULT_RULES) -> Format:
+    """How the labels stand in a file; `columns` as in `open_data`."""
+    return _sniff_all([path], columns, rules)[0].format
 
 
-def format_of(path: Path, columns: str | None = None) -> Format:
-    """How the labels stand in a file; `columns` as in `open_corpora`."""
-    if path.suffix == ".jsonl":
-        return "spans" if holds_spans(path, _json_fields(columns)[1]) else "jsonl"
-    by_suffix: dict[str, Format] = {".conllu": "conllu", ".csv": "csv"}
-    if path.suffix in by_suffix:
-        return by_suffix[path.suffix]
-    return "lines" if _first_line(path).startswith(PREFIX) else "columns"
+def _sniff_all(paths: Sequence[Path], columns: str | None, rules: ReadingRules) -> list[Sniffed]:
+    """What each file is; raises DatasetError where they are of several formats."""
+    names = (columns or "text,label").split(",")
+    sniffed = [sniff(path, rules, label_field=names[-1]) for path in paths]
+    if "spans" in {one.format for one in sniffed}:  # a split without any span
+        sniffed = [replace(one, format="spans") if one.format == "jsonl" else one for one in sniffed]
+    if columns is not None and any(one.format == "conllu" for one in sniffed) and TEXT in names:
+        sniffed = [replace(one, format="columns") for one in sniffed]
+    for path, one in zip(paths, sniffed, strict=True):
+        if one.format != sniffed[0].format:
+            raise DatasetError(
+                f"{paths[0]} is read as {sniffed[0].format} and {path} as {one.format}; give all files one format"
+            )
+    return sniffed
 
 
-def _open_corpus(data: str, label_type: str | None, columns: str | None) -> tuple[Corpus, str]:
+def _labelled_texts(path: Path, sniffed: Sniffed, columns: str | None, rules: ReadingRules) -> Iterator[LabelledText]:
+    if sniffed.format == "table":
+        assert sniffed.delimiter is not None
+        texts, labels = _table_columns(columns)
+        names = None if columns is None else columns.split(",")
+        return read_table(path, texts, labels, sniffed.delimiter, rules, names)
+    if sniffed.format == "jsonl":
+        return read_objects(path, *_json_fields(columns), rules)
+    return read_labelled_lines(path, rules)
+
+
+def _read_columns(
+    paths: Sequence[Path],
+    label_type: str | None,
+    layer: str,
+    columns: str | None,
+    known: Collection[str] | None,
+    rules: ReadingRules,
+) -> tuple[list[list[Sentence]], str]:
+    layouts = [find_layout([line for _, line in read_lines(path, rules)]) for path in paths]
+    chosen = _column_format(paths[0], layouts[0], layer, columns)
+    layer = label_type or next((name for name in chosen.values() if name != TEXT), layer)
+    if layer not in chosen.values():
+        raise DatasetError(f"no column of {columns} is {layer!r}")
+    chosen = {column: name for column, name in chosen.items() if name in (TEXT, layer)}
+    skipped = []
+    for path, layout in zip(paths, layouts, strict=True):
+        if (line := header_of_words(path, layout, chosen, rules)) is not None:
+            skipped.append((path, line))
+    return read_columns(paths, chosen, rules=rules, known=known, layouts=layouts, skip_rows=skipped), layer
+
+
+def _open_one(data: str, label_type: str | None, columns: str | None, rules: ReadingRules) -> OpenedData:
     if data in PREPARED:
         corpus = PREPARED[data]()
-        return corpus, label_type or ("upos" if "upos" in corpus.label_types else corpus.label_types[0])
+        layer = label_type or ("upos" if "upos" in corpus.label_types else corpus.label_types[0])
+        return OpenedData(corpus=corpus, label_type=layer, sampled=frozenset({"dev", "test"}))
     if not Path(data).is_dir():
         raise DatasetError(
             f"there is no folder {data!r} with labelled data; prepared corpora are {', '.join(PREPARED)}"
         )
     files = find_splits(data)
-    sentences, layer = read_labelled(files.found, label_type, columns)
+    sentences, layer = read_labelled(files.found, label_type, columns, rules=rules)
     read = iter(sentences)
     train, dev, test = (next(read) if path else None for path in (files.train, files.dev, files.test))
-    return Corpus(train, dev, test, Path(data).absolute().name), layer
+    sampled = frozenset(name for name, path in (("dev", files.dev), ("test", files.test)) if path is None)
+    return OpenedData(corpus=Corpus(train, dev, test, Path(data).absolute().name), label_type=layer, sampled=sampled)
 
 
-def _column_format(path: Path, layer: str, columns: str | None) -> dict[int, str]:
+def _column_format(path: Path, layout: Layout, layer: str, columns: str | None) -> dict[int, str]:
     if columns is None:
-        line = _first_line(path)
-        width = len(line.split("\t" if "\t" in line else None))
-        if width < 2:
+        if layout.width < 2:
             raise DatasetError(f"{path} has one column only, and needs one of words and one of tags")
-        return {0: TEXT, width - 1: layer}
+        return {0: TEXT, layout.width - 1: layer}
     named = {number: name for number, name in enumerate(columns.split(",")) if name != _UNNAMED}
     if TEXT not in named.values():
         raise DatasetError(f"say which column holds the words, for example text,{layer}; got {columns!r}")
     return named
 
 
-def _table_columns(columns: str | None) -> tuple[list[int], list[int]]:
-    """The columns of text and those of labels."""
-    names = (columns or "label,text").split(",")
+def _table_columns(columns: str | None) -> tuple[list[int] | None, list[int] | None]:
+    """The columns of text and those of labels; None where they were not named."""
+    if columns is None:
+        return None, None
+    names = columns.split(",")
     texts = [number for number, name in enumerate(names) if name == TEXT]
     labels = [number for number, name in enumerate(names) if name.startswith("label")]
     if not texts or not labels:
@@ -147,8 +209,3 @@ def _json_fields(columns: str | None) -> tuple[str, str]:
     if not comma or "," in label:
         raise DatasetError(f"2 names are needed, for example text,label; got {columns!r}")
     return text, label
-
-
-def _first_line(path: Path) -> str:
-    """The first line with anything in it."""
-    return next((line for _, line in read_lines(path) if line.strip()), "")

@@ -13,9 +13,10 @@ from pathlib import Path
 
 from charlm.data.cache import cache_dir
 from charlm.data.corpus import Corpus
-from charlm.datasets.classification import PREFIX, LabelledText, label_texts, read_labelled_lines
 from charlm.datasets.columns import ColumnCorpus
-from charlm.datasets.files import mistake, read_lines
+from charlm.datasets.lines import ReadingRules, mistake, read_lines
+from charlm.datasets.sniffing import PREFIX
+from charlm.datasets.texts import LabelledText, label_texts, read_labelled_lines
 from charlm.datasets.universal_dependencies import UniversalDependenciesCorpus
 from charlm.errors import DatasetError
 from charlm.storage.atomic import atomic_write
@@ -92,13 +93,16 @@ class TREC_6(Corpus):
 _TREC_NAMES = (("TREC.train", "TREC.test"), ("train.txt", "test.txt"))
 
 
+_LATIN_1 = ReadingRules(encoding="latin-1")
+
+
 def _read_questions(path: Path) -> Iterator[LabelledText]:
     """The questions of a file in either format, each with its coarse label."""
-    _, first = next(read_lines(path, "latin-1"), (1, ""))
+    _, first = next(read_lines(path, _LATIN_1), (1, ""))
     if first.startswith(PREFIX):
         yield from read_labelled_lines(path)
         return
-    for number, line in read_lines(path, "latin-1"):
+    for number, line in read_lines(path, _LATIN_1):
         label, _, question = line.strip().partition(" ")
         coarse, colon, _ = label.partition(":")
         if not colon:

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from charlm.data.sentence import Sentence
-from charlm.datasets.files import FileCorpus, check_known, collector_paused, mistake, read_json_lines
+from charlm.datasets.files import FileCorpus, check_known, collector_paused
+from charlm.datasets.json_lines import as_label, read_json_objects
+from charlm.datasets.lines import DEFAULT_RULES, ReadingRules, mistake
 
 CharacterSpan = tuple[int, int, str]
 """Start, end (behind the last character) and label."""
@@ -39,11 +41,13 @@ class JSONLSpanCorpus(FileCorpus):
         dev_file: Path | str | None = None,
         *,
         use_tokenizer: bool = True,
+        encoding: str = "utf-8",
         name: str | None = None,
         sample_missing_splits: bool = True,
     ) -> None:
         def read(path: Path) -> list[Sentence]:
-            return read_spans(path, text_field, label_field, label_type, use_tokenizer=use_tokenizer)
+            rules = ReadingRules(encoding=encoding)
+            return read_spans(path, text_field, label_field, label_type, use_tokenizer=use_tokenizer, rules=rules)
 
         named = (train_file, dev_file, test_file)
         super().__init__(data_folder, named, read, name=name, sample_missing_splits=sample_missing_splits)
@@ -58,21 +62,21 @@ def read_spans(
     *,
     use_tokenizer: bool = True,
     known: Collection[str] | None = None,
+    rules: ReadingRules = DEFAULT_RULES,
 ) -> list[Sentence]:
     """The sentences of a file with their labelled spans; a label must be among `known`, if given."""
     sentences = []
-    for number, value in read_json_lines(path):
-        if not isinstance(value, dict) or not isinstance(value.get(text_field), str):
+    for number, (text, spans) in read_json_objects(path, (text_field, label_field), rules, required=False):
+        if not isinstance(text, str):
             raise mistake(path, number, f"the object has no text in a field {text_field!r}")
-        if not isinstance(value.get(label_field), list):
+        if not isinstance(spans, list):
             raise mistake(path, number, f"the object has no list of spans in a field {label_field!r}")
-        text = value[text_field]
         sentence = Sentence(text, use_tokenizer=use_tokenizer)
         if not len(sentence):
             raise mistake(path, number, "the text is empty")
         starts = {token.start_position: place for place, token in enumerate(sentence)}
         stops = {token.end_position: place for place, token in enumerate(sentence, 1)}
-        for item in value[label_field]:
+        for item in spans:
             found = _as_span(item)
             if found is None:
                 raise mistake(path, number, f"a span is [start, end, label], got {json.dumps(item)[:60]}")
@@ -88,19 +92,10 @@ def read_spans(
     return sentences
 
 
-def holds_spans(path: Path, label_field: str) -> bool:
-    """Whether the labels of a JSON-lines file are spans, by the first object that has any."""
-    for _, value in read_json_lines(path):
-        labels = value.get(label_field) if isinstance(value, dict) else None
-        if labels:
-            return isinstance(labels, list) and not isinstance(labels[0], str)
-    return False
-
-
 def _as_span(item: Any) -> CharacterSpan | None:
     """`[start, end, label]`, or an object with these names."""
     values = [item.get(name) for name in ("start", "end", "label")] if isinstance(item, dict) else item
     match values:
-        case [int(start), int(end), str(label)] if label:
+        case [int(start), int(end), value] if label := as_label(value):
             return start, end, label
     return None

@@ -11,7 +11,9 @@ from collections.abc import Collection
 from pathlib import Path
 
 from charlm.data.sentence import Sentence, Token
-from charlm.datasets.files import FileCorpus, check_known, collector_paused, mistake, read_lines
+from charlm.datasets.files import FileCorpus, check_known, collector_paused
+from charlm.datasets.lines import DEFAULT_RULES, ReadingRules, is_blank, mistake, read_lines
+from charlm.datasets.rows import DOCUMENT_START
 
 _COLUMNS = 10
 
@@ -43,15 +45,20 @@ class UniversalDependenciesCorpus(FileCorpus):
 
 
 @collector_paused()
-def read_conllu(path: Path, label_type: str | None = None, known: Collection[str] | None = None) -> list[Sentence]:
+def read_conllu(
+    path: Path,
+    label_type: str | None = None,
+    known: Collection[str] | None = None,
+    rules: ReadingRules = DEFAULT_RULES,
+) -> list[Sentence]:
     """The sentences of a CoNLL-U file; where `known` is given, labels of the layer `label_type` must be among them."""
     sentences: list[Sentence] = []
     tokens: list[Token] = []
     multiword: _Multiword | None = None
-    for number, line in read_lines(path):
+    for number, line in read_lines(path, rules):
         if line.startswith("#"):
             continue
-        if not line.strip():
+        if not line or is_blank(line) or line.startswith(DOCUMENT_START):
             if tokens:
                 sentences.append(Sentence(tokens))
             tokens, multiword = [], None

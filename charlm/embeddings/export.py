@@ -25,8 +25,10 @@ import xxhash
 
 from charlm.arrays.arrow import numbers, strings
 from charlm.artifacts import DIRECTIONS, EmbeddingFiles
+from charlm.datasets.inputs import InputText
+from charlm.datasets.lines import DEFAULT_RULES, ReadingRules
 from charlm.embeddings.flair import FlairEmbeddings
-from charlm.embeddings.sources import Format, SourceSentence, format_of, input_size, read_sentences
+from charlm.embeddings.sources import Format, format_of, input_size, read_sentences
 from charlm.embeddings.stacked import StackedEmbeddings
 from charlm.errors import ConfigError, SourceError
 from charlm.language_models.language_model import LanguageModel
@@ -64,6 +66,7 @@ def embed_file(
     pooling: Pooling = "token",
     dtype: Literal["float32", "float16"] = "float32",
     precision: Precision = "fp32",
+    rules: ReadingRules = DEFAULT_RULES,
     on_progress: Progress | None = None,
 ) -> EmbedResult:
     """Write the vectors of every token (or sentence) of a file as Parquet; forward and backward ones side by side.
@@ -72,11 +75,12 @@ def embed_file(
         models: language models by direction.
         input_path: what to embed.
         output_path: the Parquet file; it appears when it is complete. An interrupted call is continued.
-        format: by default from the name: `.conll` and `.conllu`, `.parquet`, anything else is text.
+        format: by default by name and content, see datasets/inputs.py.
         pooling: one row per token; or one per sentence, with the `mean` of its tokens, or the vectors of its first and
             last token side by side.
         dtype: type of the numbers.
         precision: see FlairEmbeddings.
+        rules: encoding of the input, and whether a table has a header.
         on_progress: called with the position and the size of the input, in bytes of text or rows of Parquet.
 
     Raises:
@@ -102,11 +106,11 @@ def embed_file(
     total = input_size(path, format)
     digests = [_file_digest(path), *(_model_digest(models[name]) for name in names)]
     used = resolve_precision(precision, models[names[0]].device)  # parts can be of another machine
-    work = fingerprint([digests, format, pooling, dtype, used])
+    work = fingerprint([digests, format, rules.codec, rules.header, rules.bad_bytes, pooling, dtype, used])
     with exclusive_lock(files.lock, busy=f"{files.output} is being written by another process"):
         remove_temporaries(files.parts_dir)
         parts = _finished_parts(files, work)
-        sentences = itertools.islice(read_sentences(path, format), sum(part.sentences for part in parts), None)
+        sentences = itertools.islice(read_sentences(path, format, rules), sum(part.sentences for part in parts), None)
         try:
             for window in _windows(sentences, embeddings.embedding_length):
                 embeddings.embed([source.sentence for source in window])
@@ -128,9 +132,9 @@ def embed_file(
     return EmbedResult(files.output, sum(part.tokens for part in parts), dimensions)
 
 
-def _windows(sources: Iterable[SourceSentence], width: int) -> Iterator[list[SourceSentence]]:
+def _windows(sources: Iterable[InputText], width: int) -> Iterator[list[InputText]]:
     """Lists of sentences whose vectors of `width` fill one part."""
-    window: list[SourceSentence] = []
+    window: list[InputText] = []
     size = 0
     for source in sources:
         window.append(source)
@@ -142,7 +146,7 @@ def _windows(sources: Iterable[SourceSentence], width: int) -> Iterator[list[Sou
         yield window
 
 
-def _table(window: list[SourceSentence], first: int, pooling: Pooling, dtype: np.dtype[Any]) -> pa.Table:
+def _table(window: list[InputText], first: int, pooling: Pooling, dtype: np.dtype[Any]) -> pa.Table:
     ids: list[int] = []
     tokens: list[str] = []
     starts: list[int] = []

@@ -7,6 +7,7 @@ down to it.
 
 import copy
 import itertools
+import json
 import os
 from collections.abc import Callable
 from typing import Literal, Self
@@ -20,7 +21,7 @@ from charlm.data.dictionary import Dictionary
 from charlm.data.sentence import Sentence
 from charlm.embeddings.base import Embeddings, TokenEmbeddings, find_model
 from charlm.embeddings.states import EncodedBatch, StateReader
-from charlm.errors import ConfigError
+from charlm.errors import ConfigError, ModelFileError
 from charlm.language_models.language_model import LanguageModel
 from charlm.nn.precision import Precision
 from charlm.storage.atomic import JsonObject
@@ -235,7 +236,6 @@ class PooledFlairEmbeddings(TokenEmbeddings):
             "pooling": self.pooling,
             "only_capitalized": self.only_capitalized,
             "name": self.name,
-            "word_count": self.word_count,
         }
 
     @classmethod
@@ -245,16 +245,23 @@ class PooledFlairEmbeddings(TokenEmbeddings):
         )
         embeddings = cls(contextual, settings["pooling"], settings["only_capitalized"])
         embeddings.name = settings["name"]
-        embeddings.word_count = dict(settings["word_count"])
+        embeddings.word_count = dict(settings.get("word_count", {}))
         return embeddings
 
     def get_extra_state(self) -> Tensor:
-        """The pooled vectors of the words of `word_count`, in their order."""
-        vectors = [self.word_embeddings[word] for word in self.word_count]
-        return torch.stack(vectors) if vectors else torch.empty(0, self.context_embeddings.embedding_length)
+        """The remembered words, how often each came, and their vectors, as bytes: see `_packed`.
+
+        They lie in one tensor, so that a state dict of another epoch, which met the words in another order, brings its
+        own words with its vectors.
+        """
+        return _packed(self.word_count, self.word_embeddings, self.context_embeddings.embedding_length)
 
     def set_extra_state(self, state: Tensor) -> None:
-        self.word_embeddings = {word: vector.clone() for word, vector in zip(self.word_count, state.cpu(), strict=True)}
+        if state.dtype != torch.uint8:  # of version 0.1, where the words stand in the settings
+            rows = zip(self.word_count, state.cpu(), strict=True)
+            self.word_embeddings = {word: vector.clone() for word, vector in rows}
+            return
+        self.word_count, self.word_embeddings = _unpacked(state, self.context_embeddings.embedding_length)
 
     def train(self, mode: bool = True) -> Self:
         """Training mode clears the memory: every epoch starts without pooled vectors."""
@@ -293,3 +300,22 @@ class PooledFlairEmbeddings(TokenEmbeddings):
         if known is None:
             return vector
         return (known / self.word_count[word] if self.pooling == "mean" else known).to(vector.device)
+
+
+def _packed(counts: dict[str, int], vectors: dict[str, Tensor], width: int) -> Tensor:
+    """Length of the words in bytes (8 bytes, little-endian), the words and their counts as JSON, then their vectors."""
+    words = json.dumps(counts, ensure_ascii=False).encode()
+    rows = torch.stack([vectors[word].float() for word in counts]) if counts else torch.empty(0, width)
+    content = len(words).to_bytes(8, "little") + words + rows.numpy().tobytes()
+    return torch.frombuffer(bytearray(content), dtype=torch.uint8)
+
+
+def _unpacked(state: Tensor, width: int) -> tuple[dict[str, int], dict[str, Tensor]]:
+    """The counts and the vectors (D,) of the words; raises ModelFileError where there is not one vector a word."""
+    content = state.cpu().numpy().tobytes()
+    start = 8 + int.from_bytes(content[:8], "little")
+    counts: dict[str, int] = json.loads(content[8:start])
+    if len(content) - start != 4 * width * len(counts):
+        raise ModelFileError(f"{len(counts)} remembered words have {len(content) - start} bytes of vectors")
+    rows = torch.from_numpy(np.frombuffer(content, np.float32, offset=start).reshape(len(counts), width).copy())
+    return counts, {word: row.clone() for word, row in zip(counts, rows, strict=True)}

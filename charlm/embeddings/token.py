@@ -1,36 +1,29 @@
-"""Vectors of single words, whatever stands around them: static ones from a file, and learned ones from characters.
-
-Reads  glove.txt, wiki.vec …               text files of GloVe, word2vec and fastText: a word and its numbers a line
-Writes CHARLM_CACHE/word_vectors/HASH/     words.txt and vectors.npy, mapped into memory from then on
-"""
+"""Vectors of single words, whatever stands around them: static ones from a file, and learned ones from characters."""
 
 # N = tokens, U = different words, D = width of a vector, C = characters of a word
 
+import logging
 import os
 import re
 import warnings
-from collections.abc import Iterator
-from itertools import chain
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import torch
-import xxhash
 from torch import nn
 
-from charlm.data.cache import cache_dir
 from charlm.data.dictionary import Dictionary
 from charlm.data.sentence import Sentence
 from charlm.embeddings.base import TokenEmbeddings, find_model
 from charlm.embeddings.flair import FlairEmbeddings, PooledFlairEmbeddings
 from charlm.embeddings.stacked import StackedEmbeddings
+from charlm.embeddings.vector_files import word_vectors
 from charlm.errors import ModelFileError
-from charlm.storage.atomic import atomic_folder
 
 # Flair's `embeddings.token` has them all.
 __all__ = ["CharacterEmbeddings", "FlairEmbeddings", "PooledFlairEmbeddings", "StackedEmbeddings", "WordEmbeddings"]
 
+_LOGGER = logging.getLogger("charlm")
 _SUFFIXES = [".vec", ".txt"]
 _DIGIT = re.compile(r"\d")
 
@@ -51,8 +44,10 @@ class WordEmbeddings(TokenEmbeddings):
         super().__init__()
         self.name = name or str(embeddings)
         path = find_model(embeddings, _SUFFIXES, "word vectors")
-        words, vectors = _word_vectors(path)
+        words, vectors = word_vectors(path)
         self._keep(words, vectors)
+        if repeated := len(words) - len(self.vocab):
+            _LOGGER.warning("%s: %d rows are of words that come again; the last row of a word counts", path, repeated)
 
     def _keep(self, words: list[str], vectors: np.ndarray) -> None:
         self.vectors = vectors
@@ -102,59 +97,6 @@ class WordEmbeddings(TokenEmbeddings):
             if form in self.vocab:
                 return self.vocab[form]
         return -1
-
-
-def _word_vectors(path: Path) -> tuple[list[str], np.ndarray]:
-    """The words of a text file and their vectors (U, D), mapped from the converted copy, which is made at first use."""
-    try:
-        with path.open("rb") as file:
-            digest = xxhash.xxh3_128()
-            while block := file.read(1 << 20):
-                digest.update(block)
-    except OSError as error:
-        raise ModelFileError(f"cannot read the word vectors {path}: {error.strerror}") from error
-    folder = cache_dir() / "word_vectors" / digest.hexdigest()
-    if not folder.exists():
-        _convert(path, folder)
-    words = (folder / "words.txt").read_text(encoding="utf-8").split("\n")
-    return words, np.load(folder / "vectors.npy", mmap_mode="r", allow_pickle=False)
-
-
-def _convert(path: Path, folder: Path) -> None:
-    """Write the words and vectors of a text file into `folder`, in one pass and in the memory of one line."""
-    with path.open("rb") as file, atomic_folder(folder) as temporary:
-        lines = iter(enumerate(file, 1))
-        _, first = next(lines, (0, b""))
-        start: Iterator[tuple[int, bytes]] = iter(())
-        if len(first.split()) != 2:  # GloVe has no line with the number of words and their width
-            start = iter([(1, first)])
-        width = 0
-        count = 0
-        raw = temporary / "vectors.raw"
-        with (temporary / "words.txt").open("wb") as words, raw.open("wb") as vectors:
-            for number, line in chain(start, lines):
-                width = width or len(line.split()) - 1
-                word, vector = _parse(path, number, line, width)
-                words.write(b"\n" * bool(count) + word)
-                vectors.write(vector.tobytes())
-                count += 1
-        if not count:
-            raise ModelFileError(f"{path} holds no word vectors")
-        table = np.memmap(raw, np.float32, "r", shape=(count, width))
-        np.save(temporary / "vectors.npy", table, allow_pickle=False)
-        raw.unlink()
-
-
-def _parse(path: Path, number: int, line: bytes, width: int) -> tuple[bytes, np.ndarray]:
-    """A word, which may hold spaces itself, and the `width` numbers after it."""
-    word, *numbers = line.rstrip().rsplit(b" ", width)
-    try:
-        if not width or len(numbers) != width:
-            raise ValueError(f"it has {len(numbers)} numbers, and the first line {width}")
-        word.decode()
-        return word, np.array(numbers, dtype=np.float32)
-    except ValueError as error:
-        raise ModelFileError(f"{path}, line {number} is not a word and its numbers: {error}") from error
 
 
 class CharacterEmbeddings(TokenEmbeddings):

@@ -21,6 +21,9 @@ def tag_train(
     vectors: options.Vectors = None,
     label_type: options.LabelType = None,
     columns: options.Columns = None,
+    encoding: options.Encoding = "utf-8",
+    skip_header: options.SkipHeader = False,
+    no_header: options.NoHeader = False,
     settings: options.TaskSettings = None,
     resume: options.Resume = False,
     no_register: options.NoRegister = False,
@@ -29,7 +32,20 @@ def tag_train(
 ) -> None:
     """Train a tagger of words or spans on the embeddings of language models, and register it."""
     _train_task(
-        "tagger", data, name, models, vectors, label_type, columns, settings, resume, no_register, workspace, as_json
+        "tagger",
+        data,
+        name,
+        models,
+        vectors,
+        label_type,
+        columns,
+        encoding,
+        options.header_of(skip_header=skip_header, no_header=no_header),
+        settings,
+        resume,
+        no_register,
+        workspace,
+        as_json,
     )
 
 
@@ -42,6 +58,9 @@ def classify_train(
     vectors: options.Vectors = None,
     label_type: options.LabelType = None,
     columns: options.Columns = None,
+    encoding: options.Encoding = "utf-8",
+    skip_header: options.SkipHeader = False,
+    no_header: options.NoHeader = False,
     settings: options.TaskSettings = None,
     resume: options.Resume = False,
     no_register: options.NoRegister = False,
@@ -57,6 +76,8 @@ def classify_train(
         vectors,
         label_type,
         columns,
+        encoding,
+        options.header_of(skip_header=skip_header, no_header=no_header),
         settings,
         resume,
         no_register,
@@ -73,6 +94,9 @@ def predict(
     output: Annotated[Path | None, typer.Option(help="File to write: a JSON object per sentence.")] = None,
     evaluate: Annotated[bool, typer.Option("--evaluate", help="Compare with the labels of TEXT.")] = False,
     columns: options.Columns = None,
+    encoding: options.Encoding = "utf-8",
+    skip_header: options.SkipHeader = False,
+    no_header: options.NoHeader = False,
     workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
 ) -> None:
@@ -80,10 +104,11 @@ def predict(
     space = open_session(workspace).workspace
     from tasks.downstream.prediction import judge_labels, label_text, labelled_line
 
+    header = options.header_of(skip_header=skip_header, no_header=no_header)
     if evaluate:
-        labelled = judge_labels(space, model, text, columns=columns, output=output)
+        labelled = judge_labels(space, model, text, columns=columns, output=output, encoding=encoding, header=header)
     else:
-        labelled = label_text(space, model, text, output=output)
+        labelled = label_text(space, model, text, output=output, encoding=encoding, header=header)
     if as_json:
         show(labelled.to_json(), as_json)
     elif labelled.table is not None:
@@ -102,6 +127,8 @@ def _train_task(
     vectors: list[str] | None,
     label_type: str | None,
     columns: str | None,
+    encoding: str,
+    header: bool | None,
     settings: list[str] | None,
     resume: bool,
     no_register: bool,
@@ -120,6 +147,8 @@ def _train_task(
         vectors=tuple(vectors or ()),
         label_type=label_type,
         columns=columns,
+        encoding=encoding,
+        header=header,
         config=with_settings(DownstreamConfig(), settings or []),
     )
     trained = train_downstream(space, request, resume=resume, register=not no_register)

@@ -59,13 +59,16 @@ def embed(
     text: Annotated[str, typer.Argument(metavar="TEXT", help="One sentence per line, CoNLL columns, or Parquet.")],
     output: Annotated[Path, typer.Option(help="Parquet file to write.")],
     text_format: Annotated[
-        str | None, typer.Option("--format", help="text, conll or parquet; by the name of the file by default.")
+        str | None, typer.Option("--format", help="text, conll or parquet; by name and content by default.")
     ] = None,
     pooling: Annotated[
         str, typer.Option(help="token: a row per token; mean or first_last: a row per sentence.")
     ] = "token",
     dtype: Annotated[str, typer.Option(help="float32, or float16 for half the size.")] = "float32",
     precision: Annotated[str, typer.Option(help="fp32, or bf16: faster, cosine above 0.999.")] = "fp32",
+    encoding: options.Encoding = "utf-8",
+    skip_header: options.SkipHeader = False,
+    no_header: options.NoHeader = False,
     workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
 ) -> None:
@@ -74,7 +77,16 @@ def embed(
     from tasks.inference.embedding import embed_text
 
     embedded = embed_text(
-        space, model, text, output, text_format=text_format, pooling=pooling, dtype=dtype, precision=precision
+        space,
+        model,
+        text,
+        output,
+        text_format=text_format,
+        pooling=pooling,
+        dtype=dtype,
+        precision=precision,
+        encoding=encoding,
+        header=options.header_of(skip_header=skip_header, no_header=no_header),
     )
     show(embedded.to_json(), as_json)
 

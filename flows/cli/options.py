@@ -12,6 +12,7 @@ from typing import Annotated, Any, ParamSpec
 import typer
 
 from charlm.config import check_device_name
+from charlm.errors import ConfigError
 
 P = ParamSpec("P")
 _DEVICE_VARIABLE = "CHARLM_DEVICE"
@@ -73,6 +74,9 @@ Vectors = Annotated[
 ]
 LabelType = Annotated[str | None, typer.Option("--label", help="Type of labels to learn, such as ner or upos.")]
 Columns = Annotated[str | None, typer.Option(help="Columns of the files, _ for one to ignore: text,_,ner.")]
+Encoding = Annotated[str, typer.Option(help="Encoding of the labelled files or the text: utf-8, utf-16, cp1252 …")]
+SkipHeader = Annotated[bool, typer.Option("--skip-header", help="The first row names the columns; leave it out.")]
+NoHeader = Annotated[bool, typer.Option("--no-header", help="The first row is data, whatever it looks like.")]
 TaskSettings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="FIELD=VALUE", help="Change a setting of the training (repeatable)."),
@@ -201,3 +205,10 @@ def with_corpus_options(command: Callable[..., None]) -> Callable[..., None]:
             parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
     spread.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # typer reads it
     return spread
+
+
+def header_of(*, skip_header: bool, no_header: bool) -> bool | None:
+    """Whether the first row is a header; None where its content decides. Raises ConfigError where both are given."""
+    if skip_header and no_header:
+        raise ConfigError("--skip-header and --no-header contradict each other; give one of them")
+    return True if skip_header else False if no_header else None

@@ -56,14 +56,23 @@ class LabelledText:
         return result if self.scores is not None else {**result, "predictions": self.predictions}
 
 
-def label_text(workspace: Workspace, model: str, text: str, *, output: Path | None = None) -> LabelledText:
-    """Label every line of the file `text`; empty lines are left out."""
+def label_text(
+    workspace: Workspace,
+    model: str,
+    text: str,
+    *,
+    output: Path | None = None,
+    encoding: str = "utf-8",
+    header: bool | None = None,
+) -> LabelledText:
+    """Label every sentence of the file `text`: its lines, or what charlm/datasets/inputs.py finds in it."""
     path = _file(text)
     labeller = _load(workspace, model)
-    from charlm.data import Sentence
-    from charlm.datasets.files import read_lines
+    from charlm.datasets.inputs import read_inputs
+    from charlm.datasets.lines import ReadingRules
 
-    sentences = (Sentence(line) for _, line in read_lines(path) if line.strip())
+    rules = ReadingRules(encoding=encoding, header=header)
+    sentences = (item.sentence for item in read_inputs(path, rules=rules))
     with terminal.step(f"label {path.name}") as bar:
         if output is None:
             predictions = list(_predictions(labeller, sentences, bar))
@@ -78,7 +87,14 @@ def label_text(workspace: Workspace, model: str, text: str, *, output: Path | No
 
 
 def judge_labels(
-    workspace: Workspace, model: str, data: str, *, columns: str | None = None, output: Path | None = None
+    workspace: Workspace,
+    model: str,
+    data: str,
+    *,
+    columns: str | None = None,
+    output: Path | None = None,
+    encoding: str = "utf-8",
+    header: bool | None = None,
 ) -> LabelledText:
     """Score the predictions of a model on the labelled file `data`; `output` gets both, word by word.
 
@@ -86,10 +102,13 @@ def judge_labels(
     """
     path = _file(data)
     labeller = _load(workspace, model)
+    from charlm.datasets.lines import ReadingRules
     from charlm.datasets.opening import read_labelled
+    from charlm.evaluation.collapse import collapse_of
     from charlm.trainers.downstream.build import known_labels
 
-    (sentences,), _ = read_labelled([path], labeller.label_type, columns, known_labels(labeller))
+    rules = ReadingRules(encoding=encoding, header=header)
+    (sentences,), _ = read_labelled([path], labeller.label_type, columns, known_labels(labeller), rules)
     with terminal.step(f"evaluate {path.name}") as bar:
         evaluation = labeller.evaluate(sentences, out_path=output)
         bar.finish(f"micro F1 {evaluation.main_score:.4f}")
@@ -97,7 +116,7 @@ def judge_labels(
         num_sentences=len(sentences),
         output=output and output.expanduser().absolute(),
         scores=evaluation.scores.to_json(),
-        table=evaluation.scores.table(),
+        table="\n".join(filter(None, [evaluation.scores.table(), collapse_of(evaluation.scores)])),
     )
 
 

@@ -53,6 +53,12 @@ class DownstreamRequest:
 
     label_type: str | None = None
     columns: str | None = None
+    encoding: str = "utf-8"
+    """Encoding of the labelled files."""
+
+    header: bool | None = None
+    """Whether their first row names the columns; None looks at it."""
+
     config: DownstreamConfig = field(default_factory=DownstreamConfig)
 
     def __post_init__(self) -> None:
@@ -113,11 +119,19 @@ def train_downstream(
     """
     if register:
         check_downstream_name(request.name)
-    from charlm.datasets.opening import open_corpora
+    from charlm.datasets.lines import ReadingRules
+    from charlm.datasets.opening import open_data
+    from charlm.datasets.summary import check_corpus, summarize
 
     with terminal.step("read labelled data") as bar:
-        corpus, label_type = open_corpora(request.data, request.label_type, request.columns)
+        rules = ReadingRules(encoding=request.encoding, header=request.header)
+        data = open_data(request.data, request.label_type, request.columns, rules)
+        corpus, label_type = data.corpus, data.label_type
+        summary = summarize(corpus, label_type)
         bar.finish(str(corpus).partition("\n")[0].removeprefix("Corpus: "))
+    for line in summary.lines():
+        terminal.print_line(line)
+    check_corpus(corpus, label_type, request.task, summary, data.sampled)
     models = [pinned_model(model) for model in request.models]
     embeddings = _embeddings(workspace, models, request.vectors)
     facts = _facts(request, models, corpus, label_type, embeddings)
@@ -135,6 +149,7 @@ def train_downstream(
             describe_downstream_run(run_id, facts, files)
             with gpu_turn(workspace, gpu_slot):
                 result = _train(request, corpus, label_type, embeddings, files, run_id, resume=resume)
+            write_json(files.data_summary, summary.to_json())
             write_json(files.manifest, {**facts, "result": result, "mlflow_run": run_id})
             files.checkpoint.unlink(missing_ok=True)  # nothing is left to resume
             log_downstream_files(run_id, files, result["test"])
@@ -184,6 +199,7 @@ def _train(
     resume: bool,
 ) -> TrainingOutcome:
     """Train the model and draw its pictures."""
+    from charlm.evaluation.collapse import collapse_of
     from charlm.trainers.downstream.build import train_downstream_model
     from charlm.visual.confusion_matrix import draw_confusion_matrix
     from charlm.visual.training_curves import Plotter
@@ -210,8 +226,12 @@ def _train(
     with decoration("the plot of the weights"):
         Plotter().plot_weights(files.weights)
     if trained.test is not None:
+        collapse = collapse_of(trained.test.scores)
+        if collapse is not None:
+            terminal.print_line(f"! {collapse}")
         with decoration(files.labels_table.name):
-            write_text(files.labels_table, trained.test.scores.table() + "\n")
+            table = trained.test.scores.table() + (f"\n{collapse}" if collapse else "")
+            write_text(files.labels_table, table + "\n")
         with decoration(files.confusion_matrix.name):
             draw_confusion_matrix(trained.test.scores, files.confusion_matrix)
     return {

@@ -62,6 +62,8 @@ def embed_text(
     pooling: str = "token",
     dtype: str = "float32",
     precision: str = "fp32",
+    encoding: str = "utf-8",
+    header: bool | None = None,
 ) -> EmbeddedText:
     """Write the embeddings of every token (or sentence) of the file `text` to the Parquet file `output`.
 
@@ -83,6 +85,7 @@ def embed_text(
     if path.stat().st_size == 0:
         raise CorpusError(f"{path} is empty; give a text to embed")
     opened = model if isinstance(model, OpenedModel) else open_model(model, workspace)
+    from charlm.datasets.lines import ReadingRules
     from charlm.embeddings.export import embed_file
 
     with terminal.step(f"embed {path.name}") as bar:
@@ -94,6 +97,7 @@ def embed_text(
             pooling=pooling,  # type: ignore[arg-type]
             dtype=dtype,  # type: ignore[arg-type]
             precision=precision,  # type: ignore[arg-type]
+            rules=ReadingRules(encoding=encoding, header=header),
             on_progress=lambda done, total: bar.update(done / max(total, 1)),
         )
         bar.finish(f"{result.tokens:,} tokens, {result.dimensions} dimensions")

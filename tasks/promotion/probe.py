@@ -8,7 +8,8 @@ from typing import Self
 
 from charlm.config import GateConfig
 from charlm.data.corpus import Corpus
-from charlm.datasets.opening import open_corpora
+from charlm.datasets.opening import open_data
+from charlm.datasets.summary import check_corpus, summarize
 from charlm.errors import DatasetError
 from charlm.evaluation.promotion import ProbeScores
 from tasks.registry.download import OpenedModel
@@ -25,9 +26,11 @@ class Probe:
     @classmethod
     def open(cls, data: str) -> Self:
         """The probe on a folder or prepared corpus; raises DatasetError where it lacks train or test sentences."""
-        corpus, label_type = open_corpora([data])
+        opened = open_data([data])
+        corpus, label_type = opened.corpus, opened.label_type
         if not corpus.train or not corpus.test:
             raise DatasetError(f"a probe needs train and test sentences, and {data} has {corpus}")
+        check_corpus(corpus, label_type, "tagger", summarize(corpus, label_type), opened.sampled)
         return cls(corpus, label_type)
 
     def run(self, challenger: OpenedModel, champion: OpenedModel, config: GateConfig, bar: Bar) -> ProbeScores:

@@ -22,6 +22,9 @@ def column_texts(source: SourceText, column: str, values: pa.Array | pa.ChunkedA
     if pa.types.is_dictionary(values.type):  # categories of pandas, Polars and R
         values = values.cast(values.type.value_type)
     kind = values.type
+    if pa.types.is_dictionary(kind):  # what pandas and Polars call categories
+        kind = kind.value_type
+        values = values.cast(kind)
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
         raise SourceError(f"{source.source.address}: column {column!r} holds {kind}, not text; name another one")
     yield from values.cast(pa.large_binary()).to_pylist()

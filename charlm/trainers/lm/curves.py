@@ -40,8 +40,8 @@ def draw_training_curve(files: RunFiles) -> None:
         return
     from matplotlib.figure import Figure
 
-    lines = files.journal.read_bytes().splitlines()  # of text, it would cut at U+2028 in a sample
-    events: list[Event] = [json.loads(line) for line in lines]
+    journal = files.journal.read_bytes()  # text would be cut at U+2028 in a sample too
+    events: list[Event] = [json.loads(line) for line in journal.splitlines()]
     train = [event for event in events if event["event"] == "train"]
     valid = [event for event in events if event["event"] == "validation"]
     figure = Figure(figsize=(8, 4.5), layout="constrained")

@@ -77,7 +77,7 @@ def test_glove_is_looked_up_in_the_cache(cache):
     ("content", "reason"),
     [
         (b"", "line 1 is not a word|holds no word vectors"),
-        (b"2 2\n", "holds no word vectors"),
+        (b"0 2\n", "holds no word vectors"),
         (b"a 1 2\nb 1\n", "line 2 is not a word and its numbers"),
         (b"a 1 2\nb 1 x\n", "line 2 is not a word and its numbers"),
         (b"a 1 2\n\xff 1 2\n", "line 2 is not a word and its numbers"),

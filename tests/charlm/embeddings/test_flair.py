@@ -291,6 +291,29 @@ def test_mean_pooling_by_hand(lm):
     assert not pooled.word_embeddings
 
 
+def test_remembered_words_of_another_epoch_bring_their_own_vectors(lm):
+    """The best epoch met the words in another order than the last one."""
+    best, last = (PooledFlairEmbeddings(FlairEmbeddings(lm, name="c"), pooling="mean") for _ in range(2))
+    best.eval().embed([Sentence("new york"), Sentence("in york")])
+    last.eval().embed([Sentence("york is new in new"), Sentence("york")])
+    last.load_state_dict(best.state_dict())
+    assert last.word_count == best.word_count == {"new": 1, "york": 2, "in": 1}
+    for word, vector in best.word_embeddings.items():
+        assert torch.equal(last.word_embeddings[word], vector)
+    last.train()
+    last.load_state_dict(PooledFlairEmbeddings(FlairEmbeddings(lm, name="c")).state_dict())
+    assert last.word_count == {}
+
+
+def test_remembered_words_of_the_first_version_stand_in_the_settings(lm):
+    pooled = PooledFlairEmbeddings(FlairEmbeddings(lm, name="c"), pooling="mean")
+    pooled.embed([Sentence("new york")])
+    loaded = PooledFlairEmbeddings._from_settings(pooled._settings() | {"word_count": pooled.word_count})
+    loaded.set_extra_state(torch.stack(list(pooled.word_embeddings.values())))
+    assert loaded.word_count == {"new": 1, "york": 1}
+    assert torch.equal(loaded.word_embeddings["york"], pooled.word_embeddings["york"])
+
+
 def test_all_settings_of_the_golden_file_differ(golden):
     """The comparison would prove nothing if a setting changed no vector."""
     for first, second in itertools.combinations([key for key in golden if key.startswith("forward ")], 2):

@@ -12,7 +12,7 @@ from charlm.storage.atomic import atomic_folder, read_json, write_text
 from charlm.text.corpus.manifest import load_manifest
 from charlm.trainers.lm.manifest import RunManifest
 from tasks.registry.descriptions import version_description
-from tasks.retraining.inbox import untold
+from tasks.retraining.inbox import unseen_files
 
 
 def fill(folder: Path, text: str) -> None:
@@ -108,7 +108,7 @@ def test_each_kind_of_damaged_file_has_its_own_remedy(tmp_path: Path) -> None:
     for name, read in {
         "run.json": lambda: RunManifest.load(run),
         "bundle.json": lambda: version_description(bundle, None, None) and read_bundle_manifest(bundle),
-        "inbox.json": lambda: untold(workspace, []),
+        "inbox.json": lambda: unseen_files(workspace, []),
         "corpus.json": lambda: load_manifest(corpus),
     }.items():
         with pytest.raises(CharLMError, match=f"{name} is damaged") as caught:
@@ -118,7 +118,7 @@ def test_each_kind_of_damaged_file_has_its_own_remedy(tmp_path: Path) -> None:
     assert isinstance(said["corpus.json"], CorpusError)
     assert "train again" in str(said["run.json"])
     assert "fetch the bundle again" in str(said["bundle.json"])
-    assert "taken for new" in str(said["inbox.json"])
+    assert "count as new" in str(said["inbox.json"])
     assert "prepare the text again" in str(said["corpus.json"])
     assert not any("anew" in str(error) for error in said.values())
 

@@ -6,7 +6,7 @@ import pytest
 
 from charlm.artifacts import Workspace
 from charlm.errors import ConfigError, RegistryError
-from tasks.downstream.registry import check_task_name
+from tasks.downstream.registry import check_downstream_name
 from tasks.registry.versions import (
     RegisteredVersion,
     all_versions,
@@ -50,8 +50,8 @@ def test_a_quote_belongs_to_the_name() -> None:
     assert find_version("models:/it's@champion") == find_version("models:/it's/1") == own
     assert [version for version, _ in all_versions("it's")] == find_tagged("it's", "a", "b") == [own]
     with pytest.raises(ConfigError, match='"it\'s" is the name of a registered language model'):
-        check_task_name("it's")
-    check_task_name("it''s")  # of no model at all
+        check_downstream_name("it's")
+    check_downstream_name("it''s")  # of no model at all
 
 
 @pytest.mark.usefixtures("workspace")

@@ -1,0 +1,222 @@
+"""Words in columns: the rows of a file, sentence by sentence, before anybody asks what their columns mean.
+
+A tab separates columns where most rows have one, else blanks do. The number of columns is that of most rows; a row with
+another number is refused by its own line. Comments stand before sentences, `-DOCSTART-` between documents.
+"""
+
+import logging
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain, islice
+from pathlib import Path
+from typing import NamedTuple
+
+from charlm.datasets.lines import BLANKS, DEFAULT_RULES, ReadingRules, is_blank, mistake, read_lines
+from charlm.datasets.tag_schemes import looks_like_a_tag
+
+_LOGGER = logging.getLogger("charlm")
+DOCUMENT_START = "-DOCSTART-"
+CONLLU_COLUMNS = 10
+_CONLLU_WORD = re.compile(r"[0-9]+")
+_CONLLU_OTHER = re.compile(r"[0-9]+[-.][0-9]+")  # `3-4` are words written as one, `3.1` is not in the text
+_COLUMN_NAMES = frozenset("text word words token tokens form tag tags label labels ner pos".split())  # noqa: SIM905
+_SENTENCES_TO_LOOK_AT = 1_000
+_ANY_WIDTH = 10**9
+
+
+class Row(NamedTuple):
+    """One word: the number of its line, and its columns."""
+
+    line: int
+    fields: list[str]
+
+
+Rows = list[list[Row]]
+"""The rows of one file, by sentence."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How the rows of a file are cut into columns."""
+
+    delimiter: str | None
+    """What stands between columns; None for runs of ASCII blanks."""
+
+    width: int
+    """Number of columns."""
+
+    is_conllu: bool = False
+    """Whether rows are numbered as in CoNLL-U: ranges and empty nodes are no words."""
+
+    def split(self, line: str) -> list[str]:
+        """The columns of a line."""
+        if self.delimiter is None:
+            if "\t" in line:  # a row of its own kind
+                fields = line.split("\t")
+                if len(fields) == self.width:
+                    return fields
+                line = line.replace("\t", " ")
+            fields = line.split(" ")
+            return fields if "" not in fields else [field for field in fields if field]
+        fields = line.split(self.delimiter)
+        while len(fields) > self.width and not fields[-1]:
+            fields.pop()
+        return fields
+
+
+def find_layout(lines: list[str], delimiter: str | None = None) -> Layout:
+    """The layout that most of the `lines` have; comments and what stands between sentences are no rows."""
+    lines = [line for line in lines if not _is_between(line)]
+    rows = [line for line in lines if not line.startswith("#")] or lines
+    if delimiter is None and sum("\t" in line for line in rows) * 2 > len(rows):
+        delimiter = "\t"
+    split = Layout(delimiter=delimiter, width=_ANY_WIDTH).split
+    widths = Counter(len(split(line)) for line in rows)
+    width = max(widths, key=lambda width: (widths[width], width), default=0)
+    is_conllu = width == CONLLU_COLUMNS and delimiter == "\t" and _is_numbered(split(line)[0] for line in rows)
+    return Layout(delimiter=delimiter, width=width, is_conllu=is_conllu)
+
+
+def read_rows_of_words(
+    path: Path,
+    rules: ReadingRules = DEFAULT_RULES,
+    *,
+    layout: Layout | None = None,
+    delimiter: str | None = None,
+    comment_symbol: str | None = None,
+    least: int = 1,
+) -> Iterator[list[Row]]:
+    """The sentences of a file, each a list of its rows; the file is not held.
+
+    Args:
+        path: the file.
+        rules: its encoding.
+        layout: where it is known.
+        delimiter: what stands between columns, where that is known.
+        comment_symbol: lines that begin with it are left out wherever they stand, but for words with a known tag.
+        least: columns that a row needs.
+
+    Raises DatasetError with the line of a row that has too few or too many columns.
+    """
+    blocks = _blocks(path, rules)
+    first = list(islice(blocks, _SENTENCES_TO_LOOK_AT))
+    layout = layout or find_layout([line for block in first for _, line in block], delimiter)
+    if layout.width < least and first:
+        rows = [row for block in first for row in block]
+        number, line = next((row for row in rows if not row[1].startswith("#")), rows[0])
+        raise mistake(path, number, f"{least} columns are needed, and {layout.width} found: {line[:60]!r}")
+    comments = _Comments(layout, first, comment_symbol)
+    for block in chain(first, blocks):
+        if rows_of_block := _rows_of_block(path, block, layout, comments):
+            yield rows_of_block
+
+
+def header_of_words(
+    path: Path, layout: Layout, column_format: Mapping[int, str], rules: ReadingRules = DEFAULT_RULES
+) -> int | None:
+    """The line of a first row that names the columns (`word tag`), which is reported; None where there is none.
+
+    It is one where its cells are names that people give to such columns and no other row has its label, or where
+    `rules.header` is True.
+    """
+    if rules.header is False:
+        return None
+    rows = [row for rows in read_rows_of_words(path, rules, layout=layout) for row in rows]
+    if not rows:
+        return None
+    line, names = rows[0]
+    if not rules.header:
+        columns = [column for column in column_format if column < len(names)]
+        if not all(names[column].casefold() in _COLUMN_NAMES for column in columns):
+            return None
+        if any(row.fields[column] == names[column] for row in rows[1:] for column in columns):
+            return None
+    _LOGGER.warning("%s, line %d: taken as the header: %s (--no-header: a word)", path, line, " ".join(names))
+    return line
+
+
+_Block = list[tuple[int, str]]
+"""The lines between two blank lines, with their numbers."""
+
+
+def _blocks(path: Path, rules: ReadingRules) -> Iterator[_Block]:
+    block: _Block = []
+    for number, line in read_lines(path, rules):
+        if _is_between(line):
+            if block:
+                yield block
+                block = []
+        else:
+            block.append((number, line))
+    if block:
+        yield block
+
+
+def _rows_of_block(path: Path, block: _Block, layout: Layout, comments: "_Comments") -> list[Row]:
+    rows: list[Row] = []
+    split, width = layout.split, layout.width
+    for number, line in block:
+        if line.startswith(comments.symbols) and comments.has(line, in_sentence=bool(rows)):
+            continue
+        fields = split(line)
+        if len(fields) != width:
+            raise mistake(path, number, f"{width} columns are needed, and {len(fields)} found: {line.strip()[:60]!r}")
+        if layout.is_conllu:
+            if _CONLLU_OTHER.fullmatch(fields[0]):
+                continue
+            if not _CONLLU_WORD.fullmatch(fields[0]):
+                raise mistake(path, number, f"column 0 must be the number of a word, got {fields[0][:60]!r}")
+        rows.append(Row(number, fields))
+    return rows
+
+
+class _Comments:
+    """Tells comments from words that begin alike, such as `#` and `#hashtag`."""
+
+    def __init__(self, layout: Layout, blocks: list[_Block], symbol: str | None) -> None:
+        self.layout = layout
+        self.blocks = blocks
+        self.symbol = symbol
+        self.symbols = ("#", symbol) if symbol else ("#",)
+
+    def has(self, line: str, *, in_sentence: bool) -> bool:
+        """Whether a line that begins with one of `symbols` is a comment.
+
+        It is none where it has all columns and its last one holds what other rows hold there, or the tag of a span, as
+        in `#<TAB>O`; `#<TAB>SYM` is a word too, for a doubtful line is better seen than lost. A comment stands before
+        a sentence, unless its symbol was given.
+        """
+        if self.layout.is_conllu:
+            return True
+        given = self.symbol is not None and line.startswith(self.symbol)
+        if in_sentence and not given:
+            return False
+        fields = self.layout.split(line)
+        if len(fields) != self.layout.width:
+            return True
+        if self.layout.width == 1 or (not given and line[1:2] not in BLANKS):
+            return given
+        if fields[-1] in self._last_values or looks_like_a_tag(fields[-1]):
+            return False
+        return self.layout.delimiter is None or fields[0] != "#" or " " in fields[-1]
+
+    @cached_property
+    def _last_values(self) -> set[str]:
+        """What stands in the last column of rows that begin otherwise."""
+        split, width = self.layout.split, self.layout.width
+        rows = [split(line) for block in self.blocks for _, line in block if not line.startswith(self.symbols)]
+        return {"O", "_", *(fields[-1] for fields in rows if len(fields) == width)}
+
+
+def _is_between(line: str) -> bool:
+    """Whether a line stands between sentences: blank, or the start of a document, with columns or without."""
+    if not line or line.startswith(DOCUMENT_START) or is_blank(line):
+        return True
+    return DOCUMENT_START in line and DOCUMENT_START in line.replace("\t", " ").split(" ")
+
+
+def _is_numbered(first: Iterable[str]) -> bool:
+    return all(_CONLLU_WORD.fullmatch(word) or _CONLLU_OTHER.fullmatch(word) for word in first)

@@ -1,0 +1,140 @@
+"""Readers of labelled texts: each gives the line, the labels and the text of one after the other."""
+
+import logging
+import re
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from charlm.data.sentence import Sentence
+from charlm.datasets.files import check_known, collector_paused
+from charlm.datasets.json_lines import as_label, read_json_objects
+from charlm.datasets.lines import BLANKS, DEFAULT_RULES, ReadingRules, is_blank, mistake, read_lines
+from charlm.datasets.sniffing import PREFIX
+from charlm.datasets.tables import columns_of_header, find_header, suspicious_header, table_rows
+
+LabelledText = tuple[int, list[str], str]
+"""Line number, labels and text."""
+_LOGGER = logging.getLogger("charlm")
+_LABEL = re.compile(rf"(?:^|(?<=\s)){PREFIX}(\S*)\s*")
+
+
+@collector_paused()
+def label_texts(
+    path: Path,
+    texts: Iterator[LabelledText],
+    label_type: str,
+    *,
+    use_tokenizer: bool = True,
+    known: Collection[str] | None = None,
+) -> list[Sentence]:
+    """Sentences with their labels.
+
+    Raises DatasetError with file and line where one has no label or no text, or a label is not among `known`.
+    """
+    sentences = []
+    for number, labels, text in texts:
+        sentence = Sentence(text, use_tokenizer=use_tokenizer)
+        if not len(sentence):
+            raise mistake(path, number, "the text is empty")
+        if not labels:
+            raise mistake(path, number, f"the text has no label: {text.strip()[:60]!r}")
+        for label in dict.fromkeys(labels):
+            check_known(path, number, label, known)
+            sentence.add_label(label_type, label)
+        sentences.append(sentence)
+    if not sentences:
+        raise mistake(path, 1, "the file holds no text")
+    return sentences
+
+
+def read_labelled_lines(path: Path, rules: ReadingRules = DEFAULT_RULES) -> Iterator[LabelledText]:
+    """The lines of the format of fastText: a label is a word with `__label__` in front, wherever it stands.
+
+    Any white space ends a label. A line that a table writer has put in quotes is read without them.
+    """
+    for number, line in read_lines(path, rules):
+        if is_blank(line):
+            continue
+        if line.startswith('"' + PREFIX) and line.endswith('"'):
+            line = line[1:-1].replace('""', '"')
+        labels = _LABEL.findall(line)
+        if not all(labels):
+            raise mistake(path, number, f"a label is missing behind {PREFIX}")
+        yield number, labels, _LABEL.sub("", line).strip(BLANKS)
+
+
+def read_table(
+    path: Path,
+    texts: Sequence[int] | None = None,
+    labels: Sequence[int] | None = None,
+    delimiter: str = ",",
+    rules: ReadingRules = DEFAULT_RULES,
+    names: Sequence[str] | None = None,
+) -> Iterator[LabelledText]:
+    """The texts of a table, its header left out and reported.
+
+    Args:
+        path: the file.
+        texts, labels: columns of texts (joined) and of labels; without them those that the header names, else the
+            first one holds the label and the second one the text.
+        delimiter: what stands between cells.
+        rules: encoding and header.
+        names: of the columns, as they were asked for.
+
+    Raises DatasetError with the line of a row with too many or too few cells, whichever row comes first.
+    """
+    rows = list(table_rows(path, delimiter, rules))
+    if not rows:
+        raise mistake(path, 1, "the file holds no text")
+    header = find_header(path, rows, names, rules)
+    asked = texts is not None and labels is not None
+    chosen = columns_of_header(header) if header and not asked else None
+    texts, labels = chosen or (texts or [1], labels or [0])
+    needed = max(chain(texts, labels)) + 1
+    widths = Counter(len(row) for _, row in rows)
+    width = max(widths, key=lambda width: (widths[width], width))
+    if not asked and chosen is None and width > needed:
+        raise mistake(
+            path,
+            rows[0][0],
+            f"{width} columns are found; say which of them hold label and text, as --columns label,_,text",
+        )
+    for line, row in rows:
+        if len(row) != width or width < needed:
+            raise mistake(path, line, f"{max(needed, width)} columns are needed, and {len(row)} found: {str(row)[:60]}")
+    if header is not None:
+        _LOGGER.warning("%s", header)
+        del rows[0]
+    elif rules.header is None:
+        suspicious_header(path, rows, texts, labels)
+    for line, row in rows:
+        yield line, [row[column] for column in labels if row[column]], " ".join(row[column] for column in texts)
+
+
+def read_objects(
+    path: Path, text_field: str = "text", label_field: str = "label", rules: ReadingRules = DEFAULT_RULES
+) -> Iterator[LabelledText]:
+    """The texts of JSON objects, one object a line; labels may be texts, whole numbers or truth values."""
+    for number, (text, labels) in read_json_objects(path, (text_field, label_field), rules):
+        found = _labels(labels)
+        if found is None:
+            raise mistake(path, number, f"the field {label_field!r} holds no label and no list of labels")
+        if isinstance(text, str):
+            yield number, found, text
+            continue
+        if not isinstance(text, list) or not all(isinstance(item, str) for item in text):
+            raise mistake(path, number, f"the field {text_field!r} holds neither text nor a list of texts")
+        if not isinstance(labels, list) or len(text) != len(found):
+            raise mistake(path, number, f"there must be as many labels in {label_field!r} as texts in {text_field!r}")
+        for one_text, label in zip(text, found, strict=True):
+            yield number, [label], one_text
+
+
+def _labels(value: Any) -> list[str] | None:
+    """One label or several as texts; None where something else stands there."""
+    found = [as_label(item) for item in (value if isinstance(value, list) else [value])]
+    labels = [label for label in found if label is not None]
+    return labels if len(labels) == len(found) else None
