@@ -3,12 +3,28 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from charlm.errors import ConfigError, CorpusError
 
 SPLITS = ("train", "valid", "test")
 DIRECTIONS = ("forward", "backward")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class _HasRoot(Protocol):
+    @property
+    def root(self) -> Path: ...
+
+
+class _Inside:
+    """A file or folder directly below the root of what it belongs to."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, files: _HasRoot, kind: type) -> Path:
+        return files.root / self._name
 
 
 @dataclass(frozen=True)
@@ -21,21 +37,10 @@ class CorpusFiles:
     def name(self) -> str:
         return self.root.name
 
-    @property
-    def manifest(self) -> Path:
-        return self.root / "corpus.json"
-
-    @property
-    def train_dir(self) -> Path:
-        return self.root / "train"
-
-    @property
-    def valid(self) -> Path:
-        return self.root / "valid.txt"
-
-    @property
-    def test(self) -> Path:
-        return self.root / "test.txt"
+    manifest = _Inside("corpus.json")
+    train_dir = _Inside("train")
+    valid = _Inside("valid.txt")
+    test = _Inside("test.txt")
 
     def shard(self, number: int) -> Path:
         """The train split file `number`, counted from 1."""
@@ -49,14 +54,10 @@ class CorpusFiles:
         """The hashes of the documents that a revision brought, so that later text can be compared with them."""
         return self.root / "documents" / f"revision_{revision:04d}.keys"
 
-    @property
-    def staging_dir(self) -> Path:
-        """What a revision writes before it is whole; a run that was killed continues from here."""
-        return self.root / ".staging"
+    staging_dir = _Inside(".staging")
+    """What a revision writes before it is whole; a run that was killed continues from here."""
 
-    @property
-    def counts_dir(self) -> Path:
-        return self.root / "counts"
+    counts_dir = _Inside("counts")
 
     def counts(self, shard_name: str) -> Path:
         return self.counts_dir / f"{shard_name}.parquet"
@@ -65,9 +66,7 @@ class CorpusFiles:
     def total_counts(self) -> Path:
         return self.counts_dir / "total.parquet"
 
-    @property
-    def dictionary_dir(self) -> Path:
-        return self.root / "dictionary"
+    dictionary_dir = _Inside("dictionary")
 
     @property
     def dictionary(self) -> Path:
@@ -85,9 +84,7 @@ class CorpusFiles:
     def coverage_plot(self) -> Path:
         return self.dictionary_dir / "coverage.svg"
 
-    @property
-    def encoded_root(self) -> Path:
-        return self.root / "encoded"
+    encoded_root = _Inside("encoded")
 
     def encoded(self, fingerprint: str, split_name: str) -> Path:
         """The encoded form of `train_split_0001`, `valid` or `test` under one dictionary fingerprint."""
@@ -97,9 +94,7 @@ class CorpusFiles:
         """The folders written without the lock: trainings encode, and runs of one corpus count at the same time."""
         return [self.root, self.counts_dir, *self.encoded_root.glob("*")]
 
-    @property
-    def lock(self) -> Path:
-        return self.root / ".lock"
+    lock = _Inside(".lock")
 
 
 @dataclass(frozen=True)
@@ -108,25 +103,11 @@ class TrainingFiles:
 
     root: Path
 
-    @property
-    def checkpoint(self) -> Path:
-        return self.root / "checkpoint.pt"
-
-    @property
-    def loss_tsv(self) -> Path:
-        return self.root / "loss.tsv"
-
-    @property
-    def training_log(self) -> Path:
-        return self.root / "training.log"
-
-    @property
-    def journal(self) -> Path:
-        return self.root / "journal.jsonl"
-
-    @property
-    def lock(self) -> Path:
-        return self.root / ".lock"
+    checkpoint = _Inside("checkpoint.pt")
+    loss_tsv = _Inside("loss.tsv")
+    training_log = _Inside("training.log")
+    journal = _Inside("journal.jsonl")
+    lock = _Inside(".lock")
 
 
 @dataclass(frozen=True)
@@ -137,73 +118,44 @@ class RunFiles(TrainingFiles):
     def name(self) -> str:
         return self.root.name
 
-    @property
-    def manifest(self) -> Path:
-        return self.root / "run.json"
+    manifest = _Inside("run.json")
+    best_lm = _Inside("best-lm.pt")
+    initial_lm = _Inside("initial-lm.pt")
+    """The model that a fine-tuning started from, with its dictionary extended if configured."""
 
-    @property
-    def best_lm(self) -> Path:
-        return self.root / "best-lm.pt"
-
-    @property
-    def initial_lm(self) -> Path:
-        """The model that a fine-tuning started from, with its dictionary extended if configured."""
-        return self.root / "initial-lm.pt"
-
-    @property
-    def training_curve(self) -> Path:
-        return self.root / "training-curve.png"
-
-    @property
-    def tracking(self) -> Path:
-        """How much of this run's journal MLflow has."""
-        return self.root / "tracking.json"
+    training_curve = _Inside("training-curve.png")
+    tracking = _Inside("tracking.json")
+    """How much of this run's journal MLflow has."""
 
 
 @dataclass(frozen=True)
 class DownstreamRunFiles(TrainingFiles):
     """Where the parts of the training of one tagger or classifier lie. The names are Flair's where it has them."""
 
-    @property
-    def best_model(self) -> Path:
-        return self.root / "best-model.pt"
-
-    @property
-    def final_model(self) -> Path:
-        return self.root / "final-model.pt"
-
-    @property
-    def weights(self) -> Path:
-        """Some weights of every parameter over time."""
-        return self.root / "weights.txt"
+    best_model = _Inside("best-model.pt")
+    final_model = _Inside("final-model.pt")
+    weights = _Inside("weights.txt")
+    """Some weights of every parameter over time."""
 
     @property
     def model(self) -> Path:
         """The model to use: the best one, or the last one where there were no dev sentences to choose by."""
         return self.best_model if self.best_model.is_file() else self.final_model
 
-    @property
-    def manifest(self) -> Path:
-        """What a flow trained here, and its scores; a training by `ModelTrainer` alone has no such file."""
-        return self.root / "task.json"
+    manifest = _Inside("task.json")
+    """What a flow trained here, and its scores; a training by `ModelTrainer` alone has no such file."""
 
     def epoch_model(self, epoch: int) -> Path:
         """The model as it was after an epoch."""
         return self.root / f"model_epoch_{epoch}.pt"
 
-    @property
-    def data_summary(self) -> Path:
-        """What was read: sentences, tokens, labels and examples of each split."""
-        return self.root / "data.json"
+    data_summary = _Inside("data.json")
+    """What was read: sentences, tokens, labels and examples of each split."""
 
-    @property
-    def labels_table(self) -> Path:
-        """Scores of every label on the test sentences."""
-        return self.root / "labels.txt"
+    labels_table = _Inside("labels.txt")
+    """Scores of every label on the test sentences."""
 
-    @property
-    def confusion_matrix(self) -> Path:
-        return self.root / "confusion-matrix.png"
+    confusion_matrix = _Inside("confusion-matrix.png")
 
     def predictions(self, split: str) -> Path:
         """What the model predicts for the sentences of `dev` or `test`, beside the gold labels."""
@@ -216,17 +168,9 @@ class BundleFiles:
 
     root: Path
 
-    @property
-    def manifest(self) -> Path:
-        return self.root / "bundle.json"
-
-    @property
-    def dictionary(self) -> Path:
-        return self.root / "dictionary.json"
-
-    @property
-    def card(self) -> Path:
-        return self.root / "README.md"
+    manifest = _Inside("bundle.json")
+    dictionary = _Inside("dictionary.json")
+    card = _Inside("README.md")
 
     def direction_dir(self, direction: str) -> Path:
         return self.root / direction
@@ -283,29 +227,18 @@ class ServiceFiles:
         """The programs that have been started and not been stopped."""
         return sorted(path.name.removesuffix(".process.json") for path in self.root.glob("*.process.json"))
 
-    @property
-    def lock(self) -> Path:
-        return self.root / ".lock"
+    lock = _Inside(".lock")
+    deployments = _Inside("prefect.yaml")
+    """The deployments as they were given to the Prefect server."""
 
-    @property
-    def deployments(self) -> Path:
-        """The deployments as they were given to the Prefect server."""
-        return self.root / "prefect.yaml"
+    deployed = _Inside("deployed.json")
+    """The fingerprint of what was deployed."""
 
-    @property
-    def deployed(self) -> Path:
-        """The fingerprint of what was deployed."""
-        return self.root / "deployed.json"
+    mlflow_users = _Inside("mlflow-users.db")
+    """MLflow's database of users, where it needs a password."""
 
-    @property
-    def mlflow_users(self) -> Path:
-        """MLflow's database of users, where it needs a password."""
-        return self.root / "mlflow-users.db"
-
-    @property
-    def mlflow_access(self) -> Path:
-        """The settings of MLflow's password check."""
-        return self.root / "mlflow-access.ini"
+    mlflow_access = _Inside("mlflow-access.ini")
+    """The settings of MLflow's password check."""
 
 
 @dataclass(frozen=True)
@@ -330,9 +263,7 @@ class Workspace:
             raise CorpusError(f"no corpus named {name!r} in {self.root}; {hint}")
         return corpus
 
-    @property
-    def runs_dir(self) -> Path:
-        return self.root / "runs"
+    runs_dir = _Inside("runs")
 
     def run(self, name: str) -> RunFiles:
         return RunFiles(self.runs_dir / name)
@@ -376,15 +307,11 @@ class Workspace:
     def service(self) -> ServiceFiles:
         return ServiceFiles(self.root / "service")
 
-    @property
-    def inbox_dir(self) -> Path:
-        """New text is dropped into its folders, one for each corpus."""
-        return self.root / "inbox"
+    inbox_dir = _Inside("inbox")
+    """New text is dropped into its folders, one for each corpus."""
 
-    @property
-    def inbox_memory(self) -> Path:
-        """What an inbox has held, so that no text is reported twice."""
-        return self.root / "inbox.json"
+    inbox_memory = _Inside("inbox.json")
+    """What an inbox has held, so that no text is reported twice."""
 
     def texts_dir(self, name: str) -> Path:
         """Texts that every champion of the model `name` embeds."""
@@ -404,22 +331,12 @@ class Workspace:
         """The interpreter's documentation, which the demo trains on."""
         return self.root / "demo" / "python-docs.jsonl"
 
-    @property
-    def temporary_dir(self) -> Path:
-        """For temporary files, where the system has no place for them."""
-        return self.root / ".tmp"
+    temporary_dir = _Inside(".tmp")
+    """For temporary files, where the system has no place for them."""
 
-    @property
-    def mlflow_db(self) -> Path:
-        return self.root / "mlflow.db"
-
-    @property
-    def mlflow_artifacts_dir(self) -> Path:
-        return self.root / "mlartifacts"
-
-    @property
-    def prefect_home(self) -> Path:
-        return self.root / ".prefect"
+    mlflow_db = _Inside("mlflow.db")
+    mlflow_artifacts_dir = _Inside("mlartifacts")
+    prefect_home = _Inside(".prefect")
 
 
 def check_name(name: str) -> str:
