@@ -38,7 +38,7 @@ status: install ## what of the service runs
 backup: install ## save the workspace and its databases, while the service runs: make backup TO=FOLDER
 	@$(BIN)/python -m deployments.backup save "$(TO)"
 
-restore: install ## bring a back-up back, to a workspace that does not exist yet: make restore FROM=FOLDER
+restore: install ## restore a backup, to a workspace that does not exist yet: make restore FROM=FOLDER
 	@$(BIN)/python -m deployments.backup restore "$(FROM)"
 
 test: install ## the whole test suite, without long fault tests

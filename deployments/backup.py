@@ -8,7 +8,7 @@ Writes FOLDER/backup.json               the SHA-256 of every file, and the versi
        FOLDER/prefect.dump, mlflow.dump the databases, where they are PostgreSQL's
 
 What points to something is saved before what it points to, which is never taken away: the databases first, then the
-manifests, then the rest. So a back-up of a busy workspace holds the past of the moment it began at, and perhaps some
+manifests, then the rest. So a backup of a busy workspace holds the past of the moment it began at, and perhaps some
 files that nothing there speaks of. Left out is what makes itself again: encoded text, locks, logs, temporary files.
 """
 
@@ -43,9 +43,9 @@ def save(settings: ServiceSettings, folder: Path) -> int:
     """
     workspace = settings.workspace
     if not workspace.root.is_dir():
-        raise ConfigError(f"there is no workspace {workspace.root}; CHARLM_WORKSPACE says where it is")
+        raise ConfigError(f"there is no workspace {workspace.root}; set CHARLM_WORKSPACE to its folder")
     if folder.exists():
-        raise ConfigError(f"{folder} exists; every back-up takes a new folder")
+        raise ConfigError(f"{folder} exists; a backup needs a new folder")
     with atomic_folder(folder) as copy:
         target = copy / _WORKSPACE
         target.mkdir()
@@ -67,7 +67,7 @@ def save(settings: ServiceSettings, folder: Path) -> int:
 def restore(settings: ServiceSettings, folder: Path) -> int:
     """Bring back what `save` has saved, to a workspace that does not exist yet; the number of files.
 
-    Raises ConfigError when `folder` is no whole back-up, or its place is taken.
+    Raises ConfigError when `folder` is not a complete backup, or the workspace exists.
     """
     files = _checked_files(folder)
     root = settings.workspace.root
@@ -77,7 +77,7 @@ def restore(settings: ServiceSettings, folder: Path) -> int:
     if bool(dumps) != (settings.database is not None):
         raise ConfigError(
             f"the databases in {folder} are {'PostgreSQL' if dumps else 'SQLite'}'s;"
-            f" {'set DATABASE to where they shall go' if dumps else 'unset DATABASE'}"
+            f" {'set DATABASE to the server that they are restored to' if dumps else 'unset DATABASE'}"
         )
     with atomic_folder(root) as copy:
         shutil.copytree(folder / _WORKSPACE, copy, dirs_exist_ok=True)
@@ -87,16 +87,16 @@ def restore(settings: ServiceSettings, folder: Path) -> int:
 
 
 def _checked_files(folder: Path) -> dict[str, str]:
-    """The files of a back-up and their SHA-256; raises ConfigError when one is missing or not as it was."""
+    """The files of a backup and their SHA-256; raises ConfigError when one is missing or not as it was."""
     if not (folder / _MANIFEST).is_file():
-        raise ConfigError(f"{folder} is no back-up: it has no {_MANIFEST}")
+        raise ConfigError(f"{folder} is not a backup: it has no {_MANIFEST}")
     manifest = read_json(folder / _MANIFEST)
     if not isinstance(manifest, dict) or manifest.get("format") != _FORMAT:
         raise ConfigError(f"{folder / _MANIFEST} is of another format than {_FORMAT}")
     files: dict[str, str] = manifest["files"]
     for name, digest in files.items():
         if not (folder / name).is_file() or sha256_of(folder / name) != digest:
-            raise ConfigError(f"the back-up {folder} is damaged: {name} is not what was saved; take another one")
+            raise ConfigError(f"the backup {folder} is damaged: {name} is not what was saved; use another one")
     return files
 
 

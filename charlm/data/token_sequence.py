@@ -55,7 +55,7 @@ class TokenSequence(DataPoint):
             start = self._text.find(word, end)
             if start < 0:
                 raise DatasetError(
-                    f"the tokenizer gave {word!r}, which is not in the text behind character {end}: "
+                    f"the tokenizer gave {word!r}, which is not in the text after character {end}: "
                     f"{self._text[end : end + 40]!r}; a tokenizer may only cut the text"
                 )
             end = start + len(word)

@@ -38,7 +38,8 @@ class _Transformer(Embeddings):
                 path, local_files_only=True, trust_remote_code=False, use_safetensors=True
             )
         except (OSError, ValueError) as error:
-            raise ModelFileError(f"{path} is no transformer that we can read ({str(error).splitlines()[0]})") from error
+            reason = str(error).splitlines()[0]
+            raise ModelFileError(f"{path} is not a transformer that charlm can read ({reason})") from error
         self.name = f"transformer-{model}"
 
     def _set_up(self, *, fine_tune: bool, pooling: str, layers: str, layer_mean: bool) -> None:

@@ -189,7 +189,7 @@ def _check_scores(challenger: PairScores, champion: PairScores | None, probe: Pr
     if champion is not None and champion.keys() != set(DIRECTIONS):
         raise GateError(f"the champion needs scores of both directions, it has {', '.join(champion) or 'none'}")
     if probe is not None and not (math.isfinite(probe.challenger) and math.isfinite(probe.champion)):
-        raise GateError(f"a probe score is no number: challenger {probe.challenger}, champion {probe.champion}")
+        raise GateError(f"a probe score is not a number: challenger {probe.challenger}, champion {probe.champion}")
     reference = next(iter(challenger.values()))
     if not reference:
         raise GateError("there are no held-out documents to compare models on")

@@ -130,7 +130,7 @@ def write_json(path: Path, value: object) -> None:
 
 
 def read_json(
-    path: Path, *, remedy: str = "restore it from a back-up", error: type[CharLMError] = CorpusError
+    path: Path, *, remedy: str = "restore it from a backup", error: type[CharLMError] = CorpusError
 ) -> Any:  # what a file holds is known only when it is looked at
     """The JSON in `path`.
 

@@ -46,7 +46,7 @@ class Plotter:
         try:
             curves, axis = _curves_by_quantity(columns), _axis_of(columns)
         except ValueError as error:
-            raise RunError(f"{path} is no table of a training: {error}") from error
+            raise RunError(f"{path} is not a table of a training: {error}") from error
         wanted = [name.lower() for name in plot_values or ("loss", *_SCORES)]
         chosen: dict[str, dict[str, Cells]] = {}
         for name in wanted:

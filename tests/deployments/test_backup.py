@@ -149,7 +149,7 @@ def test_a_damaged_backup_is_refused_and_leaves_nothing(small, tmp_path):
 
 def test_a_backup_is_not_written_over_and_a_workspace_neither(small, tmp_path):
     save(small, tmp_path / "backup")
-    with pytest.raises(ConfigError, match="every back-up takes a new folder"):
+    with pytest.raises(ConfigError, match="a backup needs a new folder"):
         save(small, tmp_path / "backup")
     with pytest.raises(ConfigError, match="move it away"):
         restore(small, tmp_path / "backup")

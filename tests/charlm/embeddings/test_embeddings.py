@@ -214,5 +214,5 @@ def test_a_transformers_vector_is_that_of_the_sentence_alone(transformer, poolin
 def test_a_transformer_as_pickle_is_refused(transformer):
     (transformer / "model.safetensors").unlink()
     torch.save({}, transformer / "pytorch_model.bin")
-    with pytest.raises(ModelFileError, match="is no transformer that we can read"):
+    with pytest.raises(ModelFileError, match="is not a transformer that charlm can read"):
         TransformerDocumentEmbeddings(transformer)

@@ -188,7 +188,7 @@ def test_scores_that_cannot_be_compared_are_an_error(challenger: Pair, champion:
 
 def test_a_probe_that_is_no_number_is_an_error() -> None:
     probe = ProbeScores(challenger=math.nan, champion=0.5)
-    with pytest.raises(GateError, match="a probe score is no number: challenger nan"):
+    with pytest.raises(GateError, match="a probe score is not a number: challenger nan"):
         decide_promotion(pair(1.9), pair(), target="news", config=CONFIG, probe=probe)
 
 

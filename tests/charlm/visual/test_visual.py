@@ -77,7 +77,7 @@ def test_weights_are_drawn_beside_their_file(tmp_path):
     [
         ("EPOCH\tTRAIN_LOSS\n", "holds no row yet"),
         ("EPOCH\tTRAIN_LOSS\n1\n", "line 2: 2 columns are needed, and 1 found"),
-        ("EPOCH\tTRAIN_LOSS\n1\thigh\n", "is no table of a training: could not convert"),
+        ("EPOCH\tTRAIN_LOSS\n1\thigh\n", "is not a table of a training: could not convert"),
         ("EPOCH\tTIME\n1\t2\n", "has no column for loss, .*; it has epoch, time"),
     ],
 )
