@@ -308,9 +308,6 @@ class Workspace:
         """The interpreter's documentation, which the demo trains on."""
         return self.root / "demo" / "python-docs.jsonl"
 
-    temporary_dir = _Inside(".tmp")
-    """For temporary files, where the system has no place for them."""
-
     mlflow_db = _Inside("mlflow.db")
     mlflow_artifacts_dir = _Inside("mlartifacts")
     prefect_home = _Inside(".prefect")
