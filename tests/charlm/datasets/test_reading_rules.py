@@ -1,18 +1,14 @@
 """The rules that all readers of labelled data share: one table of tests for each."""
 
-import json
 import logging
 from pathlib import Path
 
 import pytest
 
-from charlm.data import Corpus
 from charlm.datasets import ColumnCorpus, CSVClassificationCorpus
-from charlm.datasets.inputs import find_input_format, read_inputs
 from charlm.datasets.lines import ReadingRules
-from charlm.datasets.opening import format_of, open_corpora, open_data, read_labelled
-from charlm.datasets.summary import check_corpus, summarize
-from charlm.errors import CharLMError, DatasetError
+from charlm.datasets.opening import format_of, open_corpora, read_labelled
+from charlm.errors import DatasetError
 
 
 def put(folder: Path, content: bytes | str, name: str = "train.txt") -> Path:
@@ -234,6 +230,14 @@ def test_a_field_may_be_of_any_length(tmp_path):
     assert [len(sentence) for sentence in sentences] == [40_000, 2]
 
 
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [("ham,\tGo home\nspam,\tBuy now\n", " Go home"), ("ham\tGo, home\nspam\tBuy now\n", "Go, home")],
+)
+def test_commas_separate_before_tabs_where_the_file_is_named_csv(tmp_path, content, text):
+    assert texts(put(tmp_path, content, "train.csv"))[0] == ("ham", text)
+
+
 # ---- headers -------------------------------------------------------------------------------------------------------
 
 
@@ -365,94 +369,3 @@ def test_a_split_without_spans_is_read_like_the_others(tmp_path):
     put(tmp_path, '{"text": "Nobody left.", "label": []}\n', "test.jsonl")
     corpus, layer = open_corpora([str(tmp_path)])
     assert (layer, len(corpus.test)) == ("tag", 1)
-
-
-# ---- what was read -------------------------------------------------------------------------------------------------
-
-
-def checked(folder: Path, task: str) -> Corpus:
-    opened = open_data([str(folder)])
-    check_corpus(opened.corpus, opened.label_type, task, summarize(opened.corpus, opened.label_type), opened.sampled)
-    return opened.corpus
-
-
-def test_a_summary_counts_and_shows_examples(tmp_path):
-    put(tmp_path, "Ann B-PER\nsaw O\nNew B-LOC\nYork I-LOC\n\nBob B-PER\n")
-    put(tmp_path, "Bob B-PER\n", "test.txt")
-    put(tmp_path, "Bob B-PER\n", "dev.txt")
-    opened = open_data([str(tmp_path)])
-    summary = summarize(opened.corpus, opened.label_type)
-    assert summary.lines()[:2] == [
-        "train  2 sentences, 5 tokens; labels: PER 2, LOC 1",
-        "       [Ann PER] saw [New York LOC]",
-    ]
-    assert json.loads(json.dumps(summary.to_json()))["splits"]["test"] == {
-        "sentences": 1,
-        "tokens": 1,
-        "labels": {"PER": 1},
-        "examples": ["[Bob PER]"],
-    }
-    put(tmp_path / "texts", "__label__a Go\n__label__b Stop\n")
-    opened = open_data([str(tmp_path / "texts")])
-    assert "a: Go" in " ".join(summarize(opened.corpus, "class").lines())
-
-
-@pytest.mark.parametrize(
-    ("task", "files", "reason"),
-    [
-        (
-            "classifier",
-            {"train.txt": "__label__a x\n__label__a y\n__label__a z\n"},
-            "all texts .* the class 'a'",
-        ),
-        ("tagger", {"train.txt": "__label__a x\n__label__b y\n__label__a z\n"}, "a tagger learns labels of words"),
-        ("classifier", {"train.txt": "a B-X\n\nb B-X\n\nc O\n"}, "a classifier learns classes of texts"),
-        ("tagger", {"train.txt": "a O\n\nb O\n\nc O\n"}, "no train sentence of .* has a label in the layer 'tag'"),
-        ("tagger", {"train.txt": "a X\n\nb X\n\nc X\n"}, "every word of .* has the label 'X'"),
-        ("tagger", {"train.txt": "a B-X\n", "test.txt": "a B-Y\n"}, "the test split .* it has Y; train has X"),
-        ("tagger", {"train.txt": "a B-X\n", "dev.txt": "a O\n"}, "the dev split of .* it has no label at all"),
-        (
-            "classifier",
-            {"train.csv": "Ann,B-PER\nleft,O\n\nBob,B-PER\nsaw,O\nher,O\n"},
-            "are tags such as .*: words and tags with commas between",
-        ),
-    ],
-)
-def test_what_no_training_can_make_sense_of_is_refused_in_one_line(tmp_path, task, files, reason):
-    for name, content in files.items():
-        put(tmp_path, content, name)
-    with pytest.raises(DatasetError, match=reason) as error:
-        checked(tmp_path, task)
-    assert "\n" not in str(error.value)
-
-
-# ---- texts to embed and to label -----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "expected"),
-    [
-        ("in.txt", "I love Berlin.\n\nNew York\n", [["I", "love", "Berlin", "."], ["New", "York"]]),
-        ("in.txt", "# a heading\nNew York\nOld O\n", [["#", "a", "heading"], ["New", "York"], ["Old", "O"]]),
-        ("in.txt", "a, b\nc, d\n", [["a", ",", "b"], ["c", ",", "d"]]),
-        ("in.conll", "-DOCSTART- -X- O\n\nBerlin _ B-LOC\n\n# c\nRome _ B-LOC\n", [["Berlin"], ["Rome"]]),
-        ("in.CONLL", "Berlin\nRome\n", [["Berlin", "Rome"]]),
-        ("in.txt", "-DOCSTART- O\n\nBerlin B-LOC\nis O\n", [["Berlin", "is"]]),
-        ("in.txt", "Berlin\tB-LOC\nis\tO\n\nRome\tB-LOC\n", [["Berlin", "is"], ["Rome"]]),
-        ("in.txt", CONLLU, [["In", "dem", "Zug"]]),
-        ("in.txt", "__label__a Go home\n__label__b Stay\n", [["Go", "home"], ["Stay"]]),
-        ("in.jsonl", '{"text": "Go home", "label": 1}\n{"text": ["Stay", "Go"]}\n', [["Go", "home"], ["Stay"], ["Go"]]),
-        ("in.csv", "label,text\nham,Go home\n", [["Go", "home"]]),
-        ("in.txt", "\ufeffGo home\r\n", [["Go", "home"]]),
-    ],
-)
-def test_texts_to_embed_follow_the_same_rules(tmp_path, name, content, expected):
-    assert [item.sentence.words for item in read_inputs(put(tmp_path, content, name))] == expected
-
-
-def test_texts_to_embed_may_be_in_another_encoding(tmp_path):
-    path = put(tmp_path, "Zürich ist schön\n".encode("utf-16"))
-    (item,) = read_inputs(path, rules=ReadingRules(encoding="utf-16"))
-    assert item.sentence.words == ["Zürich", "ist", "schön"]
-    with pytest.raises(CharLMError, match="utf-16"):
-        find_input_format(path)
