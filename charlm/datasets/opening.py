@@ -12,9 +12,9 @@ from charlm.data.corpus import Corpus, MultiCorpus
 from charlm.data.sentence import Sentence
 from charlm.datasets.columns import TEXT, read_columns
 from charlm.datasets.files import find_splits
-from charlm.datasets.lines import DEFAULT_RULES, ReadingRules, read_lines
+from charlm.datasets.lines import DEFAULT_RULES, ReadingRules
 from charlm.datasets.prepared import TREC_6, UD_ENGLISH, UD_GERMAN, WNUT_17
-from charlm.datasets.rows import Layout, find_layout, header_of_words
+from charlm.datasets.rows import Layout, header_of_words
 from charlm.datasets.sniffing import Format, Sniffed, sniff
 from charlm.datasets.spans import read_spans
 from charlm.datasets.texts import LabelledText, label_texts, read_labelled_lines, read_objects, read_table
@@ -98,7 +98,7 @@ def read_labelled(
     layer = label_type or DEFAULT_LABEL_TYPES[sniffed[0].format]
     match sniffed[0].format:
         case "columns":
-            return _read_columns(paths, label_type, layer, columns, known, rules)
+            return _read_columns(paths, sniffed, label_type, layer, columns, known, rules)
         case "conllu":
             return [read_conllu(path, layer, known, rules) for path in paths], layer
         case "spans":
@@ -144,13 +144,14 @@ def _labelled_texts(path: Path, sniffed: Sniffed, columns: str | None, rules: Re
 
 def _read_columns(
     paths: Sequence[Path],
+    sniffed: Sequence[Sniffed],
     label_type: str | None,
     layer: str,
     columns: str | None,
     known: Collection[str] | None,
     rules: ReadingRules,
 ) -> tuple[list[list[Sentence]], str]:
-    layouts = [find_layout([line for _, line in read_lines(path, rules)]) for path in paths]
+    layouts = [one.layout for one in sniffed if one.layout is not None]
     chosen = _column_format(paths[0], layouts[0], layer, columns)
     layer = label_type or next((name for name in chosen.values() if name != TEXT), layer)
     if layer not in chosen.values():

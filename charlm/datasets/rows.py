@@ -119,20 +119,22 @@ def header_of_words(
 ) -> int | None:
     """The line of a first row that names the columns (`word tag`), which is reported; None where there is none.
 
-    It is one where its cells are names that people give to such columns and no other row has its label, or where
-    `rules.header` is True.
+    It is one where its cells are names that people give to such columns and no other row of the first sentences has its
+    label, or where `rules.header` is True.
     """
     if rules.header is False:
         return None
-    rows = [row for rows in read_rows_of_words(path, rules, layout=layout) for row in rows]
-    if not rows:
+    sentences = islice(read_rows_of_words(path, rules, layout=layout), _SENTENCES_TO_LOOK_AT)
+    rows = chain.from_iterable(sentences)
+    first = next(rows, None)
+    if first is None:
         return None
-    line, names = rows[0]
+    line, names = first
     if not rules.header:
         columns = [column for column in column_format if column < len(names)]
         if not all(names[column].casefold() in _COLUMN_NAMES for column in columns):
             return None
-        if any(row.fields[column] == names[column] for row in rows[1:] for column in columns):
+        if any(row.fields[column] == names[column] for row in rows for column in columns):
             return None
     _LOGGER.warning("%s, line %d: taken as the header: %s (--no-header: a word)", path, line, " ".join(names))
     return line

@@ -64,7 +64,7 @@ def sniff(path: Path, rules: ReadingRules = DEFAULT_RULES, *, label_field: str |
     delimiter = _table_delimiter(lines, full, layout, suffix)
     if delimiter is not None:
         return Sniffed(format="table", delimiter=delimiter)
-    return Sniffed(format="columns")
+    return Sniffed(format="columns", layout=layout)
 
 
 def _has_label(line: str) -> bool:
@@ -103,7 +103,7 @@ def _table_delimiter(lines: Sequence[str], full: Sequence[str], layout: Layout, 
     num_sentences = 1 + sum(is_blank(line) and not is_blank(after) for line, after in pairwise(lines))
     rows_in_a_sentence = len(full) / num_sentences
     has_sentences = num_sentences > 1 and rows_in_a_sentence > 1.2
-    if layout.delimiter == "\t" and layout.width > 1:
+    if layout.delimiter == "\t" and layout.width > 1 and not (suffix == ".csv" and find_delimiter(full) in (",", ";")):
         if not has_sentences and _holds_texts([line.split("\t") for line in full]):
             return "\t"
         return None if has_sentences or suffix != ".csv" else "\t"
