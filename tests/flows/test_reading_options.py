@@ -40,7 +40,8 @@ def test_labelled_files_in_utf_16_train_a_tagger_that_labels_and_is_scored_on_su
         write(tmp_path / "tags", name, TAGGED)
     command = ("tag-train", tmp_path / "tags", "--name", "utf", "--vectors", vectors, *QUICK)
     refused = charlm(*command, **place)
-    assert refused.code == 2 and "utf-16" in refused.stderr
+    assert refused.code == 2
+    assert "utf-16" in refused.stderr
     trained = charlm(*command, "--encoding", "utf-16", **place)
     assert trained.code == 0, trained.stderr
     text = write(tmp_path, "text.txt", "Ich bin in Zürich .\n")
@@ -63,7 +64,8 @@ def test_a_header_becomes_a_class_only_with_no_header(charlm: Charlm, workspace:
         found[option] = set(trained.json["test"]["labels"])
     assert found["--no-header"] - found["--skip-header"] == {"label"}
     both = charlm(*command, "--skip-header", "--no-header", **place)
-    assert both.code == 2 and "contradict each other" in both.stderr
+    assert both.code == 2
+    assert "contradict each other" in both.stderr
 
 
 def test_a_text_in_utf_16_is_embedded(charlm: Charlm, workspace: Workspace, tmp_path: Path) -> None:
