@@ -23,6 +23,8 @@ def train_downstream(
     vectors: list[str] = [],  # noqa: B006
     label_type: str | None = None,
     columns: str | None = None,
+    encoding: str = "utf-8",
+    header: bool | None = None,
     settings: list[str] = [],  # noqa: B006
     workspace: Path = Path("workspace"),
 ) -> TrainedDownstreamModel:
@@ -38,6 +40,8 @@ def train_downstream(
         vectors: Files of word vectors, or their names in CHARLM_CACHE.
         label_type: The layer of labels to learn, such as `ner` or `upos`; by default the usual one of such data.
         columns: What the columns of the files hold, `_` for a column that is not read: `text,_,ner`.
+        encoding: Encoding of the labelled files.
+        header: Whether the first row of each file names the columns; by default its content decides.
         settings: Changes to the settings of the training, as `field=value`.
         workspace: Folder that holds everything a run leaves.
     """
@@ -49,6 +53,8 @@ def train_downstream(
         vectors=tuple(vectors),
         label_type=label_type,
         columns=columns,
+        encoding=encoding,
+        header=header,
         config=with_settings(DownstreamConfig(), settings),
     )
     return steps.train_downstream(use_workspace(workspace), request)

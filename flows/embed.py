@@ -27,6 +27,8 @@ def embed_corpus(
     pooling: str = "token",
     dtype: str = "float32",
     precision: str = "fp32",
+    encoding: str = "utf-8",
+    header: bool | None = None,
 ) -> State[list[EmbeddedText]]:
     """Write the token embeddings of every text; a text that was cut short is continued, a finished one is kept.
 
@@ -36,10 +38,12 @@ def embed_corpus(
             By default those in the folder `to-embed/NAME` of the workspace, where there are some.
         output: Folder that takes `TEXT.parquet` for each of them; by default one of the workspace for this version.
         workspace: Folder that holds the registry where no server does.
-        text_format: `text`, `conll` or `parquet`; by default by the name of each file.
+        text_format: `text`, `conll` or `parquet`; by default by name and content of each file.
         pooling: `token` for a row a token, `mean` or `first_last` for a row a sentence.
         dtype: `float32`, or `float16` for half the space.
         precision: `fp32`, or `bf16` for speed, where the processor computes it.
+        encoding: Encoding of the texts.
+        header: Whether the first row of a table names the columns; by default its content decides.
     """
     space = use_workspace(workspace)
     found = find_texts(texts) or texts_of_model(space, model)
@@ -52,7 +56,7 @@ def embed_corpus(
     outputs = embedding_outputs(found, folder)
     opened = open_model(pinned, space)
     embedded = [
-        steps.embed_text(space, opened, text, path, text_format, pooling, dtype, precision)
+        steps.embed_text(space, opened, text, path, text_format, pooling, dtype, precision, encoding, header)
         for text, path in outputs.items()
     ]
     publish_embeddings(pinned, folder, embedded)

@@ -222,10 +222,21 @@ def embed_text(
     pooling: str,
     dtype: str,
     precision: str,
+    encoding: str,
+    header: bool | None,
 ) -> EmbeddedText:
     """Write the embeddings of one text to a Parquet file."""
     return embedding.embed_text(
-        workspace, opened, text, output, text_format=text_format, pooling=pooling, dtype=dtype, precision=precision
+        workspace,
+        opened,
+        text,
+        output,
+        text_format=text_format,
+        pooling=pooling,
+        dtype=dtype,
+        precision=precision,
+        encoding=encoding,
+        header=header,
     )
 
 

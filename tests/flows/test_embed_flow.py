@@ -22,7 +22,9 @@ workspace, output, *texts = sys.argv[1:]
 use_workspace(workspace)
 start_prefect()
 from flows.embed import embed_corpus
-embedded = embed_corpus("models:/tiny@challenger", texts, Path(output), Path(workspace), dtype="float16")
+embedded = embed_corpus(
+    "models:/tiny@challenger", texts, Path(output), Path(workspace), dtype="float16", encoding="utf-16"
+)
 print(json.dumps([text.to_json() for text in embedded]))
 """
 
@@ -33,8 +35,8 @@ def test_every_text_has_its_file_its_task_and_its_line_in_the_report(
 ) -> None:
     workspace = Path(shutil.copytree(trained_workspace.root, tmp_path / "workspace"))
     shutil.copytree(new_prefect_home, workspace / ".prefect")
-    (tmp_path / "a.txt").write_text("the set of files\nread a list\n")
-    (tmp_path / "b.conll").write_text("read X\nit Y\n\n")
+    (tmp_path / "a.txt").write_text("the set of files\nread a list\n", encoding="utf-16")
+    (tmp_path / "b.conll").write_text("read X\nit Y\n\n", encoding="utf-16")
     texts = [str(tmp_path / name) for name in ("a.txt", "b.conll")]
     output = tmp_path / "vectors"
     result = subprocess.run(
