@@ -70,7 +70,7 @@ def test_a_missing_text_or_two_of_one_name_are_told_before_anything_is_written(t
         embedding_outputs([str(tmp_path / "one" / "a.txt"), "nowhere.txt"], tmp_path / "vectors")
     with pytest.raises(ConfigError, match=r"two texts are named a\.txt"):
         embedding_outputs([str(tmp_path / folder / "a.txt") for folder in ("one", "two")], tmp_path / "vectors")
-    with pytest.raises(ConfigError, match="no text was named"):
+    with pytest.raises(ConfigError, match="no text was given"):
         embedding_outputs([], tmp_path / "vectors")
     assert not (tmp_path / "vectors").exists()
 

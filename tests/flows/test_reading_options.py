@@ -61,7 +61,7 @@ def test_a_header_becomes_a_class_only_with_no_header(charlm: Charlm, workspace:
     for option in ("--skip-header", "--no-header"):
         trained = charlm(*command, option, **place)
         assert trained.code == 0, trained.stderr
-        found[option] = set(trained.json["test"]["labels"])
+        found[option] = set(trained.json["test"]["classes"])
     assert found["--no-header"] - found["--skip-header"] == {"label"}
     both = charlm(*command, "--skip-header", "--no-header", **place)
     assert both.code == 2
