@@ -36,10 +36,6 @@ def up(settings: ServiceSettings) -> int:
     files = settings.workspace.service
     os.environ.update(settings.client_variables())  # for Prefect's client in this process
     check_databases(settings)
-    if settings.database is None:
-        _print_line(
-            "the databases are SQLite, with one writer at a time; for more than five runs at once give DATABASE=postgresql://…"
-        )
     with exclusive_lock(files.lock, busy=None):
         settings.workspace.inbox_dir.mkdir(parents=True, exist_ok=True)  # so that people find it
         if running(MLFLOW, files) is None:
@@ -59,6 +55,10 @@ def up(settings: ServiceSettings) -> int:
     if is_changed:
         _print_line("the Prefect server has its pools, limits, automations and deployments")
     _print_line(f"their logs are in {files.root}")
+    if started and settings.database is None:
+        _print_line(
+            "the databases are SQLite, with one writer at a time; for more than five runs at once give DATABASE=postgresql://…"
+        )
     for name, value in settings.addresses().items():
         print(f"{name}={value}")
     return 0
