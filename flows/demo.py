@@ -26,7 +26,7 @@ def run_demo(workspace: Path) -> TrainedPair:
     """Run the pipeline on the interpreter's documentation and show what came out."""
     space = use_workspace(workspace)
     terminal.print_line(
-        "charlm demo: two character language models of Python's own documentation, in about five minutes"
+        "charlm demo: two character language models of Python's own documentation, in two to five minutes"
     )
     if not space.demo_text.is_file():
         with terminal.step("gather the documentation that ships with Python") as bar:

@@ -190,7 +190,7 @@ def sync(
 
 
 def demo(workspace: options.WorkspaceDir = DEFAULT_WORKSPACE) -> None:
-    """The whole pipeline on the documentation that ships with Python, in about five minutes."""
+    """The whole pipeline on the documentation that ships with Python, in two to five minutes."""
     session = open_session(workspace)
     start_prefect(session, [])
     from flows.demo import run_demo
