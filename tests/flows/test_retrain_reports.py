@@ -105,10 +105,11 @@ def test_all_versions_stand_in_one_table_and_one_picture() -> None:
         "![Scores of every version](http://host/picture.png)",
     ]
     (axes,) = draw_versions("books", judged).axes
-    books, refused_books, law, _ = axes.get_lines()
+    books, law, refused_books, refused_law = axes.get_lines()
     assert (list(books.get_xdata()), list(books.get_ydata())) == ([1, 3], [2.3, 2.25])
     assert (list(refused_books.get_xdata()), refused_books.get_markerfacecolor()) == ([3], "white")
-    assert list(law.get_ydata()) == [2.5]
+    assert list(law.get_ydata()) == list(refused_law.get_ydata()) == [2.5]
+    assert [entry.get_text() for entry in axes.get_legend().get_texts()] == ["books", "law"]
 
 
 def form_of(module: str, flow: str) -> Any:

@@ -100,10 +100,14 @@ def test_a_training_that_starts_while_all_are_stopped_ends_too():
     trainings = Trainings()
     stop_flag = trainings.stop_flag
     trainings.stop()
-    program = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_DFL); time.sleep(60)"
-    with subprocess.Popen([sys.executable, "-c", program]) as child, trainings.child(child, stop_flag):
-        trainings.stop()  # one signal, however often
-        assert child.wait(60) != 0
+    # A shell's background job, and what it starts, ignores SIGINT until it says otherwise.
+    program = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_DFL); print(flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        with trainings.child(child, stop_flag):
+            trainings.stop()  # one signal, however often
+            assert child.wait(60) != 0
 
 
 def test_a_session_is_of_one_workspace_in_every_thread(tmp_path: Path):
