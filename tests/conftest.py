@@ -151,6 +151,11 @@ def new_prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
+def copy_prefect_home(home: Path, workspace: Path) -> None:
+    """Give `workspace` a copy of Prefect's `home`; its folder may exist."""
+    shutil.copytree(home, Workspace(workspace).prefect_home, dirs_exist_ok=True)
+
+
 @pytest.fixture(scope="module")
 def server(new_prefect_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The variables that lead to one Prefect server, so that not every command of a file waits for its own."""
@@ -172,5 +177,6 @@ def trained_workspace(tmp_path_factory: pytest.TempPathFactory) -> TrainedWorksp
             assert prepared.code == 0, prepared.stderr
             trained = run_charlm("train", "tiny", *QUICK, "--workspace", root, "--json")
             assert trained.code == 0, trained.stderr
+            Workspace(root).prefect_home.mkdir()  # Prefect makes it wherever it is loaded, in any test of any order
             write_json(results, {"prepared": prepared.json, "trained": trained.json})
     return TrainedWorkspace(root, text, **read_json(results))

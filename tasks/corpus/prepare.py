@@ -87,7 +87,9 @@ def prepare_corpus(
     """Bring raw text into the corpus `name`, from split to encoded shards; what is done already is not done again.
 
     Without `split` and `dictionary` the settings are those that the corpus was first prepared with.
+    Raises SourceError when some of `raw` is missing, before the workspace is made.
     """
+    check_sources(raw)
     with exclusive_lock(
         workspace.lock_of(f"{name}.prepare"),
         busy=None,

@@ -197,9 +197,9 @@ def test_an_unknown_format_is_refused(charlm: Charlm, bundle: Path, tmp_path: Pa
 
 
 def test_train_resumed_when_all_is_finished_prints_the_result_and_registers_nothing_new(
-    charlm: Charlm, trained_workspace: TrainedWorkspace, workspace: Path
+    charlm: Charlm, trained_workspace: TrainedWorkspace, tmp_path: Path
 ) -> None:
-    shutil.copytree(trained_workspace.root, workspace)  # MLflow is told of the command
+    workspace = shutil.copytree(trained_workspace.root, tmp_path / "workspace")  # MLflow is told of the command
     outcome = charlm("train", "tiny", *QUICK, "--resume", "--workspace", workspace, "--json")
     there = json.dumps(trained_workspace.trained).replace(str(trained_workspace.root), str(workspace))
     assert outcome.json == json.loads(there)

@@ -13,7 +13,7 @@ from charlm.artifacts import RunFiles
 from charlm.serialization.flair_file import read_flair_file
 from tasks.registry.versions import all_versions
 from tasks.services.session import use_workspace
-from tests.conftest import QUICK, ROOT, TrainedWorkspace, environment, run_charlm
+from tests.conftest import QUICK, ROOT, TrainedWorkspace, copy_prefect_home, environment, run_charlm
 
 pytestmark = pytest.mark.service
 FINETUNING = ["max_characters=20000", "sequence_length=50"]
@@ -60,7 +60,7 @@ def test_commands_and_flows_end_in_equal_results(
     }
 
     flowing = tmp_path / "flowing"
-    shutil.copytree(new_prefect_home, flowing / ".prefect")
+    copy_prefect_home(new_prefect_home, flowing)
     arguments = [str(trained_workspace.text), str(flowing), json.dumps(QUICK[1::2]), json.dumps(FINETUNING)]
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, *arguments], capture_output=True, text=True, cwd=ROOT, env=environment()

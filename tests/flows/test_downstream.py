@@ -17,7 +17,7 @@ from tasks.downstream.prediction import judge_labels, label_text
 from tasks.downstream.training import DownstreamRequest, TrainedDownstreamModel, train_downstream
 from tasks.registry.descriptions import COLUMN_PADDING
 from tasks.tracking.client import mlflow_client
-from tests.conftest import ROOT, Charlm, TrainedWorkspace, environment, own_workspace
+from tests.conftest import ROOT, Charlm, TrainedWorkspace, copy_prefect_home, environment, own_workspace
 from tests.labelled_data import write_entities, write_questions, write_vectors
 
 pytestmark = pytest.mark.service
@@ -216,7 +216,7 @@ print(json.dumps(trained.to_json()))
 
 
 def test_the_flow_trains_and_registers(workspace: Workspace, entities: Path, new_prefect_home: Path, tmp_path: Path):
-    shutil.copytree(new_prefect_home, workspace.prefect_home)
+    copy_prefect_home(new_prefect_home, workspace.root)
     result = subprocess.run(
         [sys.executable, "-c", PROGRAM, workspace.root, entities],
         capture_output=True,

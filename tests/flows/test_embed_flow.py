@@ -12,7 +12,7 @@ import pytest
 
 from charlm.errors import ConfigError, SourceError
 from tasks.inference.texts import embedding_outputs, find_texts
-from tests.conftest import ROOT, TrainedWorkspace, environment
+from tests.conftest import ROOT, TrainedWorkspace, copy_prefect_home, environment
 
 PROGRAM = """
 import json, sys
@@ -34,7 +34,7 @@ def test_every_text_has_its_file_its_task_and_its_line_in_the_report(
     trained_workspace: TrainedWorkspace, new_prefect_home: Path, tmp_path: Path
 ) -> None:
     workspace = Path(shutil.copytree(trained_workspace.root, tmp_path / "workspace"))
-    shutil.copytree(new_prefect_home, workspace / ".prefect")
+    copy_prefect_home(new_prefect_home, workspace)
     (tmp_path / "a.txt").write_text("the set of files\nread a list\n", encoding="utf-16")
     (tmp_path / "b.conll").write_text("read X\nit Y\n\n", encoding="utf-16")
     texts = [str(tmp_path / name) for name in ("a.txt", "b.conll")]

@@ -1,7 +1,6 @@
 """The whole pipeline with a real embedded Prefect server and a real MLflow, and how it is interrupted."""
 
 import re
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -25,6 +24,7 @@ from tests.conftest import (
     Charlm,
     Outcome,
     TrainedWorkspace,
+    copy_prefect_home,
     environment,
     own_workspace,
     run_charlm,
@@ -100,7 +100,7 @@ def test_a_second_run_reuses_every_step_and_registers_nothing_new(workspace: Pat
 
 def test_ctrl_c_leaves_runs_that_resume_finishes(charlm: Charlm, new_prefect_home: Path, tmp_path: Path) -> None:
     workspace = tmp_path / "workspace"
-    shutil.copytree(new_prefect_home, workspace / ".prefect")
+    copy_prefect_home(new_prefect_home, workspace)
     text = write_sentences(tmp_path / "text.txt", num_lines=20_000)
     settings = ["--set", "max_characters=4000000", "--set", "hidden_size=16", "--workspace", str(workspace)]
     start = [sys.executable, "-c", "from flows.cli.app import main; main()"]

@@ -13,7 +13,7 @@ import pytest
 
 from charlm.errors import ConfigError
 from flows.task_runners import DASK_ADDRESS_VARIABLE, check_task_runner, keep_environment
-from tests.conftest import ROOT, Charlm, Outcome, environment, run_charlm, write_sentences
+from tests.conftest import ROOT, Charlm, Outcome, copy_prefect_home, environment, run_charlm, write_sentences
 
 SETTINGS = ("--name", "tiny", "--shard-size", "4kB", "--json")
 
@@ -73,7 +73,7 @@ def test_a_dask_cluster_of_two_processes_shares_the_work_and_reports_to_one_serv
     from distributed import Client, LocalCluster
 
     workspace, variables = tmp_path / "workspace", dict(os.environ)
-    shutil.copytree(new_prefect_home, workspace / ".prefect")
+    copy_prefect_home(new_prefect_home, workspace)
     with (
         keep_environment(),
         LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,

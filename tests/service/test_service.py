@@ -16,7 +16,16 @@ from typing import Any
 import pytest
 
 from charlm.storage.atomic import read_json
-from tests.conftest import QUICK, ROOT, Outcome, TrainedWorkspace, environment, run_charlm, write_sentences
+from tests.conftest import (
+    QUICK,
+    ROOT,
+    Outcome,
+    TrainedWorkspace,
+    copy_prefect_home,
+    environment,
+    run_charlm,
+    write_sentences,
+)
 from tests.live_service import ASKING, FINAL, LiveService, wait_until
 
 pytestmark = [pytest.mark.service, pytest.mark.timeout(2400)]
@@ -113,7 +122,7 @@ def service(
     folder = tmp_path_factory.mktemp("service")
     service = LiveService.on_free_ports(folder / "workspace")
     shutil.copytree(trained_workspace.root, service.workspace.root)
-    shutil.copytree(new_prefect_home, service.workspace.prefect_home)
+    copy_prefect_home(new_prefect_home, service.workspace.root)
     try:
         service.up()
         service.workspace.texts_dir("tiny").mkdir(parents=True)
