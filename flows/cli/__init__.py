@@ -1,4 +1,4 @@
-"""The command line `charlm`: `flows.cli:main` is its console script, `app.py` its start."""
+"""The commands of the pipeline as `flows.cli:main`; `charlm` adds those of the service (deployments/command_line.py)."""
 
 from flows.cli.app import main
 
