@@ -1,4 +1,4 @@
-"""The commands of the pipeline as `flows.cli:main`; `charlm` adds those of the service (deployments/command_line.py)."""
+"""The commands of the pipeline, `flows.cli:main`; deployments/command_line.py adds those of the service."""
 
 from flows.cli.app import main
 
