@@ -107,7 +107,7 @@ class DictionaryConfig(JsonConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class ReadConfig(JsonConfig):
-    """How raw text is read; each revision may have its own settings."""
+    """How raw text is read, and what of it is held out; each revision may have its own settings."""
 
     bad_bytes: BadBytes = "strict"
     """What to do about bytes that are not UTF-8."""
@@ -127,9 +127,17 @@ class ReadConfig(JsonConfig):
     deduplicate: bool = False
     """Leave out documents that the corpus already holds."""
 
+    valid_text: tuple[str, ...] = ()
+    """Files, folders and addresses of given validation text; then no other document goes there."""
+
+    test_text: tuple[str, ...] = ()
+    """The same for the test text."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         check_words(self, "bad_bytes")
+        for name in ("valid_text", "test_text"):  # a list in JSON
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         if self.max_document_bytes < 1:
             raise ConfigError(f"max_document_bytes must be at least 1, got {self.max_document_bytes}")
         if not self.max_ratio > 1:

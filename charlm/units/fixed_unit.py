@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Self
 from charlm.config import DictionaryConfig, SplitConfig, UnitName
 from charlm.errors import ConfigError
 from charlm.storage.atomic import JsonObject
+from charlm.units.unk_limits import ALL_KNOWN
 
 if TYPE_CHECKING:
     from charlm.units.counts import Counts
@@ -17,6 +18,8 @@ class FixedUnit:
     name: UnitName
     settings: JsonObject
     keeps_text = True
+    items_are_characters = True
+    unk_limits = ALL_KNOWN
 
     def __init__(self) -> None:
         self.settings = {}
@@ -39,6 +42,9 @@ class FixedUnit:
 
     def with_settings(self, settings: Mapping[str, object]) -> Self:
         return self
+
+    def losses(self, counts: "Counts") -> dict[str, int]:
+        return {}
 
     def fitted(self, counts: "Counts", items: Sequence[str]) -> Self:
         return self

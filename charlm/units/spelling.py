@@ -26,6 +26,7 @@ class Spelling:
     def __init__(self, ngrams: Mapping[str, int]) -> None:
         self.ngrams = dict(ngrams)
         self._known: dict[str, float] = {}
+        self._ngram_bits = _NgramBits(self)
         # By length of the context: how often it occurs, how many characters follow it, and how often each of them does.
         self._totals: list[Counter[str]] = [Counter() for _ in range(ORDER + 1)]
         self._kinds: list[Counter[str]] = [Counter() for _ in range(ORDER + 1)]
@@ -54,12 +55,12 @@ class Spelling:
             if len(self._known) > 1 << 18:
                 self._known.clear()
             padded = _END * ORDER + text + _END
-            self._known[text] = -sum(
-                math.log2(self._probability(padded[end - ORDER - 1 : end])) for end in range(ORDER + 1, len(padded) + 1)
+            self._known[text] = sum(
+                [self._ngram_bits[padded[end - ORDER - 1 : end]] for end in range(ORDER + 1, len(padded) + 1)]
             )
         return self._known[text]
 
-    def _probability(self, ngram: str) -> float:
+    def probability(self, ngram: str) -> float:
         probability = 1 / _NUM_CODE_POINTS
         for length in range(ORDER + 1):
             context = ngram[ORDER - length : -1]
@@ -68,3 +69,17 @@ class Spelling:
                 count = self._counts[length].get(context + ngram[-1], 0)
                 probability = (count + kinds * probability) / (self._totals[length][context] + kinds)
         return probability
+
+
+class _NgramBits(dict[str, float]):
+    """The bits of the last character of each run, kept when they were once needed."""
+
+    def __init__(self, spelling: Spelling) -> None:
+        super().__init__()
+        self._spelling = spelling
+
+    def __missing__(self, ngram: str) -> float:
+        bits = -math.log2(self._spelling.probability(ngram))
+        if len(self) < 1 << 18:
+            self[ngram] = bits
+        return bits

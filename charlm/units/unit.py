@@ -7,6 +7,7 @@ as bytes in a dictionary, and as text in JSON and in the files of counts.
 A new unit is a class like `CharacterUnit` in a file of its own, an entry in `_UNITS`, and a word in `UnitName`.
 """
 
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,6 +19,7 @@ from charlm.storage.atomic import JsonObject
 from charlm.units.bytes import ByteUnit
 from charlm.units.characters import CharacterUnit
 from charlm.units.encoded_lines import EncodedLines
+from charlm.units.unk_limits import UnkLimits
 from charlm.units.words import WordUnit
 
 if TYPE_CHECKING:  # loads pyarrow, which those do not need who only read a dictionary
@@ -66,6 +68,12 @@ class Unit(Protocol):
     in_flair: bool
     """True where Flair has this unit: it reads the model files, and its numbers must be reproduced exactly."""
 
+    items_are_characters: bool
+    """True where an item is a character, or that of a byte's code: such a dictionary is written for Flair too."""
+
+    unk_limits: UnkLimits
+    """How much `<unk>` is too much."""
+
     unknown_bits: float | None
     """Bits that naming an item outside the dictionary costs; none where that depends on the item."""
 
@@ -95,6 +103,9 @@ class Unit(Protocol):
 
     def with_settings(self, settings: Mapping[str, object]) -> "Unit":
         """The unit with the `settings` of a dictionary; raises DictionaryError where they are damaged."""
+
+    def losses(self, counts: "Counts") -> dict[str, int]:
+        """What was left out of the counts of a text, by reason."""
 
     def fitted(self, counts: "Counts", items: Sequence[str]) -> "Unit":
         """The unit with what is learned from the counts of a text, in whose dictionary are `items`."""
@@ -143,6 +154,14 @@ def find_unit(name: object) -> Unit:
 def as_unit(unit: Unit | UnitName) -> Unit:
     """The unit itself, or the one of a name."""
     return find_unit(unit) if isinstance(unit, str) else unit
+
+
+def with_defaults(split: SplitConfig) -> SplitConfig:
+    """`split` with the settings of its unit that are not set; raises ConfigError for settings of another unit."""
+    unit = find_unit(split.unit)
+    unit.with_split(split)
+    missing = {name: value for name, value in unit.default_split().items() if getattr(split, name) is None}
+    return dataclasses.replace(split, **missing)
 
 
 def unit_of_split(split: SplitConfig) -> Unit:

@@ -1,9 +1,9 @@
 """What the ids of words do not say of a text, and what it costs to say it.
 
 Three things are left out of ids: how unknown words are spelled, what stands between words, and whether the end of a
-line is a newline, a literal `<eos>` or the end of a sentence inside a line. Each has a small model, made from the counts
-of the train text and kept in the dictionary. Together with the ids they are a proper code: words and gaps rebuild the
-text, so that the bits of a word model and of a character model stand on one scale.
+line is a newline, a literal `<eos>` or the end of a sentence inside a line. Each has a small model, made from the
+counts of the train text and kept in the dictionary. Together with the ids they are a proper code: words and gaps
+rebuild the text, so that the bits of a word model and of a character model stand on one scale.
 """
 
 import math
@@ -22,7 +22,7 @@ _LEAST_RARE, _MOST_RARE = 1_000, 20_000  # types that the spelling is learned fr
 _SMOOTHING = 0.5
 _GAP = "gap"
 LITERAL_EOS, SENTENCE_END = f"literal {EOS_TOKEN}", "sentence end"
-PRUNED_TYPES, PRUNED_WORDS = "pruned types", "pruned words"
+PRUNED = "words that occurred once, not counted for want of memory"
 
 
 def gap_name(gap: Gap) -> str:

@@ -8,10 +8,9 @@ import numpy as np
 from charlm.arrays.arrow import strings
 from charlm.units.counts import Counts
 from charlm.units.encoded_lines import NUM_BEFORE, NUM_BEHIND, EncodedLines
-from charlm.units.gaps import Gap
-from charlm.units.word_coding import LITERAL_EOS, PRUNED_TYPES, PRUNED_WORDS, SENTENCE_END, Coding, gap_name
+from charlm.units.word_coding import LITERAL_EOS, PRUNED, SENTENCE_END, Coding, gap_name
 from charlm.units.word_tokenizers import SentenceRule, WordTokenizer
-from charlm.units.word_values import KINDS, NO_GAP, Column, Numbers, ValueTable
+from charlm.units.word_values import KINDS, NO_GAP, Column, ValueTable
 
 _MOST_TYPES = 5_000_000  # of one shard in memory
 _MOST_GAPS = 10_000  # kinds of gaps that are counted
@@ -22,8 +21,7 @@ class WordCounter:
     """Counts words and what stands between them."""
 
     def __init__(self, tokenizer: WordTokenizer, sentences: SentenceRule, lowercase: bool) -> None:
-        self._words, self._gaps = Numbers[str](), Numbers[Gap]()
-        self._table = ValueTable(tokenizer, sentences, lowercase, self._words.__getitem__, self._gaps.__getitem__)
+        self._table = ValueTable(tokenizer, sentences, lowercase)
         self._value_counts = np.zeros(0, dtype=np.int64)
         self._gap_counts = np.zeros(0, dtype=np.int64)
         self._counted: Counter[str] = Counter()
@@ -47,21 +45,21 @@ class WordCounter:
         table = self._table
         counts = _sum(np.zeros(len(table.num_words), dtype=np.int64), self._value_counts)
         of_words = np.repeat(counts, table.num_words)
-        words = np.bincount(table.words, weights=of_words, minlength=len(self._words)).astype(np.int64)
+        words = np.bincount(table.words, weights=of_words, minlength=len(table.distinct_words)).astype(np.int64)
         inner = table.inner_gaps != NO_GAP
-        gaps = np.bincount(table.inner_gaps[inner], weights=of_words[inner], minlength=len(self._gaps)).astype(np.int64)
+        gaps = np.bincount(table.inner_gaps[inner], weights=of_words[inner], minlength=len(table.distinct_gaps)).astype(
+            np.int64
+        )
         gaps = _sum(gaps, self._gap_counts)
-        for word, count in zip(self._words, words.tolist(), strict=True):
+        for word, count in zip(table.distinct_words, words.tolist(), strict=True):
             self._counted[KINDS.item(word)] += count
             if word in (KINDS.literal_eos, KINDS.sentence_end):
                 self._context[LITERAL_EOS if word == KINDS.literal_eos else SENTENCE_END] += count
-        for gap, count in zip(self._gaps, gaps.tolist(), strict=True):
+        for gap, count in zip(table.distinct_gaps, gaps.tolist(), strict=True):
             name = gap_name(gap)
             if name in self._context or len(self._context) < _MOST_GAPS:
                 self._context[name] += count
         table.clear()
-        self._words, self._gaps = Numbers(), Numbers()
-        table.number_word, table.number_gap = self._words.__getitem__, self._gaps.__getitem__
         self._value_counts = self._gap_counts = self._value_counts[:0]
         if len(self._counted) > _MOST_TYPES:
             self._prune()
@@ -71,8 +69,7 @@ class WordCounter:
         rare = [word for word, count in self._counted.items() if count == 1]
         for word in rare:
             del self._counted[word]
-        self._context[PRUNED_TYPES] += len(rare)
-        self._context[PRUNED_WORDS] += len(rare)
+        self._context[PRUNED] += len(rare)
 
     @property
     def counts(self) -> Counts:
@@ -106,15 +103,12 @@ class WordEncoder:
         self._item_ids = {item: idx for idx, item in enumerate(items)}
         self._id_type = id_type
         self._coding = coding if tokenizer.keeps_text and not lowercase else None
-        self._words, self._gaps = Numbers[str](), Numbers[Gap]()
-        self._table = ValueTable(tokenizer, sentences, lowercase, self._words.__getitem__, self._gaps.__getitem__)
+        self._table = ValueTable(tokenizer, sentences, lowercase)
         self._forget()
 
     def _forget(self) -> None:
         """Forget all words, gaps and values."""
-        self._words, self._gaps = Numbers[str](), Numbers[Gap]()
         self._table.clear()
-        self._table.number_word, self._table.number_gap = self._words.__getitem__, self._gaps.__getitem__
         self._ids, self._word_bits = Column(self._id_type), Column(np.float64)  # of each numbered word
         self._gap_bits = Column(np.float64)
         self._value_ids = Column(self._id_type)  # of the words of all values, one after the other
@@ -153,14 +147,14 @@ class WordEncoder:
     def _learn(self) -> None:
         """The ids and bits of the words, gaps and values that were met for the first time."""
         table, coding = self._table, self._coding
-        words = self._words.things[self._ids.size :]
+        words = table.distinct_words.things[self._ids.size :]
         ids = [self._item_ids.get(KINDS.item(word), 0) for word in words]
         self._ids.append(ids)
         self._value_ids.append(self._ids.array[table.words[self._value_ids.size :]])
         if coding is None:
             return
         self._word_bits.append([coding.word_bits(w, is_known=idx > 0) for w, idx in zip(words, ids, strict=True)])
-        self._gap_bits.append([coding.gaps.bits(gap) for gap in self._gaps.things[self._gap_bits.size :]])
+        self._gap_bits.append([coding.gaps.bits(gap) for gap in table.distinct_gaps.things[self._gap_bits.size :]])
         first = self._value_bits.size
         if first < len(table.starts):
             start = int(table.starts[first])

@@ -19,6 +19,7 @@ from typing import Any
 from charlm.errors import ConfigError
 from charlm.units.tokenization import tokenize
 
+_MARKS = frozenset(",;:.!?")
 UNK_TOKEN, EOS_TOKEN = "<unk>", "<eos>"
 Spans = Callable[[str], Iterable[tuple[int, int]]]
 Words = Callable[[str], Sequence[str]]
@@ -34,6 +35,9 @@ class WordTokenizer:
 
     spans: Spans | None = None
     words: Words | None = None
+    quick: Callable[[str], Sequence[str] | None] | None = None
+    """The words of a text with nothing between them, for most texts without spaces; None where it takes `spans`."""
+
     is_chunkwise: bool = True
     """True where each run of characters between spaces is cut by itself, so that each distinct one is cut once."""
 
@@ -66,6 +70,18 @@ def _at_white_space(text: str) -> Iterator[tuple[int, int]]:
     return (match.span() for match in re.finditer(r"\S+", text))
 
 
+def _one_word(text: str) -> Sequence[str] | None:
+    words = text.split(maxsplit=1)
+    return words if words == [text] and text not in (UNK_TOKEN, EOS_TOKEN) else None
+
+
+def _letters_and_mark(text: str) -> Sequence[str] | None:
+    """What the rules make of letters and digits, with a punctuation mark after them or without."""
+    if text.isalnum():
+        return (text,)
+    return (text[:-1], text[-1]) if text[-1:] in _MARKS and text[:-1].isalnum() else None
+
+
 def _unicode() -> WordTokenizer:
     """Unicode's word boundaries (UAX 29); scripts without spaces are cut into single characters or short runs."""
     package = _package("unicode_segmentation_rs", "unicode-segmentation-rs", "the tokenizer unicode")
@@ -89,8 +105,8 @@ def _moses() -> WordTokenizer:
 
 
 _MAKERS: dict[str, Callable[[], WordTokenizer]] = {
-    "rules": lambda: WordTokenizer("rules", "1", tokenize),
-    "whitespace": lambda: WordTokenizer("whitespace", "1", _at_white_space),
+    "rules": lambda: WordTokenizer("rules", "1", tokenize, quick=_letters_and_mark),
+    "whitespace": lambda: WordTokenizer("whitespace", "1", _at_white_space, quick=_one_word),
     "unicode": _unicode,
     "moses": _moses,
 }
@@ -126,7 +142,7 @@ def register_tokenizer(
         raise ConfigError(f"{name!r} is the name of a tokenizer that charlm has; choose another")
     spans = None if loses_text else partial(_found_spans, name, tokenizer)
     words = tokenizer if loses_text else None
-    _registered[name] = WordTokenizer(name, version, spans, words, is_chunkwise)
+    _registered[name] = WordTokenizer(name, version, spans, words, is_chunkwise=is_chunkwise)
 
 
 def _found_spans(name: str, tokenizer: Callable[[str], Sequence[str]], text: str) -> Iterator[tuple[int, int]]:
@@ -136,8 +152,8 @@ def _found_spans(name: str, tokenizer: Callable[[str], Sequence[str]], text: str
         start = text.find(word, position) if word else -1
         if start < 0 or text[position:start].strip():
             raise ConfigError(
-                f"the tokenizer {name} loses text: its word {word!r:.40} does not come next in {text[position:]!r:.60}; "
-                f"register it with loses_text=True, and its models have no bits per byte"
+                f"the tokenizer {name} loses text: its word {word!r:.40} does not come next in {text[position:]!r:.60}"
+                f"; register it with loses_text=True, and its models have no bits per byte"
             )
         position = start + len(word)
         yield start, position

@@ -1,14 +1,14 @@
 """A text as the few distinct values that it is made of, each of them cut into words once.
 
-A value is what stands up to and with a space or a newline: `word `, `word.\\n`, a lone space. Running text repeats them,
-so each distinct one is tokenised when it is first met, and a text is then an array of numbers of values. Of a
+A value is what stands up to and with a space or a newline: `word `, `word.\\n`, a lone space. Running text repeats
+them, so each distinct one is tokenised when it is first met, and a text is then an array of numbers of values. Of a
 tokenizer that looks at its surroundings the values are whole lines.
 
-Every word has a gap before it. Inside a value both are known from the value alone; the gap before its first word depends
-on the values before it: it is a space in nearly all cases, and the others are put together one by one.
+Every word has a gap before it. Inside a value both are known from the value alone; the gap before its first word
+depends on the values before it: it is a space in nearly all cases, and the others are put together one by one.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -94,6 +94,18 @@ class Column:
         return self._memory[: self.size]
 
 
+class _WordInfo(dict[str, tuple[int, int, int]]):
+    """The number of each word, and its classes for the gaps before and after it."""
+
+    def __init__(self, numbers: Numbers[str]) -> None:
+        super().__init__()
+        self._numbers = numbers
+
+    def __missing__(self, word: str) -> tuple[int, int, int]:
+        self[word] = info = self._numbers[word], _class_before(word), _class_after(word)
+        return info
+
+
 class ValueTable:
     """The distinct values of a text, the numbers of their words and of the gaps between these.
 
@@ -101,31 +113,30 @@ class ValueTable:
         num_words: words of each value.
         ends_line: whether a value ends a line.
         starts: where the words of each value begin in `words`.
-        words, inner_gaps: numbers of the words of all values, one after the other, as `number_word` and `number_gap`
-            gave them; the gap before the first word of a value is NO_GAP.
+        words, inner_gaps: numbers of the words of all values and of the gaps before them, one after the other; the gap
+            before the first word of a value is NO_GAP.
+        distinct_words, distinct_gaps: what these numbers mean.
     """
 
-    def __init__(
-        self,
-        tokenizer: WordTokenizer,
-        sentences: SentenceRule,
-        lowercase: bool,
-        number_word: Callable[[str], int],
-        number_gap: Callable[[Gap], int],
-    ) -> None:
+    def __init__(self, tokenizer: WordTokenizer, sentences: SentenceRule, lowercase: bool) -> None:
         self._tokenizer = tokenizer
         self._sentences = sentences
         self._lowercase = lowercase
-        self.number_word = number_word
-        self.number_gap = number_gap
+        # What is quick leaves out lower case, and the literal tokens that stand for something else.
+        self._quick = None if lowercase else tokenizer.quick
         self.clear()
 
     def clear(self) -> None:
-        """Forget all values."""
+        """Forget everything."""
+        self.distinct_words, self.distinct_gaps = Numbers[str](), Numbers[Gap]()
+        self._known = _WordInfo(self.distinct_words)
+        self._gap_numbers = self.distinct_gaps
         self._texts: list[str] = []
         self._numbers: dict[str, int] = {}
         self._num_characters = 0
-        self._around: dict[int, tuple[str, str]] = {}  # gaps before and after the words of a value that has unusual ones
+        self._around: dict[
+            int, tuple[str, str]
+        ] = {}  # gaps before and after the words of a value that has unusual ones
         self._num_words, self._ends_line, self._starts = Column(np.int32), Column(np.bool_), Column(np.int64)
         self._words, self._inner_gaps = Column(np.int64), Column(np.int64)
         self._first, self._last = Column(np.int16), Column(np.int16)  # classes
@@ -173,63 +184,95 @@ class ValueTable:
     def _numbers_of(self, texts: list[str]) -> np.ndarray:
         """The numbers of values; those not met before are cut into words."""
         known = self._numbers
-        found = [known.get(text) for text in texts]
-        if None in found:
-            self._add([text for text in texts if text not in known])
-            found = [known[text] for text in texts]
-        return np.array(found, dtype=np.int64)
+        found = np.array([known.get(text, -1) for text in texts], dtype=np.int64)
+        new = np.flatnonzero(found < 0)
+        if len(new):
+            found[new] = len(self._texts) + np.arange(len(new))
+            self._add([texts[index] for index in new.tolist()])
+        return found
 
     # ---- values ------------------------------------------------------------------------------------------------
 
     def _add(self, texts: list[str]) -> None:
-        rows: list[tuple[int, bool, int, int, int, bool, bool]] = []
+        quick, known = self._quick, self._known
+        lengths: list[int] = []
+        firsts: list[int] = []
+        lasts: list[int] = []
         all_words: list[int] = []
         all_gaps: list[int] = []
-        num_before, start = len(self._texts), self._words.size
+        num_before = len(self._texts)
         for number, text in enumerate(texts, start=num_before):
-            words, gaps = self._cut(text)
-            first, last = (_class_before(words[0]), _class_after(words[-1])) if words else (NEWLINE, NEWLINE)
-            before, after = (gaps[0], gaps[-1]) if gaps else ("", "")
-            is_usual = (before == "" and after in ("", " ")) if words else text == " "
-            if not is_usual:
-                self._around[number] = (before, after)
-            ends_line = text[-1] == "\n" and text != _SENTENCE_END
-            rows.append((len(words), ends_line, start + len(all_words), first, last, is_usual, after == " "))
-            all_words += map(self.number_word, words)
-            if words:
-                all_gaps += [NO_GAP, *self._inner(words, gaps)]
-            self._numbers[text] = number
-            self._num_characters += len(text)
+            words = quick(text[:-1]) if quick is not None else None
+            if words is None or text == "\n":
+                self._add_whole(number, text, lengths, firsts, lasts, all_words, all_gaps)
+                continue
+            left = NO_GAP
+            for word in words:
+                word_number, before, after = known[word]
+                all_gaps.append(NO_GAP if left == NO_GAP else self._gap_numbers[left, before, ""])
+                all_words.append(word_number)
+                if left == NO_GAP:
+                    firsts.append(before)
+                left = after
+            length = len(words)
+            if text[-1] == "\n":
+                word_number, before, after = known["\n"]
+                all_gaps.append(self._gap_numbers[left, before, ""])
+                all_words.append(word_number)
+                left, length = after, length + 1
+            lasts.append(left)
+            lengths.append(length)
         self._texts += texts
-        columns = (self._num_words, self._ends_line, self._starts, self._first, self._last, self._is_usual, self._ends_space)
-        for column, values in zip(columns, zip(*rows, strict=True), strict=True):
-            column.append(values)
+        self._numbers.update(zip(texts, range(num_before, len(self._texts)), strict=True))
+        self._num_characters += sum(map(len, texts))
+        ends = np.cumsum(lengths)
+        ends_line = np.array([text[-1] == "\n" for text in texts]) & np.array([text != _SENTENCE_END for text in texts])
+        is_usual = np.ones(len(texts), dtype=bool)
+        is_usual[[number - num_before for number in self._around if number >= num_before]] = False
+        self._starts.append(self._words.size + ends - lengths)
+        self._num_words.append(lengths)
+        self._ends_line.append(ends_line)
+        self._first.append(firsts)
+        self._last.append(lasts)
+        self._is_usual.append(is_usual)
+        self._ends_space.append([text[-1] == " " for text in texts])
         self._words.append(all_words)
         self._inner_gaps.append(all_gaps)
+
+    def _add_whole(
+        self, number: int, text: str, lengths: list[int], firsts: list[int], lasts: list[int],
+        all_words: list[int], all_gaps: list[int],
+    ) -> None:  # fmt: skip
+        """Add one value to the lists of `_add`."""
+        words, gaps = self._cut(text)
+        before, after = (gaps[0], gaps[-1]) if gaps else ("", "")
+        is_usual = (before == "" and after == text[-1].strip("\n")) if words else text == " "
+        if not is_usual and self._tokenizer.keeps_text:
+            self._around[number] = (before, after)
+        infos = [self._known[word] for word in words]
+        all_words += [info[0] for info in infos]
+        lengths.append(len(words))
+        firsts.append(infos[0][1] if infos else NEWLINE)
+        lasts.append(infos[-1][2] if infos else NEWLINE)
+        if words:
+            all_gaps.append(NO_GAP)
+        for index in range(1, len(words)):
+            gap = (infos[index - 1][2], infos[index][1], gaps[index]) if gaps else None
+            all_gaps.append(NO_GAP if gap is None else self._gap_numbers[gap])
 
     def _cut(self, text: str) -> tuple[list[str], list[str]]:
         """The words of a value, newline included, and the gaps around them."""
         if text == _SENTENCE_END:
             return [KINDS.sentence_end], ["", ""]
-        line_end = text[-1:] == "\n"
         words, gaps = self._tokenizer.cut(text[:-1])
         if self._lowercase:
             words = [word.lower() for word in words]
         words = [_SPECIAL.get(word, word) for word in words]
-        if line_end:
-            words.append(KINDS.newline)
-            return words, [*gaps, ""] if gaps else []
+        if text[-1] == "\n":
+            return [*words, KINDS.newline], [*gaps, ""] if gaps else []
         if gaps:
             gaps[-1] += " "
         return words, gaps
-
-    def _inner(self, words: list[str], gaps: list[str]) -> Iterator[int]:
-        """The gaps between the words of a value."""
-        if not gaps:
-            yield from [NO_GAP] * (len(words) - 1)
-            return
-        for left, gap, right in zip(words, gaps[1:-1], words[1:], strict=False):
-            yield self.number_gap((_class_after(left), _class_before(right), gap))
 
     # ---- gaps between values -----------------------------------------------------------------------------------
 
@@ -254,14 +297,14 @@ class ValueTable:
         for key in np.unique(keys[(found == NO_GAP) & is_usual]).tolist():
             rest, num_spaces = divmod(key, _MOST_SPACES)
             rest, has_space = divmod(rest, 2)
-            table[key] = self.number_gap((*divmod(rest, NUM_CLASSES), " " * (num_spaces + has_space)))
+            table[key] = self._gap_numbers[(*divmod(rest, NUM_CLASSES), " " * (num_spaces + has_space))]
         found = table[keys]
         for index in np.flatnonzero(~is_usual).tolist():
             place, before = int(places[index]), int(places[index - 1]) if index else -1
             text = self._after(int(numbers[before])) if index else ""
             text += "".join([self._texts[number] for number in numbers[before + 1 : place].tolist()])
             text += self._around.get(int(numbers[place]), ("", ""))[0]
-            found[index] = self.number_gap((int(left[index]), int(self._first.array[numbers[place]]), text))
+            found[index] = self._gap_numbers[int(left[index]), int(self._first.array[numbers[place]]), text]
         gaps[places] = found
         return gaps
 
@@ -320,12 +363,11 @@ def words_of(text: str, tokenizer: WordTokenizer, sentences: SentenceRule, lower
     """
     if not text:
         return []
-    numbers = Numbers[str]()
-    table = ValueTable(tokenizer, sentences, lowercase, numbers.__getitem__, Numbers[Gap]().__getitem__)
+    table = ValueTable(tokenizer, sentences, lowercase)
     ended = text if text.endswith("\n") else text + "\n"
     values = table.read(np.frombuffer(ended.encode(), dtype=np.uint8), keep_empty_lines=True).numbers
     words = [
-        numbers.things[word]
+        table.distinct_words.things[word]
         for start, count in zip(table.starts[values].tolist(), table.num_words[values].tolist(), strict=True)
         for word in table.words[start : start + count].tolist()
     ]

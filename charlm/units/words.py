@@ -1,7 +1,7 @@
 """The word as a unit: what a tokenizer makes of a text, with `<eos>` at the end of every line.
 
-A text has a fifth as many words as characters, but no dictionary has them all. So an encoded line keeps, beside its ids,
-what they leave out: how its unknown words are spelled, and what stands between its words (word_coding.py).
+A text has a fifth as many words as characters, but no dictionary has them all. So an encoded line keeps, beside its
+ids, what they leave out: how its unknown words are spelled, and what stands between its words (word_coding.py).
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,6 +14,7 @@ import numpy as np
 from charlm.config import DictionaryConfig, SplitConfig, UnitName
 from charlm.errors import ConfigError, DictionaryError
 from charlm.storage.atomic import JsonObject
+from charlm.units.unk_limits import MANY_UNKNOWN
 from charlm.units.word_tokenizers import UNK_TOKEN, SentenceRule, WordTokenizer, find_sentence_rule, find_tokenizer
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class _Word:
     in_flair = False
     unknown_bits: float | None = None
     case_depends_on_neighbours = False
+    items_are_characters = False
+    unk_limits = MANY_UNKNOWN
 
 
 @dataclass
@@ -58,9 +61,7 @@ class WordUnit(_Word):
     def with_split(self, split: SplitConfig) -> "WordUnit":
         tokenizer = find_tokenizer(split.tokenizer or "rules")
         sentences = find_sentence_rule(split.sentences or "none")
-        return WordUnit(
-            tokenizer.name, tokenizer.version, sentences.name, sentences.version, bool(split.lowercase)
-        )
+        return WordUnit(tokenizer.name, tokenizer.version, sentences.name, sentences.version, bool(split.lowercase))
 
     def default_split(self) -> JsonObject:
         return {"tokenizer": "rules", "sentences": "none", "lowercase": False, "normalization": "NFC"}
@@ -109,6 +110,11 @@ class WordUnit(_Word):
 
         return None if self.coding_json is None else Coding.from_json(self.coding_json)
 
+    def losses(self, counts: "Counts") -> dict[str, int]:
+        from charlm.units.word_coding import PRUNED
+
+        return {PRUNED: counts.context[PRUNED]} if PRUNED in counts.context else {}
+
     def fitted(self, counts: "Counts", items: Sequence[str]) -> "WordUnit":
         from charlm.units.word_coding import Coding
 
@@ -139,7 +145,7 @@ class WordUnit(_Word):
         return len(self.words(text))
 
     def words(self, text: str) -> list[str]:
-        """The items of a text, known or not: its words, with a newline for each of its own and each end of a sentence."""
+        """The items of a text, known or not: its words, and a newline for each line and each end of a sentence."""
         from charlm.units.word_values import KINDS, words_of
 
         return [KINDS.item(word) for word in words_of(text, *self._parts, self.lowercase)]

@@ -14,6 +14,7 @@ from charlm.artifacts import CorpusFiles
 from charlm.errors import CorpusError, SourceError
 from charlm.text.corpus.manifest import FileRecord, Revision, SourceRecord, save_manifest
 from charlm.text.corpus.revision import KEYS, MANIFEST, TEST, VALID, NewRevision
+from charlm.text.corpus.sides import choose_places, without_shares
 
 _BLOCK_BYTES = 1 << 20
 
@@ -26,6 +27,8 @@ def commit_revision(new: NewRevision, domain: str) -> bool:
             return False
         raise SourceError(f"there is no text in {', '.join(source.address for source in new.sources[:3])}; give some")
     new.staging.close_all()
+    if new.given:
+        _check_given(new)
     shards = [[name] for name in new.state.closed] + _pack_open_shards(new)
     number = 1 + sum(len(revision.train_files) for revision in new.manifest.revisions)
     moves, records = {}, []
@@ -47,6 +50,7 @@ def commit_revision(new: NewRevision, domain: str) -> bool:
         sources=tuple(SourceRecord(**source) for source in new.state.sources),
         files=tuple(records),
         skipped=new.state.skipped,
+        given=tuple(new.given),
     )
     manifest = dataclasses.replace(new.manifest, revisions=(*new.manifest.revisions, revision))
     save_manifest(CorpusFiles(new.staging.folder), manifest)
@@ -54,6 +58,22 @@ def commit_revision(new: NewRevision, domain: str) -> bool:
     moves[MANIFEST] = new.corpus.manifest.name
     new.staging.commit(moves)
     return True
+
+
+def _check_given(new: NewRevision) -> None:
+    """Count the train documents that are in the given held-out text too; raise CorpusError when that stands alone."""
+    num_held_out = sum(new.state.num_documents.get(name, 0) for name in new.given)
+    keys = np.fromfile(new.staging.path(KEYS), dtype="<u8")
+    if len(keys) == num_held_out:
+        raise CorpusError(
+            f"the held-out text of {new.corpus.name!r} stays as it is, and there is no new text to train on: "
+            f"prepare other held-out text under another name"
+        )
+    held_out = np.sort(keys[:num_held_out])
+    others = keys[num_held_out:]
+    is_train = choose_places(others, without_shares(new.config, new.given)) >= 0
+    if num_both := int(np.isin(others[is_train], held_out).sum()):
+        new.state.skipped["train documents that are held out too"] = num_both
 
 
 def _pack_open_shards(new: NewRevision) -> list[list[str]]:
