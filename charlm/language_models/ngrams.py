@@ -24,11 +24,10 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from charlm.config.json_config import JsonConfig
+from charlm.config import BaselineConfig, JsonConfig
 from charlm.errors import ConfigError, CorpusError, ModelFileError
 from charlm.storage.atomic import atomic_write
 
-LARGEST_ORDER = 12
 _UNITS_AT_ONCE = 1 << 20
 _NONE = -1  # in place of the number of an n-gram that does not occur
 _FALLBACK = (0.5, 1.0, 1.5)
@@ -51,9 +50,15 @@ class NgramConfig(JsonConfig):
     is_forward: bool = True
     """False where the lines are read from their ends."""
 
+    source: str = ""
+    """Fingerprint of the text that was counted."""
+
+    units: int = 0
+    """Units of it."""
+
     def __post_init__(self) -> None:
-        if not 1 <= self.order <= LARGEST_ORDER:
-            raise ConfigError(f"the order of an n-gram model is 1 to {LARGEST_ORDER}, got {self.order}")
+        super().__post_init__()
+        BaselineConfig(order=self.order)  # or an error
         if not 0 <= self.newline < self.num_items:
             raise ConfigError(f"the newline has an id below {self.num_items}, the size of the dictionary")
 
