@@ -211,6 +211,7 @@ def sync(
     show({"run": run, "mlflow_run": sync_run(space, run)}, as_json)
 
 
+@example("charlm demo")
 def demo(workspace: options.WorkspaceDir = DEFAULT_WORKSPACE) -> None:
     """The whole pipeline on the documentation that ships with Python, in two to five minutes."""
     session = open_session(workspace)
