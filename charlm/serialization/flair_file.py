@@ -11,7 +11,7 @@ from charlm.storage.torch_file import StoredTensor, TorchFile, errors_name, read
 from charlm.units.unit import find_unit
 
 _FLAIR_DICTIONARY = Name("flair.data", "Dictionary")
-# Dictionaries of bytes and words have items that Flair would misread, so its files name our class and Flair refuses them.
+# Flair would misread the items of bytes and words, so files with them name our class, and Flair refuses them.
 _OUR_DICTIONARY = Name("charlm.data.dictionary", "Dictionary")
 
 

@@ -14,7 +14,6 @@ from charlm.artifacts import CorpusFiles
 from charlm.errors import CorpusError, SourceError
 from charlm.text.corpus.manifest import FileRecord, Revision, SourceRecord, save_manifest
 from charlm.text.corpus.revision import KEYS, MANIFEST, TEST, VALID, NewRevision
-from charlm.text.corpus.sides import choose_places, without_shares
 
 _BLOCK_BYTES = 1 << 20
 
@@ -61,7 +60,7 @@ def commit_revision(new: NewRevision, domain: str) -> bool:
 
 
 def _check_given(new: NewRevision) -> None:
-    """Count the train documents that are in the given held-out text too; raise CorpusError when that stands alone."""
+    """Count the documents that are in the given held-out text too; raise CorpusError when that stands alone."""
     num_held_out = sum(new.state.num_documents.get(name, 0) for name in new.given)
     keys = np.fromfile(new.staging.path(KEYS), dtype="<u8")
     if len(keys) == num_held_out:
@@ -69,11 +68,8 @@ def _check_given(new: NewRevision) -> None:
             f"the held-out text of {new.corpus.name!r} stays as it is, and there is no new text to train on: "
             f"prepare other held-out text under another name"
         )
-    held_out = np.sort(keys[:num_held_out])
-    others = keys[num_held_out:]
-    is_train = choose_places(others, without_shares(new.config, new.given)) >= 0
-    if num_both := int(np.isin(others[is_train], held_out).sum()):
-        new.state.skipped["train documents that are held out too"] = num_both
+    if num_both := int(np.isin(keys[num_held_out:], keys[:num_held_out]).sum()):
+        new.state.skipped["documents that are given as held-out text too"] = num_both
 
 
 def _pack_open_shards(new: NewRevision) -> list[list[str]]:
