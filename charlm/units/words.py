@@ -39,6 +39,7 @@ class _Word:
     case_depends_on_neighbours = False
     items_are_characters = False
     unk_limits = MANY_UNKNOWN
+    must_beat_baseline = True
 
 
 @dataclass
