@@ -65,7 +65,13 @@ class WordUnit(_Word):
         return WordUnit(tokenizer.name, tokenizer.version, sentences.name, sentences.version, bool(split.lowercase))
 
     def default_split(self) -> JsonObject:
-        return {"tokenizer": "rules", "sentences": "none", "lowercase": False, "normalization": "NFC"}
+        return {
+            "tokenizer": "rules",
+            "sentences": "none",
+            "lowercase": False,
+            "directions": "forward",
+            "normalization": "NFC",
+        }
 
     def default_dictionary(self) -> DictionaryConfig:
         return DictionaryConfig(coverage=1.0, min_count=3, max_size=100_000)
