@@ -155,6 +155,7 @@ def decide_promotion(
     baseline: BaselineScore | None = None,
     unit: UnitName = "char",
     directions: Sequence[str] = DIRECTIONS,
+    keeps_text: bool = True,
 ) -> GateReport:
     """Whether `challenger` becomes champion.
 
@@ -162,9 +163,17 @@ def decide_promotion(
     than the baseline over all domains together, where that is required. With a champion, it must also be significantly
     better on the domain `target`, by at least the margin, and on no other domain worse by more than the tolerance.
 
+    Args:
+        target: the domain that has to improve.
+        unit: what the models predict, which decides how much `<unk>` is too much.
+        directions: those that a champion needs.
+        keeps_text: false where text cannot be rebuilt from what the challenger predicts: then it has no bits of it.
+
     Raises:
         GateError: a score is missing or not a number, or was taken on other documents.
     """
+    if not keeps_text:
+        return _refused_for_lost_text(challenger, target, config)
     _check_scores(challenger, champion, probe, directions)
     is_whole = challenger.keys() >= set(directions)
     if champion is not None and is_whole:
@@ -201,6 +210,16 @@ def decide_promotion(
         perplexities=perplexities,
         probe=probe,
         baseline=baseline,
+        config=config,
+    )
+
+
+def _refused_for_lost_text(challenger: PairScores, target: str, config: GateConfig) -> GateReport:
+    return GateReport(
+        decision="refused",
+        reason="refused: its tokenizer loses text, so it has no bits per byte, by which models are compared",
+        target=target,
+        perplexities={direction: _perplexity(domains) for direction, domains in challenger.items()},
         config=config,
     )
 
@@ -250,13 +269,8 @@ def _check_documents(scores: DocumentScores, reference: DocumentScores, where: s
         raise GateError(f"{where} was scored on no text")
     if any(len(values) != len(scores.keys) for values in (scores.nats, scores.bits, scores.units, scores.unknown)):
         raise GateError(f"a score is missing: {where} has fewer scores than documents")
-    if np.isnan(scores.nats).any() or (np.isnan(scores.bits).any() and not _loses_text(scores)):
+    if np.isnan(scores.bits).any() or np.isnan(scores.nats).any():
         raise GateError(f"a score is not a number: {where}; the model is damaged or its training diverged")
-
-
-def _loses_text(scores: DocumentScores) -> bool:
-    """True where the model has no bits because its tokenizer changes the text."""
-    return bool(np.isnan(scores.bits).all() and np.isfinite(scores.nats).all())
 
 
 def _compare_domains(
@@ -320,8 +334,6 @@ def _faults_of_health(
         for direction in directions
         if direction not in challenger
     ]
-    if any(_loses_text(scores) for of_domains in challenger.values() for scores in of_domains.values()):
-        faults.append("its tokenizer loses text, so it has no bits per byte to compare models by")
     infinite = [direction for direction, value in perplexities.items() if not math.isfinite(value)]
     if infinite:
         faults.append(f"the perplexity of its {' and '.join(infinite)} model is not finite")

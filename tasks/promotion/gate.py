@@ -111,6 +111,7 @@ def pass_gate(
                     baseline=baseline,
                     unit=split.unit,
                     directions=split.champion_directions,
+                    keeps_text=all(model.dictionary.unit_of.keeps_text for model in challenger.models.values()),
                 )
                 report = decide()
                 if probe is not None and opponent is not None and report.promoted:
