@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
 
+from charlm.arrays.utf8 import wide_encoding
 from charlm.errors import DatasetError
 
 BLANKS = " \t"
@@ -169,12 +170,7 @@ def _check_encoding(path: Path, file: IO[bytes], rules: ReadingRules) -> None:
             return
     if asked.startswith(("utf-16", "utf-32")):
         return
-    if b"\0" in start[:_SURE_BYTES]:
-        zeros = [start[place:_SURE_BYTES:2].count(0) for place in (0, 1)]
-        if max(zeros) > 4 * min(zeros) and 4 * max(zeros) > len(start[:_SURE_BYTES]):
-            encoding = "utf-16-le" if zeros[1] > zeros[0] else "utf-16-be"
-            raise mistake(
-                path, 1, f"every other byte is zero, so this is {encoding} text, not {rules.encoding}; set the encoding"
-            )
+    if wide := wide_encoding(start[:_SURE_BYTES]):
+        raise mistake(path, 1, f"its zero bytes show that this is {wide}, not {rules.encoding}; set the encoding")
     if b"\n" not in start and b"\r" in start.rstrip(b"\r"):
         raise mistake(path, 1, "the lines end with carriage returns alone; convert them to line feeds")
