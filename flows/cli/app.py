@@ -28,6 +28,7 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     training.train,
     training.finetune,
     training.plan,
+    training.baseline,
     inference.evaluate,
     promotion.promote,
     promotion.rollback,
