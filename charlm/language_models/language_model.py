@@ -192,6 +192,7 @@ class LanguageModel(nn.Module):
         temperature: float = 1.0,
         break_on_suffix: str | None = None,
         *,
+        top_k: int | None = None,
         seed: int | None = None,
     ) -> tuple[str, float]:
         """`prefix` continued by up to `number_of_characters` sampled units, and the mean nats of each.
@@ -205,6 +206,7 @@ class LanguageModel(nn.Module):
             number_of_characters,
             temperature=temperature,
             break_on_suffix=break_on_suffix,
+            top_k=top_k,
             seed=seed,
         )
 

@@ -176,7 +176,7 @@ class WordUnit(_Word):
         """What stands between two texts that follow one another: nothing or a space."""
         if not left or not right or left[-1].isspace() or right[0].isspace():
             return ""
-        return " " if self.coding is None else self.coding.gaps.likely(left, right)
+        return " " if self.coding is None else self.coding.gaps.likely(left, right.split(maxsplit=1)[0])
 
     def counter(self) -> "WordCounter":
         from charlm.units.word_shards import WordCounter  # loads pyarrow, which a dictionary does not need
