@@ -21,7 +21,8 @@ _PRELOADED = (
     "mlflow.store.tracking.sqlalchemy_store",
     "mlflow.store.model_registry.sqlalchemy_store",
     "alembic.command",
-    "flows.cli.app",
+    "charlm_pipeline",
+    "deployments.command_line",
     "charlm.trainers.run",
     "charlm.models",
 )
@@ -103,7 +104,7 @@ def _answer(connection: socket.socket) -> None:
     if command == 0:
         connection.close()
         _become(request)
-        from flows.cli.app import main
+        from charlm_pipeline import main
 
         main()  # raises SystemExit, so that this process ends as an interpreter does
         sys.exit()

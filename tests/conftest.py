@@ -5,6 +5,7 @@ import os
 import random
 import re
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ settings.register_profile("suite", deadline=None, derandomize=True)
 settings.load_profile("suite")
 
 ROOT = Path(__file__).parent.parent
+COMMAND = [sys.executable, "-c", "from charlm_pipeline import main; main()"]
+"""`charlm`, without a console script."""
 
 # What takes longest begins first: a long file that begins last leaves the other test process with nothing to do.
 LONG_FILES = (

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import typer
 
-from flows.cli.app import app
+from deployments.command_line import command_line
 from tests.conftest import ROOT, Outcome, environment, run_charlm, write_sentences
 from tests.labelled_data import write_entities, write_questions, write_vectors
 
@@ -118,7 +118,7 @@ def run(command: str, folder: Path, **variables: str) -> Outcome:
 
 @pytest.mark.parametrize("command", shown_commands())
 def test_a_shown_command_is_understood(command: str) -> None:
-    group = typer.main.get_command(app)
+    group = typer.main.get_command(command_line())
     name, arguments = shlex.split(command)[1], shlex.split(command)[2:]
     group.commands[name].make_context(name, arguments)
 
