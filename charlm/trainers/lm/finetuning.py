@@ -42,4 +42,4 @@ def extended(dictionary: Dictionary, corpus: CorpusFiles) -> Dictionary:
 
 def adapted(config: TrainingConfig, model: LanguageModel) -> TrainingConfig:
     """`config` with the architecture of `model`, which fine-tuning cannot change."""
-    return dataclasses.replace(config, **{name: getattr(model, name) for name in ARCHITECTURE})
+    return dataclasses.replace(config, **{name: getattr(model.config, name) for name in ARCHITECTURE})
