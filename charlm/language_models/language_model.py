@@ -15,7 +15,6 @@ from typing import Any, Literal, Self
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from charlm.artifacts import DIRECTIONS, BundleFiles, RunFiles
 from charlm.config import ARCHITECTURE, TrainingConfig, UnitName
@@ -23,22 +22,20 @@ from charlm.config.extensions import EXTENSIONS, Extensions
 from charlm.config.language_model import LanguageModelConfig
 from charlm.data.dictionary import Dictionary
 from charlm.errors import ModelFileError
+from charlm.language_models.decoding import logits_of, mean_nats, target_nats
 from charlm.language_models.generation import generate_text
 from charlm.nn.cutoffs import choose_cutoffs, zipf_counts
 from charlm.nn.dropout import EmbeddingDropout, TimeLockedDropout
 from charlm.nn.inference import inference
 from charlm.nn.lstm_stack import LSTMStack
 from charlm.nn.recurrent import initialize_gatewise, recurrent_layer, recurrent_step
-from charlm.nn.softmax import LOGITS_AT_ONCE, ClusteredSoftmax, softmax_loss
+from charlm.nn.softmax import ClusteredSoftmax
 from charlm.serialization.bundle import read_bundle
 from charlm.serialization.flair_file import read_flair_file, write_flair_file
-from charlm.serialization.state import LanguageModelState
+from charlm.serialization.state import LanguageModelState, extended_state
 
 Hidden = tuple[Tensor, Tensor] | Tensor
 """The state of an LSTM, or of a GRU; each tensor (nlayers, B, H)."""
-
-MOST_TRAINED_LOGITS = 1 << 28
-"""Logits of a sequence that are all in memory while an output layer of its own is trained: 1 GB of fp32."""
 
 
 class LanguageModel(nn.Module):
@@ -87,11 +84,11 @@ class LanguageModel(nn.Module):
         )
         width = self.rnn.state_sizes[-1] if isinstance(self.rnn, LSTMStack) else hidden_size
         self.proj = nn.Linear(width, nout) if nout is not None else None
-        self.decoder = self._new_decoder(nout or width) if has_decoder else None
+        self.decoder = self._new_decoder() if has_decoder else None
         self._initialize()
 
-    def _new_decoder(self, width: int) -> nn.Linear | ClusteredSoftmax:
-        size = len(self.dictionary)
+    def _new_decoder(self) -> nn.Linear | ClusteredSoftmax:
+        width, size = self.output_size, len(self.dictionary)
         return ClusteredSoftmax(size, width, self.cutoffs) if self.tie_weights else nn.Linear(width, size)
 
     def _initialize(self) -> None:
@@ -146,6 +143,11 @@ class LanguageModel(nn.Module):
     def device(self) -> torch.device:
         return self.encoder.weight.device
 
+    @property
+    def output_size(self) -> int:
+        """Width of the output of the top layer, after the projection where there is one."""
+        return self.nout or (self.rnn.state_sizes[-1] if isinstance(self.rnn, LSTMStack) else self.hidden_size)
+
     def init_hidden(self, batch_size: int) -> Hidden:
         """Zero state for `batch_size` streams, each tensor (nlayers, B, H)."""
         if isinstance(self.rnn, LSTMStack):
@@ -155,7 +157,7 @@ class LanguageModel(nn.Module):
 
     def forward(self, ids: Tensor, hidden: Hidden | None = None) -> tuple[Tensor, Tensor, Hidden]:
         """Logits (T, B, V), top-layer output (T, B, H or nout) and the new state, from ids (T, B)."""
-        output, hidden = self._read(ids, hidden)
+        _, output, hidden = self.read(ids, hidden)
         return self._logits(output), output, hidden
 
     def loss(
@@ -172,27 +174,14 @@ class LanguageModel(nn.Module):
         latter computes few logits at a time, so that its memory is bounded whatever the size of the dictionary; so does
         the former where there are very many.
         """
-        output, hidden = self._read(inputs, hidden)
+        _, output, hidden = self.read(inputs, hidden)
         if reduction == "mean":
             return self.mean_nats(output, targets), hidden
-        decoder, rows, expected = self._decoder(), output.flatten(0, 1), targets.flatten()
-        if isinstance(decoder, ClusteredSoftmax):
-            return decoder.nats(rows, self.encoder.weight, expected).view_as(targets), hidden
-        rows_at_once = max(1, LOGITS_AT_ONCE // len(self.dictionary))
-        nats = [
-            F.cross_entropy(_at_least_fp32(decoder(part)), target, reduction="none")
-            for part, target in zip(torch.split(rows, rows_at_once), torch.split(expected, rows_at_once), strict=True)
-        ]
-        return torch.cat(nats).view_as(targets), hidden
+        return target_nats(self._decoder(), self.encoder.weight, output, targets), hidden
 
     def mean_nats(self, output: Tensor, targets: Tensor) -> Tensor:
         """Mean cross entropy of the targets (T, B) after what the decoder gets, (T, B, H or nout), in nats."""
-        decoder, rows, expected = self._decoder(), output.flatten(0, 1), targets.flatten()
-        if isinstance(decoder, ClusteredSoftmax):
-            return decoder.loss(rows, self.encoder.weight, expected)
-        if len(rows) * len(self.dictionary) > MOST_TRAINED_LOGITS and torch.is_grad_enabled():
-            return softmax_loss(rows, decoder.weight, decoder.bias, expected)
-        return F.cross_entropy(_at_least_fp32(decoder(rows)), expected)
+        return mean_nats(self._decoder(), self.encoder.weight, output, targets)
 
     def predict_next(self, ids: Tensor, hidden: Hidden) -> tuple[Tensor, Hidden]:
         """Logits (B, V) and the new state after one more unit of each stream, (B,), in evaluation mode."""
@@ -205,18 +194,9 @@ class LanguageModel(nn.Module):
         output, hidden = self.represent(embedded, hidden)
         return output, self.drop(output), hidden
 
-    def _read(self, ids: Tensor, hidden: Hidden | None) -> tuple[Tensor, Hidden]:
-        _, dropped, hidden = self.read(ids, hidden)
-        return dropped, hidden
-
     def _logits(self, output: Tensor) -> Tensor:
         """Logits (…, V) from outputs (…, H or nout)."""
-        decoder = self._decoder()
-        if isinstance(decoder, nn.Linear):
-            logits: Tensor = decoder(output)
-            return logits
-        rows = output.reshape(-1, output.shape[-1])
-        return decoder.log_probabilities(rows, self.encoder.weight).view(*output.shape[:-1], -1)
+        return logits_of(self._decoder(), self.encoder.weight, output)
 
     def _decoder(self) -> nn.Linear | ClusteredSoftmax:
         if self.decoder is None:
@@ -233,17 +213,7 @@ class LanguageModel(nn.Module):
 
         A new item starts as the mean of the old ones, in the embedding and in the decoder.
         """
-        size = len(self.dictionary)
-        if not dictionary.extends(self.dictionary):
-            raise ModelFileError("a dictionary is extended at its end: the first items must be the model's own")
-        state = self.language_model_state()
-        tensors = dict(state.tensors)
-        for name in ("encoder.weight", "decoder.weight", "decoder.bias"):
-            if name in tensors:
-                rows = tensors[name]  # (V, …)
-                new = rows.mean(dim=0, keepdim=True).expand(len(dictionary) - size, *rows.shape[1:])
-                tensors[name] = torch.cat([rows, new])
-        return self.from_state(LanguageModelState(state.config, dictionary, tensors))
+        return self.from_state(extended_state(self.language_model_state(), dictionary))
 
     # ---- text --------------------------------------------------------------------------------------------------
 
@@ -321,10 +291,6 @@ class LanguageModel(nn.Module):
             raise ModelFileError(f"{path} holds both directions; name {path}/forward or {path}/backward")
         (state,) = states.values()
         return cls.from_state(state)
-
-
-def _at_least_fp32(logits: Tensor) -> Tensor:
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def load_language_models(path: str | os.PathLike[str]) -> dict[str, LanguageModel]:
