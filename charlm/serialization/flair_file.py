@@ -11,8 +11,8 @@ from charlm.storage.torch_file import StoredTensor, TorchFile, errors_name, read
 from charlm.units.unit import find_unit
 
 _FLAIR_DICTIONARY = Name("flair.data", "Dictionary")
-# Flair would misread a dictionary of bytes, and a model that shares its weights: their files name our class, which
-# Flair refuses.
+# Flair would misread the items of bytes and words, and a model that shares its weights: their files name our class,
+# which Flair refuses.
 _OUR_DICTIONARY = Name("charlm.data.dictionary", "Dictionary")
 
 
@@ -68,7 +68,10 @@ def _dictionary_from(pickled: object) -> Dictionary:
         raise ModelFileError("its dictionary holds no items")
     if not all(isinstance(item, str | bytes) for item in items):
         raise ModelFileError("the items of its dictionary are not text")
-    dictionary = Dictionary(add_unk=False, unit=find_unit(attributes.get("unit", "char")).name)
+    settings = attributes.get("unit_settings", {})
+    if not isinstance(settings, dict):
+        raise ModelFileError("the settings of its dictionary's unit are damaged")
+    dictionary = Dictionary(add_unk=False, unit=find_unit(attributes.get("unit", "char")).with_settings(settings))
     for item in items:
         dictionary.add_item(item)
     if len(dictionary) != len(items):
@@ -90,6 +93,8 @@ def write_flair_file(state: LanguageModelState, path: Path | str) -> None:
     }
     if not dictionary.unit_of.in_flair:
         attributes["unit"] = dictionary.unit
+    if dictionary.unit_settings:
+        attributes["unit_settings"] = dictionary.unit_settings
     name = _FLAIR_DICTIONARY if dictionary.unit_of.in_flair and state.config.in_flair else _OUR_DICTIONARY
     names = expected_shapes(state.config, len(dictionary))  # in the order of Flair's state dict
     write_torch_file(
