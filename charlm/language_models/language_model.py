@@ -10,7 +10,7 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 import torch
@@ -57,7 +57,7 @@ class LanguageModel(nn.Module):
         recurrent_type: str = "LSTM",
         has_decoder: bool = True,
         cutoffs: Sequence[int] = (),
-        **extensions: Any,
+        **extensions: object,
     ) -> None:
         super().__init__()
         self.dictionary = dictionary
