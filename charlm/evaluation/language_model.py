@@ -19,6 +19,7 @@ import torch
 
 from charlm.errors import CorpusError, SourceError
 from charlm.evaluation.scores import DocumentScores, LMScore
+from charlm.nn.device import upload
 from charlm.nn.inference import inference
 from charlm.storage.atomic import write_text
 from charlm.text.corpus.encoding import EncodedInfo, encode_file, read_ids, read_lengths, read_unknown_bits
@@ -174,8 +175,8 @@ def _chunk_nats(model: "LanguageModel", ids: np.ndarray, *, limit: int) -> Itera
         hidden = model.init_hidden(streams)
         for start in range(0, limit, _CHUNK):
             part = slice(start, min(start + _CHUNK, limit))
-            x = torch.from_numpy(inputs[:, part].T.astype(np.int64)).to(model.device)  # (T, S)
-            y = torch.from_numpy(targets[:, part].T.astype(np.int64)).to(model.device)  # (T, S)
+            x = upload(torch.from_numpy(inputs[:, part].T.astype(np.int64)), model.device)  # (T, S)
+            y = upload(torch.from_numpy(targets[:, part].T.astype(np.int64)), model.device)  # (T, S)
             nats, hidden = model.loss(x, y, hidden, reduction="none")  # (T, S)
             chunk = nats.T.cpu().numpy() * is_text[:, part]  # (S, T)
             yield start, chunk, targets[:, part]

@@ -22,6 +22,7 @@ from charlm.config.language_model import LanguageModelConfig
 from charlm.data.dictionary import Dictionary
 from charlm.errors import ModelFileError
 from charlm.language_models.generation import generate_text
+from charlm.nn.device import find_device
 from charlm.nn.inference import inference
 from charlm.nn.recurrent import initialize_gatewise, recurrent_layer, recurrent_step
 from charlm.serialization.bundle import read_bundle
@@ -268,13 +269,14 @@ class LanguageModel(nn.Module):
     def load_language_model(cls, path: str | os.PathLike[str]) -> Self:
         """The one language model in `path`: a `best-lm.pt` of ours or Flair's, a run, or a bundle of one direction.
 
+        It is where models are computed (nn/device.py).
         Nothing in the file is executed. Raises ModelFileError when it is missing, damaged, or not to be trusted.
         """
         states = _read_states(Path(path))
         if len(states) > 1:
             raise ModelFileError(f"{path} holds both directions; name {path}/forward or {path}/backward")
         (state,) = states.values()
-        return cls.from_state(state)
+        return cls.from_state(state).to(find_device())
 
 
 def _at_least_fp32(logits: Tensor) -> Tensor:

@@ -1,8 +1,9 @@
-"""Where tensors are computed: one rule for training, scoring, embedding and generating."""
+"""Where tensors are computed: one rule for training, scoring, embedding and generating; and how they get there."""
 
 import os
 
 import torch
+from torch import Tensor
 
 import charlm
 from charlm.config import check_device_name
@@ -25,6 +26,13 @@ def find_device(name: str | torch.device | None = None) -> torch.device:
         if choice and str(choice) != "auto":
             return _device(str(choice), source)
     return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def upload(tensor: Tensor, device: torch.device) -> Tensor:
+    """`tensor` on `device`; a GPU copies it from pinned memory by itself while the program goes on."""
+    if device.type != "cuda" or tensor.device.type != "cpu":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def _device(name: str, source: str) -> torch.device:

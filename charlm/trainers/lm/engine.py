@@ -21,9 +21,9 @@ from charlm.config import TrainingConfig
 from charlm.distributed.group import ProcessGroup
 from charlm.errors import CorpusError, RunError, TrainingInterruptedError
 from charlm.evaluation.language_model import score_encoded
-from charlm.language_models.language_model import LanguageModel
+from charlm.language_models.language_model import LanguageModel, load_language_models
 from charlm.malloc import keep_freed_memory
-from charlm.nn.precision import resolve_precision
+from charlm.nn.precision import resolve_training_precision
 from charlm.text.corpus.encoding import encoded_info
 from charlm.trainers.events import Event
 from charlm.trainers.lm.bptt import TruncatedBPTT
@@ -89,7 +89,7 @@ class TrainingEngine:
         self.stop = stop or StopSignal()
         self.group = group
         self.device = model.device
-        self.precision = resolve_precision(config.precision, self.device)
+        self.precision = resolve_training_precision(config.precision, self.device)
         self.progress = Progress()
         self.units_per_epoch = corpus.trained_units(config.mini_batch_size)
         self.budget = Budget.of(config, characters_per_epoch=self.units_per_epoch)
@@ -158,8 +158,10 @@ class TrainingEngine:
     def _run_until_rollback(self) -> str:
         progress = self.progress
         self._watch = Stopwatch(progress.seconds)
-        self.reporter.restart_clock()
-        with ShardReader(self.corpus, self.config.mini_batch_size, seed=self.config.seed) as reader:
+        self.reporter.restart_clock(self._watch.seconds)
+        with ShardReader(
+            self.corpus, self.config.mini_batch_size, seed=self.config.seed, prepare=self.bptt.prepare
+        ) as reader:
             shards = reader.read_from(progress.epoch, progress.split)
             while (reason := self._reason_to_end()) is None:
                 self._read_shard(self.bptt.load(next(shards)))
@@ -176,7 +178,7 @@ class TrainingEngine:
         """Score the best model on both held-out texts."""
         if not self.files.best_lm.is_file():
             raise RunError(f"no validation of {self.files.root} gave a finite loss; lower the learning rate")
-        best = LanguageModel.load_language_model(self.files.best_lm).to(self.device)
+        (best,) = (model.to(self.device) for model in load_language_models(self.files.best_lm).values())
         result = TrainingResult(
             valid=score_encoded(best, self.corpus.valid, encoded_info(self.corpus.valid, self.corpus.dictionary)),
             test=score_encoded(best, self.corpus.test, encoded_info(self.corpus.test, self.corpus.dictionary)),
@@ -200,7 +202,7 @@ class TrainingEngine:
             should_stop = self._is_stop_requested()
             if self.reporter.is_train_due():
                 progress.window_nats += self.bptt.take_nats()
-                self.reporter.train(self.bptt.learning_rate)
+                self.reporter.train(self.bptt.learning_rate, seconds=self._watch.seconds)
             if config.validations is not None and self._share_spent() * config.validations >= progress.validations + 1:
                 self._validate()
             if should_stop:
@@ -213,18 +215,17 @@ class TrainingEngine:
         """One optimizer step."""
         progress, config = self.progress, self.config
         share = min(1.0, self._share_spent() + 0.5 * self._step_share())
-        started = self._watch.seconds
-        rows = self.bptt.step(
-            streams,
-            progress.row,
-            sequence_length=sequence_length_at(config, progress.splits_read),
-            learning_rate=learning_rate_at(config, share) * progress.rate_factor,
-        )
+        with self.reporter.steps.step():
+            rows = self.bptt.step(
+                streams,
+                progress.row,
+                sequence_length=sequence_length_at(config, progress.splits_read),
+                learning_rate=learning_rate_at(config, share) * progress.rate_factor,
+            )
         progress.step += 1
         progress.row += rows
         progress.characters += rows * config.mini_batch_size
         progress.window_units += rows * config.mini_batch_size
-        self.reporter.step_seconds += self._watch.seconds - started
 
     def _end_shard(self) -> None:
         progress = self.progress
@@ -255,6 +256,7 @@ class TrainingEngine:
         return bool(should_stop)
 
     def _validate(self) -> None:
+        self.bptt.wait()
         with self._watch.paused():
             validation = validate(self.model, self.corpus.valid, self.config, self.progress, self.group)
             if validation.score is None:
@@ -267,6 +269,7 @@ class TrainingEngine:
 
     def _save_checkpoint(self) -> None:
         """Write checkpoint.pt in the main process, with the states of all."""
+        self.bptt.wait()
         with self._watch.paused():
             self.reporter.checkpoint()
             self.progress.window_nats += self.bptt.take_nats()
