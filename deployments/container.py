@@ -35,12 +35,18 @@ def mlflow(settings: ServiceSettings) -> None:
 
 def worker(settings: ServiceSettings) -> None:
     """The worker for texts and scores, which trains too where there are no others."""
-    _become(workers(replace(settings, gpus=()))[0])
+    become_worker(settings, None)
 
 
 def gpu_worker(settings: ServiceSettings) -> None:
     """The worker for the one GPU that this container has."""
-    _become(workers(replace(settings, gpus=("0",)))[1])
+    become_worker(settings, "0")
+
+
+def become_worker(settings: ServiceSettings, gpu: str | None) -> None:
+    """Put a worker in the place of this process: the one for a GPU, or the one for texts, scores and the rest."""
+    programs = workers(replace(settings, gpus=() if gpu is None else (gpu,)))
+    _become(programs[-1])
 
 
 def set_up(settings: ServiceSettings) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+import charlm.config
 from charlm.errors import ConfigError
 from charlm.storage.atomic import read_json, write_json, write_text
 from charlm.storage.fingerprints import fingerprint, sha256_of
@@ -185,5 +186,5 @@ def _deploy(client: "SyncPrefectClient", settings: ServiceSettings) -> bool:
 
 def _sources_of_forms() -> Iterator[Path]:
     """The files that define parameters and their limits."""
-    yield from sorted((ROOT / "charlm" / "config").glob("*.py"))
+    yield from sorted(Path(charlm.config.__file__).parent.glob("*.py"))
     yield from sorted((ROOT / "flows").glob("*.py"))

@@ -11,12 +11,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from charlm.artifacts import Workspace
-from charlm.errors import ConfigError
+from charlm.errors import ConfigError, how_to_install
 from tasks.services.environment import access_variables, check_workspace_path
 
 HOST = "127.0.0.1"
 CPU_POOL, GPU_POOL = "charlm-cpu", "charlm-gpu"
 ROOT = Path(__file__).parent.parent
+"""Where `flows` and `tasks` are: the top of the checkout, or the package `charlm_pipeline` of an installation."""
 _SHORTEST_PASSWORD = 12  # MLflow refuses a shorter one
 
 
@@ -46,13 +47,13 @@ class ServiceSettings:
                     "DATABASE is an address like postgresql://USER:PASSWORD@HOST/NAME; unset it for SQLite"
                 )
             if find_spec("psycopg") is None:
-                raise ConfigError("DATABASE needs the package psycopg; install charlm[postgresql]")
+                raise ConfigError(f"DATABASE needs the package psycopg; {how_to_install('postgresql')}")
         if self.artifacts is not None:
             parts = urlsplit(self.artifacts)
             if parts.scheme != "s3" or not parts.netloc:
                 raise ConfigError("ARTIFACTS is an address like s3://BUCKET/PREFIX; unset it for the workspace")
             if find_spec("boto3") is None:
-                raise ConfigError("ARTIFACTS needs the package boto3; install charlm[s3]")
+                raise ConfigError(f"ARTIFACTS needs the package boto3; {how_to_install('s3')}")
         if self.host != HOST and self.password is None:
             raise ConfigError(f"CHARLM_HOST={self.host} opens the servers to others; set CHARLM_PASSWORD, or unset it")
         if self.password is not None and len(self.password) < _SHORTEST_PASSWORD:
@@ -61,7 +62,7 @@ class ServiceSettings:
     @classmethod
     def from_environment(cls, variables: Mapping[str, str]) -> "ServiceSettings":
         return cls(
-            workspace=Workspace(Path(variables.get("CHARLM_WORKSPACE") or ROOT / "workspace").expanduser().absolute()),
+            workspace=Workspace(Path(variables.get("CHARLM_WORKSPACE") or "workspace").expanduser().absolute()),
             prefect_port=_port(variables, "CHARLM_PREFECT_PORT", cls.prefect_port),
             mlflow_port=_port(variables, "CHARLM_MLFLOW_PORT", cls.mlflow_port),
             host=variables.get("CHARLM_HOST") or HOST,

@@ -14,12 +14,12 @@ from charlm.data.corpus import Corpus
 from charlm.data.sentence import Sentence
 from charlm.data.spans import OUTSIDE, is_span_tag, spans_from_tags, split_tag
 from charlm.datasets.files import check_known, collector_paused, find_splits
+from charlm.datasets.headers import without_header
 from charlm.datasets.lines import ReadingRules, mistake
 from charlm.datasets.rows import Layout, Row, Rows, read_rows_of_words
-from charlm.datasets.tag_schemes import Scheme, find_scheme
+from charlm.datasets.tag_schemes import UNLABELLED, Scheme, find_scheme
 
 TEXT = "text"
-_UNLABELLED = ("", "_", OUTSIDE)
 
 
 class ColumnCorpus(Corpus):
@@ -78,29 +78,28 @@ def read_columns(
     check_tags: bool = True,
     known: Collection[str] | None = None,
     layouts: Sequence[Layout | None] | None = None,
-    skip_rows: Collection[tuple[Path, int]] = (),
 ) -> list[list[Sentence]]:
     """The sentences of each file; which columns label spans is told from all files together.
 
-    Args:
-        layouts: of the files, where they are known.
-        skip_rows: rows that are headers, by their file and line.
-
+    A header is left out and reported; `layouts` are those of the files, where they are known.
     Raises DatasetError with file and line where a column is missing, a tag is wrong, or a label is not among `known`.
     """
+    rules = rules or ReadingRules()
     text_column = next((column for column, layer in column_format.items() if layer == TEXT), 0)
+    labels = [column for column in column_format if column != text_column]
     least = max([text_column, *column_format]) + 1
     files = []
     for path, layout in zip(paths, layouts or [None] * len(paths), strict=True):
         sentences = read_rows_of_words(
             path,
-            rules or ReadingRules(),
+            rules,
             layout=layout,
             delimiter=column_delimiter,
             comment_symbol=comment_symbol,
             least=least,
         )
-        files.append(_checked_rows(path, sentences, text_column, skip_rows))
+        sentences = without_header(path, sentences, text_column, labels, rules)
+        files.append(_checked_rows(path, sentences, text_column))
     words = [[Sentence([row.fields[text_column] for row in rows]) for rows in file] for file in files]
     for column, layer in column_format.items():
         if column != text_column:
@@ -108,19 +107,14 @@ def read_columns(
     return words
 
 
-def _checked_rows(
-    path: Path, sentences: Iterable[list[Row]], text_column: int, skip_rows: Collection[tuple[Path, int]]
-) -> Rows:
+def _checked_rows(path: Path, sentences: Iterable[list[Row]], text_column: int) -> Rows:
     """The rows of a file, all of which hold a word."""
     file: Rows = []
     for rows in sentences:
-        if skip_rows:
-            rows = [row for row in rows if (path, row.line) not in skip_rows]
         for row in rows:
             if not row.fields[text_column]:
                 raise mistake(path, row.line, f"column {text_column} holds no word")
-        if rows:
-            file.append(rows)
+        file.append(rows)
     if not file:
         raise mistake(path, 1, "the file holds no word")
     return file
@@ -144,11 +138,13 @@ def _label(
     if not scheme.spans:
         _label_words(files, words, column, layer)
         return
-    if check_tags:
-        name = _order_of(files, column, scheme)
-        for path, file in zip(paths, files, strict=True):
-            for rows in file:
-                _check_tags(path, rows, column, scheme, name)
+    name = _order_of(files, column, scheme)
+    for path, file in zip(paths, files, strict=True):
+        for row in chain(*file):
+            if (tag := _tag(row, column, scheme)) != OUTSIDE and not is_span_tag(tag):
+                raise mistake(path, row.line, f"{tag!r} is not the tag of a span such as B-{tag}")
+        for rows in file if check_tags else ():
+            _check_tags(path, rows, column, scheme, name)
     for rows, sentence in zip(chain(*files), chain(*words), strict=True):
         for start, stop, value in spans_from_tags([_tag(row, column, scheme) for row in rows]):
             sentence[start:stop].add_label(layer, value)
@@ -157,20 +153,18 @@ def _label(
 def _label_words(files: Sequence[Rows], sentences: Sequence[list[Sentence]], column: int, layer: str) -> None:
     for rows, sentence in zip(chain(*files), chain(*sentences), strict=True):
         for row, token in zip(rows, sentence, strict=True):
-            if row.fields[column] not in _UNLABELLED:
+            if row.fields[column] not in UNLABELLED:
                 token.add_label(layer, row.fields[column])
 
 
 def _tag(row: Row, column: int, scheme: Scheme) -> str:
     """The tag of a row in BIO or BIOES."""
     tag = row.fields[column]
-    return OUTSIDE if tag in _UNLABELLED else scheme.mapping.get(tag, tag)
+    return OUTSIDE if tag in UNLABELLED else scheme.mapping.get(tag, tag)
 
 
 def _scheme_of(paths: Sequence[Path], files: Sequence[Rows], column: int, layer: str) -> Scheme:
     counts = Counter(row.fields[column] for file in files for rows in file for row in rows)
-    for tag in _UNLABELLED:
-        counts.pop(tag, None)
     try:
         return find_scheme(counts, layer)
     except ValueError as error:
@@ -205,14 +199,13 @@ def _check_tags(path: Path, rows: list[Row], column: int, scheme: Scheme, rules:
     previous, written = OUTSIDE, OUTSIDE
     for row in rows:
         tag = _tag(row, column, scheme)
-        if tag != OUTSIDE and not is_span_tag(tag):
-            raise mistake(path, row.line, f"{tag!r} is no tag of a span such as B-{tag}")
         here = OUTSIDE if tag == OUTSIDE else row.fields[column]
         if not _may_follow(previous, tag, rules):
             raise mistake(
                 path,
                 row.line,
-                f"{here} cannot stand behind {written} in {scheme.name}; mend it or say check_tags=False",
+                f"{here} cannot follow {written} in {scheme.name}; correct it "
+                f"(ColumnCorpus accepts it with check_tags=False)",
             )
         previous, written = tag, here
     if not _may_follow(previous, OUTSIDE, rules):

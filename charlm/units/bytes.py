@@ -26,6 +26,7 @@ class ByteUnit:
     always_kept: tuple[str, ...] = ("\n", " ")
     in_flair = False
     unknown_bits: float | None = 8.0
+    must_beat_baseline = False  # a small corpus may suit an n-gram model better while the vectors are still of use
     case_depends_on_neighbours = False
 
     def to_text(self, item: bytes) -> str:

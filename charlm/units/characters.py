@@ -28,6 +28,7 @@ class CharacterUnit:
     always_kept: tuple[str, ...] = ("\n", " ")
     in_flair = True
     unknown_bits: float | None = CODE_POINT_BITS
+    must_beat_baseline = False  # a small corpus may suit an n-gram model better while the vectors are still of use
     case_depends_on_neighbours = True
 
     def to_text(self, item: bytes) -> str:

@@ -67,6 +67,9 @@ class Unit(Protocol):
     unknown_bits: float | None
     """Bits that naming an item outside the dictionary costs; none where that depends on the item."""
 
+    must_beat_baseline: bool
+    """True where a model is promoted only if its bits per byte are below those of the n-gram model of its corpus."""
+
     case_depends_on_neighbours: bool
     """True where lower-casing an item takes the letters beside it: `Σ` is `σ` within a word and `ς` at its end."""
 

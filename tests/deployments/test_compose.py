@@ -77,7 +77,7 @@ def test_the_image_takes_the_folders_that_the_programs_are_in():
     dockerfile = (ROOT / "deployments" / "Dockerfile").read_text()
     kept = {line.removeprefix("!") for line in (ROOT / ".dockerignore").read_text().splitlines() if line[0] == "!"}
     copied = {word for line in re.findall(r"^COPY (.+)$", dockerfile, re.MULTILINE) for word in line.split()[:-1]}
-    assert copied == kept
+    assert copied - {"charlm/__init__.py"} == kept
     assert all((ROOT / name).exists() for name in copied)
 
 

@@ -155,7 +155,7 @@ def test_a_program_is_started_once_and_stopped_with_its_children(files: ServiceF
 def test_a_program_that_runs_with_other_settings_is_not_started_beside_it(files: ServiceFiles) -> None:
     start(sleeper(), files)
     try:
-        with pytest.raises(ConfigError, match="sleeper runs with other settings; `make down` stops it"):
+        with pytest.raises(ConfigError, match="sleeper runs with other settings; `charlm down` stops it"):
             start(sleeper(variables={"NAME": "other"}), files)
     finally:
         stop("sleeper", files)

@@ -5,7 +5,6 @@ import json
 import random
 import shutil
 import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import pytest
 
 from charlm.storage.atomic import read_json
 from tests.conftest import (
+    COMMAND,
     QUICK,
     ROOT,
     Outcome,
@@ -54,7 +54,7 @@ def charlm(service: LiveService, *arguments: object) -> Outcome:
 
 def make(service: LiveService, command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "deployments.service", command],
+        [*COMMAND, command],
         cwd=ROOT,
         env=environment() | service.environment | service.variables,
         capture_output=True,

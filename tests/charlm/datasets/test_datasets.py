@@ -106,12 +106,12 @@ def test_whether_a_column_labels_spans_is_told_from_all_files_together(tmp_path)
     [
         ("a O\nb\n", "line 2: 2 columns are needed, and 1 found: 'b'"),
         ("a O\n\tO\n", "line 2: column 0 holds no word"),
-        ("a B-X\n\nb I-X\n", "line 3: I-X cannot stand behind O in BIO"),
-        ("a B-X\nb B-Y\nc I-X\n", "line 3: I-X cannot stand behind B-Y in BIO"),
-        ("a B-X\nb S-X\n", "line 2: S-X cannot stand behind B-X in BIOES"),
-        ("a E-X\n", "line 1: E-X cannot stand behind O in BIOES"),
+        ("a B-X\n\nb I-X\n", "line 3: I-X cannot follow O in BIO"),
+        ("a B-X\nb B-Y\nc I-X\n", "line 3: I-X cannot follow B-Y in BIO"),
+        ("a B-X\nb S-X\n", "line 2: S-X cannot follow B-X in BIOES"),
+        ("a E-X\n", "line 1: E-X cannot follow O in BIOES"),
         ("a S-X\nb B-X\n\nc O\n", "line 2: the sentence ends inside a span, with B-X in BIOES"),
-        ("a B-X\nb B-X\nc LOC\n", "line 3: 'LOC' is no tag of a span such as B-LOC"),
+        ("a B-X\nb B-X\nc LOC\n", "line 3: 'LOC' is not the tag of a span such as B-LOC"),
         ("\n\n", "line 1: the file holds no word"),
     ],
 )

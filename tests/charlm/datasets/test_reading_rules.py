@@ -138,7 +138,7 @@ def test_bare_tags_are_spans_that_are_called_like_the_layer(tmp_path):
         ("B_X I_X O", "are in the form B_LOC; write them as B-LOC"),
         ("X-B X-I O", "are in the form LOC-B; write them as B-LOC"),
         ("b-x i-x O", "are in the form b-loc; write them as B-LOC"),
-        ("B-X U-X O", "the sentence|cannot stand behind B-X in BILOU"),
+        ("B-X U-X O", "the sentence|cannot follow B-X in BILOU"),
     ],
 )
 def test_tags_of_no_known_scheme_are_named(tmp_path, tags, reason):
