@@ -81,10 +81,11 @@ class SimulatedTensor(Tensor):
 
     @staticmethod
     def __new__(cls, inner: Tensor, index: int) -> "SimulatedTensor":
-        tensor = Tensor._make_wrapper_subclass(
-            cls, inner.shape, strides=inner.stride(), storage_offset=inner.storage_offset(), dtype=inner.dtype,
-            device=f"{_NAME}:{index}",
-        )  # fmt: skip
+        with torch.inference_mode(False):  # a view of a usual tensor must be one
+            tensor = Tensor._make_wrapper_subclass(
+                cls, inner.shape, strides=inner.stride(), storage_offset=inner.storage_offset(), dtype=inner.dtype,
+                device=f"{_NAME}:{index}",
+            )  # fmt: skip
         tensor.inner, tensor.index = inner, index
         allocator.add(tensor)
         return tensor

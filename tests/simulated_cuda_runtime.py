@@ -5,6 +5,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -84,8 +85,8 @@ class Allocator:
             torch.set_rng_state(before)
 
     def seed(self, seed: int) -> None:
-        for generator in self.generators:
-            generator.manual_seed(seed)
+        for number, generator in enumerate(self.generators, 1):
+            generator.manual_seed(seed + number)  # a GPU draws other numbers than the CPU from an equal seed
 
     def set_state(self, state: Tensor, device: Any = None) -> None:
         if not isinstance(state, Tensor) or type(state) is not Tensor or state.dtype != torch.uint8:
@@ -140,6 +141,7 @@ def runtime(allocator: Allocator, wait: Callable[..., None]) -> dict[str, Any]:
         "device_count": lambda: allocator.num_devices,
         "current_device": lambda: 0,
         "set_device": lambda device: None,
+        "get_device_properties": lambda device=None: SimpleNamespace(total_memory=allocator.memory_bytes),
         "get_device_name": lambda device=None: "simulated GPU",
         "get_device_capability": lambda device=None: (9, 0),
         "is_bf16_supported": lambda including_emulation=True: True,

@@ -8,10 +8,18 @@ from charlm.config.downstream import DownstreamConfig, DownstreamTrainingConfig,
 from charlm.config.json_config import JsonConfig, with_settings
 from charlm.config.promotion import DriftConfig, GateConfig
 from charlm.config.text import BadBytes, DictionaryConfig, DocumentMode, ReadConfig, SplitConfig, UnitName, parse_size
-from charlm.config.training import ARCHITECTURE, RunConfig, TrainingConfig, check_device_name, parse_directions
+from charlm.config.training import (
+    ARCHITECTURE,
+    DEVICE_VARIABLE,
+    RunConfig,
+    TrainingConfig,
+    check_device_name,
+    parse_directions,
+)
 
 __all__ = [
     "ARCHITECTURE",
+    "DEVICE_VARIABLE",
     "BadBytes",
     "BaselineConfig",
     "DictionaryConfig",

@@ -147,7 +147,7 @@ def train_downstream(
     else:
         with group_run(workspace, request.name, request.task, tags={"charlm.task": request.task}) as run_id:
             describe_downstream_run(run_id, facts, files)
-            with gpu_turn(workspace, gpu_slot):
+            with gpu_turn(workspace, gpu_slot, anywhere=False):
                 result = _train(request, corpus, label_type, embeddings, files, run_id, resume=resume)
             with decoration("the summary of the data"):
                 write_json(files.data_summary, summary.to_json())

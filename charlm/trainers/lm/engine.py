@@ -10,6 +10,7 @@ a run that was killed and resumed ends with the weights of an undisturbed one (e
 # B = mini-batch size, R = rows of a shard
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ from charlm.text.corpus.encoding import encoded_info
 from charlm.trainers.events import Event
 from charlm.trainers.lm.bptt import TruncatedBPTT
 from charlm.trainers.lm.checkpoint import Checkpoint, Progress
+from charlm.trainers.lm.gpu_memory import gpu_bytes
 from charlm.trainers.lm.optimization import (
     MIN_RATE_FACTOR,
     Budget,
@@ -109,7 +111,7 @@ class TrainingEngine:
         nothing to validate on.
         """
         reason = self._train(resume)
-        with translate_resource_errors(self.files.root, str(self.device)):
+        with self._resource_errors():
             return self._score_best(reason)
 
     @keep_freed_memory()
@@ -125,7 +127,7 @@ class TrainingEngine:
         for split, path in (("valid", self.corpus.valid), ("test", self.corpus.test)):
             if encoded_info(path, self.corpus.dictionary).units == 0:
                 raise CorpusError(f"{self.corpus.files.root} has no {split} text; give that split a larger share")
-        with translate_resource_errors(self.files.root, str(self.device)):
+        with self._resource_errors():
             if resume:
                 checkpoint = Checkpoint.load(self.files.checkpoint)
                 self._restore(checkpoint)
@@ -146,6 +148,10 @@ class TrainingEngine:
             if self._is_stop_requested():  # the scores can take long; a resumed run starts with them
                 self._interrupt()
         return reason
+
+    def _resource_errors(self) -> AbstractContextManager[None]:
+        needed = gpu_bytes(self.config, len(self.corpus.dictionary), num_processes=self.group.world_size)
+        return translate_resource_errors(self.files.root, str(self.device), needed=needed)
 
     def _run(self) -> str:
         """Read shard after shard; the reason why it ended."""
