@@ -13,6 +13,8 @@ from charlm.config import TrainingConfig
 from charlm.distributed.group import ProcessGroup
 from charlm.language_models.language_model import Hidden, LanguageModel
 from charlm.nn.mixed_precision import MixedPrecision
+from charlm.nn.penalties import activation_penalties
+from charlm.trainers.lm.averaging import WeightAverage
 from charlm.trainers.lm.optimization import build_optimizer
 
 
@@ -34,6 +36,9 @@ class TruncatedBPTT:
         self.optimizer = build_optimizer(config, model)
         self.hidden: Hidden | None = None
         """State of this process's streams; None at the start of a shard."""
+
+        self.average: WeightAverage | None = None
+        """The average of the weights, once it has begun."""
 
         self._nats = self._zero_nats()
 
@@ -72,22 +77,33 @@ class TruncatedBPTT:
         for start in range(row, row + rows, sequence_length):
             length = min(sequence_length, row + rows - start)
             ids = _to_ids(streams[start : start + length + 1])  # (T + 1, B / processes)
-            loss = self._loss(ids[:-1], ids[1:])
-            self.mixed.backward(loss / (rows / length))
+            loss, minimised = self._loss(ids[:-1], ids[1:])
+            self.mixed.backward(minimised / (rows / length))
             self._nats += loss.detach().double() * (length * ids.shape[1])
         self.group.average_gradients(self.model.parameters())
         self.mixed.step(self.optimizer, self.model.parameters(), config.clip)
+        if self.average is not None:
+            self.average.add(self.model)
         return rows
 
-    def _loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        """Mean cross entropy of targets (T, B) after inputs (T, B); carries the state on."""
+    def _loss(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean cross entropy of targets (T, B) after inputs (T, B), and what is minimised; carries the state on."""
+        config = self.config
         with self.mixed.autocast():
-            loss, hidden = self.model.loss(inputs, targets, self.hidden)
+            if config.activation_penalty or config.slowness_penalty:
+                output, dropped, hidden = self.model.read(inputs, self.hidden)
+                loss = self.model.mean_nats(dropped, targets)
+                minimised = loss + activation_penalties(
+                    output, dropped, activation=config.activation_penalty, slowness=config.slowness_penalty
+                )
+            else:
+                loss, hidden = self.model.loss(inputs, targets, self.hidden)
+                minimised = loss
         if isinstance(hidden, tuple):  # of an LSTM
             self.hidden = (hidden[0].detach(), hidden[1].detach())
         else:
             self.hidden = hidden.detach()
-        return loss
+        return loss, minimised
 
     def take_nats(self) -> float:
         """The cross entropy of all units that the group has learned from since the last call."""
