@@ -186,9 +186,12 @@ class Reporter:
                 "sample": self.sample(best),
             }
         )
+        moment = self.moment()
         end: EndEvent = {
             "event": "end",
-            **self.moment(),
+            "time": moment["time"],
+            "step": moment["step"],
+            "characters": moment["characters"],
             "state": "finished",
             "reason": result.reason,
             "seconds": result.seconds,
