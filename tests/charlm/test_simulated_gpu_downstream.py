@@ -193,5 +193,5 @@ def test_charlm_device_moves_everything_to_the_cpu(model, tmp_path, device_of_ch
 def test_the_probe_of_the_gate_runs_on_a_gpu(model) -> None:
     config = dataclasses.replace(PROBE, max_epochs=1, hidden_size=8)
     with simulated_cuda():
-        scores = run_probe(labelled(), "ner", [model], [model], GateConfig(bootstrap_rounds=20), config=config)
+        scores = run_probe(labelled(), "ner", [model], [model], GateConfig(bootstrap_rounds=100), config=config)
     assert scores.interval[0] <= 0 <= scores.interval[1]
