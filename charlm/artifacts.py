@@ -81,6 +81,10 @@ class CorpusFiles:
         return self.dictionary_dir / "characters.tsv"
 
     @property
+    def words_tsv(self) -> Path:
+        return self.dictionary_dir / "words.tsv"
+
+    @property
     def coverage_plot(self) -> Path:
         return self.dictionary_dir / "coverage.svg"
 

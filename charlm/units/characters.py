@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from charlm.config import UnitName
+from charlm.units.fixed_unit import FixedUnit
 from charlm.units.id_table import IdTable
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ CODE_POINT_BITS = math.log2(0x110000)
 """Uniform cost of naming one of the 1,114,112 code points."""
 
 
-class CharacterUnit:
+class CharacterUnit(FixedUnit):
     """A code point. Its item is the character as UTF-8."""
 
     name: UnitName = "char"
