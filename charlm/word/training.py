@@ -166,7 +166,7 @@ def _train_epoch(
             loss, hiddens[part] = model.loss(inputs, targets, detach(hiddens[part]))
             loss = loss * (size / batch_size)
             loss.backward()  # type: ignore[no-untyped-call]
-            total += float(loss)
+            total += loss.item()
         torch.nn.utils.clip_grad_norm_(model.parameters(), grad_clip)
         optimizer.step()
         if number and number % log_interval == 0:

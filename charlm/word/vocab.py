@@ -4,8 +4,10 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Self, overload
 
+from charlm.config import SplitConfig
 from charlm.data.dictionary import Dictionary
 from charlm.errors import ConfigError, DictionaryError
+from charlm.units.unit import find_unit
 
 _SPECIAL = ("unknown_token", "padding_token", "bos_token", "eos_token")
 
@@ -135,12 +137,14 @@ class Vocab:
     def to_dictionary(self) -> Dictionary:
         """The dictionary of a language model: the same ids, where the word that ends a line is a newline.
 
-        The unknown word must have the id 0, as in every dictionary. Raises DictionaryError where the ids do not fit.
+        The unknown word must have the id 0, as in every dictionary. The words of other texts are then what stands
+        between white space. Raises DictionaryError where the ids do not fit.
         """
         if self.unknown_token is None or self[self.unknown_token] != 0 or self.eos_token is None:
             raise DictionaryError("a language model needs a vocab with the unknown_token as its id 0, and an eos_token")
         items = ["\n" if token == self.eos_token else token for token in self.idx_to_token[1:]]
-        dictionary = Dictionary.from_items(items, unit="word")
+        unit = find_unit("word").with_split(SplitConfig(unit="word", tokenizer="whitespace"))
+        dictionary = Dictionary.from_items(items, unit=unit)
         if len(dictionary) != len(self):
             raise DictionaryError(r"a vocab with the word <unk> or \n beside its unknown_token and eos_token")
         return dictionary
