@@ -4,7 +4,7 @@ Smaller, on text made here in the place of WikiText-2 and Sherlock Holmes. Comme
 """
 
 # The program keeps the tutorial's style.
-# ruff: noqa: B007, B905, E501, E741, N806, PTH207, SIM108, UP031, UP032
+# ruff: noqa: B007, B905, E741, N806, PTH207, SIM108, UP031, UP032
 
 import random
 from pathlib import Path
