@@ -93,7 +93,7 @@ class FlairEmbeddings(TokenEmbeddings):
 
     @property
     def embedding_length(self) -> int:
-        return self.lm.nout or self.lm.hidden_size
+        return self.lm.output_size
 
     def train(self, mode: bool = True) -> Self:
         """Without `fine_tune` the language model stays in evaluation mode: dropout would change the vectors."""

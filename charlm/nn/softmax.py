@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -46,6 +47,14 @@ class ClusteredSoftmax(nn.Module):
         else:
             self.register_parameter("cluster_weight", None)
             self.register_parameter("cluster_bias", None)
+
+    @torch.no_grad()
+    def start_at(self, counts: np.ndarray) -> None:
+        """Set the biases so that small weights predict each word as often as it occurs, (V,)."""
+        logarithms = torch.from_numpy(np.log(np.maximum(counts, 0.5) / max(counts.sum(), 1.0))).to(self.bias)
+        self.bias.copy_(logarithms)
+        for number, part in enumerate(torch.tensor_split(logarithms, self.cutoffs)[1:]):
+            self.cluster_bias[number] = part.logsumexp(0)
 
     def loss(self, x: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
         """Mean cross entropy of targets (N,) after outputs (N, D), nats, with the words' weights (V, D)."""
