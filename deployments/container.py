@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from charlm.errors import CharLMError, ConfigError
+from deployments.passwords import settle_mlflow_password
 from deployments.prefect_setup import set_up_prefect
 from deployments.programs import Program
 from deployments.servers import mlflow_server, prefect_server, prepare_mlflow, workers
@@ -52,6 +53,9 @@ def become_worker(settings: ServiceSettings, gpu: str | None) -> None:
 def set_up(settings: ServiceSettings) -> None:
     os.environ.update(access_variables(settings.password))
     settings.workspace.service.root.mkdir(parents=True, exist_ok=True)
+    if settings.password is not None:
+        mlflow_url = os.environ.get("MLFLOW_TRACKING_URI", settings.mlflow_url)
+        settle_mlflow_password(mlflow_url, settings.password, settings.old_password)
     set_up_prefect(replace(settings, gpus=tuple(map(str, range(_num_gpus())))))
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from charlm.storage.locks import exclusive_lock
+from deployments.passwords import settle_mlflow_password
 from deployments.prefect_setup import has_worker, set_up_prefect, settle_lost_runs
 from deployments.programs import answers, running, start, stop, wait_until
 from deployments.servers import (
@@ -38,6 +39,8 @@ def up(settings: ServiceSettings) -> None:
         started = [program.name for program in servers if start(program, files)]
         wait_until(lambda: answers(f"{settings.prefect_api_url}/ready"), PREFECT, files)
         wait_until(lambda: answers(f"{settings.mlflow_url}/health"), MLFLOW, files)
+        if settings.password is not None:
+            settle_mlflow_password(settings.mlflow_url, settings.password, settings.old_password)
         is_changed = set_up_prefect(settings)
         helpers = workers(settings)
         if not any(running(program.name, files) for program in helpers):

@@ -80,7 +80,7 @@ class CSVClassificationCorpus(FileCorpus):
         texts = sorted(column for column, what in column_name_map.items() if what == "text")
         labels = sorted(column for column, what in column_name_map.items() if what.startswith("label"))
         if not texts or not labels:
-            raise DatasetError('say which columns hold "text" and "label", for example {0: "label", 1: "text"}')
+            raise DatasetError('name the columns of "text" and "label", for example {0: "label", 1: "text"}')
 
         def read(path: Path) -> list[Sentence]:
             rules = ReadingRules(encoding=encoding, header=skip_header)

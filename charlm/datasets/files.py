@@ -93,7 +93,7 @@ def find_splits(
     test = _of_split([name for name in names if name not in dev and name not in train], "test")
     files = SplitFiles(*(_only(folder, found) for found in (train, dev, test)))
     if not files.found:
-        raise DatasetError(f"no file in {folder} has train, dev or test in its name; name them: train_file=…")
+        raise DatasetError(f"no file in {folder} has train, dev or test in its name; rename or choose: train_file=…")
     _report_others(folder, names, files.found)
     return files
 
@@ -153,5 +153,7 @@ def _named(folder: Path, name: Path | str | None) -> Path | None:
 
 def _only(folder: Path, names: list[str]) -> Path | None:
     if len(names) > 1:
-        raise DatasetError(f"{folder} has several files for one split ({', '.join(names)}); name them: train_file=…")
+        raise DatasetError(
+            f"{folder} has several files for one split ({', '.join(names)}); rename or choose: train_file=…"
+        )
     return folder / names[0] if names else None

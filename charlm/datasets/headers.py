@@ -119,7 +119,7 @@ def check_first_row(path: Path, rows: Iterable[TableRow], texts: Sequence[int], 
     ):
         raise DatasetError(
             f"{path}, line {line}: {', '.join(cells)} looks like a header, for its class does not occur again; "
-            f"say {_BY_FORCE}"
+            f"use {_BY_FORCE}"
         )
 
 
@@ -165,7 +165,7 @@ def _begins_with_header(
     if _look_like_names(names[text], [names[column] for column in labels], values if len(rows) > 2 else ()):
         raise DatasetError(
             f"{path}, line {line}: {' '.join(names)} looks like a header, for its label does not occur again; "
-            f"say {_BY_FORCE}"
+            f"use {_BY_FORCE}"
         )
     return False
 

@@ -91,7 +91,7 @@ def open_data(
         raise DatasetError("no labelled data was named; give a folder")
     layers = sorted({one.label_type for one in opened})
     if len(layers) > 1:
-        raise DatasetError(f"the corpora are labelled with {', '.join(layers)}; say which one to learn")
+        raise DatasetError(f"the corpora are labelled with {', '.join(layers)}; choose one with --label")
     if len(opened) == 1:
         return opened[0]
     sampled = frozenset.union(*(one.sampled for one in opened))
@@ -183,7 +183,7 @@ def _read_columns(
         if columns is None and layout.width != layouts[0].width:
             raise DatasetError(
                 f"{paths[0]} has {layouts[0].width} columns and {path} has {layout.width}; "
-                f"say which hold words and labels, as --columns text,{layer}"
+                f"name those of words and labels, as --columns text,{layer}"
             )
     chosen = _column_format(paths[0], layouts[0], layer, columns)
     layer = label_type or next((name for name in chosen.values() if name != TEXT), layer)
@@ -219,13 +219,13 @@ def _column_format(path: Path, layout: Layout, layer: str, columns: str | None) 
             _LOGGER.warning("%s: the first column counts the words, which are in the second", path)
         if layout.has_tags_first:
             raise DatasetError(
-                f"{path} has tags such as B-LOC in its first column; say which columns hold words and tags, "
+                f"{path} has tags such as B-LOC in its first column; name the columns of words and tags, "
                 f"as --columns {layer},text"
             )
         return {words: TEXT, layout.width - 1: layer}
     named = {number: name for number, name in enumerate(columns.split(",")) if name != _UNNAMED}
     if TEXT not in named.values():
-        raise DatasetError(f"say which column holds the words, for example text,{layer}; got {columns!r}")
+        raise DatasetError(f"name the column of the words, for example text,{layer}; got {columns!r}")
     return named
 
 
@@ -237,7 +237,7 @@ def _table_columns(columns: str | None) -> tuple[list[int] | None, list[int] | N
     texts = [number for number, name in enumerate(names) if name == TEXT]
     labels = [number for number, name in enumerate(names) if name.startswith("label")]
     if not texts or not labels:
-        raise DatasetError(f"say which columns hold text and label, for example label,_,text; got {columns!r}")
+        raise DatasetError(f"name the columns of text and label, for example label,_,text; got {columns!r}")
     return texts, labels
 
 

@@ -62,7 +62,7 @@ def _quoted_rows(path: Path, lines: Iterable[tuple[int, str]], delimiter: str) -
                 yield number, row
             number = 0
     except csv.Error as error:
-        raise mistake(path, number or max(1, read), f"this is no table: {error}") from error
+        raise mistake(path, number or max(1, read), f"this is not a valid table: {error}") from error
 
 
 def _unquoted(cell: str) -> str:

@@ -94,7 +94,7 @@ def _name_of(letters: set[str]) -> str:
     others = letters - set(_LETTERS[name])
     if others:
         raise ValueError(
-            f"tags of two schemes stand in one column: {', '.join(sorted(others))} and those of {name} "
+            f"one column has tags of two schemes: {', '.join(sorted(others))} and those of {name} "
             f"({', '.join(_LETTERS[name])}); write all in one"
         )
     return name

@@ -105,7 +105,7 @@ def read_table(
         raise mistake(
             path,
             rows[0][0],
-            f"{width} columns are found; say which of them hold label and text, as --columns label,_,text",
+            f"{width} columns are found; name those of label and text, as --columns label,_,text",
         )
     for line, row in rows:
         if len(row) != width or width < needed:

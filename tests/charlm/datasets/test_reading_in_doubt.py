@@ -88,7 +88,7 @@ def test_an_empty_label_is_none(tmp_path, label):
             {"train.txt": "__label__a Go\n__label__b Stop\n"},
             "only the class 'a' is left to train on after the dev and test texts of .* were drawn from train",
         ),
-        ("tagger", {"train.txt": "a B-X\nb O\n", "test.txt": "a N B-X\n"}, "has 2 columns and .* has 3; say which"),
+        ("tagger", {"train.txt": "a B-X\nb O\n", "test.txt": "a N B-X\n"}, "has 2 columns and .* has 3; name those"),
         ("tagger", {"train.txt": "B-X a\nO b\n"}, "has tags such as B-LOC in its first column"),
         ("tagger", {"train.txt": "\n \n"}, "train.txt holds no word"),
     ],
@@ -189,7 +189,7 @@ def test_a_line_that_could_be_a_comment_or_a_word_is_reported(tmp_path, caplog, 
 )
 def test_a_header_of_words_under_other_names_is_refused(tmp_path, content):
     path = put(tmp_path, content)
-    with pytest.raises(DatasetError, match=r"line 1: .* looks like a header, .* say --skip-header, or --no-header"):
+    with pytest.raises(DatasetError, match=r"line 1: .* looks like a header, .* use --skip-header, or --no-header"):
         read_labelled([path])
     assert tagged(path, header=True)[0][0][0] == "Ann"
     with pytest.raises(DatasetError, match="looks like a header"):
