@@ -177,11 +177,15 @@ class LanguageModel(nn.Module):
         _, output, hidden = self.read(inputs, hidden)
         if reduction == "mean":
             return self.mean_nats(output, targets), hidden
-        return target_nats(self._decoder(), self.encoder.weight, output, targets), hidden
+        return self.target_nats(output, targets), hidden
 
     def mean_nats(self, output: Tensor, targets: Tensor) -> Tensor:
         """Mean cross entropy of the targets (T, B) after what the decoder gets, (T, B, H or nout), in nats."""
         return mean_nats(self._decoder(), self.encoder.weight, output, targets)
+
+    def target_nats(self, output: Tensor, targets: Tensor) -> Tensor:
+        """Cross entropy of each target (T, B) after what the decoder gets, (T, B, H or nout), in nats, (T, B)."""
+        return target_nats(self._decoder(), self.encoder.weight, output, targets)
 
     def predict_next(self, ids: Tensor, hidden: Hidden) -> tuple[Tensor, Hidden]:
         """Logits (B, V) and the new state after one more unit of each stream, (B,), in evaluation mode."""
