@@ -10,7 +10,7 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 import torch
@@ -57,7 +57,7 @@ class LanguageModel(nn.Module):
         recurrent_type: str = "LSTM",
         has_decoder: bool = True,
         cutoffs: Sequence[int] = (),
-        **extensions: Any,
+        **extensions: object,
     ) -> None:
         super().__init__()
         self.dictionary = dictionary
@@ -158,7 +158,7 @@ class LanguageModel(nn.Module):
     def forward(self, ids: Tensor, hidden: Hidden | None = None) -> tuple[Tensor, Tensor, Hidden]:
         """Logits (T, B, V), top-layer output (T, B, H or nout) and the new state, from ids (T, B)."""
         _, output, hidden = self.read(ids, hidden)
-        return self._logits(output), output, hidden
+        return logits_of(self._decoder(), self.encoder.weight, output), output, hidden
 
     def loss(
         self,
@@ -190,17 +190,14 @@ class LanguageModel(nn.Module):
     def predict_next(self, ids: Tensor, hidden: Hidden) -> tuple[Tensor, Hidden]:
         """Logits (B, V) and the new state after one more unit of each stream, (B,), in evaluation mode."""
         output, hidden = recurrent_step(self.rnn, self.encoder(ids), hidden)
-        return self._logits(output if self.proj is None else self.proj(output)), hidden
+        output = output if self.proj is None else self.proj(output)
+        return logits_of(self._decoder(), self.encoder.weight, output), hidden
 
     def read(self, ids: Tensor, hidden: Hidden | None = None) -> tuple[Tensor, Tensor, Hidden]:
         """From ids (T, B) the output (T, B, H or nout), the same with dropout for the decoder, and the new state."""
         embedded = self.input_drop(self.embedding_drop(self.encoder(ids), ids))
         output, hidden = self.represent(embedded, hidden)
         return output, self.drop(output), hidden
-
-    def _logits(self, output: Tensor) -> Tensor:
-        """Logits (…, V) from outputs (…, H or nout)."""
-        return logits_of(self._decoder(), self.encoder.weight, output)
 
     def _decoder(self) -> nn.Linear | ClusteredSoftmax:
         if self.decoder is None:

@@ -15,7 +15,6 @@ automatic differentiation would keep all logits, and make a buffer of the size o
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -190,10 +189,15 @@ def _logits(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 # ---- loss and gradient ---------------------------------------------------------------------------------------------
 
 
+class _Context(torch.autograd.function.FunctionCtx):
+    has_clusters: bool
+    gradients: list[Tensor] | None
+
+
 class _SoftmaxLoss(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any,
+        ctx: _Context,
         x: Tensor,
         weight: Tensor,
         bias: Tensor,
@@ -213,8 +217,9 @@ class _SoftmaxLoss(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: _Context, gradient: Tensor) -> tuple[Tensor | None, ...]:
         gradients, ctx.gradients = ctx.gradients, None  # they are used up: nothing else may hold them
+        assert gradients is not None
         if gradient.device.type != "cpu" or float(gradient) != 1:
             gradients = [part.mul_(gradient) for part in gradients]
         return (*gradients, *(() if ctx.has_clusters else (None, None)), None, None)
