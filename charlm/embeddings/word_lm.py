@@ -155,7 +155,10 @@ class WordLMEmbeddings(TokenEmbeddings):
             return torch.cat(states, dim=1)
         scale, *_ = weights = self.mix_weights[number].to(lm.device)
         shares = weights[1:].softmax(0)
-        return (1 + scale) * torch.stack([share * state for share, state in zip(shares, states, strict=True)]).sum(0)
+        mixed: Tensor = (1 + scale) * torch.stack(
+            [share * state for share, state in zip(shares, states, strict=True)]
+        ).sum(0)
+        return mixed
 
     def _encoded(self, number: int, sentences: Sequence[Sentence]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The ids that a model reads (T, B), a newline and the sentence; and each token's row and place there, (W,)."""

@@ -55,7 +55,7 @@ def _pointer(states: Tensor, words: Tensor, num_known: int, cache: CacheConfig) 
     scores.masked_fill_((age < 1) | (age > cache.window), -torch.inf)
     shares = torch.nan_to_num(scores.softmax(dim=1))  # nothing is remembered at the very first state
     shares.mul_(words[num_known:, None] == words)
-    return shares.sum(dim=1).double().cpu().numpy()  # type: ignore[no-any-return]
+    return shares.sum(dim=1).double().cpu().numpy()
 
 
 def mixed_nats(first: np.ndarray, second: np.ndarray, weight: float) -> np.ndarray:

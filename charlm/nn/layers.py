@@ -20,7 +20,8 @@ def outputs_of(rnn: Recurrent, x: Tensor) -> list[Tensor]:
     if isinstance(rnn, LSTMStack):
         return rnn.all_outputs(x)[0]
     outputs = []
-    for number, weights in enumerate(rnn.all_weights):
+    for number, layer in enumerate(weights_of(rnn)):
+        weights: list[Tensor] = [*layer]
         if number and rnn.dropout:
             x = nn.functional.dropout(x, rnn.dropout, rnn.training)
         zeros = x.new_zeros(1, x.shape[1], rnn.hidden_size)
@@ -42,4 +43,4 @@ def weights_of(rnn: Recurrent) -> list[list[nn.Parameter]]:
     """The weights of every layer, from the first to the last."""
     if isinstance(rnn, LSTMStack):
         return [list(layer.parameters()) for layer in rnn.layers]
-    return [list(weights) for weights in rnn.all_weights]  # type: ignore[arg-type]
+    return [list(weights) for weights in rnn.all_weights]

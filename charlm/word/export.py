@@ -16,5 +16,5 @@ def to_bundle(model: WordLanguageModel, vocab: Vocab, folder: str | os.PathLike[
     """
     if vocab != model.vocab:
         raise ConfigError("this vocab is not the one that the model was made with")
-    write_bundle(folder, {"forward": model.lm.language_model_state()}, {"recipe": model.recipe.recipe})
+    write_bundle(Path(folder), {"forward": model.lm.language_model_state()}, {"recipe": model.recipe.recipe})
     return Path(folder)

@@ -119,7 +119,7 @@ class _Replica:
         self.lm = copy.deepcopy(original).to(device)
         self._versions: list[int] = []
         for own, copied in zip(original.parameters(), self.lm.parameters(), strict=True):
-            copied.register_post_accumulate_grad_hook(_Adder(own))
+            copied.register_post_accumulate_grad_hook(_Adder(own))  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
     def with_present_weights(self) -> LanguageModel:

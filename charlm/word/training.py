@@ -45,7 +45,7 @@ def detach(hidden: _T) -> _T:
     """A state, or a list of states, that no gradient goes back through."""
     if isinstance(hidden, Tensor):
         return hidden.detach()  # type: ignore[return-value]
-    return type(hidden)(detach(part) for part in hidden)  # type: ignore[attr-defined, call-arg, no-any-return]
+    return type(hidden)(detach(part) for part in hidden)  # type: ignore[attr-defined, call-arg]
 
 
 def split_and_load(

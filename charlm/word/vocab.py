@@ -74,7 +74,7 @@ class Vocab:
         )
 
     @overload
-    def __getitem__(self, tokens: str | None) -> int: ...
+    def __getitem__(self, tokens: str | None) -> int: ...  # type: ignore[overload-overlap]  # a string is one word
 
     @overload
     def __getitem__(self, tokens: Sequence[str]) -> list[int]: ...

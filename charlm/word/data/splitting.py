@@ -29,7 +29,7 @@ def sentences(text: str) -> list[str]:
         from nupunkt import sent_tokenize
     except ImportError as error:
         raise ConfigError("nlp.data.sentences needs the package nupunkt: pip install nupunkt") from error
-    return list(sent_tokenize(text))
+    return [str(sentence) for sentence in sent_tokenize(text)]
 
 
 class SacreMosesTokenizer:
