@@ -2,8 +2,6 @@
 
 # T = sequence length, B = mini-batch size, E = width of the input, H = width of a layer's output
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -25,11 +23,10 @@ def outputs_of(rnn: Recurrent, x: Tensor) -> list[Tensor]:
         if number and rnn.dropout:
             x = nn.functional.dropout(x, rnn.dropout, rnn.training)
         zeros = x.new_zeros(1, x.shape[1], rnn.hidden_size)
-        settings: tuple[Any, ...] = (True, 1, 0.0, rnn.training, False, False)
         if isinstance(rnn, nn.LSTM):
-            x = torch.lstm(x, (zeros, zeros), weights, *settings)[0]
+            x = torch.lstm(x, (zeros, zeros), weights, True, 1, 0.0, rnn.training, False, False)[0]
         else:
-            x = torch.gru(x, zeros, weights, *settings)[0]
+            x = torch.gru(x, zeros, weights, True, 1, 0.0, rnn.training, False, False)[0]
         outputs.append(x)
     return outputs
 

@@ -8,7 +8,6 @@ Reads and writes parameters as safetensors.
 import copy
 import os
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -151,7 +150,7 @@ def get_model(
     vocab: Vocab | None = None,
     dataset_name: str | None = None,
     pretrained: bool = False,
-    **settings: Any,
+    **settings: object,
 ) -> tuple[WordLanguageModel, Vocab]:
     """A model with random weights, and its vocab.
 
