@@ -227,6 +227,7 @@ class LanguageModel(nn.Module):
         temperature: float = 1.0,
         break_on_suffix: str | None = None,
         *,
+        top_k: int | None = None,
         seed: int | None = None,
     ) -> tuple[str, float]:
         """`prefix` continued by up to `number_of_characters` sampled units, and the mean nats of each.
@@ -234,14 +235,12 @@ class LanguageModel(nn.Module):
         A backward model continues to the left: its text ends with `prefix`. `<unk>` is never sampled. Generation stops
         early when the new text ends with `break_on_suffix` (in reading direction).
         """
+        # fmt: off
         return generate_text(
-            self,
-            prefix or "\n",
-            number_of_characters,
-            temperature=temperature,
-            break_on_suffix=break_on_suffix,
-            seed=seed,
+            self, prefix or "\n", number_of_characters,
+            temperature=temperature, break_on_suffix=break_on_suffix, top_k=top_k, seed=seed,
         )
+        # fmt: on
 
     def calculate_perplexity(self, text: str) -> float:
         """Perplexity of every unit of `text` but the first, read from a zero state as one stream."""
