@@ -96,11 +96,12 @@ def _nats(
 
 
 def _sizes(path: Path) -> Iterator[tuple[int, int, int]]:
-    """Number, characters and bytes of each line that is not empty."""
+    """Number, characters and bytes of each line that is not empty, all with a newline, as they are encoded."""
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             if line != b"\n":
-                yield number, len(line.decode()), len(line)
+                missing = 0 if line.endswith(b"\n") else 1
+                yield number, len(line.decode()) + missing, len(line) + missing
 
 
 def open_mixture(

