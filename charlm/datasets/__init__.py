@@ -3,7 +3,7 @@
 from charlm.datasets import elsewhere
 from charlm.datasets.base import DataLoader, FlairDatapointDataset, SentenceDataset, StringDataset
 from charlm.datasets.classification import ClassificationCorpus, CSVClassificationCorpus, JSONLClassificationCorpus
-from charlm.datasets.columns import ColumnCorpus
+from charlm.datasets.column_corpus import ColumnCorpus, ColumnDataset, MultiFileColumnCorpus
 from charlm.datasets.prepared import TREC_6, UD_ENGLISH, UD_GERMAN, WNUT_17
 from charlm.datasets.spans import JSONLSpanCorpus
 from charlm.datasets.universal_dependencies import UniversalDependenciesCorpus
@@ -16,10 +16,12 @@ __all__ = [
     "CSVClassificationCorpus",
     "ClassificationCorpus",
     "ColumnCorpus",
+    "ColumnDataset",
     "DataLoader",
     "FlairDatapointDataset",
     "JSONLClassificationCorpus",
     "JSONLSpanCorpus",
+    "MultiFileColumnCorpus",
     "SentenceDataset",
     "StringDataset",
     "UniversalDependenciesCorpus",

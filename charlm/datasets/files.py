@@ -59,8 +59,9 @@ def find_splits(
     test_file: Path | str | None = None,
     *,
     suffix: str = "",
+    look: bool = True,
 ) -> SplitFiles:
-    """The files that are named, in `folder`; where none is, those whose names tell what they are.
+    """The files that are named, in `folder`; where none is and `look` is true, those whose names tell what they are.
 
     `train` stands for train; `dev`, `valid` or `testa` for dev; `test` for test. Raises DatasetError when a file is
     missing, when no name tells anything, or when two files could be the same split.
@@ -68,7 +69,7 @@ def find_splits(
     folder = Path(folder)
     if not folder.is_dir():
         raise DatasetError(f"no folder with labelled data at {folder}")
-    if train_file or dev_file or test_file:
+    if train_file or dev_file or test_file or not look:
         return SplitFiles(*(_named(folder, name) for name in (train_file, dev_file, test_file)))
     names = sorted(
         path.name

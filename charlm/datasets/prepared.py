@@ -13,7 +13,7 @@ from pathlib import Path
 
 from charlm.data.cache import cache_dir
 from charlm.data.corpus import Corpus
-from charlm.datasets.columns import ColumnCorpus
+from charlm.datasets.column_corpus import ColumnCorpus
 from charlm.datasets.lines import ReadingRules, mistake, read_lines
 from charlm.datasets.sniffing import PREFIX
 from charlm.datasets.texts import LabelledText, label_texts, read_labelled_lines
