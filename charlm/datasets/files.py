@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from charlm.data.corpus import Corpus
 from charlm.data.sentence import Sentence
@@ -45,7 +46,7 @@ class FileCorpus(Corpus):
         *,
         suffix: str = "",
         name: str | None,
-        sample_missing_splits: bool,
+        sample_missing_splits: bool | Literal["only_dev", "only_test"],
     ) -> None:
         files = find_splits(data_folder, *named, suffix=suffix)
         train, dev, test = (read(path) if path else None for path in (files.train, files.dev, files.test))

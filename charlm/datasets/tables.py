@@ -6,10 +6,11 @@ Reads  train.csv …   `ham,"Go on, then"`, with commas, tabs, semicolons or bar
 import csv
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from charlm.datasets.lines import DEFAULT_RULES, ReadingRules, is_blank, mistake, read_lines
 from charlm.errors import DatasetError
@@ -114,24 +115,30 @@ class Header:
         )
 
 
-def table_rows(path: Path, delimiter: str, rules: ReadingRules = DEFAULT_RULES) -> Iterator[TableRow]:
+def table_rows(
+    path: Path, delimiter: str, rules: ReadingRules = DEFAULT_RULES, dialect: Mapping[str, object] | None = None
+) -> Iterator[TableRow]:
     """The rows of a table that hold anything; a quoted field may hold line breaks.
+
+    `dialect` is more of what the module csv takes: `quotechar`, `escapechar`, `quoting`, `skipinitialspace` and so on.
 
     Where every line has equally many tabs, each is a row, for texts between tabs often begin with a lone quote.
     Raises DatasetError with the line of a row whose quotes do not close.
     """
     lines: Iterable[tuple[int, str]] = read_lines(path, rules)
-    if delimiter == "\t":
+    if delimiter == "\t" and not dialect:
         lines = [(number, line) for number, line in lines if not is_blank(line)]
         if len({line.count("\t") for _, line in lines}) == 1:
             for number, line in lines:
                 yield number, [_unquoted(cell) for cell in line.split("\t")]
             return
         lines = read_lines(path, rules)
-    yield from _quoted_rows(path, lines, delimiter)
+    yield from _quoted_rows(path, lines, delimiter, dialect or {})
 
 
-def _quoted_rows(path: Path, lines: Iterable[tuple[int, str]], delimiter: str) -> Iterator[TableRow]:
+def _quoted_rows(
+    path: Path, lines: Iterable[tuple[int, str]], delimiter: str, dialect: Mapping[str, Any]
+) -> Iterator[TableRow]:
     number, read = 1, 0
 
     def text() -> Iterator[str]:
@@ -141,12 +148,14 @@ def _quoted_rows(path: Path, lines: Iterable[tuple[int, str]], delimiter: str) -
 
     csv.field_size_limit(_LONGEST_FIELD)
     try:
-        for row in csv.reader(text(), delimiter=delimiter, strict=True):
+        for row in csv.reader(text(), delimiter=delimiter, **{"strict": True, **dialect}):
             if len(row) > 1 or (row and not is_blank(row[0])):
                 yield number, row
             number = read + 1
     except csv.Error as error:
         raise mistake(path, number, f"this is no table: {error}") from error
+    except TypeError as error:  # what csv says of an argument that it does not know, or of two characters for one
+        raise DatasetError(f"{path}: the module csv takes no such dialect: {error}") from error
 
 
 def _unquoted(cell: str) -> str:
