@@ -91,7 +91,7 @@ def outside(path: str, line: str) -> type:
     """A class that stands for the name at `path`, such as `charlm.data.Relation`; `line` is said when it is used."""
     module, _, name = path.rpartition(".")
 
-    def refuse(cls: type, **named: object) -> NoReturn:
+    def refuse(cls: object, /, **named: object) -> NoReturn:
         raise NotInCharLMError(line)
 
     members = {"__module__": module, "line": line, "__init_subclass__": classmethod(refuse)}

@@ -109,7 +109,9 @@ class ColumnCorpus(MultiFileColumnCorpus):
         files = find_splits(data_folder, train_file, dev_file, test_file, look=autofind_splits)
         super().__init__(
             column_format,
-            *([path] if path else None for path in (files.train, files.test, files.dev)),
+            [files.train] if files.train else None,
+            [files.test] if files.test else None,
+            [files.dev] if files.dev else None,
             column_delimiter,
             comment_symbol,
             encoding,

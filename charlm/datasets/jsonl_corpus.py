@@ -132,7 +132,9 @@ class JsonlCorpus(MultiFileJsonlCorpus):
     ) -> None:
         files = find_splits(data_folder, train_file, dev_file, test_file, look=autofind_splits)
         super().__init__(
-            *([path] if path else None for path in (files.train, files.test, files.dev)),
+            [files.train] if files.train else None,
+            [files.test] if files.test else None,
+            [files.dev] if files.dev else None,
             encoding,
             text_column_name,
             label_column_name,

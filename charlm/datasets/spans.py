@@ -123,15 +123,16 @@ def _widened(sentence: Sentence, start: int, end: int) -> tuple[int, int]:
     return (touched[0][0], touched[-1][1]) if touched else (start, end)
 
 
-def _pairs(path: Path, number: int, metadata: Any) -> list[tuple[str, Any]]:
+def _pairs(path: Path, number: int, metadata: object) -> list[tuple[str, object]]:
     """Metadata as keys and values."""
-    items = list(metadata.items()) if isinstance(metadata, dict) else metadata or []
-    for item in items:
+    pairs: list[tuple[str, object]] = []
+    for item in list(metadata.items()) if isinstance(metadata, dict) else metadata or []:  # type: ignore[attr-defined]
         match item:
-            case (str(), _) | [str(), _]:
-                continue
-        raise mistake(path, number, f"metadata are pairs of a name and a value, got {json.dumps(item)[:60]}")
-    return [(key, value) for key, value in items]
+            case (str(key), value):
+                pairs.append((key, value))
+            case _:
+                raise mistake(path, number, f"metadata are pairs of a name and a value, got {json.dumps(item)[:60]}")
+    return pairs
 
 
 def _as_span(item: Any) -> CharacterSpan | None:

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from charlm.datasets.lines import DEFAULT_RULES, ReadingRules, is_blank, mistake, read_lines
 from charlm.errors import DatasetError
@@ -137,7 +136,7 @@ def table_rows(
 
 
 def _quoted_rows(
-    path: Path, lines: Iterable[tuple[int, str]], delimiter: str, dialect: Mapping[str, Any]
+    path: Path, lines: Iterable[tuple[int, str]], delimiter: str, dialect: Mapping[str, object]
 ) -> Iterator[TableRow]:
     number, read = 1, 0
 
@@ -148,7 +147,7 @@ def _quoted_rows(
 
     csv.field_size_limit(_LONGEST_FIELD)
     try:
-        for row in csv.reader(text(), delimiter=delimiter, **{"strict": True, **dialect}):
+        for row in csv.reader(text(), delimiter=delimiter, **{"strict": True, **dialect}):  # type: ignore[arg-type]
             if len(row) > 1 or (row and not is_blank(row[0])):
                 yield number, row
             number = read + 1

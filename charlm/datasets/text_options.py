@@ -37,8 +37,8 @@ class TextOptions:
     no_class_label: str | None = None
     """What stands for no label."""
 
-    allow_examples_without_labels: bool = False
-    """Whether a text without a label is kept; otherwise it is an error."""
+    allow_examples_without_labels: bool | None = None
+    """Whether a text without a label is kept, or left out and reported; by default it is an error."""
 
     memory_mode: str = "full"
     """Has no effect; all sentences are held in memory."""

@@ -37,6 +37,7 @@ def label_texts(
     Raises DatasetError with file and line where one has no label or no text, or a label is not among `known`.
     """
     sentences = []
+    unlabelled: list[int] = []
     for number, found, text in texts:
         if not options.keeps(found, text):
             continue
@@ -45,13 +46,20 @@ def label_texts(
             raise mistake(path, number, "the text is empty")
         labels = options.labels(found)
         if not labels and not options.allow_examples_without_labels:
-            raise mistake(path, number, f"the text has no label: {text.strip()[:60]!r}")
+            if options.allow_examples_without_labels is None:
+                raise mistake(path, number, f"the text has no label: {text.strip()[:60]!r}")
+            unlabelled.append(number)
+            continue
         for label in labels:
             check_known(path, number, label, known)
             sentence.add_label(label_type, label)
         sentences.append(sentence)
     if not sentences:
         raise mistake(path, 1, "the file holds no text")
+    if unlabelled:
+        _LOGGER.warning(
+            "%s: %d texts without a label are left out, the first in line %d", path, len(unlabelled), unlabelled[0]
+        )
     return sentences
 
 

@@ -4,10 +4,15 @@ from charlm.embeddings.base import DocumentEmbeddings, Embeddings, TokenEmbeddin
 from charlm.embeddings.document import DocumentPoolEmbeddings, DocumentRNNEmbeddings
 from charlm.embeddings.document_lm import DocumentLMEmbeddings
 from charlm.embeddings.flair import CharLMEmbeddings, FlairEmbeddings, PooledFlairEmbeddings
+from charlm.embeddings.hashed import HashEmbeddings
 from charlm.embeddings.one_hot import OneHotEmbeddings
 from charlm.embeddings.stacked import StackedEmbeddings
 from charlm.embeddings.token import CharacterEmbeddings, WordEmbeddings
-from charlm.embeddings.transformer import TransformerDocumentEmbeddings, TransformerWordEmbeddings
+from charlm.embeddings.transformer import (
+    TransformerDocumentEmbeddings,
+    TransformerEmbeddings,
+    TransformerWordEmbeddings,
+)
 from charlm.errors import outside_charlm
 
 __all__ = [
@@ -19,11 +24,13 @@ __all__ = [
     "DocumentRNNEmbeddings",
     "Embeddings",
     "FlairEmbeddings",
+    "HashEmbeddings",
     "OneHotEmbeddings",
     "PooledFlairEmbeddings",
     "StackedEmbeddings",
     "TokenEmbeddings",
     "TransformerDocumentEmbeddings",
+    "TransformerEmbeddings",
     "TransformerWordEmbeddings",
     "WordEmbeddings",
 ]
@@ -34,7 +41,6 @@ __getattr__ = outside_charlm(
         "DocumentCNNEmbeddings": "convolutions over words",
         "DocumentTFIDFEmbeddings": "counts of words",
         "ELMoEmbeddings": "ELMo's vectors",
-        "HashEmbeddings": "vectors by hash",
         "MuseCrosslingualEmbeddings": "downloads of crosslingual vectors (WordEmbeddings reads their files)",
         "NILCEmbeddings": "downloads of Portuguese vectors (WordEmbeddings reads their files)",
         "SentenceTransformerDocumentEmbeddings": "models of sentence-transformers (see TransformerDocumentEmbeddings)",

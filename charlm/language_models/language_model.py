@@ -8,6 +8,7 @@ models move both ways (Akbik et al. 2018, "Contextual String Embeddings for Sequ
 
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Self
 
@@ -177,6 +178,14 @@ class LanguageModel(nn.Module):
                 new = rows.mean(dim=0, keepdim=True).expand(len(dictionary) - size, *rows.shape[1:])
                 tensors[name] = torch.cat([rows, new])
         return self.from_state(LanguageModelState(state.config, dictionary, tensors))
+
+    def get_representation(self, strings: Sequence[str], start_marker: str, end_marker: str) -> Tensor:
+        """Top-layer output (T, B, H or nout) over marked texts in reading direction, filled up with spaces."""
+        texts = [f"{start_marker}{text if self.is_forward_lm else text[::-1]}{end_marker}" for text in strings]
+        length = max(map(len, texts))
+        ids = np.stack([self.dictionary.encode(text.ljust(length)) for text in texts], axis=1).astype(np.int64)
+        with torch.no_grad():
+            return self.represent(self.encoder(torch.from_numpy(ids).to(self.device)))[0]
 
     # ---- text --------------------------------------------------------------------------------------------------
 

@@ -56,7 +56,7 @@ def test_flairs_module_path_leads_to_its_names(path):
         ("datasets", "NEL_ENGLISH_AIDA", "entity linkers are not part"),
         (
             "datasets",
-            "CONLL_03",
+            "NER_DANISH_DANE",
             r"charlm downloads no such data; get the files and read them with ColumnCorpus\(folder",
         ),
         ("datasets", "IMDB", r"read them with ClassificationCorpus\(folder\)"),
@@ -77,12 +77,16 @@ def test_what_is_not_here_can_be_imported_and_says_so_in_one_line_when_it_is_use
 
 def test_a_treebank_that_is_at_hand_is_read_by_its_name(tmp_path, monkeypatch):
     monkeypatch.setenv("CHARLM_CACHE", str(tmp_path))
-    with pytest.raises(DatasetError, match=r"UD_FRENCH: no \.conllu files in .*ud_french; put them there"):
+    with pytest.raises(DatasetError, match=r"UD_FRENCH: no files \*\.conllu in .*ud_french; put them there"):
         charlm.datasets.UD_FRENCH()
     write_treebank(tmp_path / "datasets" / "ud_french", "fr_gsd", counts=(6, 2, 2))
     corpus = charlm.datasets.UD_FRENCH()
     assert str(corpus) == "Corpus: 6 train + 2 dev + 2 test sentences"
     assert str(charlm.datasets.treebanks.UD_FRENCH(tmp_path / "datasets")) == str(corpus)
+    (tmp_path / "conll_03").mkdir()
+    (tmp_path / "conll_03" / "eng.train").write_text("-DOCSTART- -X- -X- O\n\nAnn NNP B-NP B-PER\nleft VBD B-VP O\n")
+    corpus = charlm.datasets.CONLL_03(tmp_path)
+    assert [(label.data_point.text, label.value) for label in corpus.train[0].get_labels("ner")] == [("Ann", "PER")]
 
 
 def test_rooms_seed_and_version_are_found_at_charlm_itself():

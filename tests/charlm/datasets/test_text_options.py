@@ -48,7 +48,7 @@ def test_texts_are_truncated_and_filtered(lines):
     assert texts(tokenizer=False, memory_mode="partial") == ["Buy it now!", "See you there.", "What?"]
 
 
-def test_labels_are_renamed_or_may_be_missing(lines):
+def test_labels_are_renamed_or_may_be_missing(lines, caplog):
     dataset = ClassificationDataset(lines, "kind", label_name_map={"ham": "good", "odd": "good"})
     assert [sentence.get_label("kind").value for sentence in dataset] == ["spam", "good", "good"]
     lines.write_text(LINES + "and no label\n")
@@ -56,6 +56,8 @@ def test_labels_are_renamed_or_may_be_missing(lines):
         ClassificationDataset(lines)
     corpus = ClassificationCorpus(lines.parent, allow_examples_without_labels=True, sample_missing_splits=False)
     assert [len(sentence.labels) for sentence in corpus.train] == [1, 1, 1, 0]
+    assert len(ClassificationDataset(lines, allow_examples_without_labels=False)) == 3
+    assert "1 texts without a label are left out, the first in line 4" in caplog.text
 
 
 def test_an_option_that_does_not_exist_is_an_error(lines):
