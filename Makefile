@@ -3,6 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 FLAIR_VENV := .venv-flair
+EXTRAS := pipeline,dask,transformers,postgresql,s3,words
 CONSTRAINTS := constraints.txt
 # Three test processes share two cores, for many tests wait for servers; each computes with one thread. A file stays with
 # one, as its servers do; long files begin first (tests/conftest.py).
@@ -16,30 +17,32 @@ help: ## list the targets
 
 install: $(VENV)/installed ## make or refresh .venv; does nothing when the pins have not changed
 
-$(VENV)/installed: pyproject.toml $(CONSTRAINTS)
+$(VENV)/installed: pyproject.toml setup.py $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "charlm needs Python 3.11 or later, found " + sys.version)'
 	@echo "installing into $(VENV) (about 2 GB with the CPU build of torch, one to three minutes) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e '.[dev]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) 'pip>=25.1'
+	@$(BIN)/pip uninstall --yes -qq --disable-pip-version-check charlm # what charlm-pipeline was called in version 0.1
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e '.[$(EXTRAS)]' --group dev
 	@touch $@
 
 demo: install ## the whole pipeline on real text that every machine has, to a registered model
 	@$(BIN)/charlm demo
 
 up: install ## the service: Prefect and MLflow servers, workers, deployments; says where they listen
-	@$(BIN)/python -m deployments.service up
+	@$(BIN)/charlm up
 
 down: install ## stop what `make up` has started
-	@$(BIN)/python -m deployments.service down
+	@$(BIN)/charlm down
 
 status: install ## what of the service runs
-	@$(BIN)/python -m deployments.service status
+	@$(BIN)/charlm status
 
 backup: install ## save the workspace and its databases, while the service runs: make backup TO=FOLDER
-	@$(BIN)/python -m deployments.backup save "$(TO)"
+	@$(BIN)/charlm backup "$(TO)"
 
 restore: install ## restore a backup, to a workspace that does not exist yet: make restore FROM=FOLDER
-	@$(BIN)/python -m deployments.backup restore "$(FROM)"
+	@$(BIN)/charlm restore "$(FROM)"
 
 test: install ## the whole test suite, without long fault tests
 	$(PYTEST) -m "not slow and not flair"

@@ -11,6 +11,7 @@ Attributes:
 from importlib import import_module
 from typing import Any
 
+__version__ = "0.2.0"
 _ROOMS = frozenset(
     [
         *("config", "data", "datasets", "distributed", "embeddings", "errors", "evaluation", "hub", "language_models"),
@@ -29,6 +30,4 @@ def __getattr__(name: str) -> Any:
         return import_module("charlm.data.cache").cache_dir()
     if name == "set_seed":
         return import_module("charlm.nn.seed").set_seed
-    if name == "__version__":
-        return import_module("importlib.metadata").version("charlm")
     raise AttributeError(f"module 'charlm' has no attribute {name!r}")

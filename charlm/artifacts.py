@@ -81,6 +81,10 @@ class CorpusFiles:
         return self.dictionary_dir / "characters.tsv"
 
     @property
+    def words_tsv(self) -> Path:
+        return self.dictionary_dir / "words.tsv"
+
+    @property
     def coverage_plot(self) -> Path:
         return self.dictionary_dir / "coverage.svg"
 
@@ -90,9 +94,19 @@ class CorpusFiles:
         """The encoded form of `train_split_0001`, `valid` or `test` under one dictionary fingerprint."""
         return self.encoded_root / fingerprint / f"{split_name}.arrow"
 
+    baseline_dir = _Inside("baseline")
+
+    def ngrams(self, order: int, direction: str) -> Path:
+        """The n-gram model of one order and direction."""
+        return self.baseline_dir / f"order-{order}-{direction}.safetensors"
+
+    def baseline(self, order: int) -> Path:
+        """The scores of the forward n-gram model of one order."""
+        return self.baseline_dir / f"order-{order}.json"
+
     def shared_folders(self) -> list[Path]:
         """The folders written without the lock: trainings encode, and runs of one corpus count at the same time."""
-        return [self.root, self.counts_dir, *self.encoded_root.glob("*")]
+        return [self.root, self.counts_dir, self.baseline_dir, *self.encoded_root.glob("*")]
 
     lock = _Inside(".lock")
 

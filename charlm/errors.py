@@ -9,6 +9,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
+DISTRIBUTION = "charlm-pipeline"
+"""The name to install charlm by; `charlm` on PyPI is another program."""
+
+
+def how_to_install(extra: str) -> str:
+    """What to do where a package of one of our extras is missing, as the end of a line."""
+    return f"install it with: pip install '{DISTRIBUTION}[{extra}]'"
+
 
 class CharLMError(Exception):
     """Something that the user can fix; its text is one line."""

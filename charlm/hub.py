@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from charlm.artifacts import DIRECTIONS, BundleFiles
-from charlm.errors import ConfigError, ModelFileError
+from charlm.errors import ConfigError, ModelFileError, how_to_install
 from charlm.serialization.bundle import read_bundle
 from charlm.storage.atomic import JsonObject
 
@@ -77,7 +77,7 @@ def _front_matter(manifest: JsonObject) -> str:
 def _hub(failure: str) -> Iterator[None]:
     """Raise ModelFileError, one line that begins with `failure`, for whatever goes wrong with the Hub in the block."""
     if find_spec("huggingface_hub") is None:
-        raise ConfigError("the Hugging Face Hub needs the package huggingface_hub; install charlm[hub]")
+        raise ConfigError(f"the Hugging Face Hub needs the package huggingface_hub; {how_to_install('hub')}")
     import httpx
     from huggingface_hub.errors import HFValidationError
 

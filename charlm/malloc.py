@@ -7,6 +7,7 @@ training on a CPU, and every chunk of a text, pays again for fresh pages: a tent
 
 import ctypes
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,8 +28,8 @@ def keep_freed_memory() -> Iterator[None]:
     Results stay the same. It may be used inside another use, and by several threads; the last one to end gives the
     memory back. Does nothing without glibc, or where its environment variables configure malloc.
     """
-    libc = ctypes.CDLL(None)
-    if not hasattr(libc, "malloc_trim") or _is_set_by_user():
+    libc = None if os.name == "nt" else ctypes.CDLL(None)
+    if libc is None or not hasattr(libc, "malloc_trim") or _is_set_by_user():
         yield
         return
     _count_user(libc, 1)
@@ -36,6 +37,16 @@ def keep_freed_memory() -> Iterator[None]:
         yield
     finally:
         _count_user(libc, -1)
+
+
+def peak_memory_bytes() -> int:
+    """The most memory that this process has held so far; 0 where the system does not count it, as Windows."""
+    try:
+        import resource
+    except ImportError:
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak  # Linux counts kB
 
 
 def _count_user(libc: ctypes.CDLL, change: int) -> None:

@@ -1,6 +1,4 @@
-"""`make backup TO=FOLDER` and `make restore FROM=FOLDER`: a workspace with its databases, while the service runs.
-
-    python -m deployments.backup save|restore FOLDER
+"""`charlm backup FOLDER` and `charlm restore FOLDER`: a workspace with its databases, while the service runs.
 
 Reads and writes the workspace, and with DATABASE the two databases of the servers (through pg_dump and pg_restore).
 Writes FOLDER/backup.json               the SHA-256 of every file, and the versions of the servers
@@ -16,15 +14,14 @@ import os
 import shutil
 import sqlite3
 import subprocess
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from charlm.artifacts import CorpusFiles, Workspace
-from charlm.errors import CharLMError, ConfigError
+from charlm.errors import ConfigError
 from charlm.storage.atomic import atomic_folder, read_json, write_json
 from charlm.storage.fingerprints import sha256_of
 from charlm.text.corpus.manifest import load_manifest
@@ -33,7 +30,6 @@ from deployments.settings import ServiceSettings
 _FORMAT = "charlm.backup/1"
 _MANIFEST, _WORKSPACE, _DUMPS = "backup.json", "workspace", ("prefect.dump", "mlflow.dump")
 _LEFT_OUT = {"encoded", "service"}
-_USER_MISTAKE = 2
 
 
 def save(settings: ServiceSettings, folder: Path) -> int:
@@ -163,23 +159,3 @@ def _run_postgresql(program: str, url: str, *arguments: str) -> None:
             (line for line in lines if "error:" in line), lines[-1] if lines else f"exit {outcome.returncode}"
         )
         raise ConfigError(f"{program} on {parts.path.removeprefix('/')}: {reason.removeprefix(f'{program}: ')}")
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Run one of the two; a user's mistake is one line and exit code 2."""
-    commands = {"save": save, "restore": restore}
-    try:
-        if len(arguments) != 2 or arguments[0] not in commands or not arguments[1]:
-            raise ConfigError("name a folder: make backup TO=FOLDER, make restore FROM=FOLDER")
-        settings, folder = ServiceSettings.from_environment(os.environ), Path(arguments[1]).expanduser().absolute()
-        number = commands[arguments[0]](settings, folder)
-    except CharLMError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return _USER_MISTAKE
-    done = f"saved to {folder}" if arguments[0] == "save" else f"restored from {folder}"
-    print(f"{number} files of the workspace {settings.workspace.root} {done}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from charlm.errors import CharLMError, ConfigError
+from deployments.passwords import settle_mlflow_password
 from deployments.prefect_setup import set_up_prefect
 from deployments.programs import Program
 from deployments.servers import mlflow_server, prefect_server, prepare_mlflow, workers
@@ -35,17 +36,26 @@ def mlflow(settings: ServiceSettings) -> None:
 
 def worker(settings: ServiceSettings) -> None:
     """The worker for texts and scores, which trains too where there are no others."""
-    _become(workers(replace(settings, gpus=()))[0])
+    become_worker(settings, None)
 
 
 def gpu_worker(settings: ServiceSettings) -> None:
     """The worker for the one GPU that this container has."""
-    _become(workers(replace(settings, gpus=("0",)))[1])
+    become_worker(settings, "0")
+
+
+def become_worker(settings: ServiceSettings, gpu: str | None) -> None:
+    """Put a worker in the place of this process: the one for a GPU, or the one for texts, scores and the rest."""
+    programs = workers(replace(settings, gpus=() if gpu is None else (gpu,)))
+    _become(programs[-1])
 
 
 def set_up(settings: ServiceSettings) -> None:
     os.environ.update(access_variables(settings.password))
     settings.workspace.service.root.mkdir(parents=True, exist_ok=True)
+    if settings.password is not None:
+        mlflow_url = os.environ.get("MLFLOW_TRACKING_URI", settings.mlflow_url)
+        settle_mlflow_password(mlflow_url, settings.password, settings.old_password)
     set_up_prefect(replace(settings, gpus=tuple(map(str, range(_num_gpus())))))
 
 

@@ -10,6 +10,7 @@ import copy
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+import charlm.config
 from charlm.errors import ConfigError
 from charlm.storage.atomic import read_json, write_json, write_text
 from charlm.storage.fingerprints import fingerprint, sha256_of
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 DEPLOYMENTS_FILE = ROOT / "deployments" / "prefect.yaml"
 GPU_LIMIT = "gpu"
+_FLOWS = "charlm-"
+"""What the names of our flows begin with."""
 HEARTBEAT_SECONDS = 30
 # As long as Prefect 3.8 keeps the slot of a run without heartbeats. With three heartbeats a server that was away for 90
 # seconds marked all runs as lost when it was back, and gave their slots away, which ended those that were alive.
@@ -129,9 +133,11 @@ def machine_deployments(settings: ServiceSettings) -> dict[str, Any]:
 
 def _add_pools(client: "SyncPrefectClient", settings: ServiceSettings) -> bool:
     from prefect.client.schemas.actions import WorkPoolCreate
+    from prefect.client.schemas.filters import WorkPoolFilter, WorkPoolFilterName
 
-    known = {pool.name for pool in all_pages(client.read_work_pools)}
     required = {CPU_POOL, GPU_POOL} if settings.gpus else {CPU_POOL}  # a pool without a worker looks like an error
+    named = WorkPoolFilter(name=WorkPoolFilterName(any_=sorted(required)))
+    known = {pool.name for pool in client.read_work_pools(work_pool_filter=named)}
     missing = {name: text for name, text in _POOLS.items() if name in required - known}
     for name, description in missing.items():
         client.create_work_pool(WorkPoolCreate(name=name, type="process", description=description))
@@ -140,8 +146,10 @@ def _add_pools(client: "SyncPrefectClient", settings: ServiceSettings) -> bool:
 
 def _add_gpu_limit(client: "SyncPrefectClient", slots: int) -> bool:
     from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
+    from prefect.exceptions import ObjectNotFound
 
-    if GPU_LIMIT in {limit.name for limit in all_pages(client.read_global_concurrency_limits)}:
+    with suppress(ObjectNotFound):
+        client.read_global_concurrency_limit_by_name(GPU_LIMIT)
         return False
     client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=GPU_LIMIT, limit=slots))
     return True
@@ -162,6 +170,8 @@ def _keep_automation(client: "SyncPrefectClient", automation: "AutomationCore") 
 
 def _deploy(client: "SyncPrefectClient", settings: ServiceSettings) -> bool:
     """Deploy all flows, unless the server holds them and neither they nor this machine have changed since."""
+    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName, FlowFilter, FlowFilterName
+
     files = settings.workspace.service
     config = machine_deployments(settings)
     deployed_from = {
@@ -169,7 +179,10 @@ def _deploy(client: "SyncPrefectClient", settings: ServiceSettings) -> bool:
         "server": str(client.api_url),
     }
     names = {deployment["name"] for deployment in config["deployments"]}
-    deployed = {deployment.name for deployment in all_pages(client.read_deployments)}
+    named = DeploymentFilter(name=DeploymentFilterName(any_=sorted(names)))
+    ours = FlowFilter(name=FlowFilterName(like_=_FLOWS))
+    found = all_pages(partial(client.read_deployments, flow_filter=ours, deployment_filter=named))
+    deployed = {deployment.name for deployment in found}
     if names <= deployed and files.deployed.is_file() and read_json(files.deployed) == deployed_from:
         return False
     write_text(files.deployments, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
@@ -185,5 +198,5 @@ def _deploy(client: "SyncPrefectClient", settings: ServiceSettings) -> bool:
 
 def _sources_of_forms() -> Iterator[Path]:
     """The files that define parameters and their limits."""
-    yield from sorted((ROOT / "charlm" / "config").glob("*.py"))
+    yield from sorted(Path(charlm.config.__file__).parent.glob("*.py"))
     yield from sorted((ROOT / "flows").glob("*.py"))

@@ -49,7 +49,7 @@ def start(program: Program, files: ServiceFiles) -> bool:
     """
     if running(program.name, files):
         if read_json(files.note(program.name))["fingerprint"] != program.fingerprint:
-            raise ConfigError(f"{program.name} runs with other settings; `make down` stops it")
+            raise ConfigError(f"{program.name} runs with other settings; `charlm down` stops it")
         return False
     if program.port is not None and _is_taken(program.port):
         raise ConfigError(

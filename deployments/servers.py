@@ -16,7 +16,6 @@ from deployments.prefect_setup import HEARTBEAT_SECONDS
 from deployments.programs import Program
 from deployments.settings import CPU_POOL, GPU_POOL, ServiceSettings
 from tasks.services.environment import USER_NAME, access_variables
-from tasks.services.mlflow_compat import AUTHORIZATION, set_password
 from tasks.services.mlflow_database import SERVER_ARTIFACT_ROOT, move_artifact_root
 from tasks.services.prefect_compat import LEASES_ON_DISK
 
@@ -25,6 +24,7 @@ _CPU_RUNS = 3  # a retraining, and beside it a scan of the inbox and a run that 
 _WORKER_NICENESS = 5
 _DATABASE_SECONDS = 10
 _QUIET = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+_PRIVATE_ADDRESSES = ("10.*", "192.168.*", *(f"172.{number}.*" for number in range(16, 32)), "fc00:*", "fd00:*")
 _BIN = Path(sys.executable).parent
 
 
@@ -35,6 +35,7 @@ def prefect_server(settings: ServiceSettings) -> Program:
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": settings.database_urls()[0],
         "PREFECT_SERVER_DATABASE_TIMEOUT": "60",  # SQLite has one writer at a time
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+        "PREFECT_SERVER_UI_API_URL": "/api",  # the page finds its server under whatever name it was opened
         # Slots of limits are leased. Leases in memory, the default, are lost in a restart: runs that hold one are ended
         # by their client, and the slot is never free again.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": LEASES_ON_DISK,
@@ -62,8 +63,12 @@ def mlflow_server(settings: ServiceSettings) -> Program:
     command += ["--backend-store-uri", settings.database_urls()[1]]
     artifacts = settings.artifacts or str(settings.workspace.mlflow_artifacts_dir)
     command += ["--serve-artifacts", "--artifacts-destination", artifacts]
+    if settings.allowed_hosts:
+        variables |= _allowed_hosts(settings.allowed_hosts)
     if settings.password is not None:
         command += ["--app-name", "basic-auth"]
+        # It creates this user when it starts for the first time (deployments/passwords.py changes the password later).
+        variables |= {"MLFLOW_AUTH_ADMIN_USERNAME": USER_NAME, "MLFLOW_AUTH_ADMIN_PASSWORD": settings.password}
         variables["MLFLOW_AUTH_CONFIG_PATH"] = str(settings.workspace.service.mlflow_access)
         # It signs the forms of the UI, and must be the same after a restart.
         variables["MLFLOW_FLASK_SERVER_SECRET_KEY"] = hashlib.sha256(settings.password.encode()).hexdigest()
@@ -91,7 +96,7 @@ def prepare_mlflow(settings: ServiceSettings) -> None:
     if settings.database is None:
         move_artifact_root(settings.workspace, SERVER_ARTIFACT_ROOT)
     if settings.password is not None:
-        _set_mlflow_password(settings, settings.password)
+        _write_mlflow_access(settings)
 
 
 def workers(settings: ServiceSettings) -> list[Program]:
@@ -118,18 +123,25 @@ def _worker(name: str, pool: str, limit: int, variables: dict[str, str]) -> Prog
     return Program(name=name, command=command + options, variables=variables)
 
 
-def _set_mlflow_password(settings: ServiceSettings, password: str) -> None:
-    """Write the settings of MLflow's password check, and give its one user the present password."""
-    files = settings.workspace.service
-    database = f"sqlite:///{files.mlflow_users}"
-    access = configparser.ConfigParser()
-    access["mlflow"] = {
-        "default_permission": "READ",
-        "database_uri": database,
-        "admin_username": USER_NAME,
-        "authorization_function": AUTHORIZATION,
+def _allowed_hosts(hosts: tuple[str, ...]) -> dict[str, str]:
+    """The variables that let MLflow's pages be opened under these names: as host of a request, and as its origin.
+
+    The names that MLflow admits by itself stay; its pages send requests with an origin, and only localhost's pass.
+    """
+    names = ("localhost", "127.0.0.1", "[::1]", *_PRIVATE_ADDRESSES, *hosts)
+    origins = [f"{scheme}://{host}{port}" for host in hosts for scheme in ("http", "https") for port in ("", ":*")]
+    everywhere = "*" in hosts
+    return {
+        "MLFLOW_SERVER_ALLOWED_HOSTS": "*" if everywhere else ",".join(f"{name},{name}:*" for name in names),
+        "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": "*" if everywhere else ",".join(origins),
     }
+
+
+def _write_mlflow_access(settings: ServiceSettings) -> None:
+    """Write the settings of MLflow's password check: where its users are, and what they may do."""
+    files = settings.workspace.service
+    access = configparser.ConfigParser()
+    access["mlflow"] = {"default_permission": "READ", "database_uri": f"sqlite:///{files.mlflow_users}"}
     text = io.StringIO()
     access.write(text)
     write_text(files.mlflow_access, text.getvalue())
-    set_password(database, USER_NAME, password)

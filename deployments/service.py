@@ -1,6 +1,4 @@
-"""`make up`, `make down`, `make status`: the service of one machine.
-
-    python -m deployments.service up|down|status
+"""`charlm up`, `charlm down`, `charlm status`: the service of one machine.
 
 A Prefect server, an MLflow server, a worker for the CPU and one for each GPU; pools, limits, automations, deployments.
 Starting what runs changes nothing. Logs and process files are in the workspace, under `service/`.
@@ -8,11 +6,11 @@ Starting what runs changes nothing. Logs and process files are in the workspace,
 
 import os
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from charlm.errors import CharLMError, ConfigError
 from charlm.storage.locks import exclusive_lock
+from deployments.passwords import settle_mlflow_password
 from deployments.prefect_setup import has_worker, set_up_prefect, settle_lost_runs
 from deployments.programs import answers, running, start, stop, wait_until
 from deployments.servers import (
@@ -25,12 +23,9 @@ from deployments.servers import (
     workers,
 )
 from deployments.settings import ServiceSettings, visible_gpus
-from tasks.services.environment import ask_loopback_directly, check_dotenv
-
-_USER_MISTAKE = 2
 
 
-def up(settings: ServiceSettings) -> int:
+def up(settings: ServiceSettings) -> None:
     """Start what does not run, and print the two addresses when everything is well."""
     settings = replace(settings, gpus=visible_gpus(os.environ))
     files = settings.workspace.service
@@ -44,6 +39,8 @@ def up(settings: ServiceSettings) -> int:
         started = [program.name for program in servers if start(program, files)]
         wait_until(lambda: answers(f"{settings.prefect_api_url}/ready"), PREFECT, files)
         wait_until(lambda: answers(f"{settings.mlflow_url}/health"), MLFLOW, files)
+        if settings.password is not None:
+            settle_mlflow_password(settings.mlflow_url, settings.password, settings.old_password)
         is_changed = set_up_prefect(settings)
         helpers = workers(settings)
         if not any(running(program.name, files) for program in helpers):
@@ -61,47 +58,35 @@ def up(settings: ServiceSettings) -> int:
         )
     for name, value in settings.addresses().items():
         print(f"{name}={value}")
-    return 0
 
 
-def down(settings: ServiceSettings) -> int:
+def down(settings: ServiceSettings) -> None:
     """Stop everything that `up` has started: the workers first, which still report to the servers."""
     files = settings.workspace.service
     with exclusive_lock(files.lock, busy=None):
         names = sorted(files.names(), key=lambda name: (name == PREFECT, name == MLFLOW, name))
         stopped = [name for name in names if stop(name, files)]
     _print_line(f"stopped {', '.join(stopped)}" if stopped else f"nothing of {files.root} is running")
-    return 0
 
 
-def status(settings: ServiceSettings) -> int:
-    """Say what runs; 1 when something that was started does not."""
+@dataclass(frozen=True)
+class State:
+    """A program that was started, and whether it still runs."""
+
+    name: str
+    pid: int | None
+    log: Path
+
+    def __str__(self) -> str:
+        return f"{self.name:<14} {f'process {self.pid}' if self.pid else f'has ended, see {self.log}'}"
+
+
+def states(settings: ServiceSettings) -> list[State]:
+    """Every program that `up` has started, by name."""
     files = settings.workspace.service
     processes = {name: running(name, files) for name in files.names()}
-    for name, process in processes.items():
-        print(f"{name:<14} {f'process {process.pid}' if process else f'has ended, see {files.log(name)}'}")
-    if not processes:
-        _print_line("nothing was started; `make up` starts it")
-    return 0 if processes and all(processes.values()) else 1
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Run one of the three; a user's mistake is one line and exit code 2."""
-    commands = {"up": up, "down": down, "status": status}
-    try:
-        if len(arguments) != 1 or arguments[0] not in commands:
-            raise ConfigError(f"give one of {', '.join(commands)}, got {' '.join(arguments) or 'nothing'}")
-        ask_loopback_directly()
-        check_dotenv()
-        return commands[arguments[0]](ServiceSettings.from_environment(os.environ))
-    except CharLMError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return _USER_MISTAKE
+    return [State(name, process.pid if process else None, files.log(name)) for name, process in processes.items()]
 
 
 def _print_line(line: str) -> None:
     print(line, file=sys.stderr)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

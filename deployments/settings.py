@@ -1,22 +1,25 @@
 """The settings of the service of one machine, from the environment: addresses, folders, databases, password.
 
-Reads  CHARLM_WORKSPACE, CHARLM_PREFECT_PORT, CHARLM_MLFLOW_PORT, CHARLM_HOST, CHARLM_PASSWORD, DATABASE,
-       ARTIFACTS, CUDA_VISIBLE_DEVICES
+Reads  CHARLM_WORKSPACE, CHARLM_PREFECT_PORT, CHARLM_MLFLOW_PORT, CHARLM_HOST, CHARLM_ALLOWED_HOSTS,
+       CHARLM_PASSWORD, CHARLM_OLD_PASSWORD, DATABASE, ARTIFACTS, CUDA_VISIBLE_DEVICES
 """
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from charlm.artifacts import Workspace
-from charlm.errors import ConfigError
+from charlm.errors import ConfigError, how_to_install
 from tasks.services.environment import access_variables, check_workspace_path
 
 HOST = "127.0.0.1"
 CPU_POOL, GPU_POOL = "charlm-cpu", "charlm-gpu"
 ROOT = Path(__file__).parent.parent
+"""Where `flows` and `tasks` are: the top of the checkout, or the package `charlm_pipeline` of an installation."""
+_HOST = re.compile(r"\*|\*?[\w.-]+|\[[0-9a-fA-F:]+\]")
 _SHORTEST_PASSWORD = 12  # MLflow refuses a shorter one
 
 
@@ -35,6 +38,10 @@ class ServiceSettings:
     """`s3://BUCKET/PREFIX`, where the MLflow server keeps its artifacts; in the workspace else."""
     password: str | None = None
     """The password of both servers; none means no password check."""
+    old_password: str | None = field(default=None, repr=False)
+    """The password that MLflow's user has, where `password` is a new one."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Names and addresses besides localhost under which the pages of MLflow are opened; `*` for every one."""
     gpus: tuple[str, ...] = ()
     """Names of the CUDA devices, one worker each; `visible_gpus` finds them."""
 
@@ -46,28 +53,35 @@ class ServiceSettings:
                     "DATABASE is an address like postgresql://USER:PASSWORD@HOST/NAME; unset it for SQLite"
                 )
             if find_spec("psycopg") is None:
-                raise ConfigError("DATABASE needs the package psycopg; install charlm[postgresql]")
+                raise ConfigError(f"DATABASE needs the package psycopg; {how_to_install('postgresql')}")
         if self.artifacts is not None:
             parts = urlsplit(self.artifacts)
             if parts.scheme != "s3" or not parts.netloc:
                 raise ConfigError("ARTIFACTS is an address like s3://BUCKET/PREFIX; unset it for the workspace")
             if find_spec("boto3") is None:
-                raise ConfigError("ARTIFACTS needs the package boto3; install charlm[s3]")
+                raise ConfigError(f"ARTIFACTS needs the package boto3; {how_to_install('s3')}")
         if self.host != HOST and self.password is None:
             raise ConfigError(f"CHARLM_HOST={self.host} opens the servers to others; set CHARLM_PASSWORD, or unset it")
+        for host in self.allowed_hosts:
+            if not _HOST.fullmatch(host):
+                raise ConfigError(
+                    f"CHARLM_ALLOWED_HOSTS are names or addresses like models.example.org, with commas, got {host!r}"
+                )
         if self.password is not None and len(self.password) < _SHORTEST_PASSWORD:
             raise ConfigError(f"CHARLM_PASSWORD has {len(self.password)} characters; MLflow needs {_SHORTEST_PASSWORD}")
 
     @classmethod
     def from_environment(cls, variables: Mapping[str, str]) -> "ServiceSettings":
         return cls(
-            workspace=Workspace(Path(variables.get("CHARLM_WORKSPACE") or ROOT / "workspace").expanduser().absolute()),
+            workspace=Workspace(Path(variables.get("CHARLM_WORKSPACE") or "workspace").expanduser().absolute()),
             prefect_port=_port(variables, "CHARLM_PREFECT_PORT", cls.prefect_port),
             mlflow_port=_port(variables, "CHARLM_MLFLOW_PORT", cls.mlflow_port),
             host=variables.get("CHARLM_HOST") or HOST,
             database=variables.get("DATABASE") or None,
             artifacts=variables.get("ARTIFACTS") or None,
             password=variables.get("CHARLM_PASSWORD") or None,
+            old_password=variables.get("CHARLM_OLD_PASSWORD") or None,
+            allowed_hosts=tuple(re.findall(r"[^\s,]+", variables.get("CHARLM_ALLOWED_HOSTS", ""))),
         )
 
     @property

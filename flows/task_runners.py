@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
-from charlm.errors import ConfigError
+from charlm.errors import ConfigError, how_to_install
 
 if TYPE_CHECKING:
     from prefect.task_runners import TaskRunner
@@ -25,7 +25,7 @@ def check_task_runner(name: str) -> TaskRunnerName:
     if name not in names:
         raise ConfigError(f"task_runner is one of {', '.join(names)}; got {name!r}")
     if name == "dask" and find_spec("prefect_dask") is None:
-        raise ConfigError("the task runner dask needs the package prefect-dask; install charlm[dask]")
+        raise ConfigError(f"the task runner dask needs the package prefect-dask; {how_to_install('dask')}")
     return typing.cast(TaskRunnerName, name)
 
 

@@ -152,6 +152,9 @@ def pipeline_report(name: str, pairs: Sequence[TrainedPair], best: TrainedPair, 
         for direction, run in pair.runs.items():
             scores = " | ".join(shown_score(score, run.test[score]) for score in SHOWN_SCORES)
             lines.append(f"| {escape(run.recipe)} | {direction} | {scores} | {_linked_run(run, experiment)} |")
+    if best.baseline is not None:
+        scores = " | ".join(shown_score(score, best.baseline.test[score]) for score in SHOWN_SCORES)
+        lines.append(f"| n-gram model of order {best.baseline.order} | – | {scores} | – |")
     return "\n".join([*lines, "", "## Links", "", *_links(name, best, experiment)]) + "\n"
 
 

@@ -21,6 +21,7 @@ from charlm.artifacts import CorpusFiles, Workspace
 from charlm.config import DictionaryConfig, DriftConfig, GateConfig, ReadConfig, SplitConfig
 from charlm.errors import decoration
 from charlm.evaluation.promotion import GateReport
+from charlm.evaluation.scores import Baseline
 from charlm.storage.atomic import JsonObject
 from tasks.corpus import prepare as corpora
 from tasks.corpus.prepare import PreparedCorpus
@@ -53,6 +54,7 @@ from tasks.retraining.plan import RetrainingPlan
 from tasks.runs import TrainedRun
 from tasks.services.session import Session, has_lasting_prefect
 from tasks.terminal import terminal
+from tasks.training import baseline as baselines
 from tasks.training import direction as training
 from tasks.training import finetuning
 from tasks.training import pair as pairs
@@ -155,6 +157,12 @@ def register_pair(
 ) -> RegisteredVersion:
     """Register the bundle of `runs` as challenger."""
     return pairs.register_pair(workspace, name, runs, run_id, parent=parent, domains=domains)
+
+
+@task(task_run_name="n-gram model of {name}", cache_policy=NO_CACHE)
+def log_baseline(workspace: Workspace, name: str, run_id: str | None) -> Baseline | None:
+    """Train and score the n-gram model that a pair is compared with."""
+    return baselines.log_baseline(workspace, name, run_id)
 
 
 @task(task_run_name="gate {version.name} version {version.version}", cache_policy=NO_CACHE)
@@ -262,6 +270,7 @@ _TASKS: dict[Callable[..., Any], Any] = {
     corpora.finish_corpus: finish_corpus,
     pairs.register_pair: register_pair,
     finetuning.score_before_and_after: score_before_and_after,
+    baselines.log_baseline: log_baseline,
 }
 """The task of each step."""
 

@@ -25,6 +25,8 @@ settings.register_profile("suite", deadline=None, derandomize=True)
 settings.load_profile("suite")
 
 ROOT = Path(__file__).parent.parent
+COMMAND = [sys.executable, "-c", "from charlm_pipeline import main; main()"]
+"""`charlm`, without a console script."""
 
 # What takes longest begins first: a long file that begins last leaves the other test process with nothing to do.
 LONG_FILES = (
@@ -79,7 +81,7 @@ def environment() -> dict[str, str]:
 def run_charlm(*arguments: object, **variables: str) -> Outcome:
     """Run the command line in a process of its own."""
     result = subprocess.run(
-        [sys.executable, "-c", "from flows.cli.app import main; main()", *map(str, arguments)],
+        [*COMMAND, *map(str, arguments)],
         capture_output=True,
         text=True,
         cwd=ROOT,

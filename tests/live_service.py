@@ -3,7 +3,6 @@
 import json
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import psutil
 from charlm.artifacts import RunFiles, Workspace
 from deployments.programs import running, stop
 from tasks.services.environment import access_variables
-from tests.conftest import ROOT, environment
+from tests.conftest import COMMAND, ROOT, environment
 
 # A training of a quarter of a minute or more that ends by characters, so that it can go on to the same weights.
 TRAINING = ("max_characters=1500000", "hidden_size=32", "sequence_length=50", "checkpoint_minutes=0.05")
@@ -52,7 +51,7 @@ class LiveService:
 
     def _make(self, command: str) -> None:
         outcome = subprocess.run(
-            [sys.executable, "-m", "deployments.service", command],
+            [*COMMAND, command],
             cwd=ROOT,
             env=environment() | self.environment | self.variables,
             capture_output=True,

@@ -28,7 +28,8 @@ def polars() -> Any:
     if importlib.util.find_spec("polars") is None:
         return None
     package = importlib.import_module("polars")
-    signal.siginterrupt(signal.SIGINT, True)
+    if hasattr(signal, "siginterrupt"):  # not on Windows
+        signal.siginterrupt(signal.SIGINT, True)
     return package
 
 

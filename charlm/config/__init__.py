@@ -3,6 +3,7 @@
 Named sets of training settings are in recipes.py.
 """
 
+from charlm.config.baseline import BaselineConfig
 from charlm.config.downstream import DownstreamConfig, DownstreamTrainingConfig, StorageMode
 from charlm.config.json_config import JsonConfig, with_settings
 from charlm.config.promotion import DriftConfig, GateConfig
@@ -12,6 +13,7 @@ from charlm.config.training import ARCHITECTURE, RunConfig, TrainingConfig, chec
 __all__ = [
     "ARCHITECTURE",
     "BadBytes",
+    "BaselineConfig",
     "DictionaryConfig",
     "DocumentMode",
     "DownstreamConfig",

@@ -29,6 +29,10 @@ class GateConfig(JsonConfig):
     max_unk_rate: float = 0.01
     """Largest share of `<unk>` in the held-out text of any domain."""
 
+    beat_baseline: bool | None = None
+    """Refuse a model whose bits per byte are not below those of the n-gram model of its corpus; by default only one
+    of words."""
+
     probe: str | None = None
     """Folder of a labelled corpus, or the name of a prepared one: small taggers of it try out both models."""
 

@@ -6,11 +6,13 @@ from typing import Literal
 
 from charlm.config.json_config import JsonConfig, check_share, check_words
 from charlm.errors import ConfigError
+from charlm.storage.atomic import JsonObject
 
-UnitName = Literal["char", "byte"]
+UnitName = Literal["char", "byte", "word"]
 DocumentMode = Literal["auto", "line", "paragraph", "file"]
 BadBytes = Literal["strict", "replace", "skip"]
 
+_OF_WORDS = ("tokenizer", "sentences", "lowercase")
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kMG]?)B?\s*", re.IGNORECASE)
 _SIZE_FACTORS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 
@@ -32,7 +34,7 @@ class SplitConfig(JsonConfig):
     """What a document is; `auto` decides per source: paragraphs where it has blank lines, lines otherwise."""
 
     unit: UnitName = "char"
-    """What the language model predicts: characters (code points) or bytes of UTF-8."""
+    """What the language model predicts: characters (code points), bytes of UTF-8, or words."""
 
     shard_size: int = 50_000_000
     """A train shard is closed when it reaches this number of bytes."""
@@ -52,6 +54,15 @@ class SplitConfig(JsonConfig):
     normalization: Literal["none", "NFC", "NFKC"] = "none"
     """Unicode normalisation form."""
 
+    tokenizer: str | None = None
+    """Of the unit word: the name of what splits text into words; none for other units."""
+
+    sentences: str | None = None
+    """Of the unit word: `none`, or `punkt` to end every sentence as a line ends."""
+
+    lowercase: bool | None = None
+    """Of the unit word: whether words are counted and predicted in lower case."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         check_words(self, "document", "unit", "normalization")
@@ -65,6 +76,11 @@ class SplitConfig(JsonConfig):
             raise ConfigError(f"shard_size must be at least 1 byte, got {self.shard_size}")
         if self.open_shards < 1:
             raise ConfigError(f"open_shards must be at least 1, got {self.open_shards}")
+
+    def to_json(self) -> JsonObject:
+        """Its fields; those of one unit alone only where they are set, so that fingerprints of other corpora stay."""
+        values = super().to_json()
+        return {name: value for name, value in values.items() if name not in _OF_WORDS or value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +107,7 @@ class DictionaryConfig(JsonConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class ReadConfig(JsonConfig):
-    """How raw text is read; each revision may have its own settings."""
+    """How raw text is read, and what of it is held out; each revision may have its own settings."""
 
     bad_bytes: BadBytes = "strict"
     """What to do about bytes that are not UTF-8."""
@@ -111,9 +127,17 @@ class ReadConfig(JsonConfig):
     deduplicate: bool = False
     """Leave out documents that the corpus already holds."""
 
+    valid_text: tuple[str, ...] = ()
+    """Files, folders and addresses of given validation text; then no other document goes there."""
+
+    test_text: tuple[str, ...] = ()
+    """The same for the test text."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         check_words(self, "bad_bytes")
+        for name in ("valid_text", "test_text"):  # a list in JSON
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         if self.max_document_bytes < 1:
             raise ConfigError(f"max_document_bytes must be at least 1, got {self.max_document_bytes}")
         if not self.max_ratio > 1:

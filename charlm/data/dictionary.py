@@ -23,7 +23,7 @@ from charlm.errors import CharLMError, DictionaryError
 from charlm.storage.atomic import JsonObject, atomic_write, write_json
 from charlm.storage.fingerprints import fingerprint
 from charlm.storage.plain_pickle import read_pickle
-from charlm.units.unit import Unit, find_unit
+from charlm.units.unit import Unit, as_unit, find_unit
 
 UNK = b"<unk>"
 START, STOP = b"<START>", b"<STOP>"
@@ -37,24 +37,27 @@ class Dictionary:
         idx2item: item of each id, as UTF-8 bytes (a single raw byte each where `unit` is `byte`).
         item2idx: id of each item.
         unit: name of what an item is when the dictionary encodes text; `unit_of` is the unit itself.
+        unit_settings: the settings of that unit, where it has some (`charlm.units`).
         multi_label, span_labels: of a dictionary of labels, whether something has several, and whether spans have them.
     """
 
     multi_label = False
     span_labels = False
 
-    def __init__(self, add_unk: bool = True, *, unit: UnitName = "char") -> None:
+    def __init__(self, add_unk: bool = True, *, unit: Unit | UnitName = "char") -> None:
         self.idx2item: list[bytes] = []
         self.item2idx: dict[bytes, int] = {}
         self.add_unk = add_unk
-        self.unit: UnitName = unit
+        self.unit: UnitName = as_unit(unit).name
+        self.unit_settings: JsonObject = as_unit(unit).settings
+        self._unit: Unit | None = None
         self._text_encoder: Callable[[str], np.ndarray] | None = None
         self._num_encoded = 0  # items that the encoder was made of
         if add_unk:
             self.add_item(UNK)
 
     @classmethod
-    def from_items(cls, items: Iterable[str | bytes], *, unit: UnitName = "char") -> Self:
+    def from_items(cls, items: Iterable[str | bytes], *, unit: Unit | UnitName = "char") -> Self:
         """`<unk>` followed by `items` in their order."""
         dictionary = cls(unit=unit)
         for item in items:
@@ -117,7 +120,7 @@ class Dictionary:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Dictionary):
             return NotImplemented
-        return self.unit_of is other.unit_of and self.idx2item == other.idx2item
+        return self.unit_of == other.unit_of and self.idx2item == other.idx2item
 
     __hash__ = None  # type: ignore[assignment]  # it can still grow
 
@@ -130,7 +133,9 @@ class Dictionary:
     @property
     def unit_of(self) -> Unit:
         """What an item is when the dictionary encodes text."""
-        return find_unit(self.unit)
+        if self._unit is None:
+            self._unit = find_unit(self.unit).with_settings(self.unit_settings)
+        return self._unit
 
     @property
     def id_type(self) -> np.dtype[np.unsignedinteger]:
@@ -149,7 +154,7 @@ class Dictionary:
 
     def extends(self, other: "Dictionary") -> bool:
         """True when this dictionary begins with all items of `other`, so that their ids mean the same in both."""
-        return self.unit_of is other.unit_of and self.idx2item[: len(other)] == other.idx2item
+        return self.unit_of == other.unit_of and self.idx2item[: len(other)] == other.idx2item
 
     @property
     def fingerprint(self) -> str:
@@ -158,7 +163,8 @@ class Dictionary:
     # ---- files -------------------------------------------------------------------------------------------------
 
     def to_json(self) -> JsonObject:
-        return {"format": _FORMAT, "unit": self.unit, "add_unk": self.add_unk, "items": self.get_items()}
+        value = {"format": _FORMAT, "unit": self.unit, "add_unk": self.add_unk, "items": self.get_items()}
+        return value | ({"unit_settings": self.unit_settings} if self.unit_settings else {})
 
     @classmethod
     def from_json(cls, value: object) -> Self:
@@ -168,8 +174,11 @@ class Dictionary:
         items, unit, add_unk = value.get("items"), value.get("unit"), value.get("add_unk", True)
         if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
             raise DictionaryError("the dictionary has no list of items")
-        to_item = find_unit(unit).to_item
-        dictionary = cls(add_unk=False, unit=find_unit(unit).name)
+        settings = value.get("unit_settings", {})
+        if not isinstance(settings, dict):
+            raise DictionaryError("the settings of the dictionary's unit are damaged")
+        dictionary = cls(add_unk=False, unit=find_unit(unit).with_settings(settings))
+        to_item = dictionary.unit_of.to_item
         dictionary.add_unk = bool(add_unk)
         for idx, item in enumerate(items):
             dictionary.add_item(to_item(item) if idx > 0 else item.encode())

@@ -154,7 +154,7 @@ def _read_csv(
     texts = sorted(column for column, what in column_name_map.items() if what == "text")
     labels = sorted(column for column, what in column_name_map.items() if what.startswith("label"))
     if not texts or not labels:
-        raise DatasetError('say which columns hold "text" and "label", for example {0: "label", 1: "text"}')
+        raise DatasetError('name the columns of "text" and "label", for example {0: "label", 1: "text"}')
     dialect = {name: value for name, value in options.items() if name in _DIALECT}
     taken = TextOptions.take({name: value for name, value in options.items() if name not in _DIALECT})
     rows = read_table(path, texts, labels, delimiter, rules, dialect=dialect)

@@ -8,7 +8,7 @@ options: column_options.py.
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
@@ -16,12 +16,12 @@ from charlm.data.sentence import Sentence
 from charlm.data.spans import OUTSIDE, is_span_tag, spans_from_tags, split_tag
 from charlm.datasets.column_options import NOT_LABELS, TEXT, ColumnOptions, delimiter_of, sentences_of
 from charlm.datasets.files import check_known, collector_paused
+from charlm.datasets.headers import without_header
 from charlm.datasets.lines import ReadingRules, mistake
 from charlm.datasets.rows import CONLLU_COLUMNS, Layout, Row, Rows, read_rows_of_words
-from charlm.datasets.tag_schemes import Scheme, find_scheme
+from charlm.datasets.tag_schemes import UNLABELLED, Scheme, find_scheme
 
-_UNLABELLED = ("", "_", OUTSIDE)
-_UNLABELLED_IN_FLAIR = ("", OUTSIDE)
+_UNLABELLED_IN_FLAIR = frozenset(["", OUTSIDE])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class _Labels:
     check_tags: bool
     known: Collection[str] | None
     renamed: Callable[[str], str]
-    unlabelled: tuple[str, ...]
+    unlabelled: frozenset[str]
 
 
 @collector_paused()
@@ -45,29 +45,40 @@ def read_columns(
     check_tags: bool = True,
     known: Collection[str] | None = None,
     layouts: Sequence[Layout | None] | None = None,
-    skip_rows: Collection[tuple[Path, int]] = (),
     options: ColumnOptions | None = None,
 ) -> list[list[Sentence]]:
     """The sentences of each file; which columns label spans is told from all files together.
 
+    A header is left out and reported.
+
     Args:
         layouts: of the files, where they are known.
-        skip_rows: rows that are headers, by their file and line.
         options: those of Flair's readers, for which some columns are no labels (column_options.py); then `_` is the
             label of a word, but in CoNLL-U.
 
     Raises DatasetError with file and line where a column is missing, a tag is wrong, or a label is not among `known`.
     """
     not_labels = frozenset([TEXT]) if options is None else NOT_LABELS
-    unlabelled = _UNLABELLED if options is None else _UNLABELLED_IN_FLAIR
+    labels = _Labels(
+        check_tags=check_tags,
+        known=known,
+        renamed=(options or ColumnOptions()).renamed,
+        unlabelled=frozenset(UNLABELLED) if options is None else _UNLABELLED_IN_FLAIR,
+    )
     options = options or ColumnOptions()
+    rules = rules or ReadingRules()
+    if options.skip_first_line:
+        rules = replace(rules, header=False)
     text_column = next((column for column, layer in column_format.items() if layer == TEXT), 0)
+    label_columns = [
+        column for column, layer in column_format.items() if column != text_column and layer not in not_labels
+    ]
     least = max([text_column, *column_format]) + 1
     files = []
     for path, layout in zip(paths, layouts or [None] * len(paths), strict=True):
         sentences = read_rows_of_words(
             path,
-            rules or ReadingRules(),
+            rules,
             layout=layout,
             delimiter=delimiter_of(column_delimiter),
             comment_symbol=comment_symbol,
@@ -75,30 +86,25 @@ def read_columns(
             first_line=options.first_line,
             document_column=text_column if options.keeps_document_starts else None,
         )
-        files.append(options.documents(_checked_rows(path, sentences, text_column, skip_rows), text_column))
+        sentences = without_header(path, sentences, text_column, label_columns, rules)
+        files.append(options.documents(_checked_rows(path, sentences, text_column), text_column))
     words = [
         sentences_of(path, file, column_format, not_labels, options) for path, file in zip(paths, files, strict=True)
     ]
-    labels = _Labels(check_tags=check_tags, known=known, renamed=options.renamed, unlabelled=unlabelled)
     for column, layer in column_format.items():
         if column != text_column and layer not in not_labels:
             _label(paths, files, words, column, layer, labels)
     return words
 
 
-def _checked_rows(
-    path: Path, sentences: Iterable[list[Row]], text_column: int, skip_rows: Collection[tuple[Path, int]]
-) -> Rows:
+def _checked_rows(path: Path, sentences: Iterable[list[Row]], text_column: int) -> Rows:
     """The rows of a file, all of which hold a word."""
     file: Rows = []
     for rows in sentences:
-        if skip_rows:
-            rows = [row for row in rows if (path, row.line) not in skip_rows]
         for row in rows:
             if not row.fields[text_column]:
                 raise mistake(path, row.line, f"column {text_column} holds no word")
-        if rows:
-            file.append(rows)
+        file.append(rows)
     if not file:
         raise mistake(path, 1, "the file holds no word")
     return file
@@ -120,11 +126,13 @@ def _label(
     if not scheme.spans:
         _label_words(files, words, column, layer, labels)
         return
-    if labels.check_tags:
-        name = _order_of(files, column, scheme)
-        for path, file in zip(paths, files, strict=True):
-            for rows in file:
-                _check_tags(path, rows, column, scheme, name)
+    name = _order_of(files, column, scheme)
+    for path, file in zip(paths, files, strict=True):
+        for row in chain(*file):
+            if (tag := _tag(row, column, scheme)) != OUTSIDE and not is_span_tag(tag):
+                raise mistake(path, row.line, f"{tag!r} is not the tag of a span such as B-{tag}")
+        for rows in file if labels.check_tags else ():
+            _check_tags(path, rows, column, scheme, name)
     for rows, sentence in zip(chain(*files), chain(*words), strict=True):
         for start, stop, value in spans_from_tags([_tag(row, column, scheme) for row in rows]):
             if (label := labels.renamed(value)) != OUTSIDE:
@@ -135,7 +143,7 @@ def _label_words(
     files: Sequence[Rows], sentences: Sequence[list[Sentence]], column: int, layer: str, labels: "_Labels"
 ) -> None:
     for file, words in zip(files, sentences, strict=True):
-        unlabelled = _UNLABELLED if _is_conllu(file) else labels.unlabelled
+        unlabelled = UNLABELLED if _is_conllu(file) else labels.unlabelled
         for rows, sentence in zip(file, words, strict=True):
             for row, token in zip(rows, sentence, strict=True):
                 if row.fields[column] in unlabelled:
@@ -152,13 +160,11 @@ def _is_conllu(file: Rows) -> bool:
 def _tag(row: Row, column: int, scheme: Scheme) -> str:
     """The tag of a row in BIO or BIOES."""
     tag = row.fields[column]
-    return OUTSIDE if tag in _UNLABELLED else scheme.mapping.get(tag, tag)
+    return OUTSIDE if tag in UNLABELLED else scheme.mapping.get(tag, tag)
 
 
 def _scheme_of(paths: Sequence[Path], files: Sequence[Rows], column: int, layer: str) -> Scheme:
     counts = Counter(row.fields[column] for file in files for rows in file for row in rows)
-    for tag in _UNLABELLED:
-        counts.pop(tag, None)
     try:
         return find_scheme(counts, layer)
     except ValueError as error:
@@ -193,14 +199,13 @@ def _check_tags(path: Path, rows: list[Row], column: int, scheme: Scheme, rules:
     previous, written = OUTSIDE, OUTSIDE
     for row in rows:
         tag = _tag(row, column, scheme)
-        if tag != OUTSIDE and not is_span_tag(tag):
-            raise mistake(path, row.line, f"{tag!r} is no tag of a span such as B-{tag}")
         here = OUTSIDE if tag == OUTSIDE else row.fields[column]
         if not _may_follow(previous, tag, rules):
             raise mistake(
                 path,
                 row.line,
-                f"{here} cannot stand behind {written} in {scheme.name}; mend it or say check_tags=False",
+                f"{here} cannot follow {written} in {scheme.name}; correct it "
+                f"(ColumnCorpus accepts it with check_tags=False)",
             )
         previous, written = tag, here
     if not _may_follow(previous, OUTSIDE, rules):

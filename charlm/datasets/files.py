@@ -1,6 +1,8 @@
 """The files of a labelled corpus, found in a folder, and the corpus that is made of them."""
 
 import gc
+import logging
+import re
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +14,13 @@ from charlm.data.sentence import Sentence
 from charlm.datasets.lines import mistake
 from charlm.errors import DatasetError
 
+_LOGGER = logging.getLogger("charlm")
+_WORD = re.compile("[a-z]+")
+_SPLIT_WORDS = {
+    "train": frozenset(["train", "training"]),
+    "dev": frozenset(["dev", "devel", "development", "val", "valid", "validation", "testa"]),
+    "test": frozenset(["test", "testing", "testb"]),
+}
 _PACKED = {".gz", ".zip", ".xz", ".bz2", ".zst"}
 
 
@@ -64,8 +73,9 @@ def find_splits(
 ) -> SplitFiles:
     """The files that are named, in `folder`; where none is and `look` is true, those whose names tell what they are.
 
-    `train` stands for train; `dev`, `valid` or `testa` for dev; `test` for test. Raises DatasetError when a file is
-    missing, when no name tells anything, or when two files could be the same split.
+    `train` stands for train; `dev`, `val`, `valid` or `testa` for dev; `test` for test. Files of the same suffix that
+    are not read are reported. Raises DatasetError when a file is missing, when no name tells anything, or when two
+    files could be the same split.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -80,12 +90,13 @@ def find_splits(
         and path.name.lower().endswith(suffix)
         and path.suffix.lower() not in _PACKED
     )
-    train = [name for name in names if "train" in name.lower()]
-    dev = [name for name in names if any(word in name.lower() for word in ("dev", "valid", "testa"))]
-    test = [name for name in names if "test" in name.lower() and name not in dev and name not in train]
+    train = _of_split(names, "train")
+    dev = _of_split([name for name in names if name not in train], "dev")
+    test = _of_split([name for name in names if name not in dev and name not in train], "test")
     files = SplitFiles(*(_only(folder, found) for found in (train, dev, test)))
     if not files.found:
-        raise DatasetError(f"no file in {folder} has train, dev or test in its name; name them: train_file=…")
+        raise DatasetError(f"no file in {folder} has train, dev or test in its name; rename or choose: train_file=…")
+    _report_others(folder, names, files.found)
     return files
 
 
@@ -111,6 +122,28 @@ def check_known(path: Path, line: int, value: str, known: Collection[str] | None
         raise mistake(path, line, f"the label {value!r} is unknown; the model knows {', '.join(sorted(known))}")
 
 
+def _of_split(names: list[str], split: str) -> list[str]:
+    """The names that have a word for a split in them; where none has, those that have it in a longer word."""
+    words = _SPLIT_WORDS[split]
+    whole = [name for name in names if not words.isdisjoint(_WORD.findall(name.lower()))]
+    return whole or [name for name in names if any(word in name.lower() for word in words if word != "val")]
+
+
+def _report_others(folder: Path, names: list[str], found: list[Path]) -> None:
+    """Say which files look like those that were found, and are not read."""
+    suffixes = {path.suffix for path in found}
+    others = [
+        name
+        for name in names
+        if Path(name).suffix in suffixes
+        and folder / name not in found
+        and not name.lower().startswith(("readme", "license"))
+    ]
+    if others:
+        shown = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
+        _LOGGER.warning("%s: not read, for no name says which split it is: %s", folder, shown)
+
+
 def _named(folder: Path, name: Path | str | None) -> Path | None:
     if name is None:
         return None
@@ -122,5 +155,7 @@ def _named(folder: Path, name: Path | str | None) -> Path | None:
 
 def _only(folder: Path, names: list[str]) -> Path | None:
     if len(names) > 1:
-        raise DatasetError(f"{folder} has several files for one split ({', '.join(names)}); name them: train_file=…")
+        raise DatasetError(
+            f"{folder} has several files for one split ({', '.join(names)}); rename or choose: train_file=…"
+        )
     return folder / names[0] if names else None

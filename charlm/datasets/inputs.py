@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Literal
 
 from charlm.data.sentence import Sentence
+from charlm.datasets.headers import are_names, without_header
 from charlm.datasets.json_lines import read_json_objects
 from charlm.datasets.lines import DEFAULT_RULES, ReadingRules, is_blank, read_lines, read_lines_and_places
-from charlm.datasets.rows import DOCUMENT_START, Layout, find_layout, read_rows_of_words
+from charlm.datasets.rows import Layout, find_layout, is_document_start, read_rows_of_words
 from charlm.datasets.sniffing import sniff
 from charlm.datasets.tables import table_rows
 from charlm.datasets.tag_schemes import looks_like_a_tag
@@ -94,22 +95,26 @@ def find_input_format(path: Path, rules: ReadingRules = DEFAULT_RULES) -> InputF
             assert sniffed is not None
             widths = [len(row) for _, row in islice(table_rows(path, sniffed.delimiter or ",", rules), 100)]
             return "table" if widths and min(widths) > 1 else "text"
-        case "columns" if _are_tagged(full):
+        case "columns" if _are_tagged(path, full):
             return "conll"
     return "text"
 
 
-def _are_tagged(lines: list[str]) -> bool:
-    """Whether the lines are words with tags of spans, all of them, or name themselves as such."""
-    if any(line.startswith(DOCUMENT_START) for line in lines):
+def _are_tagged(path: Path, lines: list[str]) -> bool:
+    """Whether all lines, but a header, are words with tags of spans, or there are starts of documents."""
+    if any(map(is_document_start, lines)):
         return True
     layout = find_layout(lines)
-    rows = [layout.split(line) for line in lines if not line.startswith("#")]
-    return (
-        layout.width > 1
-        and len(rows) > 1
-        and all(len(row) == layout.width and looks_like_a_tag(row[-1]) for row in rows)
-    )
+    rows = [(line, layout.split(line)) for line in lines]
+    rows = [(line, row) for line, row in rows if not line.startswith("#") or looks_like_a_tag(row[-1])]
+    if len(rows) > 2 and are_names([rows[0][1][0], rows[0][1][-1]]):
+        del rows[0]
+    if layout.width < 2 or len(rows) < 2:
+        return False
+    others = [line for line, row in rows if len(row) != layout.width or not looks_like_a_tag(row[-1])]
+    if others and len(others) * 2 < len(rows):
+        _LOGGER.warning("%s is read as lines of text, though most look like words with tags; not %r", path, others[0])
+    return not others
 
 
 def _plain(path: Path, rules: ReadingRules) -> Iterator[InputText]:
@@ -125,11 +130,18 @@ def _words(path: Path, rules: ReadingRules) -> Iterator[InputText]:
     if path.suffix.lower() == ".conllu" and not layout.is_conllu:
         if layout.width and (layout.delimiter != "\t" or layout.width < 2):
             raise DatasetError(f"{path} is not CoNLL-U: its rows do not begin with a number and a tab")
-        layout = replace(layout, is_conllu=True)
-    column = 1 if layout.is_conllu else 0
+        layout = replace(layout, is_numbered=True)
+    if layout.has_tags_first:
+        raise DatasetError(f"{path} has tags such as B-LOC in its first column; put the words there")
+    column = layout.word_column
     size = path.stat().st_size
-    last = max(1, sum(1 for _ in path.open("rb")))
-    for rows in read_rows_of_words(path, rules, layout=layout):
+    with path.open("rb") as file:
+        last = max(1, sum(1 for _ in file))
+    sentences = read_rows_of_words(path, rules, layout=layout)
+    if not layout.is_conllu:
+        labels = [layout.width - 1] if layout.width > column + 1 else []
+        sentences = without_header(path, sentences, column, labels, rules)
+    for rows in sentences:
         words = [row.fields[column] for row in rows]
         if not all(words):
             number = next(row.line for row in rows if not row.fields[column])

@@ -4,8 +4,10 @@ The content of the files tells their format (see sniffing.py), and all files of 
 corpus is opened by its own name: `UD_ENGLISH`.
 """
 
+import logging
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from charlm.data.corpus import Corpus, MultiCorpus
@@ -15,10 +17,18 @@ from charlm.datasets.columns import read_columns
 from charlm.datasets.files import find_splits
 from charlm.datasets.lines import DEFAULT_RULES, ReadingRules
 from charlm.datasets.prepared import TREC_6, UD_ENGLISH, UD_GERMAN, WNUT_17
-from charlm.datasets.rows import Layout, header_of_words
+from charlm.datasets.rows import Layout
 from charlm.datasets.sniffing import Format, Sniffed, sniff
 from charlm.datasets.spans import read_spans
-from charlm.datasets.texts import LabelledText, label_texts, read_labelled_lines, read_objects, read_table
+from charlm.datasets.tables import table_rows
+from charlm.datasets.texts import (
+    LabelledText,
+    is_text_first,
+    label_texts,
+    read_labelled_lines,
+    read_objects,
+    read_table,
+)
 from charlm.datasets.universal_dependencies import read_conllu
 from charlm.errors import DatasetError
 
@@ -32,6 +42,8 @@ DEFAULT_LABEL_TYPES: dict[Format, str] = {
     "columns": "tag",
 }
 _UNNAMED = "_"
+_ROWS_TO_LOOK_AT = 1_000
+_LOGGER = logging.getLogger("charlm")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +92,7 @@ def open_data(
         raise DatasetError("no labelled data was named; give a folder")
     layers = sorted({one.label_type for one in opened})
     if len(layers) > 1:
-        raise DatasetError(f"the corpora are labelled with {', '.join(layers)}; say which one to learn")
+        raise DatasetError(f"the corpora are labelled with {', '.join(layers)}; choose one with --label")
     if len(opened) == 1:
         return opened[0]
     sampled = frozenset.union(*(one.sampled for one in opened))
@@ -105,8 +117,9 @@ def read_labelled(
         case "spans":
             text_field, label_field = _json_fields(columns)
             return [read_spans(path, text_field, label_field, layer, known=known, rules=rules) for path in paths], layer
+    text_first = None if columns else _text_first(paths, sniffed, rules)
     return [
-        label_texts(path, _labelled_texts(path, one, columns, rules), layer, known=known)
+        label_texts(path, _labelled_texts(path, one, columns, rules, text_first), layer, known=known)
         for path, one in zip(paths, sniffed, strict=True)
     ], layer
 
@@ -132,12 +145,24 @@ def _sniff_all(paths: Sequence[Path], columns: str | None, rules: ReadingRules) 
     return sniffed
 
 
-def _labelled_texts(path: Path, sniffed: Sniffed, columns: str | None, rules: ReadingRules) -> Iterator[LabelledText]:
+def _text_first(paths: Sequence[Path], sniffed: Sequence[Sniffed], rules: ReadingRules) -> bool | None:
+    """Whether texts are in the first of two columns, as the first of the tables shows it where any does."""
+    for path, one in zip(paths, sniffed, strict=True):
+        if one.delimiter is not None:
+            found = is_text_first(list(islice(table_rows(path, one.delimiter, rules), _ROWS_TO_LOOK_AT)))
+            if found is not None:
+                return found
+    return None
+
+
+def _labelled_texts(
+    path: Path, sniffed: Sniffed, columns: str | None, rules: ReadingRules, text_first: bool | None
+) -> Iterator[LabelledText]:
     if sniffed.format == "table":
         assert sniffed.delimiter is not None
         texts, labels = _table_columns(columns)
         names = None if columns is None else columns.split(",")
-        return read_table(path, texts, labels, sniffed.delimiter, rules, names)
+        return read_table(path, texts, labels, sniffed.delimiter, rules, names, text_first)
     if sniffed.format == "jsonl":
         return read_objects(path, *_json_fields(columns), rules)
     return read_labelled_lines(path, rules)
@@ -153,16 +178,20 @@ def _read_columns(
     rules: ReadingRules,
 ) -> tuple[list[list[Sentence]], str]:
     layouts = [one.layout for one in sniffed if one.layout is not None]
+    for path, layout in zip(paths, layouts, strict=True):
+        if not layout.width:
+            raise DatasetError(f"{path} holds no word")
+        if columns is None and layout.width != layouts[0].width:
+            raise DatasetError(
+                f"{paths[0]} has {layouts[0].width} columns and {path} has {layout.width}; "
+                f"name those of words and labels, as --columns text,{layer}"
+            )
     chosen = _column_format(paths[0], layouts[0], layer, columns)
     layer = label_type or next((name for name in chosen.values() if name != TEXT), layer)
     if layer not in chosen.values():
         raise DatasetError(f"no column of {columns} is {layer!r}")
     chosen = {column: name for column, name in chosen.items() if name in (TEXT, layer)}
-    skipped = []
-    for path, layout in zip(paths, layouts, strict=True):
-        if (line := header_of_words(path, layout, chosen, rules)) is not None:
-            skipped.append((path, line))
-    return read_columns(paths, chosen, rules=rules, known=known, layouts=layouts, skip_rows=skipped), layer
+    return read_columns(paths, chosen, rules=rules, known=known, layouts=layouts), layer
 
 
 def _open_one(data: str, label_type: str | None, columns: str | None, rules: ReadingRules) -> OpenedData:
@@ -184,12 +213,20 @@ def _open_one(data: str, label_type: str | None, columns: str | None, rules: Rea
 
 def _column_format(path: Path, layout: Layout, layer: str, columns: str | None) -> dict[int, str]:
     if columns is None:
-        if layout.width < 2:
+        words = layout.word_column
+        if layout.width <= words + 1:
             raise DatasetError(f"{path} has one column only, and needs one of words and one of tags")
-        return {0: TEXT, layout.width - 1: layer}
+        if layout.is_numbered:
+            _LOGGER.warning("%s: the first column counts the words, which are in the second", path)
+        if layout.has_tags_first:
+            raise DatasetError(
+                f"{path} has tags such as B-LOC in its first column; name the columns of words and tags, "
+                f"as --columns {layer},text"
+            )
+        return {words: TEXT, layout.width - 1: layer}
     named = {number: name for number, name in enumerate(columns.split(",")) if name != _UNNAMED}
     if TEXT not in named.values():
-        raise DatasetError(f"say which column holds the words, for example text,{layer}; got {columns!r}")
+        raise DatasetError(f"name the column of the words, for example text,{layer}; got {columns!r}")
     return named
 
 
@@ -201,7 +238,7 @@ def _table_columns(columns: str | None) -> tuple[list[int] | None, list[int] | N
     texts = [number for number, name in enumerate(names) if name == TEXT]
     labels = [number for number, name in enumerate(names) if name.startswith("label")]
     if not texts or not labels:
-        raise DatasetError(f"say which columns hold text and label, for example label,_,text; got {columns!r}")
+        raise DatasetError(f"name the columns of text and label, for example label,_,text; got {columns!r}")
     return texts, labels
 
 

@@ -1,13 +1,14 @@
 """Words in columns: the rows of a file, sentence by sentence, before anybody asks what their columns mean.
 
-A tab separates columns where most rows have one, else blanks do. The number of columns is that of most rows; a row with
-another number is refused by its own line. Comments stand before sentences, `-DOCSTART-` between documents.
+A tab separates columns where most rows have one, else blanks do; blanks around a cell between tabs are no part of it.
+The number of columns is that of most rows; a row with another number is refused by its own line. Comments stand before
+sentences, `-DOCSTART-` between documents. Rows may be numbered, as in CoNLL-U.
 """
 
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, islice
@@ -15,14 +16,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from charlm.datasets.lines import BLANKS, DEFAULT_RULES, ReadingRules, is_blank, mistake, read_lines
-from charlm.datasets.tag_schemes import looks_like_a_tag
+from charlm.datasets.tag_schemes import UNLABELLED, looks_like_a_tag
 
 _LOGGER = logging.getLogger("charlm")
 DOCUMENT_START = "-DOCSTART-"
 CONLLU_COLUMNS = 10
-_CONLLU_WORD = re.compile(r"[0-9]+")
+_CONLLU_WORD = re.compile(r"[0-9]{1,9}")
 _CONLLU_OTHER = re.compile(r"[0-9]+[-.][0-9]+")  # `3-4` are words written as one, `3.1` is not in the text
-_COLUMN_NAMES = frozenset("text word words token tokens form tag tags label labels ner pos".split())  # noqa: SIM905
 _SENTENCES_TO_LOOK_AT = 1_000
 _ANY_WIDTH = 10**9
 
@@ -48,8 +48,19 @@ class Layout:
     width: int
     """Number of columns."""
 
-    is_conllu: bool = False
-    """Whether rows are numbered as in CoNLL-U: ranges and empty nodes are no words."""
+    is_numbered: bool = False
+    """Whether the first column counts the words of a sentence, as in CoNLL-U; ranges and empty nodes are no words."""
+
+    has_tags_first: bool = False
+    """Whether most first cells are tags of spans, and last ones are not."""
+
+    @property
+    def is_conllu(self) -> bool:
+        return self.is_numbered and self.width == CONLLU_COLUMNS and self.delimiter == "\t"
+
+    @property
+    def word_column(self) -> int:
+        return int(self.is_numbered)
 
     def split(self, line: str) -> list[str]:
         """The columns of a line."""
@@ -64,6 +75,8 @@ class Layout:
         if isinstance(self.delimiter, re.Pattern):
             return self.delimiter.split(line.rstrip())
         fields = line.split(self.delimiter)
+        if " " in line and self.delimiter != " ":
+            fields = [field.strip(" ") or field for field in fields]
         while len(fields) > self.width and not fields[-1]:
             fields.pop()
         return fields
@@ -78,8 +91,15 @@ def find_layout(lines: list[str], delimiter: str | re.Pattern[str] | None = None
     split = Layout(delimiter=delimiter, width=_ANY_WIDTH).split
     widths = Counter(len(split(line)) for line in rows)
     width = max(widths, key=lambda width: (widths[width], width), default=0)
-    is_conllu = width == CONLLU_COLUMNS and delimiter == "\t" and _is_numbered(split(line)[0] for line in rows)
-    return Layout(delimiter=delimiter, width=width, is_conllu=is_conllu)
+    is_conllu = width == CONLLU_COLUMNS and delimiter == "\t"
+    cells = [split(line) for line in rows]
+    num_tags = [sum(map(looks_like_a_tag, (row[place] for row in cells))) for place in (0, -1)]
+    return Layout(
+        delimiter=delimiter,
+        width=width,
+        is_numbered=width > 2 and _is_numbered([row[0] for row in cells], is_conllu=is_conllu),
+        has_tags_first=num_tags[0] * 2 > len(cells) > num_tags[1] * 2,
+    )
 
 
 def read_rows_of_words(
@@ -122,32 +142,7 @@ def read_rows_of_words(
             yield [Row(block[0][0], fields)]
         elif rows_of_block := _rows_of_block(path, block, layout, comments):
             yield rows_of_block
-
-
-def header_of_words(
-    path: Path, layout: Layout, column_format: Mapping[int, str], rules: ReadingRules = DEFAULT_RULES
-) -> int | None:
-    """The line of a first row that names the columns (`word tag`), which is reported; None where there is none.
-
-    It is one where its cells are names that people give to such columns and no other row of the first sentences has its
-    label, or where `rules.header` is True.
-    """
-    if rules.header is False:
-        return None
-    sentences = islice(read_rows_of_words(path, rules, layout=layout), _SENTENCES_TO_LOOK_AT)
-    rows = chain.from_iterable(sentences)
-    first = next(rows, None)
-    if first is None:
-        return None
-    line, names = first
-    if not rules.header:
-        columns = [column for column in column_format if column < len(names)]
-        if not all(names[column].casefold() in _COLUMN_NAMES for column in columns):
-            return None
-        if any(row.fields[column] == names[column] for row in rows for column in columns):
-            return None
-    _LOGGER.warning("%s, line %d: taken as the header: %s (--no-header: a word)", path, line, " ".join(names))
-    return line
+    comments.report(path)
 
 
 _Block = list[tuple[int, str]]
@@ -173,12 +168,12 @@ def _rows_of_block(path: Path, block: _Block, layout: Layout, comments: "_Commen
     rows: list[Row] = []
     split, width = layout.split, layout.width
     for number, line in block:
-        if line.startswith(comments.symbols) and comments.has(line, in_sentence=bool(rows)):
+        if line.startswith(comments.symbols) and comments.has(number, line, in_sentence=bool(rows)):
             continue
         fields = split(line)
         if len(fields) != width:
             raise mistake(path, number, f"{width} columns are needed, and {len(fields)} found: {line.strip()[:60]!r}")
-        if layout.is_conllu:
+        if layout.is_numbered:
             if _CONLLU_OTHER.fullmatch(fields[0]):
                 continue
             if not _CONLLU_WORD.fullmatch(fields[0]):
@@ -195,15 +190,16 @@ class _Comments:
         self.blocks = blocks
         self.symbol = symbol
         self.symbols = ("#", symbol) if symbol else ("#",)
+        self._doubtful: dict[bool, _Block] = {True: [], False: []}
 
-    def has(self, line: str, *, in_sentence: bool) -> bool:
+    def has(self, number: int, line: str, *, in_sentence: bool) -> bool:
         """Whether a line that begins with one of `symbols` is a comment.
 
         It is none where it has all columns and its last one holds what other rows hold there, or the tag of a span, as
-        in `#<TAB>O`; `#<TAB>SYM` is a word too, for a doubtful line is better seen than lost. A comment stands before
-        a sentence, unless its symbol was given.
+        in `#<TAB>O`. A comment stands before a sentence, unless its symbol was given. A line such as `# SYM` could be
+        either; see `report`.
         """
-        if self.layout.is_conllu:
+        if self.layout.is_numbered:
             return True
         given = self.symbol is not None and line.startswith(self.symbol)
         if in_sentence and not given:
@@ -211,11 +207,30 @@ class _Comments:
         fields = self.layout.split(line)
         if len(fields) != self.layout.width:
             return True
-        if self.layout.width == 1 or (not given and line[1:2] not in BLANKS):
+        if self.layout.width == 1 or (not given and line.lstrip("#")[:1] not in BLANKS):
             return given
         if fields[-1] in self._last_values or looks_like_a_tag(fields[-1]):
             return False
-        return self.layout.delimiter is None or fields[0] != "#" or " " in fields[-1]
+        if fields[0].strip("#") or " " in fields[-1]:
+            return True
+        if any(map(looks_like_a_tag, self._last_values.difference(UNLABELLED))):
+            return True
+        is_comment = self.layout.delimiter is None and not self._is_like_labels(fields[-1])
+        self._doubtful[is_comment].append((number, line))
+        return is_comment
+
+    def report(self, path: Path) -> None:
+        """Say how lines were read that could be a word and its label, or a comment of that many words."""
+        for is_comment, lines in self._doubtful.items():
+            if lines:
+                what = "comment" if is_comment else "word and its label"
+                more = f" ({len(lines) - 1:,} more lines like it)" if len(lines) > 1 else ""
+                _LOGGER.warning("%s, line %d: %r is read as a %s%s", path, *lines[0], what, more)
+
+    def _is_like_labels(self, text: str) -> bool:
+        """Whether a text could be a label of words: it has no small letters where all labels have none."""
+        others = self._last_values.difference(UNLABELLED)
+        return bool(others) and (text == text.upper() or any(value != value.upper() for value in others))
 
     @cached_property
     def _last_values(self) -> set[str]:
@@ -227,10 +242,27 @@ class _Comments:
 
 def _is_between(line: str) -> bool:
     """Whether a line stands between sentences: blank, or the start of a document, with columns or without."""
-    if not line or line.startswith(DOCUMENT_START) or is_blank(line):
+    return not line or is_document_start(line) or is_blank(line)
+
+
+def is_document_start(line: str) -> bool:
+    """Whether a cell of a line is `-DOCSTART-`, or begins with it in the first place."""
+    if line.startswith(DOCUMENT_START):
         return True
     return DOCUMENT_START in line and DOCUMENT_START in line.replace("\t", " ").split(" ")
 
 
-def _is_numbered(first: Iterable[str]) -> bool:
-    return all(_CONLLU_WORD.fullmatch(word) or _CONLLU_OTHER.fullmatch(word) for word in first)
+def _is_numbered(first: Iterable[str], *, is_conllu: bool) -> bool:
+    """Whether the first cells count words; those of CoNLL-U are checked later."""
+    starts = set[int]()
+    previous = highest = -1
+    for word in first:
+        if _CONLLU_OTHER.fullmatch(word):
+            continue
+        if not _CONLLU_WORD.fullmatch(word):
+            return False
+        number = int(word)
+        if previous < 0 or number != previous + 1:
+            starts.add(number)
+        previous, highest = number, max(highest, number)
+    return bool(starts) if is_conllu else starts in ({0}, {1}) and highest not in starts

@@ -2,7 +2,7 @@
 
 | format | what tells it |
 | --- | --- |
-| lines | most lines begin with `__label__`, whatever the file is called |
+| lines | most lines have a word that begins with `__label__`, whatever the file is called |
 | jsonl, spans | lines are JSON objects; spans where labels are lists of places |
 | conllu | ten columns between tabs, the first one numbered |
 | table | rows of equally many cells, one of which holds texts of several words; or the suffix `.csv` |
@@ -11,6 +11,7 @@
 A suffix decides where content alone cannot: an empty `.jsonl`, a `.csv` of single words.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
@@ -19,13 +20,16 @@ from typing import Any, Literal
 
 from charlm.datasets.json_lines import parse_object
 from charlm.datasets.lines import DEFAULT_RULES, ReadingRules, is_blank, read_lines
-from charlm.datasets.rows import DOCUMENT_START, Layout, find_layout
-from charlm.datasets.tables import find_delimiter
+from charlm.datasets.rows import Layout, find_layout, is_document_start
+from charlm.datasets.tables import DELIMITERS, find_delimiter, named_delimiter, parse_rows
 from charlm.errors import DatasetError
 
 Format = Literal["conllu", "table", "jsonl", "spans", "lines", "columns"]
 PREFIX = "__label__"
 _LINES_TO_LOOK_AT = 2_000
+_LABEL = re.compile(rf'(?:^"?|(?<=\s)){PREFIX}')
+_LABEL_CELL = re.compile(rf"\s*{PREFIX}\S+\s*")
+_TABLE_SUFFIXES = (".csv", ".tsv")
 _JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 
 
@@ -52,11 +56,16 @@ def sniff(path: Path, rules: ReadingRules = DEFAULT_RULES, *, label_field: str |
     Raises DatasetError where the file cannot be read in its encoding.
     """
     lines = [line for _, line in islice(read_lines(path, rules), _LINES_TO_LOOK_AT)]
+    delimiter = named_delimiter(lines[0]) if lines else None
+    if delimiter is not None:
+        return Sniffed(format="table", delimiter=delimiter)
     full = [line for line in lines if not is_blank(line)]
     suffix = path.suffix.lower()
-    if sum(map(_has_label, full)) * 2 >= max(1, len(full)):
-        return Sniffed(format="lines")
-    if suffix in _JSON_SUFFIXES or (full and _is_object(full[0])):
+    is_json = bool(full) and _is_object(full[0])
+    if not is_json and sum(map(_has_label, full)) * 2 >= max(1, len(full)):
+        delimiter = _delimiter_of_labels(full) if suffix in _TABLE_SUFFIXES else None
+        return Sniffed(format="table" if delimiter else "lines", delimiter=delimiter)
+    if suffix in _JSON_SUFFIXES or is_json:
         return Sniffed(format=_json_format(path, rules, label_field or "label"))
     layout = find_layout(lines)
     if suffix == ".conllu" or layout.is_conllu:
@@ -68,7 +77,20 @@ def sniff(path: Path, rules: ReadingRules = DEFAULT_RULES, *, label_field: str |
 
 
 def _has_label(line: str) -> bool:
-    return line.lstrip(' \t"').startswith(PREFIX)
+    return PREFIX in line and _LABEL.search(line) is not None
+
+
+def _delimiter_of_labels(lines: Sequence[str]) -> str | None:
+    """What separates labels from texts in a table of `__label__ham,Go home`; None for lines of fastText.
+
+    A first line without label may name the columns. A tab ends a label in lines of fastText too.
+    """
+    for delimiter in DELIMITERS.replace("\t", ""):
+        rows = parse_rows(lines if _has_label(lines[0]) else lines[1:], delimiter)
+        cells = [row for row in rows if len(row) > 1 and any(_LABEL_CELL.fullmatch(cell) for cell in row)]
+        if len(cells) == len(rows) > 0 and len({len(row) for row in rows}) == 1:
+            return delimiter
+    return None
 
 
 def _is_object(line: str) -> bool:
@@ -98,7 +120,7 @@ def _are_spans(labels: Any) -> bool:
 
 def _table_delimiter(lines: Sequence[str], full: Sequence[str], layout: Layout, suffix: str) -> str | None:
     """What separates the cells, where the lines are rows of a table and not words in columns."""
-    if not full or any(line.startswith(DOCUMENT_START) for line in full):
+    if not full or any(map(is_document_start, full)):
         return ("," if suffix == ".csv" else None) if not full else None
     num_sentences = 1 + sum(is_blank(line) and not is_blank(after) for line, after in pairwise(lines))
     rows_in_a_sentence = len(full) / num_sentences

@@ -13,11 +13,13 @@ from typing import Any, Literal
 
 from charlm.data.corpus import Corpus
 from charlm.data.sentence import Sentence, Token
+from charlm.data.spans import spans_of
 from charlm.datasets.tag_schemes import looks_like_a_tag
 from charlm.errors import DatasetError
 
 _EXAMPLES = 3
 _LONGEST_EXAMPLE = 100  # characters
+_FEWEST_TEXTS = 3  # that may all have different classes
 _MOST_LABELS = 12  # that are shown
 
 
@@ -50,10 +52,14 @@ class CorpusSummary:
     splits: dict[str, SplitSummary]
     """By name: train, dev, test; only those that there are."""
 
+    notes: list[str]
+    """What cannot be learned from the data, though the rest can: spans that overlap, labels that train lacks."""
+
     def to_json(self) -> dict[str, Any]:
         return {
             "label_type": self.label_type,
             "splits": {name: split.to_json() for name, split in self.splits.items()},
+            "notes": self.notes,
         }
 
     def lines(self) -> list[str]:
@@ -66,16 +72,20 @@ class CorpusSummary:
             counts = ", ".join(shown) or "none"
             lines.append(f"{name:<5}  {split.sentences:,} sentences, {split.tokens:,} tokens; labels: {counts}")
             lines += [f"       {example}" for example in split.examples]
-        return lines
+        return lines + [f"! {note}" for note in self.notes]
 
 
 def summarize(corpus: Corpus, label_type: str) -> CorpusSummary:
     """Sentences, tokens, labels with their counts, and three examples of each split."""
-    splits = {"train": corpus.train, "dev": corpus.dev, "test": corpus.test}
-    return CorpusSummary(
-        label_type=label_type,
-        splits={name: _summary_of(sentences, label_type) for name, sentences in splits.items() if sentences},
-    )
+    sentences = {"train": corpus.train, "dev": corpus.dev, "test": corpus.test}
+    splits = {name: _summary_of(split, label_type) for name, split in sentences.items() if split}
+    notes = [note for name, split in sentences.items() if (note := _note_of_overlaps(name, split, label_type))]
+    for name, split in splits.items():
+        unseen = {label: count for label, count in split.labels.items() if label not in splits["train"].labels}
+        if "train" in splits and unseen:
+            shown = ", ".join(f"{label} {count:,}" for label, count in list(unseen.items())[:_MOST_LABELS])
+            notes.append(f"{name} has labels that do not occur in train: {shown}")
+    return CorpusSummary(label_type=label_type, splits=splits, notes=notes)
 
 
 def check_corpus(
@@ -99,6 +109,8 @@ def check_corpus(
         raise DatasetError(f"no train sentence of {corpus.name} has a label in the layer {label_type!r}{hint}")
     labels = [label for sentence in corpus.train for label in sentence.get_labels(label_type)]
     of_texts = sum(isinstance(label.data_point, Sentence) for label in labels)
+    if of_texts * 2 > len(labels):
+        _check_for_tags(corpus, train)
     if task == "tagger" and of_texts * 2 > len(labels):
         raise DatasetError(
             f"{corpus.name} has texts with classes, and a tagger learns labels of words; use classify-train"
@@ -108,7 +120,7 @@ def check_corpus(
             f"{corpus.name} has sentences with labels of words, and a classifier learns classes of texts; use tag-train"
         )
     if task == "classifier":
-        _check_classes(corpus, train)
+        _check_classes(corpus, summary, sampled)
     elif len(train.labels) == 1 and _covers_all_words(corpus.train, label_type):
         raise DatasetError(
             f"every word of {corpus.name} has the label {next(iter(train.labels))!r}; nothing can be learned"
@@ -123,18 +135,35 @@ def check_corpus(
             )
 
 
-def _check_classes(corpus: Corpus, train: SplitSummary) -> None:
+def _check_classes(corpus: Corpus, summary: CorpusSummary, sampled: Collection[str]) -> None:
+    train = summary.splits["train"]
+    whole = Counter[str]()
+    for name in {"train", *sampled}.intersection(summary.splits):
+        whole.update(summary.splits[name].labels)
+    if len(whole) == 1:
+        raise DatasetError(f"all texts of {corpus.name} have the class {min(whole)!r}; a classifier needs at least two")
     if len(train.labels) == 1:
         raise DatasetError(
-            f"all texts of {corpus.name} have the class {next(iter(train.labels))!r}; a classifier needs at least two"
+            f"only the class {min(train.labels)!r} is left to train on after the {' and '.join(sorted(sampled))} texts "
+            f"of {corpus.name} were drawn from train; add texts, or files for these splits"
         )
-    texts = [sentence.text for sentence in corpus.train]
-    tags = sum(looks_like_a_tag(text) for text in texts) * 2 > len(texts)
-    if tags:
+    if len(whole) == whole.total() > _FEWEST_TEXTS:
         raise DatasetError(
-            f"the texts of {corpus.name} are tags such as {texts[0]!r}: words and tags with commas between? "
-            f"Write a tab between them, and use tag-train"
+            f"each of the {len(whole)} texts of {corpus.name} has a class of its own, such as {train.examples[0]!r}; "
+            f"if another column holds the class, name the columns, as --columns text,label"
         )
+
+
+def _check_for_tags(corpus: Corpus, train: SplitSummary) -> None:
+    """Raise DatasetError where texts or their classes are tags of spans, for then they are words of sentences."""
+    texts = [sentence.text for sentence in corpus.train]
+    for what, values in (("texts", texts), ("classes", list(train.labels))):
+        tags = [value for value in values if looks_like_a_tag(value)]
+        if len(tags) * 2 > len(values):
+            raise DatasetError(
+                f"the {what} of {corpus.name} are tags such as {tags[0]!r}: rows of words and their tags? "
+                f"Write a word and its tag a line with a tab between, and use tag-train"
+            )
 
 
 def _covers_all_words(sentences: Sequence[Sentence], label_type: str) -> bool:
@@ -142,6 +171,19 @@ def _covers_all_words(sentences: Sequence[Sentence], label_type: str) -> bool:
         return sum(isinstance(label.data_point, Token) for label in sentence.get_labels(label_type))
 
     return all(num_labelled(sentence) == len(sentence) for sentence in sentences)
+
+
+def _note_of_overlaps(name: str, sentences: Sequence[Sentence], label_type: str) -> str | None:
+    """What is lost because a tagger gives each word one tag: of spans that overlap it learns the first one."""
+    lost, example = 0, ""
+    for sentence in sentences:
+        end = 0
+        for start, stop, value in spans_of(sentence, label_type):
+            if start < end:
+                lost += 1
+                example = example or f"{value} in {_example(sentence, label_type)}"
+            end = max(end, stop)
+    return f"{lost:,} spans of {name} overlap an earlier one and cannot be learned: {example}" if lost else None
 
 
 def _summary_of(sentences: Sequence[Sentence], label_type: str) -> SplitSummary:

@@ -10,10 +10,11 @@ from typing import Any
 
 from charlm.data.sentence import Sentence
 from charlm.datasets.files import check_known, collector_paused
+from charlm.datasets.headers import check_first_row, columns_of_header, find_header
 from charlm.datasets.json_lines import as_label, read_json_objects
 from charlm.datasets.lines import BLANKS, DEFAULT_RULES, ReadingRules, is_blank, mistake, read_lines
 from charlm.datasets.sniffing import PREFIX
-from charlm.datasets.tables import columns_of_header, find_header, suspicious_header, table_rows
+from charlm.datasets.tables import TableRow, table_rows
 from charlm.datasets.text_options import TextOptions
 
 LabelledText = tuple[int, list[str], str]
@@ -34,23 +35,25 @@ def label_texts(
 ) -> list[Sentence]:
     """Sentences with their labels.
 
-    Raises DatasetError with file and line where one has no label or no text, or a label is not among `known`.
+    Blanks around a label are no part of it. Raises DatasetError with file and line where one has no label or no text,
+    or a label is not among `known`.
     """
     sentences = []
     unlabelled: list[int] = []
     for number, found, text in texts:
+        found = [label.strip(" \t\r\n") for label in found]
         if not options.keeps(found, text):
             continue
         sentence = options.sentence(text)
         if not len(sentence):
             raise mistake(path, number, "the text is empty")
         labels = options.labels(found)
-        if not labels and not options.allow_examples_without_labels:
+        if (not labels or "" in labels) and not options.allow_examples_without_labels:
             if options.allow_examples_without_labels is None:
                 raise mistake(path, number, f"the text has no label: {text.strip()[:60]!r}")
             unlabelled.append(number)
             continue
-        for label in labels:
+        for label in filter(None, labels):
             check_known(path, number, label, known)
             sentence.add_label(label_type, label)
         sentences.append(sentence)
@@ -86,6 +89,7 @@ def read_table(
     delimiter: str = ",",
     rules: ReadingRules = DEFAULT_RULES,
     names: Sequence[str] | None = None,
+    text_first: bool | None = None,
     dialect: Mapping[str, object] | None = None,
 ) -> Iterator[LabelledText]:
     """The texts of a table, its header left out and reported.
@@ -93,10 +97,11 @@ def read_table(
     Args:
         path: the file.
         texts, labels: columns of texts (joined) and of labels; without them those that the header names, else the
-            first one holds the label and the second one the text.
+            two that there are: the label is in the first one, unless their content shows that the text is.
         delimiter: what stands between cells.
         rules: encoding and header.
         names: of the columns, as they were asked for.
+        text_first: whether the text is in the first of two columns, where other files of the corpus show it.
         dialect: more of what the module csv takes, such as `quotechar`.
 
     Raises DatasetError with the line of a row with too many or too few cells, whichever row comes first.
@@ -105,28 +110,57 @@ def read_table(
     if not rows:
         raise mistake(path, 1, "the file holds no text")
     header = find_header(path, rows, names, rules)
-    asked = texts is not None and labels is not None
-    chosen = columns_of_header(header) if header and not asked else None
-    texts, labels = chosen or (texts or [1], labels or [0])
+    asked = (texts, labels) if texts is not None and labels is not None else None
+    known = asked or (columns_of_header(header) if header else None)
+    texts, labels = known or _guessed_columns(path, rows[header is not None :], text_first)
     needed = max(chain(texts, labels)) + 1
     widths = Counter(len(row) for _, row in rows)
     width = max(widths, key=lambda width: (widths[width], width))
-    if not asked and chosen is None and width > needed:
+    if known is None and width > needed:
         raise mistake(
             path,
             rows[0][0],
-            f"{width} columns are found; say which of them hold label and text, as --columns label,_,text",
+            f"{width} columns are found; name those of label and text, as --columns label,_,text",
         )
     for line, row in rows:
         if len(row) != width or width < needed:
             raise mistake(path, line, f"{max(needed, width)} columns are needed, and {len(row)} found: {str(row)[:60]}")
     if header is not None:
-        _LOGGER.warning("%s", header)
+        header.report()
         del rows[0]
     elif rules.header is None:
-        suspicious_header(path, rows, texts, labels)
+        check_first_row(path, rows, texts, labels)
+    cells = [row[column] for _, row in rows for column in labels if row[column]]
+    prefix = PREFIX if all(_LABEL.fullmatch(cell) for cell in cells) else ""
     for line, row in rows:
-        yield line, [row[column] for column in labels if row[column]], " ".join(row[column] for column in texts)
+        found = [row[column].removeprefix(prefix) for column in labels if row[column]]
+        yield line, found, " ".join(row[column] for column in texts)
+
+
+def _guessed_columns(
+    path: Path, rows: Sequence[TableRow], text_first: bool | None
+) -> tuple[Sequence[int], Sequence[int]]:
+    """The columns of text and label of a table whose columns have no names."""
+    if text_first is None:
+        text_first = is_text_first(rows)
+    if not text_first:
+        return [1], [0]
+    _LOGGER.warning("%s: the texts are taken from the first column and the labels from the second", path)
+    return [0], [1]
+
+
+def is_text_first(rows: Sequence[TableRow]) -> bool | None:
+    """Whether the first of two columns holds the texts and the second one their labels; None where nothing shows it.
+
+    Most texts have several words, and labels have one.
+    """
+    if not rows or any(len(row) != 2 for _, row in rows):
+        return None
+    first, second = ([row[column].strip(BLANKS) for _, row in rows] for column in (0, 1))
+    if all(cell.startswith(PREFIX) for cell in second):
+        return True
+    many_words = [sum(" " in cell for cell in cells) * 2 > len(cells) for cells in (first, second)]
+    return many_words[0] if many_words[0] != many_words[1] else None
 
 
 def read_objects(

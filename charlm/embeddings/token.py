@@ -31,7 +31,8 @@ _DIGIT = re.compile(r"\d")
 class WordEmbeddings(TokenEmbeddings):
     """One vector a word, from a text file; zeros for a word that is not in it.
 
-    A word is looked up as it is, then lower-cased, then with `#` and with `0` for its digits.
+    A word is looked up as it is, then lower-cased, then with `#` and with `0` for its digits. Of several rows for one
+    word the first counts, as in gensim; the others are reported.
 
     Args:
         embeddings: path of a text file, or a name such as `glove` for the file `glove.txt` in the folder CHARLM_CACHE.
@@ -47,11 +48,16 @@ class WordEmbeddings(TokenEmbeddings):
         words, vectors = word_vectors(path)
         self._keep(words, vectors)
         if repeated := len(words) - len(self.vocab):
-            _LOGGER.warning("%s: %d rows are of words that come again; the last row of a word counts", path, repeated)
+            again = next(word for place, word in enumerate(words) if self.vocab[word] != place)
+            _LOGGER.warning(
+                "%s: %d rows are left out, for their words have one already, such as %r", path, repeated, again
+            )
 
     def _keep(self, words: list[str], vectors: np.ndarray) -> None:
         self.vectors = vectors
-        self.vocab = {word: index for index, word in enumerate(words)}
+        self.vocab: dict[str, int] = {}
+        for index, word in enumerate(words):
+            self.vocab.setdefault(word, index)
         # Moves with the module; the vectors, which may be mapped from a file, do not.
         self.register_buffer("_device", torch.empty(0, device="cpu"), persistent=False)
 
@@ -72,7 +78,7 @@ class WordEmbeddings(TokenEmbeddings):
 
     def get_extra_state(self) -> torch.Tensor:
         """The vectors of the words of `vocab` (U, D)."""
-        rows = list(self.vocab.values())  # of a word that stands twice in a file the last one counts
+        rows = list(self.vocab.values())  # fewer than in the file where words are repeated in it
         vectors = self.vectors if len(rows) == len(self.vectors) else self.vectors[rows]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # nobody writes to it, so it may be mapped from a file

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from charlm.data.sentence import Sentence
 from charlm.embeddings.base import DocumentEmbeddings, Embeddings, TokenEmbeddings, find_model
-from charlm.errors import CharLMWarning, ConfigError, ModelFileError, NotInCharLMError
+from charlm.errors import CharLMWarning, ConfigError, ModelFileError, NotInCharLMError, how_to_install
 from charlm.storage.atomic import JsonObject
 
 _BATCH = 32
@@ -262,5 +262,7 @@ def _transformers() -> Any:
     try:
         import transformers
     except ImportError as error:
-        raise ConfigError("transformer embeddings need a package: pip install 'charlm[transformers]'") from error
+        raise ConfigError(
+            f"transformer embeddings need the package transformers; {how_to_install('transformers')}"
+        ) from error
     return transformers

@@ -9,6 +9,7 @@ carriage returns, no-break spaces and, where a header names the width, blanks.
 
 # U = rows, D = width of a vector
 
+import codecs
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,10 +35,14 @@ def word_vectors(path: Path) -> tuple[list[str], np.ndarray]:
     try:
         with path.open("rb") as file:
             digest = xxhash.xxh3_128()
+            start = b""
             while block := file.read(1 << 20):
+                start = start or block[:2]
                 digest.update(block)
     except OSError as error:
         raise ModelFileError(f"cannot read the word vectors {path}: {error.strerror}") from error
+    if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        raise ModelFileError(f"{path} is UTF-16 text by its byte order mark; convert it to UTF-8")
     folder = cache_dir() / "word_vectors" / f"{digest.hexdigest()}-{_LAYOUT}"
     if not folder.exists():
         _convert(path, folder)
@@ -117,8 +122,8 @@ class _Rows:
             self._wider += 1
             if self.header is None:
                 raise self._of_another_width(number, row)
-        if more and self.header is None and word[-1:] in b" \t" and word.strip():
-            raise self._mistake(number, "two blanks stand behind its word")
+        if more and self.header is None and word.strip() and word.strip(b" \t") != word:
+            raise self._mistake(number, "its word begins or ends with a blank")
         if not np.isfinite(vector).all():
             raise self._mistake(number, "one of its numbers is not finite")
         try:
@@ -134,19 +139,23 @@ class _Rows:
         if self.header and self.header.rows != self.count:
             raise ModelFileError(
                 f"{self.path} announces {self.header.rows} words in its first line and holds {self.count}; "
-                f"fetch it again, or mend that line"
+                f"fetch it again, or correct that line"
             )
         if not self.count:
             raise ModelFileError(f"{self.path} holds no word vectors")
         if self._wider == self.count:
             raise ModelFileError(
                 f"{self.path} announces {self.width} numbers a word in its first line, and every row has more; "
-                f"fetch it again, or mend that line"
+                f"fetch it again, or correct that line"
             )
         if self.count == self._returns == 1:
             raise ModelFileError(f"{self.path} has carriage returns where its lines should end; convert its line ends")
 
     def _of_another_width(self, number: int, row: bytes) -> ModelFileError:
+        if not self.width:
+            return self._mistake(number, f"no number ends {row[:60].decode(errors='replace')!r}")
+        if _numbers_at_the_end(row) == self.width:
+            return self._mistake(number, "it has no word")
         expected = f"the header says {self.width}" if self.header else f"the first row has {self.width}"
         return self._mistake(number, f"it has {_numbers_at_the_end(row)} numbers, and {expected}")
 
@@ -161,7 +170,7 @@ def _split(row: bytes, width: int) -> tuple[bytes, np.ndarray] | None:
     """
     head, _, tail = row.rpartition(b"\t")
     for word, *numbers in (row.rsplit(b" ", width), row.rsplit(b"\t", width), [head, *tail.split(b" ")]):
-        if word and len(numbers) == width:
+        if word and len(numbers) == width and b"_" not in row[len(word) :]:  # Python reads 1_0 as 10
             try:
                 with np.errstate(over="ignore"):
                     return word, np.array(numbers, dtype=np.float32)
@@ -181,4 +190,4 @@ def _is_number(piece: bytes) -> bool:
         float(piece)
     except ValueError:
         return False
-    return True
+    return b"_" not in piece

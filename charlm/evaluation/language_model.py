@@ -85,7 +85,7 @@ def score_encoded(model: "LanguageModel", encoded: Path, info: EncodedInfo, *, m
         characters=round(info.characters * share),
         bytes=round(info.bytes * share),
         unknown=unknown,
-        unknown_bits=cost * unknown if cost is not None else info.unknown_bits * (unknown / max(info.unknown, 1)),
+        unknown_bits=cost * unknown if cost is not None else info.unknown_bits * share,
         unit=model.unit,
     )
 

@@ -64,6 +64,27 @@ class DomainComparison:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BaselineScore:
+    """The n-gram model of the corpus on the held-out text of all domains."""
+
+    order: int
+    """Units of its longest n-grams."""
+
+    bits_per_byte: float
+    required: bool
+    """Whether the challenger must be better."""
+
+    def fault(self, bits_per_byte: float) -> str | None:
+        """The reason to refuse a challenger that needs so many bits per byte."""
+        if not self.required or bits_per_byte < self.bits_per_byte:
+            return None
+        return (
+            f"its {bits_per_byte:.4f} bits per byte are not below the {self.bits_per_byte:.4f} of an n-gram model of"
+            f" order {self.order}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class GateReport:
     """The decision of the gate, one sentence why, and all numbers behind it."""
 
@@ -77,6 +98,7 @@ class GateReport:
     """The challenger's over the held-out text of all domains, by direction."""
 
     probe: ProbeScores | None = None
+    baseline: BaselineScore | None = None
     config: GateConfig = dataclasses.field(default_factory=GateConfig)
 
     @property
@@ -108,6 +130,7 @@ class GateReport:
             "domains": domains,
             "perplexities": perplexities,
             "probe": value["probe"] and ProbeScores.from_json(value["probe"]),
+            "baseline": BaselineScore(**value["baseline"]) if value.get("baseline") else None,
             "config": GateConfig.from_json(value["config"]),
         }
         return cls(**{**value, **changes})
@@ -128,12 +151,13 @@ def decide_promotion(
     target: str,
     config: GateConfig,
     probe: ProbeScores | None = None,
+    baseline: BaselineScore | None = None,
 ) -> GateReport:
     """Whether `challenger` becomes champion.
 
-    It must be healthy: both directions, finite perplexities close to each other, and little `<unk>`. With a champion,
-    it must also be significantly better on the domain `target`, by at least the margin, and on no other domain worse
-    by more than the tolerance.
+    It must be healthy: both directions, finite perplexities close to each other, and little `<unk>`; and better than
+    the baseline over all domains together, where that is required. With a champion, it must also be significantly
+    better on the domain `target`, by at least the margin, and on no other domain worse by more than the tolerance.
 
     Raises:
         GateError: a score is missing or not a number, or was taken on other documents.
@@ -145,6 +169,8 @@ def decide_promotion(
         direction: _perplexity(challenger[direction]) for direction in DIRECTIONS if direction in challenger
     }
     faults = _faults_of_health(challenger, domains, perplexities, config)
+    if baseline is not None and (fault := baseline.fault(_bits_per_byte(challenger))) is not None:
+        faults.append(fault)
     if champion is not None and is_pair:
         faults += _faults_of_target(domains.get(target), target, config)
         faults += _faults_of_other_domains(domains, target, config)
@@ -163,6 +189,7 @@ def decide_promotion(
         domains=domains,
         perplexities=perplexities,
         probe=probe,
+        baseline=baseline,
         config=config,
     )
 
@@ -242,6 +269,13 @@ def _compare_domains(
 def _mean_bits(pair: PairScores, domain: str) -> np.ndarray:
     """Bits of each document, mean of the directions, (D,)."""
     return np.mean([domains[domain].bits for domains in pair.values()], axis=0)  # type: ignore[no-any-return]
+
+
+def _bits_per_byte(pair: PairScores) -> float:
+    """Mean of the directions over all domains together."""
+    first = next(iter(pair.values()))
+    bits = sum(float(_mean_bits(pair, domain).sum()) for domain in first)
+    return bits / sum(int(scores.bytes.sum()) for scores in first.values())
 
 
 def _perplexity(domains: Mapping[str, DocumentScores]) -> float:

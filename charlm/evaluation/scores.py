@@ -150,3 +150,44 @@ class DocumentScores:
 
 PairScores = Mapping[str, Mapping[str, DocumentScores]]
 """Scores of a pair of models by direction, then domain."""
+
+
+class BaselineJson(TypedDict):
+    """What `charlm baseline --json` shows, and the file holds."""
+
+    order: int
+    units: int
+    share: float
+    ngrams: list[int]
+    valid: ScoreValues
+    test: ScoreValues
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baseline:
+    """An n-gram model of a corpus and its scores on the held-out text."""
+
+    order: int
+    """Units of its longest n-grams."""
+
+    units: int
+    """Units that were counted."""
+
+    share: float
+    """Share of the training text that they are."""
+
+    ngrams: list[int]
+    """Distinct n-grams of each order."""
+
+    valid: ScoreValues
+    test: ScoreValues
+
+    def to_json(self) -> BaselineJson:
+        return {
+            "order": self.order,
+            "units": self.units,
+            "share": self.share,
+            "ngrams": self.ngrams,
+            "valid": self.valid,
+            "test": self.test,
+        }

@@ -1,4 +1,4 @@
-"""Kinds of dropout for sequences of word vectors, as in Flair.
+"""Kinds of dropout for sequences of vectors, and for weights; those of word vectors as in Flair.
 
 Locked dropout is Gal and Ghahramani 2016, "A Theoretically Grounded Application of Dropout in Recurrent Neural
 Networks".
@@ -51,3 +51,39 @@ class WordDropout(_Dropout):
 
     def forward(self, x: Tensor) -> Tensor:  # (B, N, D) or (W, D) -> the same
         return x * self.kept(x, *x.shape[:-1], 1) if self.is_active else x
+
+
+# ---- of language models, which read time first (T, B, …) -------------------------------------------------------------
+
+
+class TimeLockedDropout(_Dropout):
+    """Drops the same values of the vectors at all times of a sequence."""
+
+    def forward(self, x: Tensor) -> Tensor:  # (T, B, D) -> the same
+        return x * self.kept(x, 1, *x.shape[1:]).div_(1 - self.share) if self.is_active else x
+
+
+class EmbeddingDropout(_Dropout):
+    """Drops words of the dictionary: all their vectors in a mini-batch become zero (Gal and Ghahramani 2016).
+
+    It works on what was looked up, so that rows that are also the weights of a softmax lose nothing there.
+    """
+
+    def __init__(self, share: float, size: int) -> None:
+        super().__init__(share)
+        self.size = size
+
+    def forward(self, embedded: Tensor, ids: Tensor) -> Tensor:  # (T, B, D) and (T, B) -> (T, B, D)
+        if not self.is_active:
+            return embedded
+        kept = self.kept(embedded, self.size).div_(1 - self.share)
+        return embedded * kept[ids].unsqueeze(-1)
+
+
+class WeightDropout(_Dropout):
+    """Drops single weights for a whole mini-batch (Wan et al. 2013, "Regularization of Neural Networks using
+    DropConnect"; Merity et al. 2018, "Regularizing and Optimizing LSTM Language Models").
+    """
+
+    def forward(self, weight: Tensor) -> Tensor:  # any shape -> the same
+        return weight * self.kept(weight, *weight.shape).div_(1 - self.share) if self.is_active else weight

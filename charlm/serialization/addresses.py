@@ -9,7 +9,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from charlm.artifacts import DIRECTIONS, BundleFiles
-from charlm.errors import ModelFileError
+from charlm.errors import ModelFileError, how_to_install
 
 GROUP = "charlm.model_resolvers"
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/(?!/)")  # two letters at least: `C:/` is a drive
@@ -31,8 +31,8 @@ def resolve_address(address: str) -> Path:
     found = list(entry_points(group=GROUP, name=scheme))
     if not found:
         raise ModelFileError(
-            f"{address}: nothing that is installed here opens addresses of {scheme}:/; install charlm[pipeline], or "
-            "give a path"
+            f"{address}: nothing that is installed here opens addresses of {scheme}:/; give a path, or "
+            f"{how_to_install('pipeline')}"
         )
     model, _, direction = address.rpartition("/")
     if direction not in DIRECTIONS:

@@ -11,7 +11,7 @@ from charlm.storage.torch_file import StoredTensor, TorchFile, errors_name, read
 from charlm.units.unit import find_unit
 
 _FLAIR_DICTIONARY = Name("flair.data", "Dictionary")
-# A byte dictionary has items that Flair would misread, so its files name our class and Flair refuses them.
+# Flair would misread the items of bytes and words, so files with them name our class, and Flair refuses them.
 _OUR_DICTIONARY = Name("charlm.data.dictionary", "Dictionary")
 
 
@@ -66,7 +66,10 @@ def _dictionary_from(pickled: object) -> Dictionary:
         raise ModelFileError("its dictionary holds no items")
     if not all(isinstance(item, str | bytes) for item in items):
         raise ModelFileError("the items of its dictionary are not text")
-    dictionary = Dictionary(add_unk=False, unit=find_unit(attributes.get("unit", "char")).name)
+    settings = attributes.get("unit_settings", {})
+    if not isinstance(settings, dict):
+        raise ModelFileError("the settings of its dictionary's unit are damaged")
+    dictionary = Dictionary(add_unk=False, unit=find_unit(attributes.get("unit", "char")).with_settings(settings))
     for item in items:
         dictionary.add_item(item)
     if len(dictionary) != len(items):
@@ -88,6 +91,8 @@ def write_flair_file(state: LanguageModelState, path: Path | str) -> None:
     }
     if not dictionary.unit_of.in_flair:
         attributes["unit"] = dictionary.unit
+    if dictionary.unit_settings:
+        attributes["unit_settings"] = dictionary.unit_settings
     name = _FLAIR_DICTIONARY if dictionary.unit_of.in_flair else _OUR_DICTIONARY
     names = expected_shapes(state.config, len(dictionary))  # in the order of Flair's state dict
     write_torch_file(

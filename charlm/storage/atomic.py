@@ -79,7 +79,7 @@ def _renameat2(new: Path, old: Path) -> bool:
     """Exchange two names in one step; False where the C library or the file system does not know how."""
     try:
         call = ctypes.CDLL(None, use_errno=True).renameat2
-    except AttributeError:
+    except (AttributeError, TypeError):  # not Linux; Windows has no library of the process itself
         return False
     return bool(call(_AT_FDCWD, os.fsencode(new), _AT_FDCWD, os.fsencode(old), _RENAME_EXCHANGE) == 0)
 
@@ -112,6 +112,8 @@ def remove_temporaries(folder: Path, *, unused_seconds: float = 0) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Write the names in `folder` to the disk, so that a rename survives a power cut."""
+    if os.name == "nt":  # Windows opens no folder, and orders renames itself
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,11 +1,12 @@
 """Locks between processes, held on a file and released by the system when the holder ends."""
 
-import fcntl
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import BinaryIO
+
+from filelock import lock_descriptor
 
 from charlm.errors import RunError
 
@@ -21,13 +22,13 @@ def exclusive_lock(path: Path, *, busy: str | None, on_wait: Callable[[], None] 
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab") as file:
-            if not _try_to_lock(file):
+            if not lock_descriptor(file.fileno(), blocking=False):
                 if busy is not None:
                     raise RunError(busy)
                 if on_wait is not None:
                     on_wait()
                     on_wait = None
-                fcntl.flock(file, fcntl.LOCK_EX)
+                lock_descriptor(file.fileno())
             if _is_still(file, path):  # else its holder has removed it, and another process may hold a new one
                 yield
                 return
@@ -40,19 +41,11 @@ def remove_lock(path: Path) -> None:
     """
     if path.exists():
         with path.open("ab") as file:
-            if _try_to_lock(file) and _is_still(file, path):
+            if lock_descriptor(file.fileno(), blocking=False) and _is_still(file, path):
                 path.unlink()
 
 
-def _try_to_lock(file: IO[bytes]) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _is_still(file: IO[bytes], path: Path) -> bool:
+def _is_still(file: BinaryIO, path: Path) -> bool:
     """True when an open file is the one that has the name `path` now."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())

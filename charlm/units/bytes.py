@@ -7,6 +7,7 @@ import numpy as np
 
 from charlm.config import UnitName
 from charlm.units.characters import show_character
+from charlm.units.fixed_unit import FixedUnit
 from charlm.units.id_table import IdTable
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 _CODE = "latin-1"  # a byte is written as the character of that code
 
 
-class ByteUnit:
+class ByteUnit(FixedUnit):
     """A byte of UTF-8. Its item is that byte; as text it is the character of the same code."""
 
     name: UnitName = "byte"
@@ -26,6 +27,7 @@ class ByteUnit:
     always_kept: tuple[str, ...] = ("\n", " ")
     in_flair = False
     unknown_bits: float | None = 8.0
+    must_beat_baseline = False  # a small corpus may suit an n-gram model better while the vectors are still of use
     case_depends_on_neighbours = False
 
     def to_text(self, item: bytes) -> str:

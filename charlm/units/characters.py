@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from charlm.config import UnitName
+from charlm.units.fixed_unit import FixedUnit
 from charlm.units.id_table import IdTable
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ CODE_POINT_BITS = math.log2(0x110000)
 """Uniform cost of naming one of the 1,114,112 code points."""
 
 
-class CharacterUnit:
+class CharacterUnit(FixedUnit):
     """A code point. Its item is the character as UTF-8."""
 
     name: UnitName = "char"
@@ -28,6 +29,7 @@ class CharacterUnit:
     always_kept: tuple[str, ...] = ("\n", " ")
     in_flair = True
     unknown_bits: float | None = CODE_POINT_BITS
+    must_beat_baseline = False  # a small corpus may suit an n-gram model better while the vectors are still of use
     case_depends_on_neighbours = True
 
     def to_text(self, item: bytes) -> str:

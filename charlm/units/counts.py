@@ -1,7 +1,8 @@
 """How often the items of a text occur."""
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
@@ -18,10 +19,12 @@ class Counts:
     Attributes:
         items: each item that occurs, as text; an Arrow array of strings.
         counts: its number of occurrences, int64.
+        context: what else a unit counts, by a name of its own: of words, what stands between them.
     """
 
     items: pa.StringArray
     counts: np.ndarray
+    context: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def merge(cls, parts: Sequence[Self]) -> Self:
@@ -30,7 +33,10 @@ class Counts:
         sums = np.zeros(len(encoded.dictionary), dtype=np.int64)
         if parts:
             np.add.at(sums, to_numpy(encoded.indices), np.concatenate([part.counts for part in parts]))
-        return cls(encoded.dictionary, sums)
+        context: Counter[str] = Counter()
+        for part in parts:
+            context.update(part.context)
+        return cls(encoded.dictionary, sums, dict(context))
 
     @property
     def total(self) -> int:
@@ -40,7 +46,7 @@ class Counts:
         """The same, most frequent first; equal counts in the order of the items' code points."""
         table = pa.table({"item": self.items, "count": numbers(self.counts)})
         order = pc.sort_indices(table, sort_keys=[("count", "descending"), ("item", "ascending")])
-        return Counts(pc.take(self.items, order), self.counts[to_numpy(order)])
+        return Counts(pc.take(self.items, order), self.counts[to_numpy(order)], self.context)
 
     def cumulative_shares(self) -> np.ndarray:
         """Share of all items that the items up to and with each one make up."""

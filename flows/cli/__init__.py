@@ -1,4 +1,4 @@
-"""The command line `charlm`: `flows.cli:main` is its console script, `app.py` its start."""
+"""The commands of the pipeline, `flows.cli:main`; deployments/command_line.py adds those of the service."""
 
 from flows.cli.app import main
 

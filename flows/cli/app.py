@@ -21,12 +21,14 @@ from tasks.terminal import write_stdout
 _USER_MISTAKE = 2
 _INTERRUPTED = 130
 _COMMANDS: tuple[Callable[..., None], ...] = (
+    training.demo,
     training.run,
     corpus.prepare,
     corpus.doctor,
     training.train,
     training.finetune,
     training.plan,
+    training.baseline,
     inference.evaluate,
     promotion.promote,
     promotion.rollback,
@@ -49,9 +51,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
+
+
+def add_command(command: Callable[..., None]) -> None:
+    """Add a command with the example that it shows; an upper floor adds its own."""
+    app.command(epilog=f"Example: `{vars(command)['example']}`")(command)
+
+
 for _command in _COMMANDS:
-    app.command(epilog=f"Example: `{vars(_command)['example']}`")(_command)
-app.command(hidden=True)(training.demo)
+    add_command(_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

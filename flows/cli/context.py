@@ -75,7 +75,10 @@ def corpus_settings(workspace: Workspace, name: str, corpus: CorpusOptions) -> C
     for size in ("shard_size", "max_document_bytes", "max_unpacked_bytes"):
         if size in given:
             given[size] = parse_size(str(given[size]))
-    split, dictionary = known_settings(workspace, name)
+    for texts in ("valid_text", "test_text"):
+        if texts in given:
+            given[texts] = tuple(given[texts])
+    split, dictionary = known_settings(workspace, name, given.get("unit"))
     return {
         "split": _changed(split, given),
         "dictionary": _changed(dictionary, given),

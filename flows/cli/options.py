@@ -93,8 +93,19 @@ class CorpusOptions:
     document: Annotated[str | None, typer.Option(help="A document: line, paragraph, file or auto (the default).")] = (
         None
     )
-    unit: Annotated[str | None, typer.Option(help="What the model predicts: char (the default) or byte.")] = None
-    normalization: Annotated[str | None, typer.Option(help="Unicode form: none (the default), NFC or NFKC.")] = None
+    unit: Annotated[str | None, typer.Option(help="What the model predicts: char (the default), byte or word.")] = None
+    tokenizer: Annotated[
+        str | None, typer.Option(help="What makes words: rules (the default), whitespace, unicode or moses.")
+    ] = None
+    sentences: Annotated[
+        str | None, typer.Option(help="What ends words like a line: none (the default) or punkt, at each sentence.")
+    ] = None
+    lowercase: Annotated[
+        bool | None, typer.Option("--lowercase/--keep-case", help="Words in lower case, or as they are (the default).")
+    ] = None
+    normalization: Annotated[
+        str | None, typer.Option(help="Unicode form: none (the default; of words NFC), NFC or NFKC.")
+    ] = None
     normalize_newlines: Annotated[
         bool | None,
         typer.Option("--normalize-newlines/--keep-newlines", help=r"Turn \\r\\n into \\n (the default), or leave it."),
@@ -108,13 +119,22 @@ class CorpusOptions:
     test_share: Annotated[
         float | None, typer.Option(help="Share of documents held out for testing; 0.02 by default.")
     ] = None
+    valid_text: Annotated[
+        list[str] | None,
+        typer.Option("--valid-text", metavar="RAW", help="The validation text, instead of a share (repeatable)."),
+    ] = None
+    test_text: Annotated[
+        list[str] | None, typer.Option("--test-text", metavar="RAW", help="The test text, likewise (repeatable).")
+    ] = None
     coverage: Annotated[
-        float | None, typer.Option(help="Share of text that the dictionary covers; 0.9999 by default.")
+        float | None, typer.Option(help="Share of text that the dictionary covers; 0.9999 by default, of words 1.")
     ] = None
     max_size: Annotated[
-        int | None, typer.Option(help="Maximum number of ids in the dictionary; no limit by default.")
+        int | None, typer.Option(help="Maximum ids in the dictionary; no limit by default, of words 100,000.")
     ] = None
-    min_count: Annotated[int | None, typer.Option(help="Minimum occurrences of a character that gets an id.")] = None
+    min_count: Annotated[
+        int | None, typer.Option(help="Minimum occurrences of what gets an id; 1 by default, of words 3.")
+    ] = None
     extend_dictionary: Annotated[
         bool, typer.Option("--extend-dictionary", help="Append new characters to the dictionary.")
     ] = False

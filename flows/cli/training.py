@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from charlm.config import parse_directions
+from charlm.config import BaselineConfig, parse_directions
 from charlm.recipes import changed_recipe
 from flows.cli import options
 from flows.cli.context import DEFAULT_WORKSPACE, corpus_settings, gate_settings, open_session, show, start_prefect
@@ -176,6 +176,28 @@ def plan(
     write_stdout(f"disk    {planned['disk_bytes'] / 1e6:,.0f} MB in runs/")
 
 
+@example("charlm baseline books --order 5")
+def baseline(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a prepared corpus.")],
+    order: Annotated[int, typer.Option(help="Units of the longest n-grams.")] = 5,
+    max_units: Annotated[
+        int, typer.Option(help="Most units of the training text to count; of a longer one, the start of each shard.")
+    ] = 10_000_000,
+    workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
+    as_json: options.AsJson = False,
+) -> None:
+    """Train and score the n-gram model of a corpus: what its language models have to beat."""
+    config = BaselineConfig(order=order, max_units=max_units)
+    space = open_session(workspace).workspace
+    from tasks.training.baseline import train_baseline
+
+    scores = train_baseline(space, name, config)
+    if as_json:
+        show(scores.to_json(), as_json)
+    else:
+        print_result(score_table({f"{order}-gram": {"valid": scores.valid, "test": scores.test}}))
+
+
 @example("charlm sync books-forward-demo-20260131-235959-1f2e")
 def sync(
     run: Annotated[str, typer.Argument(metavar="RUN", help="Name or folder of a training run.")],
@@ -189,6 +211,7 @@ def sync(
     show({"run": run, "mlflow_run": sync_run(space, run)}, as_json)
 
 
+@example("charlm demo")
 def demo(workspace: options.WorkspaceDir = DEFAULT_WORKSPACE) -> None:
     """The whole pipeline on the documentation that ships with Python, in two to five minutes."""
     session = open_session(workspace)
@@ -200,7 +223,10 @@ def demo(workspace: options.WorkspaceDir = DEFAULT_WORKSPACE) -> None:
 
 
 def _show_pair(pair: "TrainedPair") -> None:
-    print_result(score_table({direction: {"test": run.test} for direction, run in pair.runs.items()}))
+    scores = {direction: {"test": run.test} for direction, run in pair.runs.items()}
+    if pair.baseline is not None:
+        scores[f"{pair.baseline.order}-gram"] = {"test": pair.baseline.test}
+    print_result(score_table(scores))
     for direction, run in pair.runs.items():
         write_stdout(f"{direction:<8}  {run.run_dir}")
     write_stdout(f"model     {_shown_version(pair)}")

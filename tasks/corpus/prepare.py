@@ -17,17 +17,23 @@ from charlm.artifacts import CorpusFiles, Workspace
 from charlm.config import DictionaryConfig, ReadConfig, SplitConfig
 from charlm.storage.locks import exclusive_lock
 from charlm.text.corpus.counting import build_dictionary as build
-from charlm.text.corpus.counting import check_frozen_dictionary, load_dictionary
+from charlm.text.corpus.counting import check_frozen_dictionary, load_dictionary, read_counts
 from charlm.text.corpus.counting import count_shard as count
 from charlm.text.corpus.counting import extend_dictionary as extend
-from charlm.text.corpus.encoding import encode_file, known_digests, record_unk_rate, split_files
+from charlm.text.corpus.encoding import (
+    EncodedInfo,
+    encode_file,
+    encoded_info,
+    known_digests,
+    record_unk_rate,
+    split_files,
+)
 from charlm.text.corpus.manifest import CorpusManifest, load_manifest
 from charlm.text.corpus.splitting import split_corpus
 from charlm.text.sources.finding import find_sources
+from charlm.units.unit import find_unit, unit_of_split
 from tasks.corpus.steps import CALLED_HERE, CorpusSteps
 from tasks.terminal import counted, terminal
-
-_HIGH_UNK_RATE = 0.001
 
 
 class PreparedCorpusJson(TypedDict):
@@ -40,6 +46,8 @@ class PreparedCorpusJson(TypedDict):
     train_shards: int
     dictionary_size: int
     unk_rate: float
+    units: dict[str, int]
+    unk_rates: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,11 @@ class PreparedCorpus:
     manifest: CorpusManifest
     dictionary_size: int
     unk_rate: float
+    units: dict[str, int]
+    """Characters, bytes or words of the train, valid and test text, as they are encoded."""
+
+    unknown: dict[str, int]
+    """Those of them that are `<unk>`."""
 
     def to_json(self) -> PreparedCorpusJson:
         return {
@@ -60,16 +73,20 @@ class PreparedCorpus:
             "train_shards": len(self.files.shards()),
             "dictionary_size": self.dictionary_size,
             "unk_rate": self.unk_rate,
+            "units": self.units,
+            "unk_rates": {side: self.unknown[side] / max(number, 1) for side, number in self.units.items()},
         }
 
 
-def corpus_settings(workspace: Workspace, name: str) -> tuple[SplitConfig, DictionaryConfig]:
-    """The settings that the corpus `name` was first prepared with; the defaults for a new one."""
+def corpus_settings(workspace: Workspace, name: str, unit: str | None = None) -> tuple[SplitConfig, DictionaryConfig]:
+    """The settings that the corpus `name` was first prepared with; the defaults of `unit` for a new one."""
     corpus = workspace.corpus(name)
     if not corpus.manifest.is_file():
-        return SplitConfig(), DictionaryConfig()
+        chosen = find_unit(SplitConfig().unit if unit is None else unit)
+        return SplitConfig(unit=chosen.name, **chosen.default_split()), chosen.default_dictionary()
     manifest = load_manifest(corpus)
-    return manifest.split, manifest.dictionary.config if manifest.dictionary else DictionaryConfig()
+    default = find_unit(manifest.split.unit).default_dictionary()
+    return manifest.split, manifest.dictionary.config if manifest.dictionary else default
 
 
 def prepare_corpus(
@@ -89,7 +106,7 @@ def prepare_corpus(
     Without `split` and `dictionary` the settings are those that the corpus was first prepared with.
     Raises SourceError when some of `raw` is missing, before the workspace is made.
     """
-    check_sources(raw)
+    check_sources([*raw, *reading.valid_text, *reading.test_text])
     with exclusive_lock(
         workspace.lock_of(f"{name}.prepare"),
         busy=None,
@@ -159,7 +176,7 @@ def split_text(
 
 def count_shard(corpus: CorpusFiles, shard: Path) -> bool:
     """Count the units of one shard; False when that was done before."""
-    unit = load_manifest(corpus).split.unit
+    unit = unit_of_split(load_manifest(corpus).split)
     return count(shard, corpus.counts(shard.name), unit, sha256=known_digests(corpus).get(shard.name))
 
 
@@ -171,12 +188,15 @@ def build_dictionary(corpus: CorpusFiles, config: DictionaryConfig | None, *, wi
     manifest = load_manifest(corpus)
     with terminal.step("build dictionary") as bar:
         known = manifest.dictionary
-        dictionary = build(corpus, config or (known.config if known else DictionaryConfig()), manifest.split.unit)
+        unit = unit_of_split(manifest.split)
+        dictionary = build(corpus, config or (known.config if known else unit.default_dictionary()), unit)
         num_ids = len(dictionary)
         if with_new_units:
             dictionary = extend(corpus)
         added = f", {len(dictionary) - num_ids} added at its end" if with_new_units else ""
         bar.finish(f"{'reused' if known else 'made'}{added}, {len(dictionary)} ids")
+    for reason, number in unit.losses(read_counts(corpus.total_counts)).items():
+        terminal.print_line(f"! {corpus.name}: {reason}: {number:,}")
     return len(dictionary)
 
 
@@ -198,10 +218,22 @@ def finish_corpus(corpus: CorpusFiles) -> PreparedCorpus:
     dictionary = load_dictionary(corpus)
     unk_rate = record_unk_rate(corpus, dictionary)
     manifest = load_manifest(corpus)
-    too_high = unk_rate > _HIGH_UNK_RATE
-    remedy = "--extend-dictionary" if manifest.revision > 1 else "a larger --coverage under a new name"
+    too_high = unk_rate > dictionary.unit_of.unk_limits.reported
+    rule = "a larger --coverage" if dictionary.unit_of.items_are_characters else "a smaller --min-count"
+    remedy = "--extend-dictionary" if manifest.revision > 1 else f"{rule} under a new name"
     terminal.print_line(
         f"{'!' if too_high else ' '} <unk> makes up {unk_rate:.3%} of the held-out text"
         f"{f'; {remedy} would keep more' if too_high else ''}"
     )
-    return PreparedCorpus(corpus, manifest, len(dictionary), unk_rate)
+    fingerprint = dictionary.fingerprint
+    infos: dict[str, list[EncodedInfo]] = {"train": [], "valid": [], "test": []}
+    for name in encoded_names(corpus):
+        infos.get(name, infos["train"]).append(encoded_info(corpus.encoded(fingerprint, name), dictionary))
+    return PreparedCorpus(
+        corpus,
+        manifest,
+        len(dictionary),
+        unk_rate,
+        {side: sum(info.units for info in found) for side, found in infos.items()},
+        {side: sum(info.unknown for info in found) for side, found in infos.items()},
+    )

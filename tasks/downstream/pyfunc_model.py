@@ -1,6 +1,7 @@
 """The MLflow flavour of a tagger or classifier, as code: `predict(["I love Berlin"])` gives its labels.
 
-Like tasks/registry/pyfunc_model.py, this module sets the model on import, because MLflow requires it.
+Like tasks/registry/pyfunc_model.py, it is stored with the model and the library, and sets the model on import, because
+MLflow requires it.
 """
 
 from typing import Any

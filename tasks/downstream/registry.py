@@ -12,8 +12,8 @@ from charlm.artifacts import DownstreamRunFiles, Workspace
 from charlm.errors import ConfigError, ModelFileError, decoration
 from charlm.serialization.markdown import code, escape
 from tasks.downstream.manifest import TrainingFacts
-from tasks.registry.bundles import pip_requirements
 from tasks.registry.descriptions import pad_columns
+from tasks.registry.flavour import log_standalone_model
 from tasks.registry.versions import (
     RegisteredVersion,
     clear_errors,
@@ -26,15 +26,13 @@ from tasks.services.mlflow_compat import LONGEST_DESCRIPTION
 from tasks.tracking.client import mlflow_client
 
 if TYPE_CHECKING:
-    from mlflow.models.model import ModelInfo
-
     from charlm.evaluation.labels import LabelValues
 
 NEWEST = "newest"
 """The alias of the version that was registered last."""
 _KIND_TAG = "charlm.task"
 _FINGERPRINT_TAG = "task.fingerprint"
-_MODEL = "model"
+_CODE = Path(__file__).with_name("pyfunc_model.py")
 
 
 def check_downstream_name(name: str) -> None:
@@ -55,7 +53,7 @@ def register_downstream_model(
         if run_id is None:
             raise ConfigError("MLflow did not answer when the training began")
         client = mlflow_client()
-        logged = _log_model(files, run_id)
+        logged = log_standalone_model(run_id, _CODE, {"model": files.model})
         description = ""
         with decoration(f"the description of the new version of {name}"):
             description = pad_columns(describe_downstream_model(facts, test))[:LONGEST_DESCRIPTION]
@@ -90,20 +88,6 @@ def resolve_downstream_model(model: str, workspace: Workspace) -> Path:
         if candidate.is_file():
             return candidate
     raise ModelFileError(f"there is no tagger or classifier {model!r}: give best-model.pt, a run, or models:/NAME/1")
-
-
-def _log_model(files: DownstreamRunFiles, run_id: str) -> "ModelInfo":
-    import mlflow
-
-    with mlflow.start_run(run_id=run_id):
-        logged: ModelInfo = mlflow.pyfunc.log_model(
-            name=_MODEL,
-            python_model=str(Path(__file__).with_name("pyfunc_model.py")),
-            artifacts={"model": str(files.model)},
-            pip_requirements=pip_requirements(),
-            input_example=["I love Berlin"],  # the signature comes from the types of `predict`
-        )
-    return logged
 
 
 def _tags(files: DownstreamRunFiles, facts: TrainingFacts, test: "LabelValues | None") -> dict[str, str]:

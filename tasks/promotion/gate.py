@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from charlm.artifacts import CorpusFiles, Workspace
 from charlm.config import GateConfig
 from charlm.errors import RegistryError, decoration
-from charlm.evaluation.promotion import GateReport, decide_promotion
+from charlm.evaluation.promotion import BaselineScore, GateReport, decide_promotion
 from charlm.evaluation.scores import DocumentScores, PairScores
 from charlm.storage.locks import exclusive_lock
 from charlm.text.corpus.manifest import load_manifest
+from charlm.units.unit import find_unit
 from tasks.promotion.probe import Probe
 from tasks.promotion.report import as_sentence, gate_markdown
 from tasks.registry.descriptions import pad_columns
@@ -98,10 +99,13 @@ def pass_gate(
                 scores = _score(corpus, challenger, bar)
                 old_scores = None if opponent is None else _score(corpus, opponent, bar)
                 target = target or load_manifest(corpus).revisions[-1].domain
-                report = decide_promotion(scores, old_scores, target=target, config=config)
+                baseline = _baseline(corpus, challenger, config, bar)
+                report = decide_promotion(scores, old_scores, target=target, config=config, baseline=baseline)
                 if probe is not None and opponent is not None and report.promoted:
                     probed = probe.run(challenger, opponent, config, bar)
-                    report = decide_promotion(scores, old_scores, target=target, config=config, probe=probed)
+                    report = decide_promotion(
+                        scores, old_scores, target=target, config=config, probe=probed, baseline=baseline
+                    )
                 bar.finish(report.decision)
             _record(version, report, champion, known.description)
         if report.promoted:
@@ -155,6 +159,19 @@ def _score(corpus: CorpusFiles, opened: OpenedModel, bar: Bar) -> PairScores:
         bar.update(note=f"score {opened.name} {direction}")
         scores[direction] = score_documents_by_domain(model, corpus)
     return scores
+
+
+def _baseline(corpus: CorpusFiles, challenger: OpenedModel, config: GateConfig, bar: Bar) -> BaselineScore:
+    """The score of the n-gram model of the corpus on the same text."""
+    from charlm.evaluation.baseline import score_baseline
+
+    bar.update(note="n-gram model")
+    scores = score_baseline(corpus)
+    required = config.beat_baseline
+    if required is None:
+        (unit,) = {find_unit(model.unit) for model in challenger.models.values()}
+        required = unit.must_beat_baseline
+    return BaselineScore(order=scores.order, bits_per_byte=scores.test["bits_per_byte"], required=required)
 
 
 def _record(

@@ -61,6 +61,13 @@ def _remarks(report: GateReport) -> str:
         f"Required: {limits.margin:g} better on the target, elsewhere at most {limits.tolerance:g} worse;"
         f" intervals at {limits.confidence:.0%}, by bootstrap over documents.",
     ]
+    if report.baseline is not None:
+        of_all = "" if len(report.domains) == 1 else " over all domains"
+        required = "" if report.baseline.required else " (not required)"
+        remarks.append(
+            f"N-gram model of order {report.baseline.order}: {report.baseline.bits_per_byte:.4f} bits/byte"
+            f"{of_all}{required}."
+        )
     if report.probe is not None:
         remarks.append(_probe_remark(report.probe))
     return " ".join(remarks)

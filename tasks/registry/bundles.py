@@ -7,9 +7,8 @@ A bundle is recognised by its fingerprint: an identical one is not registered tw
 
 import tempfile
 from collections.abc import Mapping
-from importlib.metadata import version as installed_version
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from charlm.artifacts import BundleFiles, CorpusFiles, Workspace
 from charlm.errors import ModelFileError, decoration
@@ -18,6 +17,7 @@ from charlm.storage.locks import exclusive_lock
 from charlm.text.corpus.manifest import load_manifest
 from charlm.trainers.lm.manifest import RunManifest
 from tasks.registry.descriptions import model_description, version_description
+from tasks.registry.flavour import log_standalone_model
 from tasks.registry.lineage import DomainScores
 from tasks.registry.versions import (
     CHALLENGER,
@@ -33,11 +33,8 @@ from tasks.tracking.client import mlflow_client
 from tasks.tracking.runs import create_mlflow_run, find_experiment
 from tasks.tracking.sync import mlflow_run_of
 
-if TYPE_CHECKING:
-    from mlflow.models.model import ModelInfo
-
 _FINGERPRINT_TAG = "bundle.fingerprint"
-_PREDICT_LIBRARIES = ("charlm", "mlflow", "torch", "numpy", "pyarrow", "safetensors", "xxhash")
+_CODE = Path(__file__).with_name("pyfunc_model.py")
 
 
 def register_runs(
@@ -119,7 +116,9 @@ def _register(
         BundleFiles(bundle).manifest, remedy="restore it, or fetch the bundle again", error=ModelFileError
     )
     client = mlflow_client()
-    model = _log_model(bundle, run_id)
+    from charlm.embeddings.answers import AnswerForm
+
+    model = log_standalone_model(run_id, _CODE, {"bundle": bundle}, params=asdict(AnswerForm()))
     create_registered_model(name, description=model_description(name))
     created = client.create_model_version(
         name,
@@ -137,31 +136,6 @@ def _run_tags(runs: Mapping[str, TrainedRun]) -> dict[str, str]:
     """`forward.run_id` and `backward.run_id`: the MLflow runs of the trainings, where MLflow has them."""
     ids = {direction: mlflow_run_of(run.files) for direction, run in runs.items()}
     return {f"{direction}.run_id": run_id for direction, run_id in ids.items() if run_id is not None}
-
-
-def _log_model(bundle: Path, run_id: str) -> "ModelInfo":
-    """Log the bundle as a pyfunc model made from code, on the run `run_id`."""
-    import mlflow
-
-    with mlflow.start_run(run_id=run_id):
-        model: ModelInfo = mlflow.pyfunc.log_model(
-            name="model",
-            python_model=str(Path(__file__).with_name("pyfunc_model.py")),
-            artifacts={"bundle": str(bundle)},
-            pip_requirements=pip_requirements(),
-            input_example=["I love Berlin"],  # the signature comes from the types of `predict`
-        )
-    return model
-
-
-def pip_requirements() -> list[str]:
-    """The packages that must be installed where a registered model is served."""
-    return [f"{library}=={_public_version(library)}" for library in _PREDICT_LIBRARIES]
-
-
-def _public_version(library: str) -> str:
-    """`"2.13.0+cpu" -> "2.13.0"`: a model trained on one kind of machine is served on another."""
-    return installed_version(library).partition("+")[0]
 
 
 def _version_tags(manifest: JsonObject, fingerprint: str) -> dict[str, str]:

@@ -1,12 +1,14 @@
 """The MLflow flavour of a bundle, as code: `predict(["some text"])` gives tokens and their embeddings.
 
-MLflow stores this file beside the bundle and runs it where the model is served, so it needs charlm installed and reads
-safetensors and JSON only. It is the one module with an effect on import, which MLflow requires.
+MLflow stores this file beside the bundle, with the library `charlm` as it was then, and runs both where the model is
+served: charlm need not be installed there. Safetensors and JSON are all that is read. It is the one module with an
+effect on import, which MLflow requires.
 """
 
 from typing import Any
 
 import mlflow
+from mlflow.exceptions import MlflowException
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 
@@ -20,21 +22,21 @@ class BundleModel(PythonModel):
         models = load_language_models(context.artifacts["bundle"])
         self._embeddings = StackedEmbeddings([FlairEmbeddings(model) for model in models.values()])
 
-    def predict(  # type: ignore[override]  # the signature of the logged model comes from these types
-        self, context: PythonModelContext, model_input: list[str]
-    ) -> list[dict[str, list[Any]]]:
-        """One entry per text: `{"tokens": [...], "embeddings": [[...], ...]}`, in the order of `model_input`."""
-        from charlm.data import Sentence
+    def predict(  # the signature of the logged model comes from these types
+        self, context: PythonModelContext, model_input: list[str], params: dict[str, Any] | None = None
+    ) -> list[dict[str, Any]]:
+        """One entry per text: `{"tokens": [...], "embeddings": [[...], ...]}`, in the order of `model_input`.
 
-        sentences = [Sentence(text) for text in model_input]
-        self._embeddings.embed(sentences)
-        return [
-            {
-                "tokens": [token.text for token in sentence],
-                "embeddings": [token.embedding.tolist() for token in sentence],
-            }
-            for sentence in sentences
-        ]
+        `params` makes it smaller: `pooling`, `dtype` and `base64`, as charlm/embeddings/answers.py says.
+        """
+        from charlm.embeddings.answers import AnswerForm, answer
+        from charlm.errors import ConfigError
+
+        try:
+            form = AnswerForm.from_params(params)
+        except ConfigError as error:
+            raise MlflowException.invalid_parameter_value(str(error)) from error
+        return answer(model_input, self._embeddings, form)
 
 
 mlflow.models.set_model(BundleModel())

@@ -22,14 +22,7 @@ COLUMNS = (*LOCATION_COLUMNS, (EXPERIMENT_TAGS, "key"), (EXPERIMENT_TAGS, "value
 """Every table and column that we rely on."""
 LONGEST_DESCRIPTION = 5_000
 """Characters of a version's description: the width of its column, which MLflow does not check in SQLite."""
-AUTHORIZATION = "mlflow.server.auth:authenticate_request_basic_auth"
-"""The password check of a server, as its settings name it."""
 SYMBOLS = (
-    AUTHORIZATION,
-    "mlflow.server.auth.sqlalchemy_store:SqlAlchemyStore.create_user",
-    "mlflow.server.auth.sqlalchemy_store:SqlAlchemyStore.has_user",
-    "mlflow.server.auth.sqlalchemy_store:SqlAlchemyStore.init_db",
-    "mlflow.server.auth.sqlalchemy_store:SqlAlchemyStore.update_user",
     "mlflow.store.db.base_sql_model:Base.metadata",
     "mlflow.system_metrics.system_metrics_monitor:SystemMetricsMonitor.finish",
     "mlflow.system_metrics.system_metrics_monitor:SystemMetricsMonitor.start",
@@ -48,18 +41,6 @@ def wait_for_sqlite() -> None:
 def _wait_a_minute(connection: object, record: object) -> None:
     if isinstance(connection, sqlite3.Connection):
         connection.execute("PRAGMA busy_timeout = 60000")
-
-
-def set_password(database: str, user: str, password: str) -> None:
-    """Give the administrator `user` of a server's password check this password; `database` is its SQLAlchemy URL."""
-    from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
-
-    users = SqlAlchemyStore()
-    users.init_db(database)  # type: ignore[no-untyped-call]
-    if users.has_user(user):
-        users.update_user(user, password=password)
-    else:
-        users.create_user(user, password, is_admin=True)
 
 
 def start_system_metrics(run_id: str, *, resumed: bool) -> "SystemMetricsMonitor":

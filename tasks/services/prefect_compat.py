@@ -40,6 +40,7 @@ SETTINGS = (
     "PREFECT_SERVER_DATABASE_TIMEOUT",
     "PREFECT_SERVER_LOGGING_LEVEL",
     "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED",
+    "PREFECT_SERVER_UI_API_URL",
     "PREFECT_UI_ENABLED",
 )
 """The settings that we write; Prefect would ignore one that it has renamed."""

@@ -249,7 +249,7 @@ class _Sender:
                 for context, name, facts, path in inputs
             ],
         )
-        for path in (corpus.characters_tsv, corpus.coverage_plot):
+        for path in (corpus.characters_tsv, corpus.words_tsv, corpus.coverage_plot):
             if path.is_file():
                 client.log_artifact(run_id, str(path), "dictionary")
 

@@ -21,6 +21,7 @@ from tasks.registry.lineage import DomainScores
 from tasks.runs import TrainedRun, scores_of
 from tasks.terminal import terminal
 from tasks.tracking.scores import log_domain_scores, log_scores
+from tasks.training.baseline import log_baseline
 from tasks.training.direction import TrainingRequest, threads_for
 from tasks.training.pair import TrainedPair, TrainedPairJson, pair_run, register_pair
 from tasks.training.steps import CALLED_HERE, TrainingSteps
@@ -81,11 +82,14 @@ def finetune_pair(
     ):
         runs = steps.train_directions(workspace, requests, parent=run_id)
         log_scores(run_id, scores_of(runs))
+        baseline = steps.call(log_baseline, workspace, name, run_id)
         domains = steps.call(score_before_and_after, workspace, name, opened, runs, run_id)
         version = None
         if register:
             version = steps.call(register_pair, workspace, name, runs, run_id, parent=opened.version, domains=domains)
-    return FinetunedPair(pair=TrainedPair(runs=runs, mlflow_run=run_id, version=version), domains=domains)
+    return FinetunedPair(
+        pair=TrainedPair(runs=runs, mlflow_run=run_id, version=version, baseline=baseline), domains=domains
+    )
 
 
 @contextmanager

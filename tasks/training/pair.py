@@ -10,6 +10,7 @@ from typing import TypedDict
 
 from charlm.artifacts import Workspace
 from charlm.config import TrainingConfig
+from charlm.evaluation.scores import Baseline, BaselineJson
 from charlm.text.corpus.manifest import load_manifest
 from tasks.registry.bundles import register_runs
 from tasks.registry.lineage import DomainScores
@@ -18,6 +19,7 @@ from tasks.runs import TrainedRun, TrainedRunJson, scores_of
 from tasks.terminal import terminal
 from tasks.tracking.runs import group_run
 from tasks.tracking.scores import log_scores
+from tasks.training.baseline import log_baseline
 from tasks.training.direction import TrainingRequest, threads_for
 from tasks.training.steps import CALLED_HERE, TrainingSteps
 
@@ -28,6 +30,7 @@ class TrainedPairJson(TypedDict):
     runs: dict[str, TrainedRunJson]
     model: str | None
     promoted: bool | None
+    baseline: BaselineJson | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +44,9 @@ class TrainedPair:
     version: RegisteredVersion | None = None
     promoted: bool | None = None
     """True when the gate has made it champion, or kept it; none where it has not passed the gate."""
+
+    baseline: Baseline | None = None
+    """The n-gram model of the same corpus; none where that failed."""
 
     @property
     def recipe(self) -> str:
@@ -56,6 +62,7 @@ class TrainedPair:
             "runs": {direction: run.to_json() for direction, run in self.runs.items()},
             "model": None if self.version is None else self.version.address,
             "promoted": self.promoted,
+            "baseline": None if self.baseline is None else self.baseline.to_json(),
         }
 
 
@@ -92,8 +99,9 @@ def train_pair(
         ]
         runs = steps.train_directions(workspace, requests, parent=run_id)
         log_scores(run_id, scores_of(runs))
+        baseline = steps.call(log_baseline, workspace, name, run_id)
         version = steps.call(register_pair, workspace, name, runs, run_id) if register else None
-    return TrainedPair(runs=runs, mlflow_run=run_id, version=version)
+    return TrainedPair(runs=runs, mlflow_run=run_id, version=version, baseline=baseline)
 
 
 def register_pair(

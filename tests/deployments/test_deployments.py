@@ -64,6 +64,7 @@ def test_the_environment_says_where_the_service_listens() -> None:
     [
         ({"CHARLM_MLFLOW_PORT": "http"}, "CHARLM_MLFLOW_PORT is a port between 1 and 65535, got 'http'"),
         ({"DATABASE": "mysql://host/charlm"}, "DATABASE is an address like postgresql://"),
+        ({"CHARLM_ALLOWED_HOSTS": "http://models"}, "CHARLM_ALLOWED_HOSTS are names or addresses like"),
         ({"CHARLM_PASSWORD": "short"}, "CHARLM_PASSWORD has 5 characters; MLflow needs 12"),
     ],
 )
@@ -90,6 +91,19 @@ def test_a_database_that_is_away_is_one_line_without_its_password() -> None:
 def test_every_server_listens_on_this_machine_alone() -> None:
     for program in (prefect_server(settings()), mlflow_server(settings())):
         assert program.command[program.command.index("--host") + 1] == "127.0.0.1"
+
+
+def test_pages_open_under_the_names_that_are_allowed_and_under_localhost() -> None:
+    assert "MLFLOW_SERVER_ALLOWED_HOSTS" not in mlflow_server(settings()).variables  # MLflow's own default
+    given = ServiceSettings.from_environment({"CHARLM_ALLOWED_HOSTS": "models.example.org, 192.168.0.7"})
+    variables = mlflow_server(given).variables
+    hosts = variables["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")
+    assert {"localhost", "127.0.0.1:*", "models.example.org:*", "192.168.0.7"} <= set(hosts)
+    origins = variables["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"].split(",")
+    assert {"http://models.example.org:*", "https://models.example.org"} <= set(origins)
+    everywhere = mlflow_server(settings(allowed_hosts=("*",))).variables
+    assert everywhere["MLFLOW_SERVER_ALLOWED_HOSTS"] == "*"
+    assert prefect_server(settings()).variables["PREFECT_SERVER_UI_API_URL"] == "/api"
 
 
 def test_a_password_is_in_no_command_line() -> None:
@@ -155,7 +169,7 @@ def test_a_program_is_started_once_and_stopped_with_its_children(files: ServiceF
 def test_a_program_that_runs_with_other_settings_is_not_started_beside_it(files: ServiceFiles) -> None:
     start(sleeper(), files)
     try:
-        with pytest.raises(ConfigError, match="sleeper runs with other settings; `make down` stops it"):
+        with pytest.raises(ConfigError, match="sleeper runs with other settings; `charlm down` stops it"):
             start(sleeper(variables={"NAME": "other"}), files)
     finally:
         stop("sleeper", files)

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 import typer
 
-from flows.cli.app import app
-from tests.conftest import ROOT, environment, write_sentences
+from deployments.command_line import command_line
+from tests.conftest import COMMAND, ROOT, environment, write_sentences
 from tests.labelled_data import write_entities, write_questions, write_vectors
 
 pytestmark = pytest.mark.service
@@ -114,7 +114,7 @@ def run(command: str, folder: Path, **variables: str) -> subprocess.CompletedPro
     if words[1] in TASK_TRAINING:
         arguments += SMALL_TASK
     return subprocess.run(
-        [sys.executable, "-c", "from flows.cli.app import main; main()", *arguments],
+        [*COMMAND, *arguments],
         capture_output=True,
         text=True,
         cwd=folder,
@@ -124,7 +124,7 @@ def run(command: str, folder: Path, **variables: str) -> subprocess.CompletedPro
 
 @pytest.mark.parametrize("command", shown_commands())
 def test_a_shown_command_is_understood(command: str) -> None:
-    group = typer.main.get_command(app)
+    group = typer.main.get_command(command_line())
     name, arguments = shlex.split(command)[1], shlex.split(command)[2:]
     group.commands[name].make_context(name, arguments)
 

@@ -43,6 +43,8 @@ def test_train_reports_the_keys_of_its_contract(trained_workspace: TrainedWorksp
         assert run["characters_per_second"] > 0
         check_scores(run["valid"])
         check_scores(run["test"])
+    check_scores(trained["baseline"]["test"])
+    assert trained["baseline"]["share"] == 1
 
 
 @pytest.mark.parametrize(

@@ -147,5 +147,5 @@ def test_an_unknown_task_runner_is_refused_before_prefect_starts(charlm: Charlm,
 
 def test_dask_that_is_not_installed_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flows.task_runners.find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"needs the package prefect-dask; install charlm\[dask\]"):
+    with pytest.raises(ConfigError, match=r"needs the package prefect-dask; .* 'charlm-pipeline\[dask\]'"):
         check_task_runner("dask")

@@ -6,7 +6,6 @@ at the state that the flow run ends in, at the registry, and at what a second ru
 
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,7 +16,7 @@ import pytest
 from charlm.artifacts import RunFiles
 from charlm.storage.atomic import read_json
 from charlm.trainers.lm.manifest import RunManifest
-from tests.conftest import ROOT, environment, write_sentences
+from tests.conftest import COMMAND, ROOT, environment, write_sentences
 from tests.live_service import TRAINING, LiveService, journal_events, wait_until
 from tests.postgresql import PostgreSQL, postgresql_server
 
@@ -267,7 +266,7 @@ def test_a_backup_of_a_busy_service_goes_on_elsewhere(whole_service, tmp_path):
 
 def backup(command: str, folder: Path, service: LiveService) -> None:
     outcome = subprocess.run(
-        [sys.executable, "-m", "deployments.backup", command, str(folder)],
+        [*COMMAND, command, str(folder)],
         cwd=ROOT,
         env=environment() | service.environment,
         capture_output=True,

@@ -5,10 +5,10 @@ import json
 import random
 import shutil
 import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import pytest
 
 from charlm.storage.atomic import read_json
 from tests.conftest import (
+    COMMAND,
     QUICK,
     ROOT,
     Outcome,
@@ -54,7 +55,7 @@ def charlm(service: LiveService, *arguments: object) -> Outcome:
 
 def make(service: LiveService, command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "deployments.service", command],
+        [*COMMAND, command],
         cwd=ROOT,
         env=environment() | service.environment | service.variables,
         capture_output=True,
@@ -287,6 +288,14 @@ def test_with_a_password_both_servers_answer_401_and_everything_else_works(tmp_p
             seconds=PATIENCE_SECONDS,
             what="run that the worker has completed",
         )
+        make(service, "down")
+        changed = replace(service, variables={"CHARLM_PASSWORD": "another horse battery"})
+        outcome = make(changed, "up")
+        assert outcome.returncode == 2
+        assert "set CHARLM_OLD_PASSWORD to the one that it has" in outcome.stderr
+        replace(service, variables=changed.variables | {"CHARLM_OLD_PASSWORD": password}).up()
+        url = f"{mlflow}/api/2.0/mlflow/experiments/get?experiment_id=0"
+        assert (status(url, user=f"charlm:{password}"), status(url, user="charlm:another horse battery")) == (401, 200)
     finally:
         outcome = make(service, "down")
     assert "stopped charlm-cpu, mlflow, prefect" in outcome.stderr

@@ -98,5 +98,23 @@ def test_anything_but_a_list_of_texts_is_a_bad_request(server: str, request_body
     assert refused.value.code == 400
 
 
+def test_parameters_make_the_answer_small(server: str) -> None:
+    texts = SHOWN_REQUEST["inputs"]
+    (full, *_), (small, *_) = (
+        ask(server, {"inputs": texts, "params": params})["predictions"]
+        for params in ({}, {"pooling": "mean", "dtype": "float16", "base64": True})
+    )
+    assert small["shape"] == [len(full["embeddings"][0])]
+    assert small["dtype"] == "float16"
+    assert len(json.dumps(small)) < len(json.dumps(full)) / 10
+
+
+def test_an_unknown_way_of_pooling_is_a_bad_request(server: str) -> None:
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        ask(server, {"inputs": ["a"], "params": {"pooling": "max"}})
+    assert refused.value.code == 400
+    assert "pooling is token or mean or first_last, got 'max'" in refused.value.read().decode()
+
+
 def test_an_empty_text_has_no_tokens(server: str) -> None:
     assert ask(server, {"inputs": ["", "a set"]})["predictions"][0] == {"tokens": [], "embeddings": []}

@@ -4,8 +4,8 @@ The arrays of a small chunk fit the processor's caches; that is several times fa
 smaller chunks the calls take more of the time; with larger ones two processes compete for the cache.
 """
 
-import os
 from collections.abc import Iterator
+from io import RawIOBase
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,7 @@ def read_chunks(path: Path) -> Iterator[np.ndarray]:
     start = num_read = 0
     with path.open("rb", buffering=0) as file:
         buffer = _buffer(CHUNK_BYTES)
-        while num_bytes := os.preadv(file.fileno(), [memoryview(buffer)[NUM_BEFORE:-NUM_BEHIND]], start):
+        while num_bytes := _read_at(file, start, memoryview(buffer)[NUM_BEFORE:-NUM_BEHIND]):
             end = NUM_BEFORE + num_bytes
             # A last `\r` may be half of a `\r\n`.
             cut = max(buffer.rfind(b"\n", NUM_BEFORE, end), buffer.rfind(b"\r", NUM_BEFORE, end - 1)) + 1
@@ -42,6 +42,12 @@ def read_chunks(path: Path) -> Iterator[np.ndarray]:
             yield np.frombuffer(buffer, dtype=np.uint8)[: cut + NUM_BEHIND]
             if num_read:
                 num_read, buffer = 0, _buffer(CHUNK_BYTES)
+
+
+def _read_at(file: RawIOBase, start: int, buffer: memoryview) -> int:
+    """Read bytes from `start` into `buffer`; their number, 0 at the end of the file."""
+    file.seek(start)
+    return file.readinto(buffer) or 0
 
 
 def _buffer(num_bytes: int) -> bytearray:

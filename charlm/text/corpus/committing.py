@@ -26,6 +26,8 @@ def commit_revision(new: NewRevision, domain: str) -> bool:
             return False
         raise SourceError(f"there is no text in {', '.join(source.address for source in new.sources[:3])}; give some")
     new.staging.close_all()
+    if new.given:
+        _check_given(new)
     shards = [[name] for name in new.state.closed] + _pack_open_shards(new)
     number = 1 + sum(len(revision.train_files) for revision in new.manifest.revisions)
     moves, records = {}, []
@@ -47,6 +49,7 @@ def commit_revision(new: NewRevision, domain: str) -> bool:
         sources=tuple(SourceRecord(**source) for source in new.state.sources),
         files=tuple(records),
         skipped=new.state.skipped,
+        given=tuple(new.given),
     )
     manifest = dataclasses.replace(new.manifest, revisions=(*new.manifest.revisions, revision))
     save_manifest(CorpusFiles(new.staging.folder), manifest)
@@ -54,6 +57,19 @@ def commit_revision(new: NewRevision, domain: str) -> bool:
     moves[MANIFEST] = new.corpus.manifest.name
     new.staging.commit(moves)
     return True
+
+
+def _check_given(new: NewRevision) -> None:
+    """Count the documents that are in the given held-out text too; raise CorpusError when that stands alone."""
+    num_held_out = sum(new.state.num_documents.get(name, 0) for name in new.given)
+    keys = np.fromfile(new.staging.path(KEYS), dtype="<u8")
+    if len(keys) == num_held_out:
+        raise CorpusError(
+            f"the held-out text of {new.corpus.name!r} stays as it is, and there is no new text to train on: "
+            f"prepare other held-out text under another name"
+        )
+    if num_both := int(np.isin(keys[num_held_out:], keys[:num_held_out]).sum()):
+        new.state.skipped["documents that are given as held-out text too"] = num_both
 
 
 def _pack_open_shards(new: NewRevision) -> list[list[str]]:

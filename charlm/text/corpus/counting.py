@@ -3,12 +3,13 @@
 Reads  train/train_split_*
 Writes counts/train_split_*.parquet   character: string, count: int64; by code point
 Writes counts/total.parquet           also rank: int64, cumulative_share: double; by rank
-Writes dictionary/*                   char_mappings, dictionary.json, characters.tsv, coverage.svg
+Writes dictionary/*                   dictionary.json, coverage.svg, char_mappings and characters.tsv, or words.tsv
 
 Items are written as text: a byte as the character of that code.
 """
 
 import dataclasses
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,22 +26,22 @@ from charlm.malloc import keep_freed_memory
 from charlm.storage.atomic import atomic_folder, atomic_write, write_text
 from charlm.storage.fingerprints import sha256_of
 from charlm.text.corpus.chunks import read_chunks
-from charlm.text.corpus.dictionary_tables import characters_table, coverage_plot
+from charlm.text.corpus.dictionary_tables import coverage_plot, items_table
 from charlm.text.corpus.manifest import CorpusManifest, DictionaryRecord, load_manifest, save_manifest
 from charlm.units.counts import Counts
 from charlm.units.encoded_lines import NUM_BEFORE, NUM_BEHIND
-from charlm.units.unit import find_unit
+from charlm.units.unit import Unit, as_unit
 
-_SOURCE, _UNIT = b"charlm.source", b"charlm.unit"
+_SOURCE, _UNIT, _CONTEXT = b"charlm.source", b"charlm.unit", b"charlm.context"
 
 
 # ---- counting ------------------------------------------------------------------------------------------------------
 
 
 @keep_freed_memory()
-def count_text(path: Path, unit: UnitName) -> Counts:
+def count_text(path: Path, unit: Unit | UnitName) -> Counts:
     """How often each item occurs in a text file, newlines as Flair reads them."""
-    counter = find_unit(unit).counter()
+    counter = as_unit(unit).counter()
     try:
         for chunk in read_chunks(path):
             counter.add(chunk[NUM_BEFORE:-NUM_BEHIND])
@@ -49,19 +50,19 @@ def count_text(path: Path, unit: UnitName) -> Counts:
         raise CorpusError(f"{path} is not UTF-8; prepare it first") from error
 
 
-def count_shard(shard: Path, counts: Path, unit: UnitName, *, sha256: str | None = None) -> bool:
+def count_shard(shard: Path, counts: Path, unit: Unit | UnitName, *, sha256: str | None = None) -> bool:
     """Write the counts of a shard; False when they were there already.
 
     `sha256` is the digest of the shard where the manifest has it; it is computed otherwise.
     """
     sha256 = sha256 or sha256_of(shard)
-    if counts.is_file() and _metadata(counts) == {_SOURCE: sha256, _UNIT: unit}:
+    if counts.is_file() and _metadata(counts) == {_SOURCE: sha256, _UNIT: as_unit(unit).identity}:
         return False
     write_counts(counts, count_text(shard, unit), unit, source=sha256)
     return True
 
 
-def write_counts(path: Path, counts: Counts, unit: UnitName, *, source: str) -> None:
+def write_counts(path: Path, counts: Counts, unit: Unit | UnitName, *, source: str) -> None:
     _write_table(path, counts, {}, unit, source)
 
 
@@ -71,13 +72,14 @@ def read_counts(path: Path) -> Counts:
         with pq.ParquetFile(path) as file:
             column, *_ = file.schema_arrow.names
             batches = list(file.iter_batches(columns=[column, "count"]))
+            context = json.loads((file.schema_arrow.metadata or {}).get(_CONTEXT, b"{}"))
         parts = [Counts(batch.column(0), to_numpy(batch.column(1))) for batch in batches]
-        return parts[0] if len(parts) == 1 else Counts.merge(parts)
+        return dataclasses.replace(parts[0] if len(parts) == 1 else Counts.merge(parts), context=context)
     except (OSError, pa.ArrowException, TypeError, ValueError, IndexError) as error:
         raise CorpusError(f"{path} is missing or damaged; delete it and prepare the corpus again") from error
 
 
-def merge_counts(parts: Sequence[Path], total: Path, unit: UnitName) -> Counts:
+def merge_counts(parts: Sequence[Path], total: Path, unit: Unit | UnitName) -> Counts:
     """Add up the counts of all shards and write them by rank; the sum, most frequent first."""
     counts = Counts.merge([*map(read_counts, parts)]).ranked()
     columns = {
@@ -88,9 +90,12 @@ def merge_counts(parts: Sequence[Path], total: Path, unit: UnitName) -> Counts:
     return counts
 
 
-def _write_table(path: Path, counts: Counts, more: dict[str, pa.Array], unit: UnitName, source: str) -> None:
-    columns = {find_unit(unit).counts_column: counts.items, "count": numbers(counts.counts), **more}
-    table = pa.table(columns).replace_schema_metadata({_SOURCE: source, _UNIT: unit})
+def _write_table(path: Path, counts: Counts, more: dict[str, pa.Array], unit: Unit | UnitName, source: str) -> None:
+    columns = {as_unit(unit).counts_column: counts.items, "count": numbers(counts.counts), **more}
+    metadata: dict[bytes, str] = {_SOURCE: source, _UNIT: as_unit(unit).identity}
+    if counts.context:
+        metadata[_CONTEXT] = json.dumps(counts.context)
+    table = pa.table(columns).replace_schema_metadata(metadata)
     with atomic_write(path) as file:
         pq.write_table(table, file)
 
@@ -123,16 +128,16 @@ def is_kept(counts: Counts, config: DictionaryConfig, always_kept: Sequence[str]
     return kept
 
 
-def choose_items(counts: Counts, config: DictionaryConfig, unit: UnitName) -> list[bytes]:
+def choose_items(counts: Counts, config: DictionaryConfig, unit: Unit | UnitName) -> list[bytes]:
     """The items of a dictionary without `<unk>`: the kept ones by rank, then those always kept that never occur."""
-    always_kept, to_item = find_unit(unit).always_kept, find_unit(unit).to_item
+    always_kept, to_item = as_unit(unit).always_kept, as_unit(unit).to_item
     kept = is_kept(counts, config, always_kept).tolist()
     chosen = [item for item, is_chosen in zip(counts.items.to_pylist(), kept, strict=True) if is_chosen]
     chosen += [item for item in always_kept if item not in chosen]
     return [to_item(item) for item in chosen]
 
 
-def build_dictionary(corpus: CorpusFiles, config: DictionaryConfig, unit: UnitName) -> Dictionary:
+def build_dictionary(corpus: CorpusFiles, config: DictionaryConfig, unit: Unit | UnitName) -> Dictionary:
     """The dictionary of the corpus. It is built from the counts of the shards at revision 1, and only read later.
 
     Raises CorpusError when counts are missing, or when the dictionary was built with another configuration.
@@ -140,7 +145,9 @@ def build_dictionary(corpus: CorpusFiles, config: DictionaryConfig, unit: UnitNa
     manifest = load_manifest(corpus)
     counts = _merge_all(corpus, manifest, unit)
     if manifest.dictionary is None:
-        dictionary = Dictionary.from_items(choose_items(counts, config, unit), unit=unit)
+        items = choose_items(counts, config, unit)
+        fitted = as_unit(unit).fitted(counts, [as_unit(unit).to_text(item) for item in items])
+        dictionary = Dictionary.from_items(items, unit=fitted)
         _write_dictionary(corpus, manifest, config, dictionary, counts)
         return dictionary
     check_frozen_dictionary(corpus, manifest.dictionary, config)
@@ -177,16 +184,16 @@ def extend_dictionary(corpus: CorpusFiles) -> Dictionary:
     manifest = load_manifest(corpus)
     dictionary = load_dictionary(corpus, manifest)
     assert manifest.dictionary is not None  # load_dictionary has seen it
-    counts = _merge_all(corpus, manifest, dictionary.unit)
+    counts = _merge_all(corpus, manifest, dictionary.unit_of)
     num_items = len(dictionary)
-    for item in choose_items(counts, manifest.dictionary.config, dictionary.unit):
+    for item in choose_items(counts, manifest.dictionary.config, dictionary.unit_of):
         dictionary.add_item(item)
     if len(dictionary) > num_items:
         _write_dictionary(corpus, manifest, manifest.dictionary.config, dictionary, counts)
     return dictionary
 
 
-def _merge_all(corpus: CorpusFiles, manifest: CorpusManifest, unit: UnitName) -> Counts:
+def _merge_all(corpus: CorpusFiles, manifest: CorpusManifest, unit: Unit | UnitName) -> Counts:
     shards = [Path(file.name).name for revision in manifest.revisions for file in revision.train_files]
     return merge_counts([corpus.counts(shard) for shard in shards], corpus.total_counts, unit)
 
@@ -197,9 +204,11 @@ def _write_dictionary(
     """Write the dictionary folder, then name it in the manifest; a run killed in between writes both again."""
     with atomic_folder(corpus.dictionary_dir) as folder:
         dictionary.save(folder / corpus.dictionary.name)
-        dictionary.save(folder / corpus.char_mappings.name)
-        with decoration(corpus.characters_tsv.name):
-            write_text(folder / corpus.characters_tsv.name, characters_table(counts, dictionary))
+        if dictionary.unit_of.items_are_characters:
+            dictionary.save(folder / corpus.char_mappings.name)
+        table = corpus.characters_tsv if dictionary.unit_of.items_are_characters else corpus.words_tsv
+        with decoration(table.name):
+            write_text(folder / table.name, items_table(counts, dictionary))
         with decoration(corpus.coverage_plot.name):
             write_text(folder / corpus.coverage_plot.name, coverage_plot(counts, dictionary, config.coverage))
     record = DictionaryRecord(config=config, fingerprint=dictionary.fingerprint, size=len(dictionary))

@@ -8,7 +8,7 @@ from charlm.data.dictionary import Dictionary
 from charlm.units.counts import Counts
 
 
-def characters_table(counts: Counts, dictionary: Dictionary) -> str:
+def items_table(counts: Counts, dictionary: Dictionary) -> str:
     """All items by rank as tab-separated text: id, the item and what it is, count, share so far, kept."""
     unit = dictionary.unit_of
     rows = ["\t".join(["id", *unit.table_columns, "count", "cumulative_share", "kept"])]

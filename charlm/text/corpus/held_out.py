@@ -17,8 +17,8 @@ from charlm.artifacts import CorpusFiles
 from charlm.config import SplitConfig
 from charlm.errors import CorpusError
 from charlm.text.corpus.chunks import with_universal_newlines
-from charlm.text.corpus.manifest import FileRecord, load_manifest
-from charlm.text.corpus.sides import TEST_PLACE, VALID_PLACE, choose_places
+from charlm.text.corpus.manifest import FileRecord, Revision, load_manifest
+from charlm.text.corpus.sides import TEST_FILE, TEST_PLACE, VALID_FILE, VALID_PLACE, choose_places, without_shares
 
 _KEYS_PER_BLOCK = 1 << 20
 
@@ -54,7 +54,7 @@ def held_out_documents(corpus: CorpusFiles, split: str) -> dict[str, HeldOutDocu
     for revision in manifest.revisions:
         for record in revision.files:
             if record.name == held_out.name and record.documents:
-                keys = _keys_of(corpus, revision.number, manifest.split, place)
+                keys = _keys_of(corpus, revision, manifest.split, place)
                 parts.setdefault(revision.domain, []).append(_find(corpus, record, keys))
     return {
         domain: HeldOutDocuments(
@@ -67,12 +67,18 @@ def held_out_documents(corpus: CorpusFiles, split: str) -> dict[str, HeldOutDocu
     }
 
 
-def _keys_of(corpus: CorpusFiles, revision: int, config: SplitConfig, place: int) -> np.ndarray:
-    """The hashes of the documents that a revision put on one side, in order."""
-    path = corpus.document_keys(revision)
+def _keys_of(corpus: CorpusFiles, revision: Revision, config: SplitConfig, place: int) -> np.ndarray:
+    """The hashes of the documents that a revision put on one side, in order; those of given text come first."""
+    path = corpus.document_keys(revision.number)
     if not path.is_file():
         raise CorpusError(f"{path} is missing; the held-out documents cannot be told apart without it: restore it")
-    keys = np.memmap(path, dtype="<u8", mode="r")
+    keys: np.ndarray = np.memmap(path, dtype="<u8", mode="r")
+    documents = {file.name: file.documents for file in revision.files if file.name in revision.given}
+    num_valid, num_test = documents.get(VALID_FILE, 0), documents.get(TEST_FILE, 0)
+    if (VALID_FILE if place == VALID_PLACE else TEST_FILE) in documents:
+        given = keys[:num_valid] if place == VALID_PLACE else keys[num_valid : num_valid + num_test]
+        return np.array(given, dtype=np.uint64)
+    keys, config = keys[num_valid + num_test :], without_shares(config, revision.given)
     blocks = [np.asarray(keys[start : start + _KEYS_PER_BLOCK]) for start in range(0, len(keys), _KEYS_PER_BLOCK)]
     return np.concatenate([block[choose_places(block, config) == place] for block in blocks]).astype(np.uint64)
 

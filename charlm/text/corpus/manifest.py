@@ -36,8 +36,12 @@ class SourceRecord:
     version: str = ""
     """Of a Hugging Face dataset: what its files and its column were; one of a known version is not read again."""
 
+    held_out: str = ""
+    """The held-out file that all of it went to, where it was given as held-out text."""
+
     def to_json(self) -> JsonObject:
-        return {name: value for name, value in dataclasses.asdict(self).items() if name != "version" or value}
+        optional = ("version", "held_out")
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in optional or value}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +82,13 @@ class Revision:
     files: tuple[FileRecord, ...]
     skipped: dict[str, int]
     """What was left out or changed, by reason: counts of documents, records, files or bytes."""
+
+    given: tuple[str, ...] = ()
+    """The held-out files whose text was given: no other document of the revision is in them."""
+
+    def to_json(self) -> JsonObject:
+        value = dataclasses.asdict(self) | {"sources": [source.to_json() for source in self.sources]}
+        return {name: found for name, found in value.items() if name != "given" or found}
 
     @property
     def characters(self) -> int:
@@ -146,14 +157,12 @@ class CorpusManifest:
         return fingerprint([split, {file.name: file.sha256 for file in self.files.values()}])
 
     def to_json(self) -> JsonObject:
-        revisions = [
-            dataclasses.asdict(revision) | {"sources": [source.to_json() for source in revision.sources]}
-            for revision in self.revisions
-        ]
+        revisions = [revision.to_json() for revision in self.revisions]
         return {
             "format": _FORMAT,
             "fingerprint": self.fingerprint,
             **dataclasses.asdict(self),
+            "split": self.split.to_json(),
             "revisions": revisions,
         }
 
@@ -171,6 +180,7 @@ class CorpusManifest:
                     | {
                         "sources": tuple(SourceRecord(**source) for source in revision["sources"]),
                         "files": tuple(FileRecord(**file) for file in revision["files"]),
+                        "given": tuple(revision.get("given", ())),
                     }
                 )
                 for revision in value["revisions"]

@@ -23,13 +23,21 @@ from charlm.storage.fingerprints import fingerprint
 from charlm.text.corpus.deduplication import SeenKeys
 from charlm.text.corpus.known_sources import KnownSources
 from charlm.text.corpus.manifest import CorpusManifest, SourceRecord
-from charlm.text.corpus.sides import VALID_PLACE, choose_places, document_keys
+from charlm.text.corpus.sides import (
+    TEST_FILE,
+    TEST_PLACE,
+    VALID_FILE,
+    VALID_PLACE,
+    choose_places,
+    document_keys,
+    without_shares,
+)
 from charlm.text.corpus.staging import Staging
 from charlm.text.sources.documents import DocumentReader, OpenReader
 from charlm.text.sources.raw import Source
 
 CHECKPOINT_BYTES = 256_000_000
-VALID, TEST, KEYS, MANIFEST = "valid.txt", "test.txt", "keys", "corpus.json"  # names in the staging folder
+VALID, TEST, KEYS, MANIFEST = VALID_FILE, TEST_FILE, "keys", "corpus.json"  # names in the staging folder
 _KEYS_AT_ONCE = 1 << 20
 
 Progress = Callable[[int, int], None]
@@ -77,12 +85,17 @@ class NewRevision:
         config: SplitConfig,
         sources: list[Source],
         reading: ReadConfig,
+        given: Mapping[str, list[Source]] | None = None,
     ) -> None:
         self.corpus = corpus
         self.manifest = manifest
         self.config = config
         self.reading = reading
-        self.sources = sources
+        self.given = {name: found for name, found in (given or {}).items() if found}
+        """The sources of given held-out text by file; they are read before the others."""
+        self._held_out = [name for name, found in self.given.items() for _ in found] + [""] * len(sources)
+        self._sides = without_shares(config, self.given)
+        self.sources = sources = [source for found in self.given.values() for source in found] + sources
         addresses = [dataclasses.astuple(source) for source in sources]
         identity = [config.to_json(), manifest.to_json(), addresses, reading.to_json()]
         self.staging = Staging(corpus.staging_dir, fingerprint(identity))
@@ -122,7 +135,8 @@ class NewRevision:
         num_done = sum(source.size or 0 for source in self.sources[: self.state.next_source])
         num_unsaved = 0
         for source in self.sources[self.state.next_source :]:
-            if self.state.num_batches == 0 and self._known.holds(source, open_reader):
+            held_out = self._held_out[self.state.next_source]
+            if self.state.num_batches == 0 and self._known.holds(source, open_reader, held_out):
                 self.state.num_known_sources += 1
                 self.state.next_source += 1
                 num_done += source.size or 0
@@ -132,7 +146,7 @@ class NewRevision:
             if self.state.num_batches:
                 self._check_unchanged(islice(batches, self.state.num_batches))
             for documents in batches:
-                self._take(documents)
+                self._take(documents, held_out)
                 self.state.num_batches += 1
                 num_unsaved += sum(map(len, documents))
                 if num_unsaved >= CHECKPOINT_BYTES:
@@ -158,6 +172,7 @@ class NewRevision:
             bytes=reader.num_stored,
             documents=self.state.num_source_documents,
             version=reader.version,
+            held_out=self._held_out[self.state.next_source],
         )
         self._known.add(record)
         self.state.sources.append(dataclasses.asdict(record))
@@ -176,14 +191,16 @@ class NewRevision:
 
     # ---- choosing sides ----------------------------------------------------------------------------------------
 
-    def _take(self, documents: list[bytes]) -> None:
+    def _take(self, documents: list[bytes], held_out: str) -> None:
         keys = document_keys(documents)
         self.state.source_digest = _add_to_digest(self.state.source_digest, keys)
         if self._seen is not None:
             is_new = self._seen.add(keys)
             self._skip({"duplicates": int(np.count_nonzero(~is_new))})
             documents, keys = [documents[index] for index in np.flatnonzero(is_new).tolist()], keys[is_new]
-        places = choose_places(keys, self.config)
+        places = choose_places(keys, self._sides)
+        if held_out:
+            places[:] = VALID_PLACE if held_out == VALID else TEST_PLACE
         sizes = np.fromiter(map(len, documents), dtype=np.int64, count=len(documents))
         for place in np.unique(places).tolist():
             chosen = np.flatnonzero(places == place)

@@ -1,11 +1,15 @@
 """Choose the side of the split on which a document falls, from its text alone."""
 
+import dataclasses
+from collections.abc import Container
+
 import numpy as np
 from xxhash import xxh3_64_intdigest
 
 from charlm.config import SplitConfig
 
 VALID_PLACE, TEST_PLACE = -2, -1
+VALID_FILE, TEST_FILE = "valid.txt", "test.txt"
 
 
 def document_keys(documents: list[bytes]) -> np.ndarray:
@@ -19,6 +23,15 @@ def choose_places(keys: np.ndarray, config: SplitConfig) -> np.ndarray:
     places[keys < np.uint64(_threshold(config.valid_share))] = VALID_PLACE
     places[~keys < np.uint64(_threshold(config.test_share))] = TEST_PLACE
     return places
+
+
+def without_shares(config: SplitConfig, given: Container[str]) -> SplitConfig:
+    """`config` with nothing chosen for the held-out files whose text is given."""
+    return dataclasses.replace(
+        config,
+        valid_share=0.0 if VALID_FILE in given else config.valid_share,
+        test_share=0.0 if TEST_FILE in given else config.test_share,
+    )
 
 
 def _threshold(share: float) -> int:

@@ -12,7 +12,7 @@ Everything is first written to a staging folder (revision.py), then moved in one
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -24,11 +24,12 @@ from charlm.storage.atomic import remove_temporaries
 from charlm.storage.locks import exclusive_lock, remove_lock
 from charlm.text.corpus.committing import commit_revision
 from charlm.text.corpus.manifest import CorpusManifest, load_manifest
-from charlm.text.corpus.revision import NewRevision, Progress, SourceChangedError
+from charlm.text.corpus.revision import TEST, VALID, NewRevision, Progress, SourceChangedError
 from charlm.text.corpus.staging import finish_commit
 from charlm.text.sources.documents import DocumentReader
 from charlm.text.sources.finding import find_sources
 from charlm.text.sources.raw import Source
+from charlm.units.unit import with_defaults
 
 _DAY = 24 * 60 * 60  # seconds
 
@@ -77,11 +78,16 @@ def split_corpus(
         RunError: another process is preparing this corpus.
     """
     sources = find_sources(raw)
+    given = {
+        name: find_sources(texts) if texts else []
+        for name, texts in ((VALID, reading.valid_text), (TEST, reading.test_text))
+    }
+    config = with_defaults(config)
     try:
         with exclusive_lock(
             corpus.lock, busy=f"{corpus.root} is being prepared by another process; wait for it to end"
         ):
-            return _add_revision(corpus, config, reading, sources, domain or corpus.name, on_progress)
+            return _add_revision(corpus, config, reading, sources, given, domain or corpus.name, on_progress)
     except Exception:
         if not corpus.manifest.is_file():  # it was to be the first revision
             remove_lock(corpus.lock)
@@ -95,6 +101,7 @@ def _add_revision(
     config: SplitConfig,
     reading: ReadConfig,
     sources: list[Source],
+    given: Mapping[str, list[Source]],
     domain: str,
     on_progress: Progress | None,
 ) -> SplitResult:
@@ -106,10 +113,10 @@ def _add_revision(
     check_files(corpus, manifest)
     try:
         try:
-            revision = _read(corpus, manifest, config, sources, reading, on_progress)
+            revision = _read(corpus, manifest, config, sources, given, reading, on_progress)
         except SourceChangedError:  # and its documents may be in the staged files already
             shutil.rmtree(corpus.staging_dir)
-            revision = _read(corpus, manifest, config, sources, reading, on_progress)
+            revision = _read(corpus, manifest, config, sources, given, reading, on_progress)
         is_new = commit_revision(revision, domain)
     except Exception as error:  # not Ctrl-C: the next run continues there
         shutil.rmtree(corpus.staging_dir, ignore_errors=True)
@@ -131,11 +138,12 @@ def _read(
     manifest: CorpusManifest,
     config: SplitConfig,
     sources: list[Source],
+    given: Mapping[str, list[Source]],
     reading: ReadConfig,
     on_progress: Progress | None,
 ) -> NewRevision:
     """The revision with all sources read, continued where a killed run left it."""
-    revision = NewRevision(corpus, manifest, config, sources, reading)
+    revision = NewRevision(corpus, manifest, config, sources, reading, given)
     revision.read_sources(lambda source: DocumentReader(source, config, reading), on_progress)
     return revision
 
@@ -143,10 +151,10 @@ def _read(
 def check_frozen(corpus: CorpusFiles, manifest: CorpusManifest, config: SplitConfig) -> None:
     """Raise CorpusError when the corpus was split with other settings than `config`."""
     frozen, given = manifest.split.to_json(), config.to_json()
-    for name in frozen:
-        if frozen[name] != given[name]:
+    for name in frozen | given:
+        if frozen.get(name) != given.get(name):
             raise CorpusError(
-                f"corpus {corpus.name!r} was prepared with {name}={frozen[name]}, got {given[name]}; "
+                f"corpus {corpus.name!r} was prepared with {name}={frozen.get(name)}, got {given.get(name)}; "
                 f"keep the setting, or prepare the text under another name"
             )
 

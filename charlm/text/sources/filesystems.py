@@ -4,7 +4,7 @@ import glob
 from contextlib import suppress
 from typing import Any
 
-from charlm.errors import SourceError
+from charlm.errors import SourceError, how_to_install
 
 
 def open_filesystem(address: str) -> tuple[Any, str, bool]:  # fsspec has no types
@@ -15,7 +15,7 @@ def open_filesystem(address: str) -> tuple[Any, str, bool]:  # fsspec has no typ
     try:
         import fsspec
     except ImportError as error:
-        raise SourceError(f"{address} needs the package fsspec; install charlm[pipeline]") from error
+        raise SourceError(f"{address} needs the package fsspec; {how_to_install('pipeline')}") from error
     if "::" in address:  # a chain of protocols, unless a file has that name
         with suppress(Exception):  # a protocol that needs the rest of the chain
             filesystem = fsspec.filesystem(address.partition("://")[0])

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from charlm.errors import SourceError
+from charlm.errors import SourceError, how_to_install
 from charlm.storage.fingerprints import fingerprint
 from charlm.text.sources.checking import SourceText
 from charlm.text.sources.columns import check_column, column_texts
@@ -63,7 +63,7 @@ def _find_dataset(name: str, address: str) -> Any:
     try:
         import datasets
     except ImportError as error:
-        raise SourceError(f"{address} needs the package datasets; install charlm[pipeline]") from error
+        raise SourceError(f"{address} needs the package datasets; {how_to_install('pipeline')}") from error
     try:
         return datasets.load_dataset_builder(name)
     except Exception as error:  # the hub and the network raise many kinds

@@ -11,9 +11,10 @@ from charlm.config import ARCHITECTURE, DictionaryConfig, TrainingConfig
 from charlm.data.dictionary import Dictionary
 from charlm.errors import ConfigError
 from charlm.language_models.language_model import LanguageModel
-from charlm.text.corpus.counting import choose_items, read_counts
+from charlm.text.corpus.counting import choose_items, count_text, read_counts
 from charlm.text.corpus.manifest import load_manifest
-from charlm.units.unit import find_unit
+from charlm.units.counts import Counts
+from charlm.units.unit import Unit, find_unit, unit_of_split
 
 
 def initial_model(model: LanguageModel, corpus: CorpusFiles, *, extend_dictionary: bool) -> LanguageModel:
@@ -21,9 +22,9 @@ def initial_model(model: LanguageModel, corpus: CorpusFiles, *, extend_dictionar
 
     Raises ConfigError when the model cannot predict, or its unit is not the corpus's.
     """
-    unit = load_manifest(corpus).split.unit
-    if model.dictionary.unit_of is not find_unit(unit):
-        raise ConfigError(f"the model's unit is {model.unit}, that of the corpus {corpus.name!r} is {unit}")
+    unit = find_unit(load_manifest(corpus).split.unit)
+    if find_unit(model.unit) is not unit:
+        raise ConfigError(f"the model's unit is {model.unit}, that of the corpus {corpus.name!r} is {unit.name}")
     if model.decoder is None:
         raise ConfigError("the model was saved without its decoder; a model that cannot predict cannot be fine-tuned")
     return model.with_dictionary(extended(model.dictionary, corpus)) if extend_dictionary else model
@@ -33,11 +34,17 @@ def extended(dictionary: Dictionary, corpus: CorpusFiles) -> Dictionary:
     """`dictionary` extended at its end by the units that the corpus's own cut-off keeps."""
     record = load_manifest(corpus).dictionary
     config = record.config if record is not None else DictionaryConfig()
-    counts = read_counts(corpus.total_counts)
     result = Dictionary.from_json(dictionary.to_json())
-    for item in choose_items(counts, config, dictionary.unit):
+    for item in choose_items(_counts(corpus, dictionary.unit_of), config, dictionary.unit_of):
         result.add_item(item)
     return result
+
+
+def _counts(corpus: CorpusFiles, unit: Unit) -> Counts:
+    """The counts of a corpus by `unit`; they are taken anew where the corpus was cut into other words."""
+    if unit_of_split(load_manifest(corpus).split) == unit:
+        return read_counts(corpus.total_counts)
+    return Counts.merge([count_text(shard, unit) for shard in corpus.shards()]).ranked()
 
 
 def adapted(config: TrainingConfig, model: LanguageModel) -> TrainingConfig:

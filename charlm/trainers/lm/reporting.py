@@ -1,7 +1,6 @@
 """What a training reports: it turns the engine's progress into events and hands them to the observers."""
 
 import math
-import resource
 import sys
 import time
 import warnings
@@ -14,6 +13,7 @@ import torch
 from charlm.errors import CharLMWarning, decoration
 from charlm.evaluation.scores import LMScore
 from charlm.language_models.language_model import LanguageModel
+from charlm.malloc import peak_memory_bytes
 from charlm.nn.precision import instruction_set, precision_notice
 from charlm.trainers.events import Computing, Event, LMMoment
 from charlm.trainers.lm.bptt import TruncatedBPTT
@@ -169,7 +169,6 @@ class Reporter:
                 "sample": self.sample(best),
             }
         )
-        peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # Linux counts kB
         self.emit(
             {
                 "event": "end",
@@ -178,7 +177,7 @@ class Reporter:
                 "reason": result.reason,
                 "seconds": result.seconds,
                 "characters_per_second": result.characters_per_second,
-                "peak_memory_bytes": peak * self._bptt.group.world_size,
+                "peak_memory_bytes": peak_memory_bytes() * self._bptt.group.world_size,
             }
         )
 

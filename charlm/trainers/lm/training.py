@@ -3,6 +3,7 @@
 import sys
 from importlib.metadata import version
 
+import charlm
 from charlm.artifacts import RunFiles
 from charlm.distributed.group import ProcessGroup
 from charlm.errors import RunError, TrainingInterruptedError
@@ -58,5 +59,6 @@ def follow_training(files: RunFiles, *, resume: bool, stop: StopSignal, group: P
 
 
 def _libraries() -> dict[str, str]:
-    packages = ("charlm", "torch", "numpy", "pyarrow", "safetensors")
-    return {"python": sys.version.split()[0], **{package: version(package) for package in packages}}
+    packages = ("torch", "numpy", "pyarrow", "safetensors")
+    ours = {"python": sys.version.split()[0], "charlm": charlm.__version__}
+    return ours | {package: version(package) for package in packages}

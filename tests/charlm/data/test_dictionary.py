@@ -148,9 +148,9 @@ def test_the_table_of_ids_is_made_once_and_again_when_an_item_is_added(
 
 
 def test_an_unknown_unit_in_a_file_is_named(tmp_path: Path) -> None:
-    content = {"format": "charlm.dictionary/1", "unit": "word", "items": ["<unk>"]}
+    content = {"format": "charlm.dictionary/1", "unit": "syllable", "items": ["<unk>"]}
     (tmp_path / "dictionary.json").write_text(json.dumps(content))
-    with pytest.raises(DictionaryError, match="a unit is one of char, byte; got 'word'"):
+    with pytest.raises(DictionaryError, match="a unit is one of char, byte, word; got 'syllable'"):
         Dictionary.load_from_file(tmp_path / "dictionary.json")
 
 

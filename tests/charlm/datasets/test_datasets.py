@@ -106,12 +106,12 @@ def test_whether_a_column_labels_spans_is_told_from_all_files_together(tmp_path)
     [
         ("a O\nb\n", "line 2: 2 columns are needed, and 1 found: 'b'"),
         ("a O\n\tO\n", "line 2: column 0 holds no word"),
-        ("a B-X\n\nb I-X\n", "line 3: I-X cannot stand behind O in BIO"),
-        ("a B-X\nb B-Y\nc I-X\n", "line 3: I-X cannot stand behind B-Y in BIO"),
-        ("a B-X\nb S-X\n", "line 2: S-X cannot stand behind B-X in BIOES"),
-        ("a E-X\n", "line 1: E-X cannot stand behind O in BIOES"),
+        ("a B-X\n\nb I-X\n", "line 3: I-X cannot follow O in BIO"),
+        ("a B-X\nb B-Y\nc I-X\n", "line 3: I-X cannot follow B-Y in BIO"),
+        ("a B-X\nb S-X\n", "line 2: S-X cannot follow B-X in BIOES"),
+        ("a E-X\n", "line 1: E-X cannot follow O in BIOES"),
         ("a S-X\nb B-X\n\nc O\n", "line 2: the sentence ends inside a span, with B-X in BIOES"),
-        ("a B-X\nb B-X\nc LOC\n", "line 3: 'LOC' is no tag of a span such as B-LOC"),
+        ("a B-X\nb B-X\nc LOC\n", "line 3: 'LOC' is not the tag of a span such as B-LOC"),
         ("\n\n", "line 1: the file holds no word"),
     ],
 )
@@ -129,7 +129,7 @@ def test_tags_in_a_wrong_order_can_be_read_as_conlleval_does(tmp_path):
 
 def test_text_in_another_encoding_is_refused_with_its_line_unless_it_is_named(tmp_path):
     (tmp_path / "train.txt").write_bytes("a O\nM\xfcnchen B-LOC\n".encode("latin-1"))
-    with pytest.raises(DatasetError, match=r"train\.txt, line 2: this is no utf-8 text"):
+    with pytest.raises(DatasetError, match=r"train\.txt, line 2: this is not utf-8 text"):
         ColumnCorpus(tmp_path, NER)
     corpus = ColumnCorpus(tmp_path, NER, encoding="latin-1", sample_missing_splits=False)
     assert corpus.train[0].words == ["a", "München"]
@@ -158,7 +158,7 @@ def test_files_that_are_missing_or_not_told_apart_are_an_error(tmp_path):
     with pytest.raises(DatasetError, match=f"no folder with labelled data at {tmp_path / 'no'}"):
         ColumnCorpus(tmp_path / "no", NER)
     put(tmp_path, mine="a O\n")
-    with pytest.raises(DatasetError, match="has train, dev or test in its name; name them"):
+    with pytest.raises(DatasetError, match="has train, dev or test in its name; rename or choose"):
         ColumnCorpus(tmp_path, NER)
     with pytest.raises(DatasetError, match=r"no file .*/yours\.txt"):
         ColumnCorpus(tmp_path, NER, train_file="yours.txt")
@@ -285,7 +285,7 @@ TABLE = partial(CSVClassificationCorpus, column_name_map={0: "label", 1: "text"}
         (JSONLClassificationCorpus, '{"text": "x"}\n', "line 1: the object has no field 'label'"),
         (JSONLClassificationCorpus, "\n[1]\n", "line 2: the object has no field 'text'"),
         (JSONLClassificationCorpus, '{"text": 3, "label": "a"}', "line 1: the field 'text' holds neither"),
-        (JSONLClassificationCorpus, '{"text": "x", \n', "line 1: this is no JSON"),
+        (JSONLClassificationCorpus, '{"text": "x", \n', "line 1: this is not valid JSON"),
         (JSONLClassificationCorpus, '{"text": ["x"], "label": []}', "line 1: there must be as many labels"),
         (JSONLClassificationCorpus, '{"text": "", "label": "a"}', "line 1: the text is empty"),
         (JSONLSpanCorpus, '{"text": "x"}\n', "line 1: the object has no list of spans in a field 'label'"),
@@ -298,7 +298,7 @@ TABLE = partial(CSVClassificationCorpus, column_name_map={0: "label", 1: "text"}
             "line 1: the span 0 to 9 (outside the text)",
         ),
         (TABLE, 'a,"two\nlines"\nb\n', "line 3: 2 columns are needed, and 1 found"),
-        (TABLE, 'a,x\nb,"open\n', "line 2: this is no table"),
+        (TABLE, 'a,x\nb,"open\n', "line 2: this is not a valid table"),
         (TABLE, ",x\n", "line 1: the text has no label"),
     ],
 )
@@ -311,7 +311,7 @@ def test_malformed_texts_are_refused_with_file_and_line(tmp_path, make, text, ex
 
 def test_table_needs_to_know_its_columns(tmp_path):
     put(tmp_path, train="a,b\n")
-    with pytest.raises(DatasetError, match='say which columns hold "text" and "label"'):
+    with pytest.raises(DatasetError, match='name the columns of "text" and "label"'):
         CSVClassificationCorpus(tmp_path, {0: "text"})
 
 

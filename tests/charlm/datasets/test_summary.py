@@ -56,7 +56,7 @@ def test_a_summary_counts_and_shows_examples(tmp_path):
         (
             "classifier",
             {"train.csv": "Ann,B-PER\nleft,O\n\nBob,B-PER\nsaw,O\nher,O\n"},
-            "are tags such as .*: words and tags with commas between",
+            "the texts of .* are tags such as .*: rows of words and their tags",
         ),
     ],
 )

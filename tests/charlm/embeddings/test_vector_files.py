@@ -59,25 +59,30 @@ def test_a_word_may_hold_everything_but_a_line_feed(tmp_path, content, expected)
         ("a 1 1\nb 2 2\nc 3\n", "line 3 .* it has 1 numbers, and the first row has 2"),
         ("a 1 1\nb nan 2\n", "line 2 .* not finite"),
         ("a 1 1\nb 1e99 2\n", "line 2 .* not finite"),
-        ("a  1 1\nb 2 2\n", "line 1 .* two blanks stand behind its word"),
+        ("a  1 1\nb 2 2\n", "line 1 .* its word begins or ends with a blank"),
         ("a 1 1\rb 2 2\r", "carriage returns where its lines should end"),
         ("2 2\ra 1 1\rb 2 2\r", "carriage returns where its lines should end"),
-        ("a\nb\n", "line 1 is not a word and its numbers"),
+        ("a\nb\n", "line 1 is not a word and its numbers: no number ends 'a'"),
+        (" a 1 1\nb 2 2\n", "line 1 .* its word begins or ends with a blank"),
+        ("a 1_0 2\nb 1 2\n", "line 2 .* it has 2 numbers, and the first row has 1"),
+        ("2 2\n 1 1\nb 2 2\n", "line 2 .* it has no word"),
+        ("word\tx\ty\na\t1\t1\n", "line 1 .* no number ends 'word"),
+        ("a 1 1\n".encode("utf-16"), "is UTF-16 text by its byte order mark; convert it to UTF-8"),
     ],
 )
 def test_rows_that_do_not_agree_with_the_header_or_each_other_are_refused(tmp_path, cache, content, reason):
     with pytest.raises(ModelFileError, match=reason) as error:
         read(tmp_path / "v.vec", content)
     assert "\n" not in str(error.value)
-    assert not list((cache / "word_vectors").iterdir())
+    assert not list(cache.rglob("vectors.npy"))
 
 
-def test_rows_of_one_word_are_counted_aloud_and_the_last_one_counts(tmp_path, caplog):
+def test_the_first_row_of_a_repeated_word_counts_and_the_others_are_reported(tmp_path, caplog):
     (tmp_path / "v.vec").write_text("a 1 1\nb 2 2\na 3 3\n")
     sentence = Sentence(["a"])
     WordEmbeddings(tmp_path / "v.vec").embed(sentence)
-    assert sentence[0].embedding.tolist() == [3, 3]
-    assert "v.vec: 1 rows are of words that come again" in caplog.text
+    assert sentence[0].embedding.tolist() == [1, 1]
+    assert "v.vec: 1 rows are left out, for their words have one already, such as 'a'" in caplog.text
 
 
 def test_a_copy_that_was_cut_is_refused(tmp_path, cache):

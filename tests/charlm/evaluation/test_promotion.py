@@ -10,7 +10,7 @@ import pytest
 
 from charlm.config import GateConfig
 from charlm.errors import ConfigError, GateError
-from charlm.evaluation.promotion import GateReport, ProbeScores, decide_promotion, paired_interval
+from charlm.evaluation.promotion import BaselineScore, GateReport, ProbeScores, decide_promotion, paired_interval
 from charlm.evaluation.scores import DocumentScores
 
 NUM_DOCUMENTS, BYTES = 50, 100
@@ -247,3 +247,30 @@ def test_a_report_of_a_diverged_model_is_strict_json() -> None:
 def test_a_setting_that_makes_no_sense_is_refused(setting: Mapping[str, float]) -> None:
     with pytest.raises(ConfigError, match=f"{next(iter(setting))} must be"):
         GateConfig(**setting)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("challenger", "required", "promoted"),
+    [
+        (pair(1.0, 2.9), True, True),  # the mean over all domains counts, here 1.95
+        (pair(1.1, 2.9), True, False),  # as good is not better
+        (pair(3.0, 3.0), True, False),
+        (pair(3.0, 3.0), False, True),
+    ],
+)
+def test_a_model_must_beat_the_n_gram_model_where_that_is_required(
+    challenger: Pair, required: bool, promoted: bool
+) -> None:
+    baseline = BaselineScore(order=5, bits_per_byte=2.0, required=required)
+    report = decide_promotion(challenger, None, target="news", config=CONFIG, baseline=baseline)
+    assert report.promoted is promoted
+    if not promoted:
+        assert "bits per byte are not below the 2.0000 of an n-gram model of order 5" in report.reason
+    assert GateReport.from_json(json.loads(json.dumps(report.to_json()))) == report
+
+
+def test_reports_from_before_there_was_a_baseline_are_still_read() -> None:
+    report = decide_promotion(pair(), None, target="news", config=CONFIG)
+    stored = report.to_json()
+    del stored["baseline"]
+    assert GateReport.from_json(stored) == report

@@ -28,7 +28,7 @@ from charlm.text.corpus.counting import (
     merge_counts,
     read_counts,
 )
-from charlm.text.corpus.dictionary_tables import characters_table
+from charlm.text.corpus.dictionary_tables import items_table
 from charlm.text.corpus.manifest import load_manifest
 from charlm.text.corpus.splitting import split_corpus
 from charlm.units.characters import CharacterUnit
@@ -208,7 +208,7 @@ def test_the_dictionary_folder_has_a_file_for_us_one_for_flair_and_one_for_eyes(
 
 def test_the_table_for_eyes_is_one_line_a_character_whatever_it_is() -> None:
     text = "".join(map(chr, range(0x20))) + "\x7f\x85\u2028\u200b\ud7ff\U0001f600é "
-    table = characters_table(counts_of(text), Dictionary.from_items([]))
+    table = items_table(counts_of(text), Dictionary.from_items([]))
     rows = table.split("\n")[1:-1]
     assert len(rows) == len(table.splitlines()) - 1 == len(set(text))
     assert all(row.count("\t") == 6 for row in rows)

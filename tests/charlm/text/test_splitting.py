@@ -166,9 +166,9 @@ def test_whatever_the_text_the_outputs_are_the_documents_that_went_in(
     taken: list[bytes] = []
     take = NewRevision._take
 
-    def spy(self: Any, documents: list[bytes]) -> None:
+    def spy(self: Any, documents: list[bytes], held_out: str) -> None:
         taken.extend(documents)
-        take(self, documents)
+        take(self, documents, held_out)
 
     with patch.object(NewRevision, "_take", spy):
         result = split(corpus, *raw, document=mode, shard_size=shard_size, deduplicate=deduplicate, open_shards=1)

@@ -25,9 +25,9 @@ from tests.charlm.units.toy_words import ToyWordUnit, bits
 
 
 def test_units_are_found_by_name_and_others_are_refused() -> None:
-    assert [find_unit(name).plural for name in ("char", "byte")] == ["characters", "bytes"]
-    for name in ("word", "", None, [], {}):
-        with pytest.raises(ConfigError, match="a unit is one of char, byte; got"):
+    assert [find_unit(name).plural for name in ("char", "byte", "word")] == ["characters", "bytes", "words"]
+    for name in ("toy", "", None, [], {}):
+        with pytest.raises(ConfigError, match="a unit is one of char, byte, word; got"):
             find_unit(name)
 
 
@@ -71,9 +71,9 @@ def test_a_dictionary_that_has_encoded_can_be_pickled() -> None:
 @pytest.fixture
 def words(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The name of a unit that charlm does not know; it may stand in settings for the test."""
-    monkeypatch.setitem(units._UNITS, "word", ToyWordUnit())
+    monkeypatch.setitem(units._UNITS, "toy", ToyWordUnit())
     monkeypatch.setattr("charlm.config.text.check_words", lambda *_: None)
-    return "word"
+    return "toy"
 
 
 def test_a_new_unit_is_a_class_and_nothing_else(words: Any, tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_a_new_unit_is_a_class_and_nothing_else(words: Any, tmp_path: Path) -> N
     for shard in corpus.shards():
         count_shard(shard, corpus.counts(shard.name), words)
     dictionary = build_dictionary(corpus, DictionaryConfig(coverage=1.0, min_count=2), words)
-    assert corpus.characters_tsv.read_text().startswith("id\tword\tcount\tcumulative_share\tkept\n")
+    assert corpus.words_tsv.read_text().startswith("id\tword\tcount\tcumulative_share\tkept\n")
     assert {"the", "rare3", "\n"} <= set(dictionary.get_items())
     assert Dictionary.load_from_file(corpus.dictionary) == dictionary
     assert dictionary.encode("the zoo\n").tolist() == [

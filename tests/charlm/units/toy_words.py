@@ -10,16 +10,18 @@ from charlm.arrays.arrow import strings
 from charlm.config import UnitName
 from charlm.units.counts import Counts
 from charlm.units.encoded_lines import NUM_BEFORE, NUM_BEHIND, EncodedLines
+from charlm.units.fixed_unit import FixedUnit
 
 
-class ToyWordUnit:
-    name: UnitName = cast(UnitName, "word")
+class ToyWordUnit(FixedUnit):
+    name: UnitName = cast(UnitName, "toy")
     noun = "word"
     plural = "words"
     counts_column = "word"
     table_columns: tuple[str, ...] = ("word",)
     always_kept: tuple[str, ...] = ("\n",)
     in_flair = False
+    items_are_characters = False
     unknown_bits: float | None = None
     case_depends_on_neighbours = False
 

@@ -179,7 +179,7 @@ def test_two_processes_do_not_write_one_file(models, text, tmp_path):
     [
         ("in.txt", b"", "holds no sentence"),
         ("in.txt", b"\n \n", "holds no sentence"),
-        ("in.txt", b"good\nbad \xff\n", r"line 2: this is no utf-8 text"),
+        ("in.txt", b"good\nbad \xff\n", r"line 2: this is not utf-8 text"),
         ("in.parquet", b"no", "is no Parquet file"),
         ("in.conllu", b"just text\n", "is not CoNLL-U"),
     ],

@@ -18,6 +18,7 @@ from charlm.language_models.language_model import LanguageModel
 from charlm.storage.locks import exclusive_lock
 from charlm.text.corpus.manifest import load_manifest
 from tasks.promotion.gate import pass_gate, promote_challenger, roll_back
+from tasks.promotion.report import gate_markdown
 from tasks.registry.bundles import register_runs
 from tasks.registry.descriptions import COLUMN_PADDING
 from tasks.registry.versions import RegisteredVersion, find_version
@@ -74,12 +75,21 @@ def test_the_first_healthy_version_is_promoted_and_says_why(workspace: Workspace
     assert report.reason == "promoted: the first version, and both directions are healthy"
     tags = tags_of(version)
     assert (tags["gate.decision"], tags["gate.reason"], tags["gate.champion"]) == ("promoted", report.reason, "none")
+    assert report.baseline is not None
+    assert not report.baseline.required
     stored = mlflow_client().get_model_version("tiny", "1")
     assert report.domains["tiny"].bits_per_byte == pytest.approx(
         sum(float(stored.tags[f"{direction}.bits_per_byte"]) for direction in ("forward", "backward")) / 2, rel=1e-5
     )
     assert "Character language models of tiny" in stored.description
     assert "**Promoted**: the first version" in stored.description
+
+
+def test_a_version_that_does_not_beat_the_n_gram_model_is_refused_where_that_is_required(workspace: Workspace) -> None:
+    report = promote_challenger(workspace, "tiny", config=GateConfig(beat_baseline=True))[1].report
+    assert not report.promoted
+    assert "bits per byte are not below the" in report.reason
+    assert "N-gram model of order 5" in gate_markdown(report)
 
 
 def test_a_worse_challenger_is_refused_with_numbers_and_intervals(workspace: Workspace) -> None:

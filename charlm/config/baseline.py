@@ -1,0 +1,26 @@
+"""The n-gram model that language models are compared with."""
+
+from dataclasses import dataclass
+
+from charlm.config.json_config import JsonConfig
+from charlm.errors import ConfigError
+
+LARGEST_ORDER = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaselineConfig(JsonConfig):
+    """An n-gram model of a corpus."""
+
+    order: int = 5
+    """Units of the longest n-grams."""
+
+    max_units: int = 10_000_000
+    """Most units of the training text that are counted; the memory is about 130 bytes for each word."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 1 <= self.order <= LARGEST_ORDER:
+            raise ConfigError(f"the order of an n-gram model is 1 to {LARGEST_ORDER}, got {self.order}")
+        if self.max_units < 1:
+            raise ConfigError(f"max_units must be at least 1, got {self.max_units}")

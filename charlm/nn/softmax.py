@@ -1,0 +1,273 @@
+"""Cross entropy over large dictionaries: exact, or clustered, with memory that does not grow with the dictionary.
+
+A clustered softmax (Goodman 2001, "Classes for fast maximum entropy training"; Grave et al. 2017, "Efficient softmax
+approximation for GPUs") predicts one of the most frequent words or a cluster of rarer ones, and then the word within
+that cluster. It stays a proper distribution, but most targets need few rows of the weights. Unlike Grave's, rare words
+keep rows of full width, so that the rows can be those of the embedding (Press and Wolf 2017, "Using the output
+embedding to improve language models"). Without cutoffs it is the exact softmax.
+
+The gradient is made together with the loss, while the probabilities of some rows are at hand, and goes into one buffer:
+automatic differentiation would keep all logits, and make a buffer of the size of all weights for each cluster.
+"""
+
+# N = targets, D = width of the output, V = dictionary size, K = clusters, F = frequent words, which are in no cluster
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+LOGITS_AT_ONCE = 1 << 24
+"""Logits that are computed at a time: 64 MB of fp32."""
+
+_ROW_GRID = 32  # oneDNN compiles a bf16 product for its exact shape, so batches of rows come in few sizes
+
+
+class ClusteredSoftmax(nn.Module):
+    """A bias for each word, and a weight and a bias for each cluster; the words' weights are those of an embedding.
+
+    Args:
+        size: V.
+        width: D.
+        cutoffs: the id where each cluster begins, ascending (see cutoffs.py); ids below the first one are in no
+            cluster. Without cutoffs the softmax is exact.
+    """
+
+    def __init__(self, size: int, width: int, cutoffs: Sequence[int] = ()) -> None:
+        super().__init__()
+        self.cutoffs = tuple(cutoffs)
+        self.bias = nn.Parameter(torch.zeros(size))
+        if self.cutoffs:
+            self.cluster_weight = nn.Parameter(torch.zeros(len(self.cutoffs), width))
+            self.cluster_bias = nn.Parameter(torch.zeros(len(self.cutoffs)))
+        else:
+            self.register_parameter("cluster_weight", None)
+            self.register_parameter("cluster_bias", None)
+
+    def loss(self, x: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+        """Mean cross entropy of targets (N,) after outputs (N, D), nats, with the words' weights (V, D)."""
+        if not torch.is_grad_enabled():
+            return self.nats(x, weight, targets).mean()
+        return softmax_loss(x, weight, self.bias, targets, self.cluster_weight, self.cluster_bias, self.cutoffs)
+
+    @torch.no_grad()
+    def nats(self, x: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+        """Cross entropy of each target, (N,) of at least fp32, without a gradient."""
+        nats = torch.zeros(len(targets), dtype=torch.promote_types(x.dtype, torch.float32), device=x.device)
+        parts = _Parts(weight, self.bias, self.cluster_weight, self.cluster_bias, self.cutoffs)
+        low = _compute_type(x)
+        for part, places, expected in parts.of(targets):
+            rows = part.weight.to(low)
+            for chunk in _chunks(places, len(rows)):
+                logits = _logits(x[places[chunk]].to(low), rows, part.bias)  # (n, rows)
+                nats[places[chunk]] += logits.logsumexp(1) - logits.gather(1, expected[chunk, None]).squeeze(1)
+        return nats
+
+    def log_probabilities(self, x: Tensor, weight: Tensor) -> Tensor:
+        """The logarithm of the probability of every word, (N, V), for few outputs (N, D)."""
+        if not self.cutoffs:
+            return _at_least_fp32(x @ weight.t() + self.bias).log_softmax(1)
+        parts = _Parts(weight, self.bias, self.cluster_weight, self.cluster_bias, self.cutoffs)
+        head, *clusters = parts.all
+        of_head = _at_least_fp32(x @ head.weight.t() + head.bias).log_softmax(1)
+        words, chosen = torch.split(of_head, [self.cutoffs[0], len(self.cutoffs)], dim=1)
+        within = [_at_least_fp32(x @ part.weight.t() + part.bias).log_softmax(1) for part in clusters]
+        return torch.cat([words, *(chosen[:, k, None] + part for k, part in enumerate(within))], dim=1)
+
+
+def softmax_loss(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    targets: Tensor,
+    cluster_weight: Tensor | None = None,
+    cluster_bias: Tensor | None = None,
+    cutoffs: tuple[int, ...] = (),
+) -> Tensor:
+    """Mean cross entropy of targets (N,) after outputs (N, D), nats, whose gradients are ready when it returns.
+
+    Under autocast products are in its type; probabilities and their logarithms are fp32 always.
+
+    Args:
+        x: outputs (N, D).
+        weight: of the words (V, D).
+        bias: of the words (V,).
+        targets: ids (N,).
+        cluster_weight: of the clusters (K, D).
+        cluster_bias: of the clusters (K,).
+        cutoffs: the id where each of the K clusters begins.
+    """
+    loss: Tensor = _SoftmaxLoss.apply(  # type: ignore[no-untyped-call]
+        x, weight, bias, cluster_weight, cluster_bias, targets, cutoffs
+    )
+    return loss
+
+
+# ---- the parts of a softmax ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One softmax: that of the frequent words and the clusters, or that of the words in one cluster."""
+
+    weight: Tensor
+    bias: Tensor
+    words: slice
+    """Its words."""
+
+
+class _Parts:
+    """The softmaxes that a distribution over all words is made of."""
+
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor,
+        cluster_weight: Tensor | None,
+        cluster_bias: Tensor | None,
+        cutoffs: tuple[int, ...],
+    ) -> None:
+        self.cutoffs = cutoffs
+        ends = (*cutoffs, len(weight))
+        head = slice(0, ends[0])
+        if cluster_weight is None or cluster_bias is None:
+            self.all = [_Part(weight, bias, head)]
+            return
+        self.all = [_Part(torch.cat([weight[head], cluster_weight]), torch.cat([bias[head], cluster_bias]), head)]
+        for start, end in itertools.pairwise(ends):
+            self.all.append(_Part(weight[start:end], bias[start:end], slice(start, end)))
+
+    def of(self, targets: Tensor) -> Iterator[tuple[_Part, Tensor, Tensor]]:
+        """Each softmax, the places of the targets that need it (n,), and what it has to predict there (n,)."""
+        places = torch.arange(len(targets), device=targets.device)
+        if not self.cutoffs:
+            yield self.all[0], places, targets
+            return
+        bounds = torch.tensor(self.cutoffs, device=targets.device)
+        cluster = torch.bucketize(targets, bounds, right=True)  # 0 for a frequent word
+        num_frequent = self.cutoffs[0]
+        yield self.all[0], places, torch.where(cluster == 0, targets, num_frequent - 1 + cluster)
+        by_cluster = torch.argsort(cluster, stable=True)
+        sizes = torch.bincount(cluster, minlength=len(self.all)).tolist()
+        for part, own in zip(self.all[1:], torch.split(by_cluster, sizes)[1:], strict=True):
+            yield part, own, targets[own] - part.words.start
+
+
+def _chunks(places: Tensor, size: int) -> Iterator[slice]:
+    """Slices of `places` that need LOGITS_AT_ONCE logits at most, where each place needs `size`."""
+    step = max(1, LOGITS_AT_ONCE // size)
+    for start in range(0, len(places), step):
+        yield slice(start, start + step)
+
+
+def _compute_type(x: Tensor) -> torch.dtype:
+    """The type that products are computed in."""
+    kind = x.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+
+
+def _at_least_fp32(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def _logits(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Logits (n, rows), at least fp32, of outputs (n, D) in the type of the weights (rows, D)."""
+    return _at_least_fp32(torch.mm(x, weight.t())).add_(bias)
+
+
+# ---- loss and gradient ---------------------------------------------------------------------------------------------
+
+
+class _SoftmaxLoss(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        cluster_weight: Tensor | None,
+        cluster_bias: Tensor | None,
+        targets: Tensor,
+        cutoffs: tuple[int, ...],
+    ) -> Tensor:
+        low = _compute_type(x)
+        with torch.autocast(x.device.type, enabled=False):
+            loss, gradients = _loss_and_gradients(
+                x, _Parts(weight, bias, cluster_weight, cluster_bias, cutoffs), targets, low, len(weight)
+            )
+        ctx.has_clusters = cluster_weight is not None
+        ctx.gradients = gradients
+        return loss
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        gradients, ctx.gradients = ctx.gradients, None  # they are used up: nothing else may hold them
+        if gradient.device.type != "cpu" or float(gradient) != 1:
+            gradients = [part.mul_(gradient) for part in gradients]
+        return (*gradients, *(() if ctx.has_clusters else (None, None)), None, None)
+
+
+def _loss_and_gradients(
+    x: Tensor, parts: _Parts, targets: Tensor, low: torch.dtype, size: int
+) -> tuple[Tensor, list[Tensor]]:
+    """Mean nats, and the gradients of outputs, weights and biases: of the words, then of the clusters if any."""
+    num_targets, width = x.shape
+    rows = x.to(low)
+    nats = x.new_zeros((), dtype=torch.float64)
+    to_x = torch.zeros(num_targets, width, dtype=torch.promote_types(x.dtype, torch.float32), device=x.device)
+    to_weight = torch.empty(size, width, dtype=parts.all[0].weight.dtype, device=x.device)
+    to_bias = torch.empty(size, dtype=parts.all[0].bias.dtype, device=x.device)
+    of_clusters: list[Tensor] = []
+    for part, places, expected in parts.of(targets):
+        weight = part.weight.to(low)
+        if parts.cutoffs and part is parts.all[0]:
+            into, into_bias = torch.empty_like(part.weight), torch.empty_like(part.bias)
+        else:
+            into, into_bias = to_weight[part.words], to_bias[part.words]
+        if not len(places):
+            into.zero_(), into_bias.zero_()
+        for chunk in _chunks(places, len(weight)):
+            is_all = len(places) == num_targets and chunk.start == 0 and chunk.stop >= num_targets
+            own = rows if is_all else rows[places[chunk]]
+            padded = _on_grid(own)
+            logits = _logits(padded, weight, part.bias)[: len(own)]  # (n, rows)
+            there = expected[chunk, None]
+            log_sum = logits.logsumexp(1, keepdim=True)
+            nats += (log_sum - logits.gather(1, there)).sum(dtype=torch.float64)
+            scores = logits.sub_(log_sum).exp_()  # probabilities
+            scores.scatter_add_(1, there, scores.new_full((len(own), 1), -1.0)).div_(num_targets)
+            _add_product(scores.sum(0), into_bias, is_first=chunk.start == 0)
+            scores = _on_grid(scores.to(low))
+            if padded.dtype == into.dtype:
+                torch.addmm(into, scores.t(), padded, beta=int(chunk.start > 0), out=into)
+            else:
+                _add_product(scores.t() @ padded, into, is_first=chunk.start == 0)
+            to_own = (scores @ weight)[: len(own)].to(to_x.dtype)
+            if is_all:
+                to_x += to_own
+            else:
+                to_x.index_add_(0, places[chunk], to_own)
+        if into.data_ptr() != to_weight[part.words].data_ptr():
+            frequent = part.words.stop
+            to_weight[:frequent], to_bias[:frequent] = into[:frequent], into_bias[:frequent]
+            of_clusters = [into[frequent:].clone(), into_bias[frequent:].clone()]
+    return (nats / num_targets).to(to_x.dtype), [to_x.to(x.dtype), to_weight, to_bias, *of_clusters]
+
+
+def _add_product(product: Tensor, into: Tensor, *, is_first: bool) -> None:
+    if is_first:
+        into.copy_(product)
+    else:
+        into.add_(product)
+
+
+def _on_grid(x: Tensor) -> Tensor:
+    """`x` with rows of zeros after it up to a multiple of the grid, where products are compiled for their shape."""
+    missing = -len(x) % _ROW_GRID
+    if x.device.type != "cpu" or x.dtype != torch.bfloat16 or not missing:
+        return x
+    return torch.cat([x, x.new_zeros(missing, x.shape[1])])

@@ -1,0 +1,374 @@
+"""A text as the few distinct values that it is made of, each of them cut into words once.
+
+A value is what stands up to and with a space or a newline: `word `, `word.\\n`, a lone space. Running text repeats
+them, so each distinct one is tokenised when it is first met, and a text is then an array of numbers of values. Of a
+tokenizer that looks at its surroundings the values are whole lines.
+
+Every word has a gap before it. Inside a value both are known from the value alone; the gap before its first word
+depends on the values before it: it is a space in nearly all cases, and the others are put together one by one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import DTypeLike
+
+from charlm.arrays.arrow import to_numpy
+from charlm.units.gaps import NEWLINE, NUM_CLASSES, OTHER, Gap, class_before, class_of
+from charlm.units.word_tokenizers import EOS_TOKEN, UNK_TOKEN, SentenceRule, WordTokenizer
+
+_SPACE, _LINE_END = 0x20, 0x0A
+_MOST_VALUES, _MOST_CHARACTERS = 500_000, 100_000_000  # in memory; then all are forgotten
+_MOST_SPACES = 16  # between two words, in the table of gaps
+NO_GAP = -1
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class WordKinds:
+    """Names of words that stand for something else than themselves; no word of a text is equal to one of them."""
+
+    newline: str = "\n"
+    literal_eos: str = "\n" + EOS_TOKEN
+    sentence_end: str = "\n."
+    literal_unk: str = "\n" + UNK_TOKEN
+
+    def item(self, word: str) -> str:
+        """The item of the dictionary that a word is looked up as."""
+        if word == self.literal_unk:
+            return UNK_TOKEN
+        return self.newline if word[0] == self.newline else word
+
+
+KINDS = WordKinds()
+
+
+@dataclass(frozen=True)
+class Values:
+    """A chunk of text, its empty lines left out: the number of each value, and of the gap before its first word.
+
+    The gap is NO_GAP for a value without words, and where the tokenizer loses text.
+    """
+
+    numbers: np.ndarray
+    gaps: np.ndarray
+    num_bytes: int
+    num_characters: int
+
+
+class Numbers(dict[_T, int]):
+    """Numbers things in the order in which they are met.
+
+    Attributes:
+        things: the things by their number.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.things: list[_T] = []
+
+    def __missing__(self, thing: _T) -> int:
+        self[thing] = number = len(self)
+        self.things.append(thing)
+        return number
+
+
+class Column:
+    """A growing array."""
+
+    def __init__(self, kind: DTypeLike) -> None:
+        self._memory = np.zeros(1024, dtype=kind)
+        self.size = 0
+
+    def append(self, values: Sequence[float] | np.ndarray) -> None:
+        if self.size + len(values) > len(self._memory):
+            self._memory = np.concatenate([self._memory, np.zeros(len(self._memory) + len(values), self._memory.dtype)])
+        self._memory[self.size : self.size + len(values)] = values
+        self.size += len(values)
+
+    @property
+    def array(self) -> np.ndarray:
+        return self._memory[: self.size]
+
+
+class _WordInfo(dict[str, tuple[int, int, int]]):
+    """The number of each word, and its classes for the gaps before and after it."""
+
+    def __init__(self, numbers: Numbers[str]) -> None:
+        super().__init__()
+        self._numbers = numbers
+
+    def __missing__(self, word: str) -> tuple[int, int, int]:
+        self[word] = info = self._numbers[word], _class_before(word), _class_after(word)
+        return info
+
+
+class ValueTable:
+    """The distinct values of a text, the numbers of their words and of the gaps between these.
+
+    Attributes:
+        num_words: words of each value.
+        ends_line: whether a value ends a line.
+        starts: where the words of each value begin in `words`.
+        words, inner_gaps: numbers of the words of all values and of the gaps before them, one after the other; the gap
+            before the first word of a value is NO_GAP.
+        distinct_words, distinct_gaps: what these numbers mean.
+    """
+
+    def __init__(self, tokenizer: WordTokenizer, sentences: SentenceRule, lowercase: bool) -> None:
+        self._tokenizer = tokenizer
+        self._sentences = sentences
+        self._lowercase = lowercase
+        # What is quick leaves out lower case, and the literal tokens that stand for something else.
+        self._quick = None if lowercase else tokenizer.quick
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.distinct_words, self.distinct_gaps = Numbers[str](), Numbers[Gap]()
+        self._known = _WordInfo(self.distinct_words)
+        self._gap_numbers = self.distinct_gaps
+        self._texts: list[str] = []
+        self._numbers: dict[str, int] = {}
+        self._num_characters = 0
+        self._around: dict[
+            int, tuple[str, str]
+        ] = {}  # gaps before and after the words of a value that has unusual ones
+        self._num_words, self._ends_line, self._starts = Column(np.int32), Column(np.bool_), Column(np.int64)
+        self._words, self._inner_gaps = Column(np.int64), Column(np.int64)
+        self._first, self._last = Column(np.int16), Column(np.int16)  # classes
+        self._is_usual, self._ends_space = Column(np.bool_), Column(np.bool_)
+        self._usual_gaps = np.full((NUM_CLASSES, NUM_CLASSES, 2, _MOST_SPACES), NO_GAP, dtype=np.int64)
+
+    num_words = property(lambda self: self._num_words.array)
+    ends_line = property(lambda self: self._ends_line.array)
+    starts = property(lambda self: self._starts.array)
+    words = property(lambda self: self._words.array)
+    inner_gaps = property(lambda self: self._inner_gaps.array)
+
+    @property
+    def is_full(self) -> bool:
+        return len(self._texts) > _MOST_VALUES or self._num_characters > _MOST_CHARACTERS
+
+    # ---- a chunk of text ---------------------------------------------------------------------------------------
+
+    def read(self, text: np.ndarray, *, keep_empty_lines: bool = False) -> Values:
+        """The values of whole lines, uint8 (bytes,) that end with a newline. Raises UnicodeDecodeError."""
+        str(text.data, "utf-8")
+        is_end = text == _LINE_END
+        if self._tokenizer.is_chunkwise:
+            is_end |= text == _SPACE
+        ends = np.flatnonzero(is_end).astype(np.int32) + 1
+        starts = np.concatenate([[0], ends[:-1]]).astype(np.int32)
+        # An empty line is a newline after another one.
+        is_empty = (ends - starts == 1) & (text[ends - 1] == _LINE_END) & (text[starts - 1] == _LINE_END)
+        numbers = self._look_up(text, ends)
+        num_empty = 0 if keep_empty_lines else int(np.count_nonzero(is_empty))
+        if num_empty:
+            numbers, ends = numbers[~is_empty], ends[~is_empty]
+        if self._sentences.ends is not None and self._tokenizer.keeps_text:
+            numbers = self._with_sentence_ends(numbers, text, ends)
+        num_characters = int(np.count_nonzero(text & 0xC0 != 0x80)) - num_empty
+        return Values(numbers, self._gaps_before(numbers), len(text) - num_empty, num_characters)
+
+    def _look_up(self, text: np.ndarray, ends: np.ndarray) -> np.ndarray:
+        offsets = np.concatenate([[0], ends]).astype(np.int32)
+        values = pa.Array.from_buffers(pa.string(), len(ends), [None, pa.py_buffer(offsets), pa.py_buffer(text)])
+        encoded = values.dictionary_encode()
+        numbers: np.ndarray = self._numbers_of(encoded.dictionary.to_pylist())[to_numpy(encoded.indices)]
+        return numbers
+
+    def _numbers_of(self, texts: list[str]) -> np.ndarray:
+        """The numbers of values; those not met before are cut into words."""
+        known = self._numbers
+        found = np.array([known.get(text, -1) for text in texts], dtype=np.int64)
+        new = np.flatnonzero(found < 0)
+        if len(new):
+            found[new] = len(self._texts) + np.arange(len(new))
+            self._add([texts[index] for index in new.tolist()])
+        return found
+
+    # ---- values ------------------------------------------------------------------------------------------------
+
+    def _add(self, texts: list[str]) -> None:
+        quick, known = self._quick, self._known
+        lengths: list[int] = []
+        firsts: list[int] = []
+        lasts: list[int] = []
+        all_words: list[int] = []
+        all_gaps: list[int] = []
+        num_before = len(self._texts)
+        for number, text in enumerate(texts, start=num_before):
+            words = quick(text[:-1]) if quick is not None else None
+            if words is None or text == "\n":
+                self._add_whole(number, text, lengths, firsts, lasts, all_words, all_gaps)
+                continue
+            left = NO_GAP
+            for word in words:
+                word_number, before, after = known[word]
+                all_gaps.append(NO_GAP if left == NO_GAP else self._gap_numbers[left, before, ""])
+                all_words.append(word_number)
+                if left == NO_GAP:
+                    firsts.append(before)
+                left = after
+            length = len(words)
+            if text[-1] == "\n":
+                word_number, before, after = known["\n"]
+                all_gaps.append(self._gap_numbers[left, before, ""])
+                all_words.append(word_number)
+                left, length = after, length + 1
+            lasts.append(left)
+            lengths.append(length)
+        self._texts += texts
+        self._numbers.update(zip(texts, range(num_before, len(self._texts)), strict=True))
+        self._num_characters += sum(map(len, texts))
+        ends = np.cumsum(lengths)
+        ends_line = np.array([text[-1] == "\n" for text in texts]) & np.array([text != _SENTENCE_END for text in texts])
+        is_usual = np.ones(len(texts), dtype=bool)
+        is_usual[[number - num_before for number in self._around if number >= num_before]] = False
+        self._starts.append(self._words.size + ends - lengths)
+        self._num_words.append(lengths)
+        self._ends_line.append(ends_line)
+        self._first.append(firsts)
+        self._last.append(lasts)
+        self._is_usual.append(is_usual)
+        self._ends_space.append([text[-1] == " " for text in texts])
+        self._words.append(all_words)
+        self._inner_gaps.append(all_gaps)
+
+    def _add_whole(
+        self, number: int, text: str, lengths: list[int], firsts: list[int], lasts: list[int],
+        all_words: list[int], all_gaps: list[int],
+    ) -> None:  # fmt: skip
+        """Add one value to the lists of `_add`."""
+        words, gaps = self._cut(text)
+        before, after = (gaps[0], gaps[-1]) if gaps else ("", "")
+        is_usual = (before == "" and after == text[-1].strip("\n")) if words else text == " "
+        if not is_usual and self._tokenizer.keeps_text:
+            self._around[number] = (before, after)
+        infos = [self._known[word] for word in words]
+        all_words += [info[0] for info in infos]
+        lengths.append(len(words))
+        firsts.append(infos[0][1] if infos else NEWLINE)
+        lasts.append(infos[-1][2] if infos else NEWLINE)
+        if words:
+            all_gaps.append(NO_GAP)
+        for index in range(1, len(words)):
+            gap = (infos[index - 1][2], infos[index][1], gaps[index]) if gaps else None
+            all_gaps.append(NO_GAP if gap is None else self._gap_numbers[gap])
+
+    def _cut(self, text: str) -> tuple[list[str], list[str]]:
+        """The words of a value, newline included, and the gaps around them."""
+        if text == _SENTENCE_END:
+            return [KINDS.sentence_end], ["", ""]
+        words, gaps = self._tokenizer.cut(text[:-1])
+        if self._lowercase:
+            words = [word.lower() for word in words]
+        words = [_SPECIAL.get(word, word) for word in words]
+        if text[-1] == "\n":
+            return [*words, KINDS.newline], [*gaps, ""] if gaps else []
+        if gaps:
+            gaps[-1] += " "
+        return words, gaps
+
+    # ---- gaps between values -----------------------------------------------------------------------------------
+
+    def _gaps_before(self, numbers: np.ndarray) -> np.ndarray:
+        gaps = np.full(len(numbers), NO_GAP, dtype=np.int64)
+        if not self._tokenizer.keeps_text:
+            return gaps
+        places = np.flatnonzero(self.num_words[numbers] > 0)  # of values with words; the last one ends a line
+        those = numbers[places]
+        left = np.concatenate([[NEWLINE], self._last.array[those[:-1]]])
+        ends_space = np.concatenate([[False], self._ends_space.array[those[:-1]]])
+        spaces = np.diff(places, prepend=-1) - 1
+        is_odd = np.cumsum(~self._is_usual.array[numbers])
+        is_odd_between = np.diff(is_odd[places], prepend=0) > 0  # this value, or one without words before it
+        is_odd_before = np.concatenate([[False], ~self._is_usual.array[those[:-1]]])
+        is_usual = ~is_odd_between & ~is_odd_before & (spaces < _MOST_SPACES)
+        keys = ((left * NUM_CLASSES + self._first.array[those]) * 2 + ends_space) * _MOST_SPACES + np.minimum(
+            spaces, _MOST_SPACES - 1
+        )
+        table = self._usual_gaps.reshape(-1)
+        found = table[keys]
+        for key in np.unique(keys[(found == NO_GAP) & is_usual]).tolist():
+            rest, num_spaces = divmod(key, _MOST_SPACES)
+            rest, has_space = divmod(rest, 2)
+            table[key] = self._gap_numbers[(*divmod(rest, NUM_CLASSES), " " * (num_spaces + has_space))]
+        found = table[keys]
+        for index in np.flatnonzero(~is_usual).tolist():
+            place, before = int(places[index]), int(places[index - 1]) if index else -1
+            text = self._after(int(numbers[before])) if index else ""
+            text += "".join([self._texts[number] for number in numbers[before + 1 : place].tolist()])
+            text += self._around.get(int(numbers[place]), ("", ""))[0]
+            found[index] = self._gap_numbers[int(left[index]), int(self._first.array[numbers[place]]), text]
+        gaps[places] = found
+        return gaps
+
+    def _after(self, number: int) -> str:
+        if number in self._around:
+            return self._around[number][1]
+        return " " if self._ends_space.array[number] else ""
+
+    # ---- sentences ---------------------------------------------------------------------------------------------
+
+    def _with_sentence_ends(self, numbers: np.ndarray, text: np.ndarray, ends: np.ndarray) -> np.ndarray:
+        """The values with one for the end of a sentence after each that a sentence of a line ends with.
+
+        An end inside a value is none: nothing but white space stands between two sentences.
+        """
+        assert self._sentences.ends is not None
+        (end_number,) = self._numbers_of([_SENTENCE_END]).tolist()
+        line_ends = np.flatnonzero(text == _LINE_END)
+        found: list[int] = []
+        start = 0
+        for line_end in line_ends.tolist():
+            line = bytes(text[start:line_end]).decode()
+            sentence_ends = self._sentences.ends(line) if line else []
+            if sentence_ends:
+                if line.isascii():
+                    found += [start + end for end in sentence_ends]
+                else:
+                    found += [start + len(line[:end].encode()) for end in sentence_ends]
+            start = line_end + 1
+        # The value whose text ends at a byte, or one further on, a space.
+        places = np.searchsorted(ends, np.array(found, dtype=np.int64))
+        is_whole = (ends[places] == found) | (ends[places] == np.array(found) + 1)
+        return np.insert(numbers, np.unique(places[is_whole]) + 1, end_number)
+
+
+_SENTENCE_END = "\n\n"  # no value of a text holds two newlines
+_SPECIAL = {UNK_TOKEN: KINDS.literal_unk, EOS_TOKEN: KINDS.literal_eos}
+
+
+def _class_before(word: str) -> int:
+    """The class of a word for the gap before it."""
+    return OTHER if word == KINDS.literal_unk else class_before(word)
+
+
+def _class_after(word: str) -> int:
+    """The class of a word for the gap after it."""
+    if word == KINDS.literal_unk:
+        return OTHER
+    return class_of("\n" if word[0] == "\n" else word[-1])
+
+
+def words_of(text: str, tokenizer: WordTokenizer, sentences: SentenceRule, lowercase: bool) -> list[str]:
+    """The words of a text as `ValueTable` gives them, newlines and ends of sentences as they are in KINDS.
+
+    A last line without a newline has none here.
+    """
+    if not text:
+        return []
+    table = ValueTable(tokenizer, sentences, lowercase)
+    ended = text if text.endswith("\n") else text + "\n"
+    values = table.read(np.frombuffer(ended.encode(), dtype=np.uint8), keep_empty_lines=True).numbers
+    words = [
+        table.distinct_words.things[word]
+        for start, count in zip(table.starts[values].tolist(), table.num_words[values].tolist(), strict=True)
+        for word in table.words[start : start + count].tolist()
+    ]
+    return words if ended is text else words[:-1]

@@ -1,0 +1,101 @@
+"""The commands of the service: `charlm up`, `down`, `status`, `worker`, `backup` and `restore`.
+
+Everything but the workspace comes from the environment (deployments/settings.py).
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from charlm.errors import ConfigError
+from flows.cli import options
+from flows.cli.context import DEFAULT_WORKSPACE, show
+from flows.cli.options import example
+
+if TYPE_CHECKING:
+    from deployments.settings import ServiceSettings
+
+_Backup = Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of the backup.")]
+
+
+@example("charlm up --workspace /data/charlm")
+def up(workspace: options.WorkspaceDir = DEFAULT_WORKSPACE) -> None:
+    """Start the service that does not run yet: Prefect and MLflow servers, workers, deployments."""
+    from deployments.service import up as start
+
+    start(_settings(workspace))
+
+
+@example("charlm down --workspace /data/charlm")
+def down(workspace: options.WorkspaceDir = DEFAULT_WORKSPACE) -> None:
+    """Stop what `charlm up` has started, the workers first."""
+    from deployments.service import down as stop
+
+    stop(_settings(workspace))
+
+
+@example("charlm status --json")
+def status(workspace: options.WorkspaceDir = DEFAULT_WORKSPACE, as_json: options.AsJson = False) -> None:
+    """List the programs of the service; exit code 1 when one of them has ended, or none was started."""
+    from deployments.service import states
+
+    programs = states(_settings(workspace))
+    if as_json:
+        show({"programs": {program.name: program.pid for program in programs}}, as_json)
+    for program in programs if not as_json else ():
+        print(program)
+    if not programs:
+        print("nothing was started; `charlm up` starts it", file=sys.stderr)
+    if not programs or any(program.pid is None for program in programs):
+        raise typer.Exit(1)
+
+
+@example("charlm worker --gpu 0")
+def worker(
+    gpu: Annotated[str | None, typer.Option(metavar="DEVICE", help="Train on this GPU, and take nothing else.")] = None,
+    workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
+) -> None:
+    """Run one worker of the service in the foreground, for the servers of PREFECT_API_URL and MLFLOW_TRACKING_URI."""
+    from deployments.container import become_worker
+
+    become_worker(_settings(workspace), gpu)
+
+
+@example("charlm backup /backups/monday")
+def backup(folder: _Backup, workspace: options.WorkspaceDir = DEFAULT_WORKSPACE) -> None:
+    """Save the workspace and its databases to a new folder, also while the service runs."""
+    from deployments.backup import save
+
+    folder, settings = _named(folder), _settings(workspace)
+    print(f"{save(settings, folder)} files of the workspace {settings.workspace.root} saved to {folder}")
+
+
+@example("charlm restore /backups/monday --workspace /srv/restored")
+def restore(folder: _Backup, workspace: options.WorkspaceDir = DEFAULT_WORKSPACE) -> None:
+    """Restore a backup, to a workspace that does not exist yet."""
+    from deployments.backup import restore as bring_back
+
+    folder, settings = _named(folder), _settings(workspace)
+    print(f"{bring_back(settings, folder)} files of the workspace {settings.workspace.root} restored from {folder}")
+
+
+def _named(folder: Path) -> Path:
+    if folder == Path():  # what make hands on where TO or FROM is missing
+        raise ConfigError("name a folder: make backup TO=FOLDER, make restore FROM=FOLDER")
+    return folder.expanduser().absolute()
+
+
+def _settings(workspace: Path) -> "ServiceSettings":
+    from deployments.settings import ServiceSettings
+    from tasks.services.environment import ask_loopback_directly, check_dotenv
+
+    ask_loopback_directly()
+    check_dotenv()
+    return ServiceSettings.from_environment({**os.environ, "CHARLM_WORKSPACE": str(workspace)})
+
+
+COMMANDS = (up, down, status, worker, backup, restore)
+"""In the order of the help."""

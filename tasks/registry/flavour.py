@@ -1,0 +1,47 @@
+"""A model in MLflow that stands alone: its files, the code that loads them, and the packages that this code needs.
+
+The code is the library `charlm` as it is now (a megabyte), so that a version gives the same answers for as long as its
+packages can be had, whatever charlm is installed where it is loaded, if any.
+"""
+
+from collections.abc import Mapping
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import charlm
+
+if TYPE_CHECKING:
+    from mlflow.models.model import ModelInfo
+
+_PREDICT_LIBRARIES = ("mlflow", "torch", "numpy", "pyarrow", "safetensors", "xxhash", "filelock")
+EXAMPLE_TEXTS = ["I love Berlin"]
+
+
+def log_standalone_model(
+    run_id: str, code: Path, artifacts: Mapping[str, Path], *, params: Mapping[str, Any] | None = None
+) -> "ModelInfo":
+    """Log a pyfunc model made from the file `code` on the run `run_id`; `params` are its parameters and defaults."""
+    import mlflow
+
+    with mlflow.start_run(run_id=run_id):
+        model: ModelInfo = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(code),
+            code_paths=[str(Path(charlm.__file__).parent)],
+            artifacts={name: str(path) for name, path in artifacts.items()},
+            pip_requirements=pip_requirements(),
+            # The signature comes from the types of `predict`, and from the parameters here.
+            input_example=(EXAMPLE_TEXTS, dict(params)) if params else EXAMPLE_TEXTS,
+        )
+    return model
+
+
+def pip_requirements() -> list[str]:
+    """The packages that must be installed where a registered model is served."""
+    return [f"{library}=={_public_version(library)}" for library in _PREDICT_LIBRARIES]
+
+
+def _public_version(library: str) -> str:
+    """`"2.13.0+cpu" -> "2.13.0"`: a model trained on one kind of machine is served on another."""
+    return installed_version(library).partition("+")[0]
