@@ -208,8 +208,10 @@ def domain_table(scores: Mapping[str, Mapping[str, Mapping[str, "ScoreValues"]]]
     return table
 
 
-def shown_score(name: ShownScore, value: float) -> str:
-    """A score for people: a share as a percentage, others with three decimals."""
+def shown_score(name: ShownScore, value: float | None) -> str:
+    """A score for people: a share as a percentage, others with three decimals; a dash where there is none."""
+    if value is None:
+        return "–"
     return f"{value:.3%}" if name == "unk_rate" else f"{value:.3f}"
 
 

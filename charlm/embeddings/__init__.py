@@ -3,6 +3,7 @@
 from charlm.embeddings.base import DocumentEmbeddings, Embeddings, TokenEmbeddings
 from charlm.embeddings.document import DocumentPoolEmbeddings, DocumentRNNEmbeddings
 from charlm.embeddings.document_lm import DocumentLMEmbeddings
+from charlm.embeddings.document_word_lm import DocumentWordLMEmbeddings
 from charlm.embeddings.flair import CharLMEmbeddings, FlairEmbeddings, PooledFlairEmbeddings
 from charlm.embeddings.hashed import HashEmbeddings
 from charlm.embeddings.one_hot import OneHotEmbeddings
@@ -13,6 +14,7 @@ from charlm.embeddings.transformer import (
     TransformerEmbeddings,
     TransformerWordEmbeddings,
 )
+from charlm.embeddings.word_lm import WordLMEmbeddings
 from charlm.errors import outside_charlm
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "DocumentLMEmbeddings",
     "DocumentPoolEmbeddings",
     "DocumentRNNEmbeddings",
+    "DocumentWordLMEmbeddings",
     "Embeddings",
     "FlairEmbeddings",
     "HashEmbeddings",
@@ -33,6 +36,7 @@ __all__ = [
     "TransformerEmbeddings",
     "TransformerWordEmbeddings",
     "WordEmbeddings",
+    "WordLMEmbeddings",
 ]
 
 __getattr__ = outside_charlm(

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from charlm.errors import CharLMWarning
 from charlm.language_models.language_model import LanguageModel
 from charlm.nn.bf16_lstm import LowPrecisionLSTM, low_precision_lstm
+from charlm.nn.lstm_stack import LSTMStack
 from charlm.nn.precision import Precision, precision_notice, resolve_precision
 from charlm.nn.ragged import cuts
 
@@ -56,7 +57,7 @@ class StateReader:
         self._lm = lm
         self._chars_per_chunk = chars_per_chunk
         self._encoder: nn.Embedding = lm.encoder
-        self._rnn: nn.LSTM | nn.GRU | LowPrecisionLSTM = lm.rnn
+        self._rnn: nn.LSTM | nn.GRU | LSTMStack | LowPrecisionLSTM = lm.rnn
         if precision == "fp32" or not isinstance(lm.rnn, nn.LSTM):  # a GRU has nothing but the state that gets rounded
             return
         notice = precision_notice(precision, resolve_precision(precision, lm.device), lm.device)

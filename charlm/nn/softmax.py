@@ -15,8 +15,8 @@ automatic differentiation would keep all logits, and make a buffer of the size o
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -46,6 +46,14 @@ class ClusteredSoftmax(nn.Module):
         else:
             self.register_parameter("cluster_weight", None)
             self.register_parameter("cluster_bias", None)
+
+    @torch.no_grad()
+    def start_at(self, counts: np.ndarray) -> None:
+        """Set the biases so that small weights predict each word as often as it occurs, (V,)."""
+        logarithms = torch.from_numpy(np.log(np.maximum(counts, 0.5) / max(counts.sum(), 1.0))).to(self.bias)
+        self.bias.copy_(logarithms)
+        for number, part in enumerate(torch.tensor_split(logarithms, self.cutoffs)[1:]):
+            self.cluster_bias[number] = part.logsumexp(0)
 
     def loss(self, x: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
         """Mean cross entropy of targets (N,) after outputs (N, D), nats, with the words' weights (V, D)."""
@@ -181,10 +189,15 @@ def _logits(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 # ---- loss and gradient ---------------------------------------------------------------------------------------------
 
 
+class _Context(torch.autograd.function.FunctionCtx):
+    has_clusters: bool
+    gradients: list[Tensor] | None
+
+
 class _SoftmaxLoss(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any,
+        ctx: _Context,
         x: Tensor,
         weight: Tensor,
         bias: Tensor,
@@ -204,8 +217,9 @@ class _SoftmaxLoss(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: _Context, gradient: Tensor) -> tuple[Tensor | None, ...]:
         gradients, ctx.gradients = ctx.gradients, None  # they are used up: nothing else may hold them
+        assert gradients is not None
         if gradient.device.type != "cpu" or float(gradient) != 1:
             gradients = [part.mul_(gradient) for part in gradients]
         return (*gradients, *(() if ctx.has_clusters else (None, None)), None, None)

@@ -28,7 +28,7 @@ class LMMoment(Moment):
     """When an event of a language model's training happened."""
 
     characters: int
-    """Units read so far."""
+    """Characters of the text read so far; a byte counts as one."""
 
 
 class Computing(TypedDict):
@@ -87,6 +87,7 @@ class TrainEvent(LMMoment):
     bits_per_character: float
     learning_rate: float
     characters_per_second: float
+    units_per_second: float
     seconds_left: float
     waiting_share: float
     """Share of the time that was not spent in optimizer steps."""
@@ -110,8 +111,8 @@ class ValidationEvent(LMMoment):
 
     loss: float
     perplexity: float
-    bits_per_character: float
-    bits_per_byte: float
+    bits_per_character: float | None
+    bits_per_byte: float | None
     unk_rate: float
     held_out_characters: int
     """Characters of the validation text that were scored."""
@@ -156,6 +157,7 @@ class EndEvent(LMMoment):
     """Seconds of training."""
 
     characters_per_second: float
+    units_per_second: float
     peak_memory_bytes: int
     """Greatest resident memory of all processes."""
 

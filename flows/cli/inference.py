@@ -35,8 +35,11 @@ def evaluate(
 def generate(
     model: options.Model,
     prefix: Annotated[str, typer.Option(help="Text to continue.")] = "\n",
-    characters: Annotated[int, typer.Option(help="Number of characters to sample.")] = 500,
+    characters: Annotated[int, typer.Option(help="Number of characters, bytes or words to sample.")] = 500,
     temperature: Annotated[float, typer.Option(help="Below 1 is more conservative, above 1 more random.")] = 0.7,
+    top_k: Annotated[
+        int | None, typer.Option(help="Sample from so many most likely ones; from all by default.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the sample; random by default.")] = None,
     workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
@@ -45,7 +48,9 @@ def generate(
     space = open_session(workspace).workspace
     from tasks.inference.generation import generate_text
 
-    texts = generate_text(space, model, prefix=prefix, num_characters=characters, temperature=temperature, seed=seed)
+    texts = generate_text(
+        space, model, prefix=prefix, num_characters=characters, temperature=temperature, top_k=top_k, seed=seed
+    )
     if as_json:
         show(texts, as_json)
     else:

@@ -295,9 +295,9 @@ def _metrics_of(event: Event) -> dict[str, float]:
     if event["event"] == "train":
         return {name: event[name] for name in _TRAIN_NAMES}
     if event["event"] == "validation":
-        return {f"valid.{name}": event[name] for name in SCORE_NAMES}
+        return {f"valid.{name}": value for name in SCORE_NAMES if (value := event[name]) is not None}
     if event["event"] == "test":
-        return {f"test.{name}": event["test"][name] for name in SCORE_NAMES}
+        return {f"test.{name}": value for name in SCORE_NAMES if (value := event["test"][name]) is not None}
     return {}
 
 

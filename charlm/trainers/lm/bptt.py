@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from charlm.config import TrainingConfig
 from charlm.distributed.group import ProcessGroup
 from charlm.language_models.language_model import Hidden, LanguageModel
+from charlm.nn.penalties import activation_penalties
+from charlm.trainers.lm.averaging import WeightAverage
 from charlm.trainers.lm.optimization import build_optimizer
 
 
@@ -35,6 +37,9 @@ class TruncatedBPTT:
         self.optimizer = build_optimizer(config, model)
         self.hidden: Hidden | None = None
         """State of this process's streams; None at the start of a shard."""
+
+        self.average: WeightAverage | None = None
+        """The average of the weights, once it has begun."""
 
         self._nats = self._zero_nats()
 
@@ -65,23 +70,34 @@ class TruncatedBPTT:
         for start in range(row, row + rows, sequence_length):
             length = min(sequence_length, row + rows - start)
             ids = _to_ids(streams[start : start + length + 1])  # (T + 1, B / processes)
-            loss = self._loss(ids[:-1], ids[1:])
-            (loss / (rows / length)).backward()  # type: ignore[no-untyped-call]
+            loss, minimised = self._loss(ids[:-1], ids[1:])
+            (minimised / (rows / length)).backward()  # type: ignore[no-untyped-call]
             self._nats += loss.detach().double() * (length * ids.shape[1])
         self.group.average_gradients(self.model.parameters())
         nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
         self.optimizer.step()
+        if self.average is not None:
+            self.average.add(self.model)
         return rows
 
-    def _loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        """Mean cross entropy of targets (T, B) after inputs (T, B); carries the state on."""
+    def _loss(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean cross entropy of targets (T, B) after inputs (T, B), and what is minimised; carries the state on."""
+        config = self.config
         with self._autocast():
-            loss, hidden = self.model.loss(inputs, targets, self.hidden)
+            if config.activation_penalty or config.slowness_penalty:
+                output, dropped, hidden = self.model.read(inputs, self.hidden)
+                loss = self.model.mean_nats(dropped, targets)
+                minimised = loss + activation_penalties(
+                    output, dropped, activation=config.activation_penalty, slowness=config.slowness_penalty
+                )
+            else:
+                loss, hidden = self.model.loss(inputs, targets, self.hidden)
+                minimised = loss
         if isinstance(hidden, tuple):  # of an LSTM
             self.hidden = (hidden[0].detach(), hidden[1].detach())
         else:
             self.hidden = hidden.detach()
-        return loss
+        return loss, minimised
 
     def _autocast(self) -> AbstractContextManager[None]:
         return torch.autocast(self.model.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")

@@ -10,6 +10,7 @@ a run that was killed and resumed ends with the weights of an undisturbed one (e
 # B = mini-batch size, R = rows of a shard
 
 from collections.abc import Iterable
+from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ from charlm.malloc import keep_freed_memory
 from charlm.nn.precision import resolve_precision
 from charlm.text.corpus.encoding import encoded_info
 from charlm.trainers.events import Event
+from charlm.trainers.lm.averaging import WeightAverage
 from charlm.trainers.lm.bptt import TruncatedBPTT
 from charlm.trainers.lm.checkpoint import Checkpoint, Progress
 from charlm.trainers.lm.optimization import (
@@ -92,7 +94,9 @@ class TrainingEngine:
         self.precision = resolve_precision(config.precision, self.device)
         self.progress = Progress()
         self.units_per_epoch = corpus.trained_units(config.mini_batch_size)
-        self.budget = Budget.of(config, characters_per_epoch=self.units_per_epoch)
+        self.budget = Budget.of(
+            config, units_per_epoch=self.units_per_epoch, characters_per_unit=corpus.characters_per_unit
+        )
         self.bptt = TruncatedBPTT(model, config, group, self.precision)
         self.reporter = Reporter(observers, self.bptt, corpus, self.progress, self.budget)
         self._watch = Stopwatch()
@@ -180,7 +184,8 @@ class TrainingEngine:
         result = TrainingResult(
             valid=score_encoded(best, self.corpus.valid, encoded_info(self.corpus.valid, self.corpus.dictionary)),
             test=score_encoded(best, self.corpus.test, encoded_info(self.corpus.test, self.corpus.dictionary)),
-            characters=self.progress.characters,
+            characters=round(self.progress.characters * self.corpus.characters_per_unit),
+            units=self.progress.characters,
             seconds=self.progress.seconds,
             reason=reason,
         )
@@ -214,11 +219,13 @@ class TrainingEngine:
         progress, config = self.progress, self.config
         share = min(1.0, self._share_spent() + 0.5 * self._step_share())
         started = self._watch.seconds
+        length = sequence_length_at(config, progress.splits_read, progress.step)
+        rate = learning_rate_at(config, share) * progress.rate_factor
         rows = self.bptt.step(
             streams,
             progress.row,
-            sequence_length=sequence_length_at(config, progress.splits_read),
-            learning_rate=learning_rate_at(config, share) * progress.rate_factor,
+            sequence_length=length,
+            learning_rate=rate * length / config.sequence_length if config.random_sequence_length else rate,
         )
         progress.step += 1
         progress.row += rows
@@ -255,13 +262,15 @@ class TrainingEngine:
         return bool(should_stop)
 
     def _validate(self) -> None:
-        with self._watch.paused():
+        bptt = self.bptt
+        with self._watch.paused(), nullcontext() if bptt.average is None else bptt.average.applied(self.model):
             validation = validate(self.model, self.corpus.valid, self.config, self.progress, self.group)
-            if validation.score is None:
-                return
-            if validation.is_best:
-                self.model.save(self.files.best_lm)
-            self.reporter.validation(validation.score, self.bptt.learning_rate, is_best=validation.is_best)
+            if validation.score is not None:
+                if validation.is_best:
+                    self.model.save(self.files.best_lm)
+                self.reporter.validation(validation.score, bptt.learning_rate, is_best=validation.is_best)
+        if bptt.average is None and self.progress.averaging_since >= 0:
+            bptt.average = WeightAverage(self.model)
 
     # ---- stopping and going on ---------------------------------------------------------------------------------
 

@@ -79,7 +79,12 @@ def plan_training(
     if not corpus.dictionary.is_file():
         raise CorpusError(f"{corpus.root} has no dictionary; prepare it first")
     text = TextCorpus(corpus.root, Dictionary.load_from_file(corpus.dictionary), True)
-    budget = Budget.of(config, characters_per_epoch=text.trained_units(config.mini_batch_size))
+    budget = Budget.of(
+        config,
+        units_per_epoch=text.trained_units(config.mini_batch_size),
+        characters_per_unit=text.characters_per_unit,
+    )
+    characters = budget.units * text.characters_per_unit
     with tempfile.TemporaryDirectory(prefix="charlm-plan-") as folder:
         run = RunFiles(Path(folder) / "run")
         short = dataclasses.replace(
@@ -104,10 +109,10 @@ def plan_training(
     held_out = events["test"]["valid"]["characters"] + events["test"]["test"]["characters"]
     # After the last step come one validation, and the best model's scores on both held-out texts.
     scoring_speed = (sample + held_out) / max(events["test"]["time"] - events["train"]["time"], 1e-3)
-    validations = config.validations or max(1, round(budget.characters / text.num_units * len(text.shards)))
-    training_seconds = min(budget.characters / speed, budget.seconds)
+    validations = config.validations or max(1, round(budget.units / text.num_units * len(text.shards)))
+    training_seconds = min(characters / speed, budget.seconds)
     return TrainingPlan(
-        characters=min(budget.characters, round(training_seconds * speed)),
+        characters=min(round(characters), round(training_seconds * speed)),
         characters_per_second=speed,
         training_minutes=training_seconds / 60,
         scoring_minutes=(validations * sample + held_out) / scoring_speed / 60,

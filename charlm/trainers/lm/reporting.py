@@ -37,8 +37,17 @@ class TrainingResult:
     valid: LMScore
     test: LMScore
     characters: int
+    """Characters of the text that were read."""
+
+    units: int
+    """Units that were read."""
+
     seconds: float
     reason: str
+
+    @property
+    def units_per_second(self) -> float:
+        return self.units / max(self.seconds, 1e-9)
 
     @property
     def characters_per_second(self) -> float:
@@ -51,6 +60,7 @@ class TrainingResult:
             "characters": self.characters,
             "seconds": self.seconds,
             "characters_per_second": self.characters_per_second,
+            "units_per_second": self.units_per_second,
             "reason": self.reason,
         }
 
@@ -83,10 +93,10 @@ class Reporter:
         self._corpus = corpus
         self._progress = progress
         self._budget = budget
-        characters = min(budget.characters // SHORT_RUN_EVENTS, TRAIN_EVENT_CHARACTERS)
-        self._steps_per_event = max(1, characters // (config.mini_batch_size * config.sequence_length))
+        units = min(budget.units // SHORT_RUN_EVENTS, TRAIN_EVENT_CHARACTERS)
+        self._steps_per_event = max(1, units // (config.mini_batch_size * config.sequence_length))
         self._reported_share = 0.0
-        self._last = (0, 0.0, 0.0)  # characters, seconds, seconds in steps at the last `train` event
+        self._last = (0, 0.0, 0.0)  # units, seconds, seconds in steps at the last `train` event
 
     @property
     def files(self) -> list[RewindableFile]:
@@ -98,7 +108,12 @@ class Reporter:
             observer.on_event(event)
 
     def moment(self) -> LMMoment:
-        return {"time": time.time(), "step": self._progress.step, "characters": self._progress.characters}
+        return {"time": time.time(), "step": self._progress.step, "characters": self._characters}
+
+    @property
+    def _characters(self) -> int:
+        """Characters of the text that were read."""
+        return round(self._progress.characters * self._corpus.characters_per_unit)
 
     def sample(self, model: LanguageModel) -> str:
         """Text that `model` generates, equal for equal weights; none where that fails."""
@@ -127,7 +142,7 @@ class Reporter:
         )
 
     def resume(self) -> None:
-        reason = f"goes on after {self._progress.characters:,} characters"
+        reason = f"goes on after {self._characters:,} characters"
         self.emit({"event": "resume", **self.moment(), "reason": reason, **self._computing()})
 
     def precision(self, *, before: str | None = None) -> None:
@@ -177,6 +192,7 @@ class Reporter:
                 "reason": result.reason,
                 "seconds": result.seconds,
                 "characters_per_second": result.characters_per_second,
+                "units_per_second": result.units_per_second,
                 "peak_memory_bytes": peak_memory_bytes() * self._bptt.group.world_size,
             }
         )
@@ -199,9 +215,11 @@ class Reporter:
         loss = progress.window_nats / max(progress.window_units, 1)
         # Uniform guessing costs ln V; three times that is worse than knowing nothing.
         if not loss < 3 * math.log(max(len(self._corpus.dictionary), 3)):
-            raise LossExplodedError(f"the training loss became {loss:.4g} nats per character")
+            raise LossExplodedError(
+                f"the training loss became {loss:.4g} nats per {self._model.dictionary.unit_of.noun}"
+            )
         progress.window_nats, progress.window_units, progress.train_loss = 0.0, 0, loss
-        characters, seconds, step_seconds = self._last
+        units, seconds, step_seconds = self._last
         self.restart_clock()
         elapsed = max(progress.seconds - seconds, 1e-9)
         self._reported_share = share = self._share()
@@ -213,9 +231,10 @@ class Reporter:
                 "epoch": progress.epoch,
                 "split": progress.split,
                 "loss": loss,
-                "bits_per_character": loss / math.log(2),
+                "bits_per_character": loss / math.log(2) / self._corpus.characters_per_unit,
                 "learning_rate": learning_rate,
-                "characters_per_second": (progress.characters - characters) / elapsed,
+                "characters_per_second": (progress.characters - units) / elapsed * self._corpus.characters_per_unit,
+                "units_per_second": (progress.characters - units) / elapsed,
                 "seconds_left": progress.seconds * (1 - share) / max(share, 1e-9),
                 "waiting_share": max(0.0, 1 - (self.step_seconds - step_seconds) / elapsed),
             }
@@ -234,7 +253,7 @@ class Reporter:
                 "sample": self.sample(self._model),
                 **score.to_json(),
                 "held_out_characters": score.characters,
-                "characters": self._progress.characters,
+                "characters": self._characters,
             }
         )
 

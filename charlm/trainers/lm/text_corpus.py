@@ -81,6 +81,12 @@ class TextCorpus:
         return sum(self._units)
 
     @property
+    def characters_per_unit(self) -> float:
+        """Characters of the text in a unit, at least 1: a byte counts as a character."""
+        infos = self.infos
+        return max(1.0, sum(info.characters for info in infos) / sum(info.units for info in infos))
+
+    @property
     def infos(self) -> list[EncodedInfo]:
         """What is in each train shard."""
         return [info for group in self._infos for info in group]

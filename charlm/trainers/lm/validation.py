@@ -10,6 +10,7 @@ from charlm.evaluation.language_model import score_encoded
 from charlm.evaluation.scores import LMScore
 from charlm.language_models.language_model import LanguageModel
 from charlm.text.corpus.encoding import encoded_info
+from charlm.trainers.lm.averaging import note_loss
 from charlm.trainers.lm.checkpoint import Progress
 
 _THRESHOLD = 1e-4  # share of the best loss that an improvement must save, as in torch's and Flair's plateau
@@ -42,6 +43,8 @@ def validate(
         progress.best_loss, progress.best_characters = loss, progress.characters
     if config.schedule == "plateau":
         _anneal(config, progress, has_improved)
+    if config.averaging_patience is not None:
+        note_loss(progress, loss, config.averaging_patience)
     return Validation(score, is_best)
 
 
