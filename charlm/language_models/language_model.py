@@ -24,6 +24,7 @@ from charlm.data.dictionary import Dictionary
 from charlm.errors import ModelFileError
 from charlm.language_models.decoding import logits_of, mean_nats, target_nats
 from charlm.language_models.generation import generate_text
+from charlm.language_models.representation import get_representation
 from charlm.nn.cutoffs import choose_cutoffs, zipf_counts
 from charlm.nn.dropout import EmbeddingDropout, TimeLockedDropout
 from charlm.nn.inference import inference
@@ -213,15 +214,9 @@ class LanguageModel(nn.Module):
         """
         return self.from_state(extended_state(self.language_model_state(), dictionary))
 
-    def get_representation(self, strings: Sequence[str], start_marker: str, end_marker: str) -> Tensor:
-        """Top-layer output (T, B, H or nout) over marked texts in reading direction, filled up with spaces."""
-        texts = [f"{start_marker}{text if self.is_forward_lm else text[::-1]}{end_marker}" for text in strings]
-        length = max(map(len, texts))
-        ids = np.stack([self.dictionary.encode(text.ljust(length)) for text in texts], axis=1).astype(np.int64)
-        with torch.no_grad():
-            return self.represent(self.encoder(torch.from_numpy(ids).to(self.device)))[0]
-
     # ---- text --------------------------------------------------------------------------------------------------
+
+    get_representation = get_representation
 
     def encode_text(self, text: str) -> Tensor:
         """The ids of `text` in reading direction, (T,) int64."""
