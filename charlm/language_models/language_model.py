@@ -250,8 +250,7 @@ class LanguageModel(nn.Module):
         if len(ids := self.encode_text(text).to(self.device).unsqueeze(1)) < 2:  # (T, 1)
             raise ModelFileError(f"perplexity needs a text of at least two characters, got {text!r}")
         with inference(self):
-            nats, _ = self.loss(ids[:-1], ids[1:], reduction="none")
-        return math.exp(nats.double().mean().item())
+            return math.exp(self.loss(ids[:-1], ids[1:], reduction="none")[0].double().mean().item())
 
     # ---- files -------------------------------------------------------------------------------------------------
 
