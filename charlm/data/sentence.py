@@ -214,6 +214,9 @@ class Sentence(TokenSequence):
         if self._matrices is None:
             self._matrices = {}
         self._matrices[name] = matrix
+        for token in self._tokens or ():
+            if token._embeddings:
+                token._embeddings.pop(name, None)
 
     def get_token_embeddings(self, names: list[str] | None = None) -> "torch.Tensor":
         """The vectors of all tokens, (N, D), embeddings concatenated in the order of their names."""
@@ -235,6 +238,13 @@ class Sentence(TokenSequence):
             return None
         matrices = self._matrices or {}
         return [matrices[name] for name in sorted(matrices) if names is None or name in names]
+
+    def _give_rows_to_tokens(self) -> None:
+        """Give every token its vectors, so that one token can lose them."""
+        for name, matrix in (self._matrices or {}).items():
+            for token, row in zip(self.tokens, matrix, strict=True):
+                token.set_embedding(name, row)
+        self._matrices = None
 
     def has_token_embeddings(self, name: str) -> bool:
         return self._matrices is not None and name in self._matrices
