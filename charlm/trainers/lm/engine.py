@@ -21,8 +21,7 @@ from charlm.artifacts import RunFiles
 from charlm.config import TrainingConfig
 from charlm.distributed.group import ProcessGroup
 from charlm.errors import CorpusError, RunError, TrainingInterruptedError
-from charlm.evaluation.language_model import score_encoded
-from charlm.language_models.language_model import LanguageModel, load_language_models
+from charlm.language_models.language_model import LanguageModel
 from charlm.malloc import keep_freed_memory
 from charlm.nn.precision import resolve_training_precision
 from charlm.text.corpus.encoding import encoded_info
@@ -41,7 +40,7 @@ from charlm.trainers.lm.optimization import (
 from charlm.trainers.lm.reporting import LossExplodedError, Reporter, TrainingResult
 from charlm.trainers.lm.resuming import restore_training, training_checkpoint
 from charlm.trainers.lm.text_corpus import ShardReader, TextCorpus
-from charlm.trainers.lm.validation import reason_to_stop_early, validate
+from charlm.trainers.lm.validation import reason_to_stop_early, score_best, validate
 from charlm.trainers.observer import Observer
 from charlm.trainers.resources import translate_resource_errors
 
@@ -114,7 +113,7 @@ class TrainingEngine:
         nothing to validate on.
         """
         reason = self._train(resume)
-        with self._resource_errors():
+        with _resource_errors(self):
             return self._score_best(reason)
 
     @keep_freed_memory()
@@ -130,7 +129,7 @@ class TrainingEngine:
         for split, path in (("valid", self.corpus.valid), ("test", self.corpus.test)):
             if encoded_info(path, self.corpus.dictionary).units == 0:
                 raise CorpusError(f"{self.corpus.files.root} has no {split} text; give that split a larger share")
-        with self._resource_errors():
+        with _resource_errors(self):
             if resume:
                 checkpoint = Checkpoint.load(self.files.checkpoint)
                 self._restore(checkpoint)
@@ -152,10 +151,6 @@ class TrainingEngine:
                 self._interrupt()
         return reason
 
-    def _resource_errors(self) -> AbstractContextManager[None]:
-        needed = gpu_bytes(self.config, len(self.corpus.dictionary), num_processes=self.group.world_size)
-        return translate_resource_errors(self.files.root, str(self.device), needed=needed)
-
     def _run(self) -> str:
         """Read shard after shard; the reason why it ended."""
         while True:
@@ -168,9 +163,8 @@ class TrainingEngine:
         progress = self.progress
         self._watch = Stopwatch(progress.seconds)
         self.reporter.restart_clock(self._watch.seconds)
-        with ShardReader(
-            self.corpus, self.config.mini_batch_size, seed=self.config.seed, prepare=self.bptt.prepare
-        ) as reader:
+        size, seed = self.config.mini_batch_size, self.config.seed
+        with ShardReader(self.corpus, size, seed=seed, prepare=self.bptt.prepare) as reader:
             shards = reader.read_from(progress.epoch, progress.split)
             while (reason := self._reason_to_end()) is None:
                 self._read_shard(self.bptt.load(next(shards)))
@@ -185,12 +179,10 @@ class TrainingEngine:
 
     def _score_best(self, reason: str) -> TrainingResult:
         """Score the best model on both held-out texts."""
-        if not self.files.best_lm.is_file():
-            raise RunError(f"no validation of {self.files.root} gave a finite loss; lower the learning rate")
-        (best,) = (model.to(self.device) for model in load_language_models(self.files.best_lm).values())
+        best, valid, test = score_best(self.files, self.corpus, self.device)
         result = TrainingResult(
-            valid=score_encoded(best, self.corpus.valid, encoded_info(self.corpus.valid, self.corpus.dictionary)),
-            test=score_encoded(best, self.corpus.test, encoded_info(self.corpus.test, self.corpus.dictionary)),
+            valid=valid,
+            test=test,
             characters=round(self.progress.characters * self.corpus.characters_per_unit),
             units=self.progress.characters,
             seconds=self.progress.seconds,
@@ -318,3 +310,8 @@ class TrainingEngine:
         self.progress.rollbacks, self.progress.rate_factor = rollbacks, factor
         self.reporter.guard(f"{reason}: back to the last checkpoint with {factor:g} of the learning rate")
         self._save_checkpoint()
+
+
+def _resource_errors(engine: TrainingEngine) -> AbstractContextManager[None]:
+    needed = gpu_bytes(engine.config, len(engine.corpus.dictionary), num_processes=engine.group.world_size)
+    return translate_resource_errors(engine.files.root, str(engine.device), needed=needed)
