@@ -21,7 +21,7 @@ class ClassificationCorpus(FileCorpus):
     Args:
         data_folder: where the files are.
         label_type: the layer that the labels get.
-        train_file, test_file, dev_file: their names; without any, the names in the folder tell (see `find_splits`).
+        train_file, test_file, dev_file: their names; without any, the names in the folder decide (see `find_splits`).
         use_tokenizer: whether words are looked for; otherwise they stand between spaces.
         encoding: of the files.
 

@@ -28,7 +28,7 @@ class ColumnCorpus(Corpus):
     Args:
         data_folder: where the files are.
         column_format: what stands in which column, counted from 0: `{0: "text", 1: "pos", 3: "ner"}`.
-        train_file, dev_file, test_file: their names; without any, the names in the folder tell (see `find_splits`).
+        train_file, dev_file, test_file: their names; without any, the names in the folder decide (see `find_splits`).
         column_delimiter: what stands between columns; by default a tab where most rows have one, else ASCII blanks.
         comment_symbol: lines that begin with it are left out. Comments `# …` before sentences always are.
         encoding: of the files.
@@ -79,7 +79,7 @@ def read_columns(
     known: Collection[str] | None = None,
     layouts: Sequence[Layout | None] | None = None,
 ) -> list[list[Sentence]]:
-    """The sentences of each file; which columns label spans is told from all files together.
+    """The sentences of each file; all files together decide which columns label spans.
 
     A header is left out and reported; `layouts` are those of the files, where they are known.
     Raises DatasetError with file and line where a column is missing, a tag is wrong, or a label is not among `known`.

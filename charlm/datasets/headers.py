@@ -2,7 +2,7 @@
 
 `ReadingRules.header` decides where it is not None. Otherwise a first row is a header where its cells are names that
 people give to such columns (`label,text`; `tweet_text`; `word tag`) and its label does not occur again. A first row
-that looks like a header under other names is refused, for nobody can tell whether it is data.
+that looks like a header under other names is refused, for it could be data.
 """
 
 # ruff: noqa: SIM905  # names in a text are read more easily than in a list

@@ -1,4 +1,4 @@
-"""Words in columns: the rows of a file, sentence by sentence, before anybody asks what their columns mean.
+"""Words in columns: the rows of a file, sentence by sentence, whatever their columns mean.
 
 A tab separates columns where most rows have one, else blanks do; blanks around a cell between tabs are no part of it.
 The number of columns is that of most rows; a row with another number is refused by its own line. Comments stand before

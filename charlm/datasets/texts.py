@@ -169,7 +169,7 @@ def read_objects(
 
 
 def _labels(value: Any) -> list[str] | None:
-    """One label or several as texts; None where something else stands there."""
+    """One label or several as texts; None where something else is there."""
     found = [as_label(item) for item in (value if isinstance(value, list) else [value])]
     labels = [label for label in found if label is not None]
     return labels if len(labels) == len(found) else None
