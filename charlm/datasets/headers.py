@@ -31,7 +31,7 @@ _TEXT_NAMES = _WORD_NAMES | frozenset(
 )
 _LABEL_NAMES = frozenset(
     "label labels class classes category categories target sentiment tag tags intent topic kind type polarity score "
-    "rating stars emotion ner pos upos xpos".split()
+    "rating stars emotion ner pos upos xpos chunk entity entities iob bio".split()
 )
 _OTHER_NAMES = frozenset("id idx index number no nr source date time author user lang language split name".split())
 _NAME = re.compile(r"[^\W\d]\w*(?:[ _./#-]+\w*){0,3}")

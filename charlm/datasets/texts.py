@@ -129,10 +129,9 @@ def _guessed_columns(
     """The columns of text and label of a table whose columns have no names."""
     if text_first is None:
         text_first = is_text_first(rows)
-    if not text_first:
-        return [1], [0]
-    _LOGGER.warning("%s: the texts are taken from the first column and the labels from the second", path)
-    return [0], [1]
+    what = ("texts", "labels") if text_first else ("labels", "texts")
+    _LOGGER.warning("%s: the first column is taken for the %s and the second for the %s", path, *what)
+    return ([0], [1]) if text_first else ([1], [0])
 
 
 def is_text_first(rows: Sequence[TableRow]) -> bool | None:
