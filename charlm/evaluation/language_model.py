@@ -37,12 +37,12 @@ def score_file(model: "LanguageModel", path: Path | str) -> LMScore:
 
     Raises SourceError when the file is missing, CorpusError when it is not UTF-8 or holds no text.
     """
-    with _encoded_file(model, path) as (encoded, info):
+    with encoded_text(model, path) as (encoded, info):
         return score_encoded(model, encoded, info)
 
 
 @contextmanager
-def _encoded_file(model: "LanguageModel", path: Path | str) -> Iterator[tuple[Path, EncodedInfo]]:
+def encoded_text(model: "LanguageModel", path: Path | str) -> Iterator[tuple[Path, EncodedInfo]]:
     """The encoded form of a text file, for the block."""
     if not Path(path).is_file():
         raise SourceError(f"no text file at {path}")
@@ -107,7 +107,7 @@ def score_documents(model: "LanguageModel", path: Path | str, documents: HeldOut
     SourceError when the file is missing, CorpusError when it does not hold these documents.
     """
     nats, unknown = np.zeros(len(documents)), np.zeros(len(documents), dtype=np.int64)
-    with _encoded_file(model, path) as (encoded, info):
+    with encoded_text(model, path) as (encoded, info):
         if (info.lines, info.bytes) != (documents.lines.sum(), documents.bytes.sum()):
             raise CorpusError(
                 f"{path} holds {info.lines} lines and {info.bytes} bytes, its documents {documents.lines.sum()} lines "
