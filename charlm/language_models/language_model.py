@@ -283,8 +283,7 @@ class LanguageModel(nn.Module):
     def load_language_model(cls, path: str | os.PathLike[str]) -> Self:
         """The one language model in `path`: a `best-lm.pt` of ours or Flair's, a run, or a bundle of one direction.
 
-        It is on the default device (nn/device.py). Nothing in the file is executed. Raises ModelFileError when it is
-        missing, damaged, or not to be trusted.
+        It is on the default device. Raises ModelFileError when it is missing, damaged, or not to be trusted.
         """
         states = _read_states(Path(path))
         if len(states) > 1:
