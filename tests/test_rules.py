@@ -44,6 +44,7 @@ ROOMS = (
     ("distributed",),
     ("trainers",),
     ("training_utils", "visual"),
+    ("word",),
 )
 HEAVY = ("prefect", "mlflow", "datasets", "transformers", "matplotlib", "polars")
 

@@ -19,7 +19,7 @@ from charlm.datasets.tables import TableRow, table_rows
 LabelledText = tuple[int, list[str], str]
 """Line number, labels and text."""
 _LOGGER = logging.getLogger("charlm")
-_LABEL = re.compile(rf"(?:^|(?<=\s)){PREFIX}(\S*)\s*")
+_LABEL = re.compile(rf"(?:^|(?<=\s)){PREFIX}(\S*)(?:[ \t]+|\s|$)")
 
 
 @collector_paused()
@@ -56,7 +56,8 @@ def label_texts(
 def read_labelled_lines(path: Path, rules: ReadingRules = DEFAULT_RULES) -> Iterator[LabelledText]:
     """The lines of the format of fastText: a label is a word with `__label__` in front, wherever it stands.
 
-    Any white space ends a label. A line that a table writer has put in quotes is read without them.
+    Any white space ends a label: blanks and tabs, or one other character, for the next may belong to the text. A line
+    that a table writer has put in quotes is read without them.
     """
     for number, line in read_lines(path, rules):
         if is_blank(line):

@@ -3,11 +3,13 @@
 from charlm.embeddings.base import DocumentEmbeddings, Embeddings, TokenEmbeddings
 from charlm.embeddings.document import DocumentPoolEmbeddings, DocumentRNNEmbeddings
 from charlm.embeddings.document_lm import DocumentLMEmbeddings
+from charlm.embeddings.document_word_lm import DocumentWordLMEmbeddings
 from charlm.embeddings.flair import CharLMEmbeddings, FlairEmbeddings, PooledFlairEmbeddings
 from charlm.embeddings.one_hot import OneHotEmbeddings
 from charlm.embeddings.stacked import StackedEmbeddings
 from charlm.embeddings.token import CharacterEmbeddings, WordEmbeddings
 from charlm.embeddings.transformer import TransformerDocumentEmbeddings, TransformerWordEmbeddings
+from charlm.embeddings.word_lm import WordLMEmbeddings
 from charlm.errors import outside_charlm
 
 __all__ = [
@@ -17,6 +19,7 @@ __all__ = [
     "DocumentLMEmbeddings",
     "DocumentPoolEmbeddings",
     "DocumentRNNEmbeddings",
+    "DocumentWordLMEmbeddings",
     "Embeddings",
     "FlairEmbeddings",
     "OneHotEmbeddings",
@@ -26,6 +29,7 @@ __all__ = [
     "TransformerDocumentEmbeddings",
     "TransformerWordEmbeddings",
     "WordEmbeddings",
+    "WordLMEmbeddings",
 ]
 
 __getattr__ = outside_charlm(

@@ -74,6 +74,10 @@ class Embeddings(nn.Module):
         """The largest parts of these embeddings whose vectors never change, so that they can be stored."""
         return [self] if self.static_embeddings else []
 
+    def layer_groups(self) -> list[list[nn.Parameter]]:
+        """Trained weights that can have a rate of their own, from the layer nearest to the output down; none here."""
+        return []
+
     def in_bf16(self) -> "Embeddings":
         """These embeddings with shared weights, computed in bf16; unchanged where bf16 is not faster."""
         return self

@@ -74,6 +74,8 @@ class FlairEmbeddings(TokenEmbeddings):
             self.name = str(model)
             if not has_decoder:
                 self.lm.decoder, self.lm.has_decoder = None, False
+        if not self.lm.dictionary.unit_of.items_are_characters:
+            raise ModelFileError(f"FlairEmbeddings reads characters, this model {self.lm.unit}s: use WordLMEmbeddings")
         if name is not None:
             self.name = name
         self.fine_tune = fine_tune

@@ -170,18 +170,19 @@ class LanguageModel(nn.Module):
     ) -> tuple[Tensor, Hidden]:
         """Cross entropy of the targets (T, B) after the inputs (T, B), in nats, and the new state.
 
-        The mean over all units, for training; or, for scores, with `reduction="none"` that of each unit, (T, B). The
-        latter computes few logits at a time, so that its memory is bounded whatever the size of the dictionary; so does
-        the former where there are very many.
+        The mean over all units, for training; or, for scores, with `reduction="none"` that of each unit, (T, B). Many
+        logits are computed a few at a time, so that the memory is bounded whatever the size of the dictionary.
         """
         _, output, hidden = self.read(inputs, hidden)
-        if reduction == "mean":
-            return self.mean_nats(output, targets), hidden
-        return target_nats(self._decoder(), self.encoder.weight, output, targets), hidden
+        return (self.mean_nats if reduction == "mean" else self.target_nats)(output, targets), hidden
 
     def mean_nats(self, output: Tensor, targets: Tensor) -> Tensor:
         """Mean cross entropy of the targets (T, B) after what the decoder gets, (T, B, H or nout), in nats."""
         return mean_nats(self._decoder(), self.encoder.weight, output, targets)
+
+    def target_nats(self, output: Tensor, targets: Tensor) -> Tensor:
+        """Cross entropy of each target (T, B) after what the decoder gets, (T, B, H or nout), in nats, (T, B)."""
+        return target_nats(self._decoder(), self.encoder.weight, output, targets)
 
     def predict_next(self, ids: Tensor, hidden: Hidden) -> tuple[Tensor, Hidden]:
         """Logits (B, V) and the new state after one more unit of each stream, (B,), in evaluation mode."""
@@ -226,6 +227,7 @@ class LanguageModel(nn.Module):
         temperature: float = 1.0,
         break_on_suffix: str | None = None,
         *,
+        top_k: int | None = None,
         seed: int | None = None,
     ) -> tuple[str, float]:
         """`prefix` continued by up to `number_of_characters` sampled units, and the mean nats of each.
@@ -233,19 +235,16 @@ class LanguageModel(nn.Module):
         A backward model continues to the left: its text ends with `prefix`. `<unk>` is never sampled. Generation stops
         early when the new text ends with `break_on_suffix` (in reading direction).
         """
+        # fmt: off
         return generate_text(
-            self,
-            prefix or "\n",
-            number_of_characters,
-            temperature=temperature,
-            break_on_suffix=break_on_suffix,
-            seed=seed,
+            self, prefix or "\n", number_of_characters,
+            temperature=temperature, break_on_suffix=break_on_suffix, top_k=top_k, seed=seed,
         )
+        # fmt: on
 
     def calculate_perplexity(self, text: str) -> float:
         """Perplexity of every unit of `text` but the first, read from a zero state as one stream."""
-        ids = self.encode_text(text).to(self.device).unsqueeze(1)  # (T, 1)
-        if len(ids) < 2:
+        if len(ids := self.encode_text(text).to(self.device).unsqueeze(1)) < 2:  # (T, 1)
             raise ModelFileError(f"perplexity needs a text of at least two characters, got {text!r}")
         with inference(self):
             nats, _ = self.loss(ids[:-1], ids[1:], reduction="none")

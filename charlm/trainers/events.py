@@ -111,8 +111,8 @@ class ValidationEvent(LMMoment):
 
     loss: float
     perplexity: float
-    bits_per_character: float
-    bits_per_byte: float
+    bits_per_character: float | None
+    bits_per_byte: float | None
     unk_rate: float
     held_out_characters: int
     """Characters of the validation text that were scored."""

@@ -23,11 +23,14 @@ from charlm.nn.precision import instruction_set, precision_notice, resolve_preci
 from charlm.trainers.downstream.checkpoint import DownstreamCheckpoint, DownstreamProgress
 from charlm.trainers.downstream.events import Computing, DownstreamObserver
 from charlm.trainers.downstream.optimization import (
+    layers_of,
     linear_rate,
     new_optimizer,
     optimizer_part,
     restore_optimizer,
+    set_rate,
     trained_weights,
+    unfreeze,
 )
 from charlm.trainers.downstream.options import TrainingOptions
 from charlm.trainers.downstream.plateau import PlateauScheduler
@@ -76,7 +79,11 @@ class DownstreamEngine:
         self._scorer = SplitScorer(model, corpus, sample, config, options, files)
         self._weights = trained_weights(model, model.embeddings.frozen_parts())
         self._optimizer = new_optimizer(
-            optimizer, self._weights.values(), config.learning_rate, options.optimizer_settings
+            optimizer,
+            layers_of(self._weights.values(), model.embeddings.layer_groups()),
+            config.learning_rate,
+            options.optimizer_settings,
+            layer_decay=options.layer_decay,
         )
         self._progress = DownstreamProgress(plateau=PlateauScheduler(learning_rate=config.learning_rate))
         self._reporter = Reporter((), self._progress)
@@ -128,6 +135,7 @@ class DownstreamEngine:
                 + (again if self._options.checkpoint and self._progress.epoch else "")
             ) from None
         finally:
+            unfreeze(self._optimizer, len(self._optimizer.param_groups))
             self._drop_all_embeddings()
 
     def _begin(self, resumed: dict[str, int] | None) -> None:
@@ -209,7 +217,9 @@ class DownstreamEngine:
     def _train_epoch(self) -> None:
         progress, plateau = self._progress, self._progress.plateau
         rate = plateau.learning_rate
-        self._set_rate(rate)
+        set_rate(self._optimizer, rate)
+        if self._options.gradual_unfreezing:
+            unfreeze(self._optimizer, self._progress.epoch + 1)
         started = time.perf_counter()
         train_loss = self._learn()
         seconds = time.perf_counter() - started
@@ -249,7 +259,7 @@ class DownstreamEngine:
         for number, batch in enumerate(batches, 1):
             self._optimizer.zero_grad(set_to_none=True)
             if self._options.warmup_fraction is not None:
-                self._set_rate(self._linear_rate(self._options.warmup_fraction))
+                set_rate(self._optimizer, self._linear_rate(self._options.warmup_fraction))
             for chunk in self._train_set.chunks(batch):
                 sentences = [self._train_set.sentences[place] for place in chunk]
                 targets = [self._train_set.targets[place] for place in chunk]
@@ -268,10 +278,6 @@ class DownstreamEngine:
         if not math.isfinite(mean):
             raise RunError(f"the loss of epoch {self._progress.epoch + 1} is {mean}; lower the learning rate")
         return mean
-
-    def _set_rate(self, rate: float) -> None:
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
 
     def _linear_rate(self, warmup_fraction: float) -> float:
         steps = self._config.max_epochs * self._train_set.num_batches
