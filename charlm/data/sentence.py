@@ -214,6 +214,9 @@ class Sentence(TokenSequence):
         if self._matrices is None:
             self._matrices = {}
         self._matrices[name] = matrix
+        for token in self._tokens or ():
+            if token._embeddings:
+                token._embeddings.pop(name, None)
 
     def get_token_embeddings(self, names: list[str] | None = None) -> "torch.Tensor":
         """The vectors of all tokens, (N, D), embeddings concatenated in the order of their names."""
@@ -226,6 +229,13 @@ class Sentence(TokenSequence):
         if len(chosen) == 1:
             return chosen[0]
         return torch.cat(chosen, dim=1) if chosen else torch.empty(len(self), 0)
+
+    def _give_rows_to_tokens(self) -> None:
+        """Give every token its vectors, so that one token can lose them."""
+        for name, matrix in (self._matrices or {}).items():
+            for token, row in zip(self.tokens, matrix, strict=True):
+                token.set_embedding(name, row)
+        self._matrices = None
 
     def has_token_embeddings(self, name: str) -> bool:
         return self._matrices is not None and name in self._matrices

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from charlm.data.corpus import Corpus
 from charlm.data.sentence import Sentence
@@ -54,7 +55,7 @@ class FileCorpus(Corpus):
         *,
         suffix: str = "",
         name: str | None,
-        sample_missing_splits: bool,
+        sample_missing_splits: bool | Literal["only_dev", "only_test"],
     ) -> None:
         files = find_splits(data_folder, *named, suffix=suffix)
         train, dev, test = (read(path) if path else None for path in (files.train, files.dev, files.test))
@@ -68,8 +69,9 @@ def find_splits(
     test_file: Path | str | None = None,
     *,
     suffix: str = "",
+    look: bool = True,
 ) -> SplitFiles:
-    """The files that are named, in `folder`; where none is, those whose names tell what they are.
+    """The files that are named, in `folder`; where none is and `look` is true, those whose names tell what they are.
 
     `train` stands for train; `dev`, `val`, `valid` or `testa` for dev; `test` for test. Files of the same suffix that
     are not read are reported. Raises DatasetError when a file is missing, when no name tells anything, or when two
@@ -78,7 +80,7 @@ def find_splits(
     folder = Path(folder)
     if not folder.is_dir():
         raise DatasetError(f"no folder with labelled data at {folder}")
-    if train_file or dev_file or test_file:
+    if train_file or dev_file or test_file or not look:
         return SplitFiles(*(_named(folder, name) for name in (train_file, dev_file, test_file)))
     names = sorted(
         path.name

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from charlm.data.corpus import Corpus, MultiCorpus
 from charlm.data.sentence import Sentence
-from charlm.datasets.columns import TEXT, read_columns
+from charlm.datasets.column_options import TEXT
+from charlm.datasets.columns import read_columns
 from charlm.datasets.files import find_splits
 from charlm.datasets.lines import DEFAULT_RULES, ReadingRules
 from charlm.datasets.prepared import TREC_6, UD_ENGLISH, UD_GERMAN, WNUT_17

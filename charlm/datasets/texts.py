@@ -3,7 +3,7 @@
 import logging
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,12 @@ from charlm.datasets.json_lines import as_label, read_json_objects
 from charlm.datasets.lines import BLANKS, DEFAULT_RULES, ReadingRules, is_blank, mistake, read_lines
 from charlm.datasets.sniffing import PREFIX
 from charlm.datasets.tables import TableRow, table_rows
+from charlm.datasets.text_options import TextOptions
 
 LabelledText = tuple[int, list[str], str]
 """Line number, labels and text."""
 _LOGGER = logging.getLogger("charlm")
+_NO_OPTIONS = TextOptions()
 _LABEL = re.compile(rf"(?:^|(?<=\s)){PREFIX}(\S*)(?:[ \t]+|\s|$)")
 
 
@@ -28,8 +30,8 @@ def label_texts(
     texts: Iterator[LabelledText],
     label_type: str,
     *,
-    use_tokenizer: bool = True,
     known: Collection[str] | None = None,
+    options: TextOptions = _NO_OPTIONS,
 ) -> list[Sentence]:
     """Sentences with their labels.
 
@@ -37,19 +39,30 @@ def label_texts(
     or a label is not among `known`.
     """
     sentences = []
-    for number, labels, text in texts:
-        labels = [label.strip(" \t\r\n") for label in labels]
-        sentence = Sentence(text, use_tokenizer=use_tokenizer)
+    unlabelled: list[int] = []
+    for number, found, text in texts:
+        found = [label.strip(" \t\r\n") for label in found]
+        if not options.keeps(found, text):
+            continue
+        sentence = options.sentence(text)
         if not len(sentence):
             raise mistake(path, number, "the text is empty")
-        if not labels or "" in labels:
-            raise mistake(path, number, f"the text has no label: {text.strip()[:60]!r}")
-        for label in dict.fromkeys(labels):
+        labels = options.labels(found)
+        if (not labels or "" in labels) and not options.allow_examples_without_labels:
+            if options.allow_examples_without_labels is None:
+                raise mistake(path, number, f"the text has no label: {text.strip()[:60]!r}")
+            unlabelled.append(number)
+            continue
+        for label in filter(None, labels):
             check_known(path, number, label, known)
             sentence.add_label(label_type, label)
         sentences.append(sentence)
     if not sentences:
         raise mistake(path, 1, "the file holds no text")
+    if unlabelled:
+        _LOGGER.warning(
+            "%s: %d texts without a label are left out, the first in line %d", path, len(unlabelled), unlabelled[0]
+        )
     return sentences
 
 
@@ -78,6 +91,7 @@ def read_table(
     rules: ReadingRules = DEFAULT_RULES,
     names: Sequence[str] | None = None,
     text_first: bool | None = None,
+    dialect: Mapping[str, object] | None = None,
 ) -> Iterator[LabelledText]:
     """The texts of a table, its header left out and reported.
 
@@ -89,10 +103,11 @@ def read_table(
         rules: encoding and header.
         names: of the columns, as they were asked for.
         text_first: whether the text is in the first of two columns, where other files of the corpus show it.
+        dialect: more of what the module csv takes, such as `quotechar`.
 
     Raises DatasetError with the line of a row with too many or too few cells, whichever row comes first.
     """
-    rows = list(table_rows(path, delimiter, rules))
+    rows = list(table_rows(path, delimiter, rules, dialect))
     if not rows:
         raise mistake(path, 1, "the file holds no text")
     header = find_header(path, rows, names, rules)

@@ -5,10 +5,15 @@ from charlm.embeddings.document import DocumentPoolEmbeddings, DocumentRNNEmbedd
 from charlm.embeddings.document_lm import DocumentLMEmbeddings
 from charlm.embeddings.document_word_lm import DocumentWordLMEmbeddings
 from charlm.embeddings.flair import CharLMEmbeddings, FlairEmbeddings, PooledFlairEmbeddings
+from charlm.embeddings.hashed import HashEmbeddings
 from charlm.embeddings.one_hot import OneHotEmbeddings
 from charlm.embeddings.stacked import StackedEmbeddings
 from charlm.embeddings.token import CharacterEmbeddings, WordEmbeddings
-from charlm.embeddings.transformer import TransformerDocumentEmbeddings, TransformerWordEmbeddings
+from charlm.embeddings.transformer import (
+    TransformerDocumentEmbeddings,
+    TransformerEmbeddings,
+    TransformerWordEmbeddings,
+)
 from charlm.embeddings.word_lm import WordLMEmbeddings
 from charlm.errors import outside_charlm
 
@@ -22,11 +27,13 @@ __all__ = [
     "DocumentWordLMEmbeddings",
     "Embeddings",
     "FlairEmbeddings",
+    "HashEmbeddings",
     "OneHotEmbeddings",
     "PooledFlairEmbeddings",
     "StackedEmbeddings",
     "TokenEmbeddings",
     "TransformerDocumentEmbeddings",
+    "TransformerEmbeddings",
     "TransformerWordEmbeddings",
     "WordEmbeddings",
     "WordLMEmbeddings",
@@ -38,7 +45,6 @@ __getattr__ = outside_charlm(
         "DocumentCNNEmbeddings": "convolutions over words",
         "DocumentTFIDFEmbeddings": "counts of words",
         "ELMoEmbeddings": "ELMo's vectors",
-        "HashEmbeddings": "vectors by hash",
         "MuseCrosslingualEmbeddings": "downloads of crosslingual vectors (WordEmbeddings reads their files)",
         "NILCEmbeddings": "downloads of Portuguese vectors (WordEmbeddings reads their files)",
         "SentenceTransformerDocumentEmbeddings": "models of sentence-transformers (see TransformerDocumentEmbeddings)",

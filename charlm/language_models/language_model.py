@@ -24,6 +24,7 @@ from charlm.data.dictionary import Dictionary
 from charlm.errors import ModelFileError
 from charlm.language_models.decoding import logits_of, mean_nats, target_nats
 from charlm.language_models.generation import generate_text
+from charlm.language_models.representation import get_representation
 from charlm.nn.cutoffs import choose_cutoffs, zipf_counts
 from charlm.nn.dropout import EmbeddingDropout, TimeLockedDropout
 from charlm.nn.inference import inference
@@ -215,6 +216,8 @@ class LanguageModel(nn.Module):
 
     # ---- text --------------------------------------------------------------------------------------------------
 
+    get_representation = get_representation
+
     def encode_text(self, text: str) -> Tensor:
         """The ids of `text` in reading direction, (T,) int64."""
         ids = self.dictionary.encode(text).astype(np.int64)
@@ -247,8 +250,7 @@ class LanguageModel(nn.Module):
         if len(ids := self.encode_text(text).to(self.device).unsqueeze(1)) < 2:  # (T, 1)
             raise ModelFileError(f"perplexity needs a text of at least two characters, got {text!r}")
         with inference(self):
-            nats, _ = self.loss(ids[:-1], ids[1:], reduction="none")
-        return math.exp(nats.double().mean().item())
+            return math.exp(self.loss(ids[:-1], ids[1:], reduction="none")[0].double().mean().item())
 
     # ---- files -------------------------------------------------------------------------------------------------
 
