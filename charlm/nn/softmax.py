@@ -256,10 +256,13 @@ def _loss_and_gradients(
             padded = _on_grid(own)
             logits = _logits(padded, weight, part.bias)[: len(own)]  # (n, rows)
             there = expected[chunk, None]
-            log_sum = logits.logsumexp(1, keepdim=True)
-            nats += (log_sum - logits.gather(1, there)).sum(dtype=torch.float64)
-            scores = logits.sub_(log_sum).exp_()  # probabilities
-            scores.scatter_add_(1, there, scores.new_full((len(own), 1), -1.0)).div_(num_targets / scale)
+            logits.sub_(logits.amax(1, keepdim=True))
+            of_targets = logits.gather(1, there)
+            scores = logits.exp_()
+            sums = scores.sum(1, keepdim=True)
+            nats += (sums.log() - of_targets).sum(dtype=torch.float64)
+            scores.mul_((sums * (num_targets / scale)).reciprocal_())  # probabilities, of which the targets are subtracted
+            scores.scatter_add_(1, there, scores.new_full((len(own), 1), -scale / num_targets))
             _add_product(scores.sum(0), into_bias, is_first=chunk.start == 0)
             scores = _on_grid(scores.to(low))
             if padded.dtype == into.dtype:
