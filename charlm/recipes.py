@@ -32,7 +32,7 @@ def cpu_small() -> TrainingConfig:
 def gpu_base() -> TrainingConfig:
     """Hidden 1024 on one GPU: gigabytes of text.
 
-    Embedding and mini-batch are those for which cuDNN keeps the recurrent weights on the chip (docs/adr/0014-gpus.md).
+    Embedding and mini-batch are those for which cuDNN keeps the recurrent weights on the chip (docs/adr/0015-gpus.md).
     """
     return TrainingConfig(
         recipe="gpu_base",

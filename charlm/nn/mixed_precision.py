@@ -4,7 +4,7 @@ On CUDA the precision is fp16, because torch's autocast casts cuDNN's recurrent 
 asked for (torch 2.13), and because cuDNN's persistent kernels exist for fp16 alone. The gradient of the mean loss of
 400,000 characters lies below what fp16 can hold, so the loss is multiplied by 2^16 first, and the gradients are divided
 by it before they are clipped (Micikevicius et al. 2018, "Mixed Precision Training"). A step whose gradients overflow
-all the same is left out, and the scale is halved. Numbers: docs/adr/0014-gpus.md.
+all the same is left out, and the scale is halved. Numbers: docs/adr/0015-gpus.md.
 """
 
 from collections.abc import Iterable

@@ -261,7 +261,7 @@ def _loss_and_gradients(
             scores = logits.exp_()
             sums = scores.sum(1, keepdim=True)
             nats += (sums.log() - of_targets).sum(dtype=torch.float64)
-            scores.mul_((sums * (num_targets / scale)).reciprocal_())  # probabilities, of which the targets are subtracted
+            scores.mul_((sums * (num_targets / scale)).reciprocal_())  # probabilities, less the targets
             scores.scatter_add_(1, there, scores.new_full((len(own), 1), -scale / num_targets))
             _add_product(scores.sum(0), into_bias, is_first=chunk.start == 0)
             scores = _on_grid(scores.to(low))
