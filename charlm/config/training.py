@@ -280,6 +280,10 @@ def _absolute(path: str, folder: Path) -> str:
     return os.path.normpath(folder / path)
 
 
+DEVICE_VARIABLE = "CHARLM_DEVICE"
+"""Names the device of all processes that are not told another one."""
+
+
 def check_device_name(name: str, source: str = "device") -> None:
     """Raise ConfigError unless `name` is `auto`, `cpu`, `cuda` or `cuda:N`; it may not be there."""
     if re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", name) is None:

@@ -1,7 +1,7 @@
 """Labelled data by the name of its folder or file, in whichever of the formats it is.
 
-The content of the files tells their format (see sniffing.py), and all files of a corpus must have the same. A prepared
-corpus is opened by its own name: `UD_ENGLISH`.
+The content of the files decides their format (see sniffing.py), and all files of a corpus must have the same. A
+prepared corpus is opened by its own name: `UD_ENGLISH`.
 """
 
 import logging
@@ -12,7 +12,8 @@ from pathlib import Path
 
 from charlm.data.corpus import Corpus, MultiCorpus
 from charlm.data.sentence import Sentence
-from charlm.datasets.columns import TEXT, read_columns
+from charlm.datasets.column_options import TEXT
+from charlm.datasets.columns import read_columns
 from charlm.datasets.files import find_splits
 from charlm.datasets.lines import DEFAULT_RULES, ReadingRules
 from charlm.datasets.prepared import TREC_6, UD_ENGLISH, UD_GERMAN, WNUT_17

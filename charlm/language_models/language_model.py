@@ -24,7 +24,9 @@ from charlm.data.dictionary import Dictionary
 from charlm.errors import ModelFileError
 from charlm.language_models.decoding import logits_of, mean_nats, target_nats
 from charlm.language_models.generation import generate_text
+from charlm.language_models.representation import get_representation
 from charlm.nn.cutoffs import choose_cutoffs, zipf_counts
+from charlm.nn.device import find_device
 from charlm.nn.dropout import EmbeddingDropout, TimeLockedDropout
 from charlm.nn.inference import inference
 from charlm.nn.lstm_stack import LSTMStack
@@ -170,18 +172,19 @@ class LanguageModel(nn.Module):
     ) -> tuple[Tensor, Hidden]:
         """Cross entropy of the targets (T, B) after the inputs (T, B), in nats, and the new state.
 
-        The mean over all units, for training; or, for scores, with `reduction="none"` that of each unit, (T, B). The
-        latter computes few logits at a time, so that its memory is bounded whatever the size of the dictionary; so does
-        the former where there are very many.
+        The mean over all units, for training; or, for scores, with `reduction="none"` that of each unit, (T, B). Many
+        logits are computed a few at a time, so that the memory is bounded whatever the size of the dictionary.
         """
         _, output, hidden = self.read(inputs, hidden)
-        if reduction == "mean":
-            return self.mean_nats(output, targets), hidden
-        return target_nats(self._decoder(), self.encoder.weight, output, targets), hidden
+        return (self.mean_nats if reduction == "mean" else self.target_nats)(output, targets), hidden
 
     def mean_nats(self, output: Tensor, targets: Tensor) -> Tensor:
         """Mean cross entropy of the targets (T, B) after what the decoder gets, (T, B, H or nout), in nats."""
         return mean_nats(self._decoder(), self.encoder.weight, output, targets)
+
+    def target_nats(self, output: Tensor, targets: Tensor) -> Tensor:
+        """Cross entropy of each target (T, B) after what the decoder gets, (T, B, H or nout), in nats, (T, B)."""
+        return target_nats(self._decoder(), self.encoder.weight, output, targets)
 
     def predict_next(self, ids: Tensor, hidden: Hidden) -> tuple[Tensor, Hidden]:
         """Logits (B, V) and the new state after one more unit of each stream, (B,), in evaluation mode."""
@@ -214,6 +217,8 @@ class LanguageModel(nn.Module):
 
     # ---- text --------------------------------------------------------------------------------------------------
 
+    get_representation = get_representation
+
     def encode_text(self, text: str) -> Tensor:
         """The ids of `text` in reading direction, (T,) int64."""
         ids = self.dictionary.encode(text).astype(np.int64)
@@ -243,12 +248,10 @@ class LanguageModel(nn.Module):
 
     def calculate_perplexity(self, text: str) -> float:
         """Perplexity of every unit of `text` but the first, read from a zero state as one stream."""
-        ids = self.encode_text(text).to(self.device).unsqueeze(1)  # (T, 1)
-        if len(ids) < 2:
+        if len(ids := self.encode_text(text).to(self.device).unsqueeze(1)) < 2:  # (T, 1)
             raise ModelFileError(f"perplexity needs a text of at least two characters, got {text!r}")
         with inference(self):
-            nats, _ = self.loss(ids[:-1], ids[1:], reduction="none")
-        return math.exp(nats.double().mean().item())
+            return math.exp(self.loss(ids[:-1], ids[1:], reduction="none")[0].double().mean().item())
 
     # ---- files -------------------------------------------------------------------------------------------------
 
@@ -280,13 +283,13 @@ class LanguageModel(nn.Module):
     def load_language_model(cls, path: str | os.PathLike[str]) -> Self:
         """The one language model in `path`: a `best-lm.pt` of ours or Flair's, a run, or a bundle of one direction.
 
-        Nothing in the file is executed. Raises ModelFileError when it is missing, damaged, or not to be trusted.
+        It is on the default device. Raises ModelFileError when it is missing, damaged, or not to be trusted.
         """
         states = _read_states(Path(path))
         if len(states) > 1:
             raise ModelFileError(f"{path} holds both directions; name {path}/forward or {path}/backward")
         (state,) = states.values()
-        return cls.from_state(state)
+        return cls.from_state(state).to(find_device())
 
 
 def load_language_models(path: str | os.PathLike[str]) -> dict[str, LanguageModel]:

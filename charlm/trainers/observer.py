@@ -10,6 +10,7 @@ nothing is written twice.
 
 import json
 import os
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -85,6 +86,15 @@ class TrainingLog(RewindableFile):
         if text is not None:
             stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event["time"]))
             self.append(f"{stamp}  {text}")
+
+
+class ProgressLines:
+    """The same lines as training.log on stderr, as they come."""
+
+    def on_event(self, event: Event) -> None:
+        text = describe(event)
+        if text is not None:
+            print(text, file=sys.stderr, flush=True)
 
 
 def open_run_files(files: RunFiles) -> list[Journal | LossTable | TrainingLog]:

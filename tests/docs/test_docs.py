@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import re
 import shlex
 import socket
@@ -20,7 +21,7 @@ import typer
 
 from deployments.command_line import command_line
 from tests.conftest import ROOT, Outcome, environment, run_charlm, write_sentences
-from tests.labelled_data import write_entities, write_questions, write_vectors
+from tests.labelled_data import write_entities, write_novel, write_questions, write_vectors
 
 pytestmark = pytest.mark.service
 
@@ -52,6 +53,7 @@ def shown_programs() -> list[str]:
 PREPARATION = (
     "charlm run books/*.txt --name books",
     "charlm prepare laws.txt --name laws",
+    "charlm prepare novels/*.txt --name novels --unit word",
     "charlm export models:/books@champion --format flair --output shared/",
     "charlm tag-train entities --name places --label ner --model models:/books@champion",
 )
@@ -97,11 +99,24 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     write_entities(folder / "entities")
     write_questions(folder / "cache" / "datasets" / "trec_6")
     write_vectors(folder / "cache" / "glove.txt")
+    write_novels(folder)
     done = {}
     for command in PREPARATION:
         done[command] = run(command, folder)
         assert done[command].code == 0, done[command].stderr
     return Place(folder, done)
+
+
+def write_novels(folder: Path) -> None:
+    """Novels for the unit word, and small texts in the place of GluonNLP's corpora."""
+    choose = random.Random(1)
+    wikitext = folder / "cache" / "datasets" / "wikitext-2"
+    wikitext.mkdir(parents=True)
+    (folder / "novels").mkdir()
+    write_novel(folder / "novels" / "one.txt", choose, num_lines=900, blank_lines=True)
+    for segment in ("train", "valid", "test"):
+        write_novel(wikitext / f"wiki.{segment}.tokens", choose, num_lines=90, blank_lines=True)
+        write_novel(folder / f"sherlockholmes.{segment}.txt", choose, num_lines=90, blank_lines=False)
 
 
 def run(command: str, folder: Path, **variables: str) -> Outcome:
