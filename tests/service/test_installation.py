@@ -93,8 +93,8 @@ print(tasks.MINE, FlairEmbeddings("models:/tiny/1/forward").embedding_length)
 """
 
 
-def test_a_program_with_tasks_of_its_own_opens_a_registered_model(
-    wheel: Path, tmp_path: Path, trained_workspace
+def test_a_program_with_tasks_of_its_own_opens_a_model(
+    wheel: Path, tmp_path: Path, trained_workspace: TrainedWorkspace
 ) -> None:
     programs = install(wheel, tmp_path / "environment", "pipeline")
     (tmp_path / "tasks.py").write_text("MINE = 'mine'\n")
