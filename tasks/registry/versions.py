@@ -41,6 +41,20 @@ def corpus_revision(version: RegisteredVersion) -> int | None:
     return int(revision) if revision.isdecimal() else None
 
 
+def parents_and_language_models() -> set[RegisteredVersion]:
+    """The versions that versions of other models were made from: continued, or embedded with by a tagger."""
+    with clear_errors("cannot look up the registered versions"):
+        found = mlflow_client().search_model_versions("")
+    named = set()
+    for version in found:
+        tags = version.tags
+        addresses = [*tags.get("language_models", "").split(", "), f"models:/{tags.get('parent.version', '')}"]
+        for match in map(_ADDRESS.fullmatch, addresses):
+            if match is not None and match[3] is not None:
+                named.add(RegisteredVersion(match[1], int(match[3])))
+    return named
+
+
 def logged_model_id(version: RegisteredVersion) -> str | None:
     """The id of the logged model that a version was made from; none where its files were registered alone."""
     with clear_errors(f"cannot look up {version.address}"):
