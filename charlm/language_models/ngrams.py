@@ -175,7 +175,7 @@ def _write_safetensors(file: IO[bytes], tensors: Mapping[str, np.ndarray], metad
     text += b" " * (-len(text) % 8)  # arrays begin at a multiple of 8
     file.write(len(text).to_bytes(8, "little") + text)
     for array in tensors.values():
-        file.write(memoryview(np.ascontiguousarray(array)).cast("B") if array.size else b"")
+        file.write(np.ascontiguousarray(array).data.cast("B") if array.size else b"")
 
 
 def _in_reading_direction(values: np.ndarray, config: NgramConfig) -> np.ndarray:
