@@ -16,7 +16,7 @@ _ROOMS = frozenset(
     [
         *("config", "data", "datasets", "distributed", "embeddings", "errors", "evaluation", "hub", "language_models"),
         *("models", "nn", "recipes", "serialization", "splitter", "text", "tokenization", "trainers", "training_utils"),
-        *("units", "visual"),
+        *("samplers", "units", "visual"),
     ]
 )
 

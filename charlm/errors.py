@@ -75,18 +75,47 @@ class CharLMWarning(UserWarning):
 
 
 class NotInCharLMError(CharLMError, ImportError):
-    """Flair has it and charlm does not; an ImportError, so that `from charlm.data import Relation` shows its line."""
+    """Flair has it and charlm does not."""
 
 
-def outside_charlm(module: str, names: dict[str, str]) -> Callable[[str], NoReturn]:
-    """A module's `__getattr__` for Flair's `names`: its error names the subject of each, and where to find it.
+class _Outside(type):
+    """The type of what Flair has and charlm does not: it can be imported and named, and any use raises its line.
+
+    So a program runs that imports `Relation` beside what it needs, or asks `isinstance(label.data_point, Relation)`.
+    """
+
+    line: str
+
+    def __call__(cls, *arguments: object, **named: object) -> NoReturn:
+        raise NotInCharLMError(cls.line)
+
+    def __getattr__(cls, name: str) -> NoReturn:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise NotInCharLMError(cls.line)
+
+
+def outside(path: str, line: str) -> type:
+    """A class that stands for the name at `path`, such as `charlm.data.Relation`; `line` is said when it is used."""
+    module, _, name = path.rpartition(".")
+
+    def refuse(cls: object, /, **named: object) -> NoReturn:
+        raise NotInCharLMError(line)
+
+    members = {"__module__": module, "line": line, "__init_subclass__": classmethod(refuse)}
+    return _Outside(name, (), members)
+
+
+def outside_charlm(module: str, names: dict[str, str]) -> Callable[[str], type]:
+    """A module's `__getattr__` for Flair's `names`: the line names the subject of each, and where to find it.
 
     `outside_charlm(__name__, {"Relation": "relations between spans"})`
     """
 
-    def find(name: str) -> NoReturn:
+    def find(name: str) -> type:
         if name in names:
-            raise NotInCharLMError(f"{module}.{name}: {names[name]} are not part of charlm; Flair has them")
+            path = f"{module}.{name}"
+            return outside(path, f"{path}: {names[name]} are not part of charlm; Flair has them")
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
 
     return find

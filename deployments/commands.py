@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from charlm.errors import ConfigError
+from charlm.storage.user_paths import user_path
 from flows.cli import options
 from flows.cli.context import DEFAULT_WORKSPACE, show
 from flows.cli.options import example
@@ -104,7 +105,7 @@ def systemd(
 def _named(folder: Path) -> Path:
     if folder == Path():  # what make hands on where TO or FROM is missing
         raise ConfigError("name a folder: make backup TO=FOLDER, make restore FROM=FOLDER")
-    return folder.expanduser().absolute()
+    return user_path(folder).absolute()
 
 
 def _settings(workspace: Path) -> "ServiceSettings":

@@ -23,7 +23,7 @@ _SAMPLE_LINES = 8
 
 
 def run_demo(workspace: Path) -> TrainedPair:
-    """Run the pipeline on the interpreter's documentation and show what came out."""
+    """Run the pipeline on the interpreter's documentation."""
     space = use_workspace(workspace)
     terminal.print_line(
         "charlm demo: two character language models of Python's own documentation, in two to five minutes"
@@ -31,9 +31,7 @@ def run_demo(workspace: Path) -> TrainedPair:
     if not space.demo_text.is_file():
         with terminal.step("gather the documentation that ships with Python") as bar:
             bar.finish(counted(gather_documentation(space.demo_text), "document"))
-    result = charlm_pipeline([str(space.demo_text)], NAME, workspace, split=_SPLIT, resume=True)
-    show_result(space, result)
-    return result
+    return charlm_pipeline([str(space.demo_text)], NAME, workspace, split=_SPLIT, resume=True)
 
 
 def show_result(workspace: Workspace, result: TrainedPair) -> None:

@@ -79,7 +79,7 @@ def charlm_pipeline(
             )
             for recipe in recipes
         ]
-    best = min(pairs, key=lambda pair: pair.valid_bits_per_byte)
+    best = min(pairs, key=lambda pair: (pair.valid_bits_per_byte, pair.valid_loss))
     decision = None
     if register:
         version = steps.register_pair(space, name, best.runs, best.mlflow_run)

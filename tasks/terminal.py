@@ -6,6 +6,7 @@ Everything goes to stderr, because stdout belongs to results. Steps that run in 
 
 import logging
 import os
+import re
 import sys
 import threading
 import time
@@ -208,8 +209,10 @@ def domain_table(scores: Mapping[str, Mapping[str, Mapping[str, "ScoreValues"]]]
     return table
 
 
-def shown_score(name: ShownScore, value: float) -> str:
-    """A score for people: a share as a percentage, others with three decimals."""
+def shown_score(name: ShownScore, value: float | None) -> str:
+    """A score for people: a share as a percentage, others with three decimals; a dash where there is none."""
+    if value is None:
+        return "–"
     return f"{value:.3%}" if name == "unk_rate" else f"{value:.3f}"
 
 
@@ -218,10 +221,18 @@ def print_result(result: RenderableType, *, markup: bool = False) -> None:
     Console(highlight=False, soft_wrap=True, markup=False, emoji=False).print(result, markup=markup)
 
 
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
 def write_stdout(text: str) -> None:
-    """Write a result, whole, to standard output; OSError where that is closed or full."""
+    """Write a result, whole, to standard output; OSError where that is closed or full.
+
+    A terminal gets no control characters of user text; a file or another program gets the text as it is.
+    """
     if sys.stdout is None:
         raise OSError("standard output is closed; the result was not shown")
+    if sys.stdout.isatty():
+        text = _CONTROLS.sub(lambda match: repr(match[0])[1:-1], text)
     try:
         sys.stdout.write(text + "\n")
         sys.stdout.flush()

@@ -5,11 +5,11 @@ import os
 import random
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from hypothesis import settings
 from charlm.artifacts import Workspace
 from charlm.storage.atomic import read_json, write_json
 from charlm.storage.locks import exclusive_lock
+from tests.command_server import CommandServer
 
 # The same examples in every run, and as much time as a busy machine needs.
 settings.register_profile("suite", deadline=None, derandomize=True)
@@ -78,16 +79,15 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(mine)} | {"OMP_NUM_THREADS": "1"}
 
 
-def run_charlm(*arguments: object, **variables: str) -> Outcome:
-    """Run the command line in a process of its own."""
-    result = subprocess.run(
-        [*COMMAND, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env=environment() | variables,
-    )
-    return Outcome(result.returncode, result.stdout, result.stderr)
+@cache
+def command_server() -> CommandServer:
+    """The one of this test process."""
+    return CommandServer(ROOT, environment())
+
+
+def run_charlm(*arguments: object, folder: Path = ROOT, **variables: str) -> Outcome:
+    """Run the command line in a process of its own, in `folder`."""
+    return Outcome(*command_server().run([str(argument) for argument in arguments], environment() | variables, folder))
 
 
 Charlm = Callable[..., Outcome]

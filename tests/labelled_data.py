@@ -76,3 +76,19 @@ def write_vectors(path: Path, width: int = 12) -> Path:
     )
     path.write_text("".join(f"{word} {' '.join(f'{draw.gauss(0, 1):.4f}' for _ in range(width))}\n" for word in words))
     return path
+
+
+_NAMES = ("Holmes", "Watson", "Mr. Lestrade", "Irene")
+_VERBS = ("saw", "followed", "asked", "answered", "<unk>")
+_THINGS = ("the door", "a letter", "the window", "an old hat", "London")
+
+
+def write_novel(path: Path, choose: random.Random, *, num_lines: int, blank_lines: bool) -> None:
+    """A tokenised text that a language model learns quickly: who did what, in sentences of five to eight words."""
+    lines = []
+    for number in range(num_lines):
+        words = f'{choose.choice(_NAMES)} {choose.choice(_VERBS)} {choose.choice(_THINGS)} , " and <unk> it .'
+        lines.append(f" {words} \n" if blank_lines else f"{words} \n")
+        if blank_lines and number % 10 == 9:
+            lines.append(" \n")
+    path.write_text("".join(lines), encoding="utf-8")

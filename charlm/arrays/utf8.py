@@ -97,3 +97,21 @@ def code_points_within(padded: np.ndarray) -> np.ndarray:
     wide: np.ndarray = points.astype(np.uint32)
     wide[four] |= (third[four] & _BITS).astype(np.uint32) << 12 | (fourth[four] & 7).astype(np.uint32) << 18
     return wide
+
+
+def wide_encoding(start: bytes) -> str | None:
+    """`utf-16-le` or alike, where zero bytes at the beginning of a text show an encoding of 2 or 4 bytes a character.
+
+    Most characters of most texts have a code below 256, so that every other byte is zero.
+    """
+    start = start[: len(start) // 4 * 4]
+    zeros = [start[place::4].count(0) for place in range(4)]
+    quarter = len(start) // 4
+    if quarter and min(zeros[2:]) == quarter:
+        return "utf-32-le"
+    if quarter and min(zeros[:2]) == quarter:
+        return "utf-32-be"
+    even, odd = zeros[0] + zeros[2], zeros[1] + zeros[3]
+    if max(even, odd) > max(4 * min(even, odd), quarter):
+        return "utf-16-le" if odd > even else "utf-16-be"
+    return None

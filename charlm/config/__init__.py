@@ -7,13 +7,23 @@ from charlm.config.baseline import BaselineConfig
 from charlm.config.downstream import DownstreamConfig, DownstreamTrainingConfig, StorageMode
 from charlm.config.json_config import JsonConfig, with_settings
 from charlm.config.promotion import DriftConfig, GateConfig
+from charlm.config.scoring import CacheConfig
 from charlm.config.text import BadBytes, DictionaryConfig, DocumentMode, ReadConfig, SplitConfig, UnitName, parse_size
-from charlm.config.training import ARCHITECTURE, RunConfig, TrainingConfig, check_device_name, parse_directions
+from charlm.config.training import (
+    ARCHITECTURE,
+    DEVICE_VARIABLE,
+    RunConfig,
+    TrainingConfig,
+    check_device_name,
+    parse_directions,
+)
 
 __all__ = [
     "ARCHITECTURE",
+    "DEVICE_VARIABLE",
     "BadBytes",
     "BaselineConfig",
+    "CacheConfig",
     "DictionaryConfig",
     "DocumentMode",
     "DownstreamConfig",

@@ -29,6 +29,9 @@ class JsonConfig:
     __pydantic_config__: ClassVar[dict[str, bool]] = {"use_attribute_docstrings": True}
     """Forms made from a configuration, as in the Prefect UI, show the line under each field."""
 
+    OMITTED_AT_DEFAULT: ClassVar[frozenset[str]] = frozenset()
+    """Fields that JSON lacks where they have their default: files from before they existed keep their fingerprints."""
+
     def __post_init__(self) -> None:
         """Raise ConfigError where a field holds a value of another type."""
         fields = _kinds_of_fields(type(self))  # type: ignore[arg-type]  # mypy does not know that classes are hashable
@@ -37,8 +40,18 @@ class JsonConfig:
             if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
                 raise ConfigError(f"{name} is {shown}, got {reprlib.repr(value)}")
 
+    @classmethod
+    def names(cls) -> list[str]:
+        """Its fields."""
+        return [field.name for field in dataclasses.fields(cls)]
+
     def to_json(self) -> JsonObject:
-        return dataclasses.asdict(self)
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        return {
+            name: value
+            for name, value in dataclasses.asdict(self).items()
+            if name not in self.OMITTED_AT_DEFAULT or value != defaults[name]
+        }
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:

@@ -26,8 +26,8 @@ class GateConfig(JsonConfig):
     max_direction_ratio: float = 1.25
     """Most that the perplexity of one direction may be of the other's."""
 
-    max_unk_rate: float = 0.01
-    """Largest share of `<unk>` in the held-out text of any domain."""
+    max_unk_rate: float | None = None
+    """Largest share of `<unk>` in the held-out text of any domain; none for that of the unit: 0.01, of words 0.1."""
 
     beat_baseline: bool | None = None
     """Refuse a model whose bits per byte are not below those of the n-gram model of its corpus; by default only one
@@ -52,7 +52,7 @@ class GateConfig(JsonConfig):
                 raise ConfigError(f"{name} must be 0 or more, got {getattr(self, name)}")
         if not 1 <= self.max_direction_ratio < math.inf:
             raise ConfigError(f"max_direction_ratio must be at least 1, got {self.max_direction_ratio}")
-        if not 0 <= self.max_unk_rate <= 1:
+        if self.max_unk_rate is not None and not 0 <= self.max_unk_rate <= 1:
             raise ConfigError(f"max_unk_rate must be in [0, 1], got {self.max_unk_rate}")
         _check_bootstrap(self)
 
@@ -64,14 +64,15 @@ class DriftConfig(JsonConfig):
     tolerance: float = 0.02
     """Bits per byte that new text may cost more than the reference before the champion is fine-tuned."""
 
-    max_unk_rate: float = 0.001
-    """Share of `<unk>` in new text from which its characters get an id."""
+    max_unk_rate: float | None = None
+    """Share of `<unk>` in new text from which its items get an id; none for that of the unit: 0.001, of words 0.02 more
+    than in the reference."""
 
     foreign_bits: float = 2.0
     """Bits per byte more than the reference from which nothing of the champion is worth keeping."""
 
-    foreign_unk_rate: float = 0.25
-    """Share of `<unk>` from which the same is true."""
+    foreign_unk_rate: float | None = None
+    """Share of `<unk>` from which the same is true; none for that of the unit: 0.25, of words 0.2 more."""
 
     growth: float = 2.0
     """Multiple of the train text of the champion from which more of the same is worth a fine-tuning."""
@@ -94,11 +95,11 @@ class DriftConfig(JsonConfig):
             raise ConfigError(
                 f"tolerance must be 0 or more and at most foreign_bits, got {self.tolerance} and {self.foreign_bits}"
             )
-        if not 0 <= self.max_unk_rate <= self.foreign_unk_rate <= 1:
-            raise ConfigError(
-                f"max_unk_rate must be in [0, 1] and at most foreign_unk_rate, got {self.max_unk_rate} and"
-                f" {self.foreign_unk_rate}"
-            )
+        low, high = self.max_unk_rate, self.foreign_unk_rate
+        if any(rate is not None and not 0 <= rate <= 1 for rate in (low, high)) or (
+            low is not None and high is not None and low > high
+        ):
+            raise ConfigError(f"max_unk_rate must be in [0, 1] and at most foreign_unk_rate, got {low} and {high}")
         if not self.growth > 1:
             raise ConfigError(f"growth must be greater than 1, got {self.growth}")
         _check_bootstrap(self)

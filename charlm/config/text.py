@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from charlm.artifacts import DIRECTIONS
 from charlm.config.json_config import JsonConfig, check_share, check_words
 from charlm.errors import ConfigError
 from charlm.storage.atomic import JsonObject
@@ -12,7 +13,7 @@ UnitName = Literal["char", "byte", "word"]
 DocumentMode = Literal["auto", "line", "paragraph", "file"]
 BadBytes = Literal["strict", "replace", "skip"]
 
-_OF_WORDS = ("tokenizer", "sentences", "lowercase")
+_OPTIONAL = ("tokenizer", "sentences", "lowercase", "directions")
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kMG]?)B?\s*", re.IGNORECASE)
 _SIZE_FACTORS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 
@@ -63,9 +64,14 @@ class SplitConfig(JsonConfig):
     lowercase: bool | None = None
     """Of the unit word: whether words are counted and predicted in lower case."""
 
+    directions: Literal["forward", "backward", "both"] | None = None
+    """The directions that a champion of this corpus needs; none, the default but for words, for both."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         check_words(self, "document", "unit", "normalization")
+        if self.directions not in (None, "both", *DIRECTIONS):
+            raise ConfigError(f"directions is forward, backward or both, got {self.directions!r}")
         check_share("valid_share", self.valid_share)
         check_share("test_share", self.test_share)
         if self.valid_share + self.test_share >= 1:
@@ -77,10 +83,15 @@ class SplitConfig(JsonConfig):
         if self.open_shards < 1:
             raise ConfigError(f"open_shards must be at least 1, got {self.open_shards}")
 
+    @property
+    def champion_directions(self) -> tuple[str, ...]:
+        """The directions that a champion needs."""
+        return DIRECTIONS if self.directions in (None, "both") else (str(self.directions),)
+
     def to_json(self) -> JsonObject:
-        """Its fields; those of one unit alone only where they are set, so that fingerprints of other corpora stay."""
+        """Its fields; some only where they are set, so that the fingerprints of corpora without them stay."""
         values = super().to_json()
-        return {name: value for name, value in values.items() if name not in _OF_WORDS or value is not None}
+        return {name: value for name, value in values.items() if name not in _OPTIONAL or value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)

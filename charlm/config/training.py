@@ -7,19 +7,30 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from charlm.artifacts import DIRECTIONS
+from charlm.config.extensions import EXTENSIONS, Extensions, layer_sizes
 from charlm.config.json_config import JsonConfig, check_share, check_words
 from charlm.errors import ConfigError
 
-ARCHITECTURE = ("hidden_size", "nlayers", "nout", "embedding_size", "dropout")
+ARCHITECTURE = ("hidden_size", "nlayers", "nout", "embedding_size", "dropout", *EXTENSIONS)
 """Fields that are the model's own: one that is continued keeps them."""
+
+BUDGETS = ("max_epochs", "max_characters", "max_words", "max_minutes")
+"""Fields of which a training ends at the first that is reached."""
+
+_ADDED_FOR_WORDS = (
+    "softmax", "l2", "random_sequence_length", "activation_penalty", "slowness_penalty", "averaging_patience",
+    "max_words",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingConfig(JsonConfig):
+class TrainingConfig(Extensions):
     """Everything that shapes the weights: architecture, optimisation and budget."""
+
+    OMITTED_AT_DEFAULT: ClassVar[frozenset[str]] = frozenset({*EXTENSIONS, *_ADDED_FOR_WORDS})
 
     recipe: str = "custom"
     """Name of the recipe it came from."""
@@ -34,7 +45,7 @@ class TrainingConfig(JsonConfig):
     """Width of a projection after the last layer; none by default."""
 
     embedding_size: int = 100
-    """Width of the character embedding."""
+    """Width of the embedding."""
 
     dropout: float = 0.0
     """Share of the embedded and of the output values dropped while training."""
@@ -42,11 +53,18 @@ class TrainingConfig(JsonConfig):
     initialization: Literal["gatewise", "flair"] = "gatewise"
     """`gatewise`: normal embedding, Xavier input and orthogonal recurrent weights per gate; `flair`: Flair's."""
 
+    softmax: Literal["exact", "clustered"] = "exact"
+    """`clustered`: first one of the frequent words or a cluster, then the word in the cluster (with `tie_weights`)."""
+
     sequence_length: int = 100
     """Characters of each stream between two optimizer steps (truncated BPTT)."""
 
     grow_to_sequence_length: int | None = None
     """Grow `sequence_length` by one a split until this length, as Flair can; none by default."""
+
+    random_sequence_length: bool = False
+    """Draw each sequence's length around `sequence_length`, or in 1 of 20 cases around half of it, with a standard
+    deviation of 5; the learning rate is in proportion to it."""
 
     mini_batch_size: int = 16
     """Number of parallel streams."""
@@ -69,6 +87,15 @@ class TrainingConfig(JsonConfig):
     weight_decay: float = 0.01
     """AdamW's decoupled weight decay."""
 
+    l2: float = 0.0
+    """SGD's weight decay, which is a part of its gradient."""
+
+    activation_penalty: float = 0.0
+    """Factor on the mean square of the outputs, after dropout, in what is minimised (AR)."""
+
+    slowness_penalty: float = 0.0
+    """Factor on the mean square of what outputs change from one time to the next (TAR)."""
+
     clip: float = 1.0
     """Largest norm of the gradient."""
 
@@ -89,6 +116,10 @@ class TrainingConfig(JsonConfig):
 
     stop_characters: int | None = None
     """Stop early after so many characters without improvement; none: never."""
+
+    averaging_patience: int | None = None
+    """Average the weights of all steps once a validation is worse than the best of those before the last so many ones
+    (NT-ASGD); the average is what is validated and kept. None: no average."""
 
     old_share: float | None = None
     """Share of the text of earlier revisions that is read beside the newest; none: all of it."""
@@ -111,6 +142,9 @@ class TrainingConfig(JsonConfig):
     max_characters: int | None = None
     """Budget in characters read."""
 
+    max_words: int | None = None
+    """Budget in words read, for a model of words: in units, whatever the unit is."""
+
     max_minutes: float | None = None
     """Budget in minutes of training; the schedule is planned to end there."""
 
@@ -125,7 +159,7 @@ class TrainingConfig(JsonConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_words(self, "initialization", "optimizer", "schedule", "precision")
+        check_words(self, "initialization", "softmax", "optimizer", "schedule", "precision")
         for name in (
             "hidden_size", "nlayers", "embedding_size", "sequence_length", "mini_batch_size", "gradient_accumulation",
         ):  # fmt: skip
@@ -133,15 +167,16 @@ class TrainingConfig(JsonConfig):
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in (
             "nout", "grow_to_sequence_length", "patience_characters", "stop_characters", "validations",
-            "validation_characters", "max_epochs", "max_characters", "max_minutes",
+            "validation_characters", "max_epochs", "max_characters", "max_words", "max_minutes", "averaging_patience",
         ):  # fmt: skip
             if getattr(self, name) is not None and not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"{name} must be a number greater than 0, got {getattr(self, name)}")
         for name in ("learning_rate", "clip", "checkpoint_minutes"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} must be greater than 0, got {getattr(self, name)}")
-        if not 0 <= self.weight_decay < math.inf:
-            raise ConfigError(f"weight_decay must be 0 or more, got {self.weight_decay}")
+        for name in ("weight_decay", "l2", "activation_penalty", "slowness_penalty"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigError(f"{name} must be 0 or more, got {getattr(self, name)}")
         check_share("beta1", self.beta1)
         check_share("beta2", self.beta2)
         check_share("dropout", self.dropout)
@@ -149,10 +184,24 @@ class TrainingConfig(JsonConfig):
         check_share("anneal_factor", self.anneal_factor, zero=False)
         if self.old_share is not None:
             check_share("old_share", self.old_share, one=True)
-        if self.max_epochs is None and self.max_characters is None and self.max_minutes is None:
-            raise ConfigError("a training needs a budget: set max_epochs, max_characters or max_minutes")
+        if all(getattr(self, name) is None for name in BUDGETS):
+            raise ConfigError(f"a training needs a budget: set {', '.join(BUDGETS[:-1])} or {BUDGETS[-1]}")
+        self._check_architecture()
         if self.schedule == "plateau" and self.validations is not None:
             raise ConfigError("schedule=plateau validates after each split; set validations=none with it")
+
+    def _check_architecture(self) -> None:
+        layer_sizes(
+            self,
+            hidden_size=self.hidden_size,
+            nlayers=self.nlayers,
+            embedding_size=self.embedding_size,
+            nout=self.nout,
+        )
+        if self.softmax == "clustered" and not self.tie_weights:
+            raise ConfigError("softmax=clustered shares the rows of the embedding: set tie_weights=true with it")
+        if self.projection is not None and self.projection >= self.hidden_size:
+            raise ConfigError(f"projection={self.projection} must be smaller than hidden_size={self.hidden_size}")
 
     def check_divisible(self, num_processes: int) -> None:
         """Raise ConfigError unless the streams can be divided among so many processes."""
@@ -229,6 +278,10 @@ class RunConfig(JsonConfig):
 
 def _absolute(path: str, folder: Path) -> str:
     return os.path.normpath(folder / path)
+
+
+DEVICE_VARIABLE = "CHARLM_DEVICE"
+"""Names the device of all processes that are not told another one."""
 
 
 def check_device_name(name: str, source: str = "device") -> None:

@@ -78,3 +78,6 @@ class Label:
     def __lt__(self, other: "Label") -> bool:
         """The order of what is labelled in the text."""
         return bool(self.data_point < other.data_point)
+
+
+setattr(Label, "_score", vars(Label)["score"])  # noqa: B010  # its name inside Flair; mypy does not know slots so

@@ -80,6 +80,11 @@ class Token(_Part):
     form = text
 
     @property
+    def _internal_index(self) -> int:
+        """Its name inside Flair, which programs use."""
+        return self.idx
+
+    @property
     def start_position(self) -> int:
         return self._start_position
 
@@ -119,6 +124,12 @@ class Token(_Part):
         if matrices is None:
             return self._embeddings or {}
         return {name: matrix[self.idx - 1] for name, matrix in matrices.items()} | (self._embeddings or {})
+
+    def clear_embeddings(self, embedding_names: list[str] | None = None) -> None:
+        """Drop all embeddings of this token, or those of `embedding_names`; other tokens keep theirs."""
+        if self.sentence is not None:
+            self.sentence._give_rows_to_tokens()
+        super().clear_embeddings(embedding_names)
 
     def __len__(self) -> int:
         return 1

@@ -1,70 +1,37 @@
-"""ColumnCorpus: a word and its labels a line, an empty line between sentences, as in the CoNLL shared tasks.
+"""Words in columns: a word and its labels a line, an empty line between sentences, as in the CoNLL shared tasks.
 
 Reads  train.txt …   `Berlin<TAB>B-LOC`, in BIO, IOB1, BIOES, BILOU or BMES where a column labels spans
 
-A column labels spans where most of its tags look like `B-LOC`; else it labels words.
+A column labels spans where most of its tags look like `B-LOC`; else it labels words. Columns with other meanings, and
+options: column_options.py.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
-from charlm.data.corpus import Corpus
 from charlm.data.sentence import Sentence
 from charlm.data.spans import OUTSIDE, is_span_tag, spans_from_tags, split_tag
-from charlm.datasets.files import check_known, collector_paused, find_splits
+from charlm.datasets.column_options import NOT_LABELS, TEXT, ColumnOptions, delimiter_of, sentences_of
+from charlm.datasets.files import check_known, collector_paused
 from charlm.datasets.headers import without_header
 from charlm.datasets.lines import ReadingRules, mistake
-from charlm.datasets.rows import Layout, Row, Rows, read_rows_of_words
+from charlm.datasets.rows import CONLLU_COLUMNS, Layout, Row, Rows, read_rows_of_words
 from charlm.datasets.tag_schemes import UNLABELLED, Scheme, find_scheme
 
-TEXT = "text"
+_UNLABELLED_IN_FLAIR = frozenset(["", OUTSIDE])
 
 
-class ColumnCorpus(Corpus):
-    """A corpus of words in columns.
+@dataclass(frozen=True, kw_only=True)
+class _Labels:
+    """How labels are read."""
 
-    Args:
-        data_folder: where the files are.
-        column_format: what stands in which column, counted from 0: `{0: "text", 1: "pos", 3: "ner"}`.
-        train_file, dev_file, test_file: their names; without any, the names in the folder tell (see `find_splits`).
-        column_delimiter: what stands between columns; by default a tab where most rows have one, else ASCII blanks.
-        comment_symbol: lines that begin with it are left out. Comments `# …` before sentences always are.
-        encoding: of the files.
-        check_tags: whether tags in a wrong order are an error; otherwise they are read as conlleval reads them.
-
-    Raises DatasetError with file and line where a row has too few or too many columns, or a tag is wrong.
-    """
-
-    def __init__(
-        self,
-        data_folder: Path | str,
-        column_format: Mapping[int, str],
-        train_file: Path | str | None = None,
-        test_file: Path | str | None = None,
-        dev_file: Path | str | None = None,
-        *,
-        column_delimiter: str | None = None,
-        comment_symbol: str | None = None,
-        encoding: str = "utf-8",
-        check_tags: bool = True,
-        name: str | None = None,
-        sample_missing_splits: bool = True,
-    ) -> None:
-        files = find_splits(data_folder, train_file, dev_file, test_file)
-        read = iter(
-            read_columns(
-                files.found,
-                column_format,
-                column_delimiter=column_delimiter,
-                comment_symbol=comment_symbol,
-                rules=ReadingRules(encoding=encoding),
-                check_tags=check_tags,
-            )
-        )
-        train, dev, test = (next(read) if path else None for path in (files.train, files.dev, files.test))
-        super().__init__(train, dev, test, name or str(data_folder), sample_missing_splits=sample_missing_splits)
+    check_tags: bool
+    known: Collection[str] | None
+    renamed: Callable[[str], str]
+    unlabelled: frozenset[str]
 
 
 @collector_paused()
@@ -78,15 +45,34 @@ def read_columns(
     check_tags: bool = True,
     known: Collection[str] | None = None,
     layouts: Sequence[Layout | None] | None = None,
+    options: ColumnOptions | None = None,
 ) -> list[list[Sentence]]:
-    """The sentences of each file; which columns label spans is told from all files together.
+    """The sentences of each file; all files together decide which columns label spans.
 
-    A header is left out and reported; `layouts` are those of the files, where they are known.
+    A header is left out and reported.
+
+    Args:
+        layouts: of the files, where they are known.
+        options: those of Flair's readers, for which some columns are no labels (column_options.py); then `_` is the
+            label of a word, but in CoNLL-U.
+
     Raises DatasetError with file and line where a column is missing, a tag is wrong, or a label is not among `known`.
     """
+    not_labels = frozenset([TEXT]) if options is None else NOT_LABELS
+    labels = _Labels(
+        check_tags=check_tags,
+        known=known,
+        renamed=(options or ColumnOptions()).renamed,
+        unlabelled=frozenset(UNLABELLED) if options is None else _UNLABELLED_IN_FLAIR,
+    )
+    options = options or ColumnOptions()
     rules = rules or ReadingRules()
+    if options.skip_first_line:
+        rules = replace(rules, header=False)
     text_column = next((column for column, layer in column_format.items() if layer == TEXT), 0)
-    labels = [column for column in column_format if column != text_column]
+    label_columns = [
+        column for column, layer in column_format.items() if column != text_column and layer not in not_labels
+    ]
     least = max([text_column, *column_format]) + 1
     files = []
     for path, layout in zip(paths, layouts or [None] * len(paths), strict=True):
@@ -94,16 +80,20 @@ def read_columns(
             path,
             rules,
             layout=layout,
-            delimiter=column_delimiter,
+            delimiter=delimiter_of(column_delimiter),
             comment_symbol=comment_symbol,
             least=least,
+            first_line=options.first_line,
+            document_column=text_column if options.keeps_document_starts else None,
         )
-        sentences = without_header(path, sentences, text_column, labels, rules)
-        files.append(_checked_rows(path, sentences, text_column))
-    words = [[Sentence([row.fields[text_column] for row in rows]) for rows in file] for file in files]
+        sentences = without_header(path, sentences, text_column, label_columns, rules)
+        files.append(options.documents(_checked_rows(path, sentences, text_column), text_column))
+    words = [
+        sentences_of(path, file, column_format, not_labels, options) for path, file in zip(paths, files, strict=True)
+    ]
     for column, layer in column_format.items():
-        if column != text_column:
-            _label(paths, files, words, column, layer, check_tags=check_tags, known=known)
+        if column != text_column and layer not in not_labels:
+            _label(paths, files, words, column, layer, labels)
     return words
 
 
@@ -126,35 +116,45 @@ def _label(
     words: Sequence[list[Sentence]],
     column: int,
     layer: str,
-    *,
-    check_tags: bool,
-    known: Collection[str] | None,
+    labels: "_Labels",
 ) -> None:
     """Put the labels of one column on the sentences."""
     scheme = _scheme_of(paths, files, column, layer)
-    if known is not None:
+    if labels.known is not None:
         for path, file in zip(paths, files, strict=True):
-            _check_labels(path, file, column, known, scheme)
+            _check_labels(path, file, column, labels.known, scheme)
     if not scheme.spans:
-        _label_words(files, words, column, layer)
+        _label_words(files, words, column, layer, labels)
         return
     name = _order_of(files, column, scheme)
     for path, file in zip(paths, files, strict=True):
         for row in chain(*file):
             if (tag := _tag(row, column, scheme)) != OUTSIDE and not is_span_tag(tag):
                 raise mistake(path, row.line, f"{tag!r} is not the tag of a span such as B-{tag}")
-        for rows in file if check_tags else ():
+        for rows in file if labels.check_tags else ():
             _check_tags(path, rows, column, scheme, name)
     for rows, sentence in zip(chain(*files), chain(*words), strict=True):
         for start, stop, value in spans_from_tags([_tag(row, column, scheme) for row in rows]):
-            sentence[start:stop].add_label(layer, value)
+            if (label := labels.renamed(value)) != OUTSIDE:
+                sentence[start:stop].add_label(layer, label)
 
 
-def _label_words(files: Sequence[Rows], sentences: Sequence[list[Sentence]], column: int, layer: str) -> None:
-    for rows, sentence in zip(chain(*files), chain(*sentences), strict=True):
-        for row, token in zip(rows, sentence, strict=True):
-            if row.fields[column] not in UNLABELLED:
-                token.add_label(layer, row.fields[column])
+def _label_words(
+    files: Sequence[Rows], sentences: Sequence[list[Sentence]], column: int, layer: str, labels: "_Labels"
+) -> None:
+    for file, words in zip(files, sentences, strict=True):
+        unlabelled = UNLABELLED if _is_conllu(file) else labels.unlabelled
+        for rows, sentence in zip(file, words, strict=True):
+            for row, token in zip(rows, sentence, strict=True):
+                if row.fields[column] in unlabelled:
+                    continue
+                if (label := labels.renamed(row.fields[column])) != OUTSIDE:
+                    token.add_label(layer, label)
+
+
+def _is_conllu(file: Rows) -> bool:
+    """Whether the rows are those of CoNLL-U, where `_` means that nothing is said."""
+    return len(file[0][0].fields) == CONLLU_COLUMNS and all(rows[0].fields[0] == "1" for rows in file)
 
 
 def _tag(row: Row, column: int, scheme: Scheme) -> str:

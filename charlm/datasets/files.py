@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from charlm.data.corpus import Corpus
 from charlm.data.sentence import Sentence
@@ -41,9 +42,9 @@ class FileCorpus(Corpus):
 
     Args:
         data_folder: where the files are, and the name of the corpus where it has no other.
-        named: the names of the files for train, dev and test; without any, the names in the folder tell.
+        named: the names of the files for train, dev and test; without any, the names in the folder decide.
         read: gives the sentences of a file.
-        suffix: of the names that tell.
+        suffix: of the names that are considered.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class FileCorpus(Corpus):
         *,
         suffix: str = "",
         name: str | None,
-        sample_missing_splits: bool,
+        sample_missing_splits: bool | Literal["only_dev", "only_test"],
     ) -> None:
         files = find_splits(data_folder, *named, suffix=suffix)
         train, dev, test = (read(path) if path else None for path in (files.train, files.dev, files.test))
@@ -68,17 +69,18 @@ def find_splits(
     test_file: Path | str | None = None,
     *,
     suffix: str = "",
+    look: bool = True,
 ) -> SplitFiles:
-    """The files that are named, in `folder`; where none is, those whose names tell what they are.
+    """The files that are named, in `folder`; where none is and `look` is true, those whose names show what they are.
 
     `train` stands for train; `dev`, `val`, `valid` or `testa` for dev; `test` for test. Files of the same suffix that
-    are not read are reported. Raises DatasetError when a file is missing, when no name tells anything, or when two
+    are not read are reported. Raises DatasetError when a file is missing, when no name shows a split, or when two
     files could be the same split.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise DatasetError(f"no folder with labelled data at {folder}")
-    if train_file or dev_file or test_file:
+    if train_file or dev_file or test_file or not look:
         return SplitFiles(*(_named(folder, name) for name in (train_file, dev_file, test_file)))
     names = sorted(
         path.name
@@ -93,7 +95,7 @@ def find_splits(
     test = _of_split([name for name in names if name not in dev and name not in train], "test")
     files = SplitFiles(*(_only(folder, found) for found in (train, dev, test)))
     if not files.found:
-        raise DatasetError(f"no file in {folder} has train, dev or test in its name; name them: train_file=…")
+        raise DatasetError(f"no file in {folder} has train, dev or test in its name; rename or choose: train_file=…")
     _report_others(folder, names, files.found)
     return files
 
@@ -153,5 +155,7 @@ def _named(folder: Path, name: Path | str | None) -> Path | None:
 
 def _only(folder: Path, names: list[str]) -> Path | None:
     if len(names) > 1:
-        raise DatasetError(f"{folder} has several files for one split ({', '.join(names)}); name them: train_file=…")
+        raise DatasetError(
+            f"{folder} has several files for one split ({', '.join(names)}); rename or choose: train_file=…"
+        )
     return folder / names[0] if names else None

@@ -36,11 +36,11 @@ def parse_object(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
         value = json.loads(line)
     except RecursionError as error:
-        raise mistake(path, number, "this is no JSON that we read: it is nested too deeply") from error
+        raise mistake(path, number, "this is not valid JSON: it is nested too deeply") from error
     except ValueError as error:
         reason = getattr(error, "msg", str(error).partition(";")[0])
         hint = "; an object may not go on in the next line" if line.strip() in ("{", "[") else ""
-        raise mistake(path, number, f"this is no JSON: {reason}{hint}") from error
+        raise mistake(path, number, f"this is not valid JSON: {reason}{hint}") from error
     if not isinstance(value, dict):
         raise mistake(path, number, f"the object has no field 'text' or any other, it is {line.strip()[:60]!r}")
     return value

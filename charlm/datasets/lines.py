@@ -1,7 +1,7 @@
 """The lines of a labelled file with their numbers, in whichever encoding it was asked for.
 
 A line ends at a line feed; a carriage return before it belongs to the end. A byte order mark is skipped. What is in
-another encoding than was asked for is refused, and named where its bytes tell.
+another encoding than was asked for is refused, and named where its bytes show it.
 """
 
 import codecs
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
 
+from charlm.arrays.utf8 import wide_encoding
 from charlm.errors import DatasetError
 
 BLANKS = " \t"
@@ -27,7 +28,7 @@ _MARKS = (
 
 @dataclass(frozen=True, kw_only=True)
 class ReadingRules:
-    """How labelled files are read where their content does not tell."""
+    """How labelled files are read where their content does not show it."""
 
     encoding: str = "utf-8"
     """Encoding of the files, by any name that Python has for it."""
@@ -42,7 +43,7 @@ class ReadingRules:
         try:
             "a".encode(self.encoding)
         except (LookupError, ValueError) as error:
-            raise DatasetError(f"there is no encoding {self.encoding!r}; utf-8, utf-16 or cp1252 are some") from error
+            raise DatasetError(f"unknown encoding {self.encoding!r}; use utf-8, utf-16, cp1252 …") from error
         if self.bad_bytes not in ("strict", "replace"):
             raise DatasetError(f"bad bytes are strict or replace here, got {self.bad_bytes!r}")
 
@@ -93,7 +94,7 @@ def _utf8_lines(path: Path, file: IO[bytes], rules: ReadingRules) -> Iterator[tu
             text = line.decode("utf-8", rules.bad_bytes)
         except UnicodeDecodeError as error:
             raise mistake(
-                path, number, f"this is no {rules.encoding} text ({error.reason}); name its encoding"
+                path, number, f"this is not {rules.encoding} text ({error.reason}); set its encoding"
             ) from error
         yield number, _without_end(text.removeprefix("\ufeff") if number == 1 else text), place
 
@@ -111,7 +112,7 @@ def _decoded_lines(path: Path, file: IO[bytes], rules: ReadingRules) -> Iterator
             decoder.setstate(before)
             bad_line = number + (pending + _decodable(decoder, block)).count("\n")
             reason = getattr(error, "reason", str(error))
-            raise mistake(path, bad_line, f"this is no {rules.encoding} text ({reason}); name its encoding") from error
+            raise mistake(path, bad_line, f"this is not {rules.encoding} text ({reason}); set its encoding") from error
         *lines, pending = pending.split("\n")
         if not block and pending:
             lines.append(pending)
@@ -134,7 +135,7 @@ def checked_text(path: Path, number: int, text: str, rules: ReadingRules) -> str
         if rules.bad_bytes == "strict":
             half = f"U+{ord(text[error.start]):04X}"
             raise mistake(
-                path, number, f"{half} is half a character (a lone surrogate): {text[:60]!a}; mend or replace it"
+                path, number, f"{half} is half a character (a lone surrogate): {text[:60]!a}; correct or replace it"
             ) from error
         return "".join("\ufffd" if "\ud800" <= character <= "\udfff" else character for character in text)
     return text
@@ -156,23 +157,20 @@ def _without_end(line: str) -> str:
 
 
 def _check_encoding(path: Path, file: IO[bytes], rules: ReadingRules) -> None:
-    """Raise DatasetError where the first bytes tell another encoding, or that lines end with carriage returns."""
+    """Raise DatasetError where the first bytes show another encoding, or that lines end with carriage returns."""
     start = file.read(_BLOCK)
     file.seek(0)
     asked = rules.codec.replace("_", "-")
     for mark, encoding in _MARKS:
         if start.startswith(mark):
             if not asked.startswith(encoding):
-                raise mistake(path, 1, f"this is {encoding} text by its byte order mark, not {rules.encoding}; say so")
+                raise mistake(
+                    path, 1, f"this is {encoding} by its byte order mark, not {rules.encoding}; set the encoding"
+                )
             return
     if asked.startswith(("utf-16", "utf-32")):
         return
-    if b"\0" in start[:_SURE_BYTES]:
-        zeros = [start[place:_SURE_BYTES:2].count(0) for place in (0, 1)]
-        if max(zeros) > 4 * min(zeros) and 4 * max(zeros) > len(start[:_SURE_BYTES]):
-            encoding = "utf-16-le" if zeros[1] > zeros[0] else "utf-16-be"
-            raise mistake(
-                path, 1, f"every other byte is zero, so this is {encoding} text, not {rules.encoding}; say so"
-            )
+    if wide := wide_encoding(start[:_SURE_BYTES]):
+        raise mistake(path, 1, f"its zero bytes show that this is {wide}, not {rules.encoding}; set the encoding")
     if b"\n" not in start and b"\r" in start.rstrip(b"\r"):
         raise mistake(path, 1, "the lines end with carriage returns alone; convert them to line feeds")

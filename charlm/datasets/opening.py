@@ -1,7 +1,7 @@
 """Labelled data by the name of its folder or file, in whichever of the formats it is.
 
-The content of the files tells their format (see sniffing.py), and all files of a corpus must have the same. A prepared
-corpus is opened by its own name: `UD_ENGLISH`.
+The content of the files decides their format (see sniffing.py), and all files of a corpus must have the same. A
+prepared corpus is opened by its own name: `UD_ENGLISH`.
 """
 
 import logging
@@ -12,7 +12,8 @@ from pathlib import Path
 
 from charlm.data.corpus import Corpus, MultiCorpus
 from charlm.data.sentence import Sentence
-from charlm.datasets.columns import TEXT, read_columns
+from charlm.datasets.column_options import TEXT
+from charlm.datasets.columns import read_columns
 from charlm.datasets.files import find_splits
 from charlm.datasets.lines import DEFAULT_RULES, ReadingRules
 from charlm.datasets.prepared import TREC_6, UD_ENGLISH, UD_GERMAN, WNUT_17
@@ -91,7 +92,7 @@ def open_data(
         raise DatasetError("no labelled data was named; give a folder")
     layers = sorted({one.label_type for one in opened})
     if len(layers) > 1:
-        raise DatasetError(f"the corpora are labelled with {', '.join(layers)}; say which one to learn")
+        raise DatasetError(f"the corpora are labelled with {', '.join(layers)}; choose one with --label")
     if len(opened) == 1:
         return opened[0]
     sampled = frozenset.union(*(one.sampled for one in opened))
@@ -183,7 +184,7 @@ def _read_columns(
         if columns is None and layout.width != layouts[0].width:
             raise DatasetError(
                 f"{paths[0]} has {layouts[0].width} columns and {path} has {layout.width}; "
-                f"say which hold words and labels, as --columns text,{layer}"
+                f"name those of words and labels, as --columns text,{layer}"
             )
     chosen = _column_format(paths[0], layouts[0], layer, columns)
     layer = label_type or next((name for name in chosen.values() if name != TEXT), layer)
@@ -219,13 +220,13 @@ def _column_format(path: Path, layout: Layout, layer: str, columns: str | None) 
             _LOGGER.warning("%s: the first column counts the words, which are in the second", path)
         if layout.has_tags_first:
             raise DatasetError(
-                f"{path} has tags such as B-LOC in its first column; say which columns hold words and tags, "
+                f"{path} has tags such as B-LOC in its first column; name the columns of words and tags, "
                 f"as --columns {layer},text"
             )
         return {words: TEXT, layout.width - 1: layer}
     named = {number: name for number, name in enumerate(columns.split(",")) if name != _UNNAMED}
     if TEXT not in named.values():
-        raise DatasetError(f"say which column holds the words, for example text,{layer}; got {columns!r}")
+        raise DatasetError(f"name the column of the words, for example text,{layer}; got {columns!r}")
     return named
 
 
@@ -237,7 +238,7 @@ def _table_columns(columns: str | None) -> tuple[list[int] | None, list[int] | N
     texts = [number for number, name in enumerate(names) if name == TEXT]
     labels = [number for number, name in enumerate(names) if name.startswith("label")]
     if not texts or not labels:
-        raise DatasetError(f"say which columns hold text and label, for example label,_,text; got {columns!r}")
+        raise DatasetError(f"name the columns of text and label, for example label,_,text; got {columns!r}")
     return texts, labels
 
 

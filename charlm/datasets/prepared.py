@@ -15,9 +15,10 @@ from pathlib import Path
 from charlm.data.cache import cache_dir
 from charlm.data.corpus import Corpus
 from charlm.datasets.checksums import SHA256, UD_RELEASE
-from charlm.datasets.columns import ColumnCorpus
+from charlm.datasets.column_corpus import ColumnCorpus
 from charlm.datasets.lines import ReadingRules, mistake, read_lines
 from charlm.datasets.sniffing import PREFIX
+from charlm.datasets.text_options import TextOptions
 from charlm.datasets.texts import LabelledText, label_texts, read_labelled_lines
 from charlm.datasets.universal_dependencies import UniversalDependenciesCorpus
 from charlm.errors import DatasetError
@@ -88,7 +89,7 @@ class TREC_6(Corpus):
         splits = []
         for names in zip(["train_5500.label", "TREC_10.label"], *_TREC_NAMES, strict=True):
             path = next(folder / name for name in names if (folder / name).is_file())
-            splits.append(label_texts(path, _read_questions(path), label_type, use_tokenizer=False))
+            splits.append(label_texts(path, _read_questions(path), label_type, options=TextOptions(tokenizer=False)))
         super().__init__(splits[0], None, splits[1], name="TREC_6")
 
 

@@ -1,4 +1,4 @@
-"""Words in columns: the rows of a file, sentence by sentence, before anybody asks what their columns mean.
+"""Words in columns: the rows of a file, sentence by sentence, whatever their columns mean.
 
 A tab separates columns where most rows have one, else blanks do; blanks around a cell between tabs are no part of it.
 The number of columns is that of most rows; a row with another number is refused by its own line. Comments stand before
@@ -42,8 +42,8 @@ Rows = list[list[Row]]
 class Layout:
     """How the rows of a file are cut into columns."""
 
-    delimiter: str | None
-    """What stands between columns; None for runs of ASCII blanks."""
+    delimiter: str | re.Pattern[str] | None
+    """What stands between columns, as text or as a regular expression; None for runs of ASCII blanks."""
 
     width: int
     """Number of columns."""
@@ -72,6 +72,8 @@ class Layout:
                 line = line.replace("\t", " ")
             fields = line.split(" ")
             return fields if "" not in fields else [field for field in fields if field]
+        if isinstance(self.delimiter, re.Pattern):
+            return self.delimiter.split(line.rstrip())
         fields = line.split(self.delimiter)
         if " " in line and self.delimiter != " ":
             fields = [field.strip(" ") or field for field in fields]
@@ -80,7 +82,7 @@ class Layout:
         return fields
 
 
-def find_layout(lines: list[str], delimiter: str | None = None) -> Layout:
+def find_layout(lines: list[str], delimiter: str | re.Pattern[str] | None = None) -> Layout:
     """The layout that most of the `lines` have; comments and what stands between sentences are no rows."""
     lines = [line for line in lines if not _is_between(line)]
     rows = [line for line in lines if not line.startswith("#")] or lines
@@ -105,9 +107,11 @@ def read_rows_of_words(
     rules: ReadingRules = DEFAULT_RULES,
     *,
     layout: Layout | None = None,
-    delimiter: str | None = None,
+    delimiter: str | re.Pattern[str] | None = None,
     comment_symbol: str | None = None,
     least: int = 1,
+    first_line: int = 1,
+    document_column: int | None = None,
 ) -> Iterator[list[Row]]:
     """The sentences of a file, each a list of its rows; the file is not held.
 
@@ -118,10 +122,12 @@ def read_rows_of_words(
         delimiter: what stands between columns, where that is known.
         comment_symbol: lines that begin with it are left out wherever they stand, but for words with a known tag.
         least: columns that a row needs.
+        first_line: the number of the first line that is read.
+        document_column: where a line `-DOCSTART-` is a sentence of one word, in this column; None drops it.
 
     Raises DatasetError with the line of a row that has too few or too many columns.
     """
-    blocks = _blocks(path, rules)
+    blocks = _blocks(path, rules, first_line, document_column is not None)
     first = list(islice(blocks, _SENTENCES_TO_LOOK_AT))
     layout = layout or find_layout([line for block in first for _, line in block], delimiter)
     if layout.width < least and first:
@@ -129,8 +135,12 @@ def read_rows_of_words(
         number, line = next((row for row in rows if not row[1].startswith("#")), rows[0])
         raise mistake(path, number, f"{least} columns are needed, and {layout.width} found: {line[:60]!r}")
     comments = _Comments(layout, first, comment_symbol)
-    for block in chain(first, blocks):
-        if rows_of_block := _rows_of_block(path, block, layout, comments):
+    for place, block in enumerate(chain(first, blocks)):
+        if document_column is not None and _is_between(block[0][1]):  # often it lacks the other columns
+            fields = ["O"] * layout.width
+            fields[document_column] = DOCUMENT_START
+            yield [Row(block[0][0], fields)]
+        elif rows_of_block := _rows_of_block(path, block, layout, comments, is_first=not place):
             yield rows_of_block
     comments.report(path)
 
@@ -139,20 +149,22 @@ _Block = list[tuple[int, str]]
 """The lines between two blank lines, with their numbers."""
 
 
-def _blocks(path: Path, rules: ReadingRules) -> Iterator[_Block]:
+def _blocks(path: Path, rules: ReadingRules, first_line: int, keep_document_starts: bool) -> Iterator[_Block]:
     block: _Block = []
-    for number, line in read_lines(path, rules):
+    for number, line in islice(read_lines(path, rules), first_line - 1, None):
         if _is_between(line):
             if block:
                 yield block
                 block = []
+            if keep_document_starts and not is_blank(line):
+                yield [(number, line)]
         else:
             block.append((number, line))
     if block:
         yield block
 
 
-def _rows_of_block(path: Path, block: _Block, layout: Layout, comments: "_Comments") -> list[Row]:
+def _rows_of_block(path: Path, block: _Block, layout: Layout, comments: "_Comments", *, is_first: bool) -> list[Row]:
     rows: list[Row] = []
     split, width = layout.split, layout.width
     for number, line in block:
@@ -164,7 +176,8 @@ def _rows_of_block(path: Path, block: _Block, layout: Layout, comments: "_Commen
         if layout.is_numbered:
             if _CONLLU_OTHER.fullmatch(fields[0]):
                 continue
-            if not _CONLLU_WORD.fullmatch(fields[0]):
+            may_be_header = is_first and not rows and not layout.is_conllu
+            if not _CONLLU_WORD.fullmatch(fields[0]) and not may_be_header:
                 raise mistake(path, number, f"column 0 must be the number of a word, got {fields[0][:60]!r}")
         rows.append(Row(number, fields))
     return rows
@@ -244,11 +257,13 @@ def _is_numbered(first: Iterable[str], *, is_conllu: bool) -> bool:
     """Whether the first cells count words; those of CoNLL-U are checked later."""
     starts = set[int]()
     previous = highest = -1
-    for word in first:
+    for place, word in enumerate(first):
         if _CONLLU_OTHER.fullmatch(word):
             continue
         if not _CONLLU_WORD.fullmatch(word):
-            return False
+            if place or is_conllu:
+                return False
+            continue  # the name of the column
         number = int(word)
         if previous < 0 or number != previous + 1:
             starts.add(number)

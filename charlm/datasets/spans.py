@@ -4,15 +4,21 @@ Reads  train.jsonl …     `{"text": "George went to Washington.", "label": [[0,
 """
 
 import json
+import logging
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from charlm.data.sentence import Sentence
 from charlm.datasets.files import FileCorpus, check_known, collector_paused
 from charlm.datasets.json_lines import as_label, read_json_objects
 from charlm.datasets.lines import DEFAULT_RULES, ReadingRules, mistake
 
+if TYPE_CHECKING:
+    from charlm.data.token_sequence import Tokenizer
+    from charlm.tokenization import Tokenizer as TokenizerObject
+
+_LOGGER = logging.getLogger("charlm")
 CharacterSpan = tuple[int, int, str]
 """Start, end (behind the last character) and label."""
 
@@ -60,13 +66,22 @@ def read_spans(
     label_field: str,
     label_type: str,
     *,
-    use_tokenizer: bool = True,
+    use_tokenizer: "bool | str | Tokenizer | TokenizerObject" = True,
     known: Collection[str] | None = None,
     rules: ReadingRules = DEFAULT_RULES,
+    metadata_field: str | None = None,
+    widen: bool = False,
 ) -> list[Sentence]:
-    """The sentences of a file with their labelled spans; a label must be among `known`, if given."""
+    """The sentences of a file with their labelled spans; a label must be among `known`, if given.
+
+    Args:
+        metadata_field: name of the field with metadata of the sentence: a list of `[key, value]`.
+        widen: whether a span that ends inside a word takes the whole word, which is reported; otherwise it is an error.
+    """
     sentences = []
-    for number, (text, spans) in read_json_objects(path, (text_field, label_field), rules, required=False):
+    widened: list[int] = []
+    fields = (text_field, label_field, *([metadata_field] if metadata_field else []))
+    for number, (text, spans, *metadata) in read_json_objects(path, fields, rules, required=False):
         if not isinstance(text, str):
             raise mistake(path, number, f"the object has no text in a field {text_field!r}")
         if not isinstance(spans, list):
@@ -81,15 +96,43 @@ def read_spans(
             if found is None:
                 raise mistake(path, number, f"a span is [start, end, label], got {json.dumps(item)[:60]}")
             start, end, label = found
+            if widen and 0 <= start < end and (start not in starts or end not in stops):
+                start, end = _widened(sentence, start, end)
+                widened.append(number)
             if start not in starts or end not in stops or start >= end:
                 words = repr(text[start:end]) if 0 <= start < end <= len(text) else "outside the text"
                 raise mistake(path, number, f"the span {start} to {end} ({words}) is not one of whole words")
             check_known(path, number, label, known)
             sentence[starts[start] : stops[end]].add_label(label_type, label)
+        for key, value in _pairs(path, number, metadata[0] if metadata else None):
+            sentence.add_metadata(key, value)
         sentences.append(sentence)
     if not sentences:
         raise mistake(path, 1, "the file holds no text")
+    if widened:
+        _LOGGER.warning(
+            "%s: %d spans ended inside a word or at white space and were taken as whole words, the first in line %d",
+            path, len(widened), widened[0],
+        )  # fmt: skip
     return sentences
+
+
+def _widened(sentence: Sentence, start: int, end: int) -> tuple[int, int]:
+    """Where the words begin and end that the span touches; the span itself where it touches none."""
+    touched = [(first, last) for first, last in sentence.word_spans if first < end and last > start]
+    return (touched[0][0], touched[-1][1]) if touched else (start, end)
+
+
+def _pairs(path: Path, number: int, metadata: object) -> list[tuple[str, object]]:
+    """Metadata as keys and values."""
+    pairs: list[tuple[str, object]] = []
+    for item in list(metadata.items()) if isinstance(metadata, dict) else metadata or []:  # type: ignore[attr-defined]
+        match item:
+            case (str(key), value):
+                pairs.append((key, value))
+            case _:
+                raise mistake(path, number, f"metadata are pairs of a name and a value, got {json.dumps(item)[:60]}")
+    return pairs
 
 
 def _as_span(item: Any) -> CharacterSpan | None:

@@ -19,6 +19,7 @@ from charlm.errors import DatasetError
 
 _EXAMPLES = 3
 _LONGEST_EXAMPLE = 100  # characters
+_RESERVED = frozenset(["<unk>", "<START>", "<STOP>"])
 _FEWEST_TEXTS = 3  # that may all have different classes
 _MOST_LABELS = 12  # that are shown
 
@@ -30,7 +31,7 @@ class SplitSummary:
     sentences: int
     tokens: int
     labels: dict[str, int]
-    """How often each label stands there, most frequent first."""
+    """How often each label occurs, most frequent first."""
 
     examples: list[str]
     """The first sentences, with their labels."""
@@ -107,6 +108,8 @@ def check_corpus(
         others = [layer for layer in corpus.label_types if layer != label_type]
         hint = f"; there are {', '.join(others)}" if others else ""
         raise DatasetError(f"no train sentence of {corpus.name} has a label in the layer {label_type!r}{hint}")
+    if reserved := sorted(_RESERVED.intersection(train.labels)):
+        raise DatasetError(f"{corpus.name} has the label {reserved[0]!r}, which models use for themselves; rename it")
     labels = [label for sentence in corpus.train for label in sentence.get_labels(label_type)]
     of_texts = sum(isinstance(label.data_point, Sentence) for label in labels)
     if of_texts * 2 > len(labels):

@@ -6,10 +6,11 @@ Reads  train.csv …   `ham,"Go on, then"`, with commas, tabs, semicolons or bar
 import csv
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from charlm.datasets.lines import DEFAULT_RULES, ReadingRules, is_blank, mistake, read_lines
+from charlm.errors import DatasetError
 
 DELIMITERS = ",\t;|"
 _NAMED_DELIMITER = re.compile(r'"?sep=([,;|\t])"?')
@@ -19,21 +20,24 @@ TableRow = tuple[int, list[str]]
 """The line that a row begins at, and its cells."""
 
 
-def table_rows(path: Path, delimiter: str, rules: ReadingRules = DEFAULT_RULES) -> Iterator[TableRow]:
+def table_rows(
+    path: Path, delimiter: str, rules: ReadingRules = DEFAULT_RULES, dialect: Mapping[str, object] | None = None
+) -> Iterator[TableRow]:
     """The rows of a table that hold anything; a quoted field may hold line breaks.
 
     Where every line has equally many tabs, each is a row, for texts between tabs often begin with a lone quote. A first
-    line such as `sep=;` is no row. Raises DatasetError with the line of a row whose quotes do not close.
+    line such as `sep=;` is no row. `dialect` is more of what the module csv takes: `quotechar`, `quoting` and so on.
+    Raises DatasetError with the line of a row whose quotes do not close.
     """
     lines = _lines(path, rules)
-    if delimiter == "\t":
+    if delimiter == "\t" and not dialect:
         lines = [(number, line) for number, line in lines if not is_blank(line)]
         if len({line.count("\t") for _, line in lines}) == 1:
             for number, line in lines:
                 yield number, [_unquoted(cell) for cell in line.split("\t")]
             return
         lines = _lines(path, rules)
-    yield from _quoted_rows(path, lines, delimiter)
+    yield from _quoted_rows(path, lines, delimiter, dialect or {})
 
 
 def named_delimiter(line: str) -> str | None:
@@ -46,7 +50,9 @@ def _lines(path: Path, rules: ReadingRules) -> Iterable[tuple[int, str]]:
     return ((number, line) for number, line in read_lines(path, rules) if number > 1 or named_delimiter(line) is None)
 
 
-def _quoted_rows(path: Path, lines: Iterable[tuple[int, str]], delimiter: str) -> Iterator[TableRow]:
+def _quoted_rows(
+    path: Path, lines: Iterable[tuple[int, str]], delimiter: str, dialect: Mapping[str, object]
+) -> Iterator[TableRow]:
     number, read = 0, 0
 
     def text() -> Iterator[str]:
@@ -57,12 +63,14 @@ def _quoted_rows(path: Path, lines: Iterable[tuple[int, str]], delimiter: str) -
 
     csv.field_size_limit(_LONGEST_FIELD)
     try:
-        for row in csv.reader(text(), delimiter=delimiter, strict=True):
+        for row in csv.reader(text(), delimiter=delimiter, **{"strict": True, **dialect}):  # type: ignore[arg-type]
             if len(row) > 1 or (row and not is_blank(row[0])):
                 yield number, row
             number = 0
     except csv.Error as error:
-        raise mistake(path, number or max(1, read), f"this is no table: {error}") from error
+        raise mistake(path, number or max(1, read), f"this is not a valid table: {error}") from error
+    except TypeError as error:  # what csv says of an argument that it does not know, or of two characters for one
+        raise DatasetError(f"{path}: the module csv takes no such dialect: {error}") from error
 
 
 def _unquoted(cell: str) -> str:

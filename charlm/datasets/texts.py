@@ -3,7 +3,7 @@
 import logging
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,13 @@ from charlm.datasets.json_lines import as_label, read_json_objects
 from charlm.datasets.lines import BLANKS, DEFAULT_RULES, ReadingRules, is_blank, mistake, read_lines
 from charlm.datasets.sniffing import PREFIX
 from charlm.datasets.tables import TableRow, table_rows
+from charlm.datasets.text_options import TextOptions
 
 LabelledText = tuple[int, list[str], str]
 """Line number, labels and text."""
 _LOGGER = logging.getLogger("charlm")
-_LABEL = re.compile(rf"(?:^|(?<=\s)){PREFIX}(\S*)\s*")
+_NO_OPTIONS = TextOptions()
+_LABEL = re.compile(rf"(?:^|(?<=\s)){PREFIX}(\S*)(?:[ \t]+|\s|$)")
 
 
 @collector_paused()
@@ -28,8 +30,8 @@ def label_texts(
     texts: Iterator[LabelledText],
     label_type: str,
     *,
-    use_tokenizer: bool = True,
     known: Collection[str] | None = None,
+    options: TextOptions = _NO_OPTIONS,
 ) -> list[Sentence]:
     """Sentences with their labels.
 
@@ -37,26 +39,38 @@ def label_texts(
     or a label is not among `known`.
     """
     sentences = []
-    for number, labels, text in texts:
-        labels = [label.strip(" \t\r\n") for label in labels]
-        sentence = Sentence(text, use_tokenizer=use_tokenizer)
+    unlabelled: list[int] = []
+    for number, found, text in texts:
+        found = [label.strip(" \t\r\n") for label in found]
+        if not options.keeps(found, text):
+            continue
+        sentence = options.sentence(text)
         if not len(sentence):
             raise mistake(path, number, "the text is empty")
-        if not labels or "" in labels:
-            raise mistake(path, number, f"the text has no label: {text.strip()[:60]!r}")
-        for label in dict.fromkeys(labels):
+        labels = options.labels(found)
+        if (not labels or "" in labels) and not options.allow_examples_without_labels:
+            if options.allow_examples_without_labels is None:
+                raise mistake(path, number, f"the text has no label: {text.strip()[:60]!r}")
+            unlabelled.append(number)
+            continue
+        for label in filter(None, labels):
             check_known(path, number, label, known)
             sentence.add_label(label_type, label)
         sentences.append(sentence)
     if not sentences:
         raise mistake(path, 1, "the file holds no text")
+    if unlabelled:
+        _LOGGER.warning(
+            "%s: %d texts without a label are left out, the first in line %d", path, len(unlabelled), unlabelled[0]
+        )
     return sentences
 
 
 def read_labelled_lines(path: Path, rules: ReadingRules = DEFAULT_RULES) -> Iterator[LabelledText]:
     """The lines of the format of fastText: a label is a word with `__label__` in front, wherever it stands.
 
-    Any white space ends a label. A line that a table writer has put in quotes is read without them.
+    Any white space ends a label: blanks and tabs, or one other character, for the next may belong to the text. A line
+    that a table writer has put in quotes is read without them.
     """
     for number, line in read_lines(path, rules):
         if is_blank(line):
@@ -77,6 +91,7 @@ def read_table(
     rules: ReadingRules = DEFAULT_RULES,
     names: Sequence[str] | None = None,
     text_first: bool | None = None,
+    dialect: Mapping[str, object] | None = None,
 ) -> Iterator[LabelledText]:
     """The texts of a table, its header left out and reported.
 
@@ -88,10 +103,11 @@ def read_table(
         rules: encoding and header.
         names: of the columns, as they were asked for.
         text_first: whether the text is in the first of two columns, where other files of the corpus show it.
+        dialect: more of what the module csv takes, such as `quotechar`.
 
     Raises DatasetError with the line of a row with too many or too few cells, whichever row comes first.
     """
-    rows = list(table_rows(path, delimiter, rules))
+    rows = list(table_rows(path, delimiter, rules, dialect))
     if not rows:
         raise mistake(path, 1, "the file holds no text")
     header = find_header(path, rows, names, rules)
@@ -105,7 +121,7 @@ def read_table(
         raise mistake(
             path,
             rows[0][0],
-            f"{width} columns are found; say which of them hold label and text, as --columns label,_,text",
+            f"{width} columns are found; name those of label and text, as --columns label,_,text",
         )
     for line, row in rows:
         if len(row) != width or width < needed:
@@ -128,10 +144,9 @@ def _guessed_columns(
     """The columns of text and label of a table whose columns have no names."""
     if text_first is None:
         text_first = is_text_first(rows)
-    if not text_first:
-        return [1], [0]
-    _LOGGER.warning("%s: the texts are taken from the first column and the labels from the second", path)
-    return [0], [1]
+    what = ("texts", "labels") if text_first else ("labels", "texts")
+    _LOGGER.warning("%s: the first column is taken for the %s and the second for the %s", path, *what)
+    return ([0], [1]) if text_first else ([1], [0])
 
 
 def is_text_first(rows: Sequence[TableRow]) -> bool | None:
@@ -168,7 +183,7 @@ def read_objects(
 
 
 def _labels(value: Any) -> list[str] | None:
-    """One label or several as texts; None where something else stands there."""
+    """One label or several as texts; None where something else is there."""
     found = [as_label(item) for item in (value if isinstance(value, list) else [value])]
     labels = [label for label in found if label is not None]
     return labels if len(labels) == len(found) else None

@@ -3,11 +3,18 @@
 from charlm.embeddings.base import DocumentEmbeddings, Embeddings, TokenEmbeddings
 from charlm.embeddings.document import DocumentPoolEmbeddings, DocumentRNNEmbeddings
 from charlm.embeddings.document_lm import DocumentLMEmbeddings
+from charlm.embeddings.document_word_lm import DocumentWordLMEmbeddings
 from charlm.embeddings.flair import CharLMEmbeddings, FlairEmbeddings, PooledFlairEmbeddings
+from charlm.embeddings.hashed import HashEmbeddings
 from charlm.embeddings.one_hot import OneHotEmbeddings
 from charlm.embeddings.stacked import StackedEmbeddings
 from charlm.embeddings.token import CharacterEmbeddings, WordEmbeddings
-from charlm.embeddings.transformer import TransformerDocumentEmbeddings, TransformerWordEmbeddings
+from charlm.embeddings.transformer import (
+    TransformerDocumentEmbeddings,
+    TransformerEmbeddings,
+    TransformerWordEmbeddings,
+)
+from charlm.embeddings.word_lm import WordLMEmbeddings
 from charlm.errors import outside_charlm
 
 __all__ = [
@@ -17,15 +24,19 @@ __all__ = [
     "DocumentLMEmbeddings",
     "DocumentPoolEmbeddings",
     "DocumentRNNEmbeddings",
+    "DocumentWordLMEmbeddings",
     "Embeddings",
     "FlairEmbeddings",
+    "HashEmbeddings",
     "OneHotEmbeddings",
     "PooledFlairEmbeddings",
     "StackedEmbeddings",
     "TokenEmbeddings",
     "TransformerDocumentEmbeddings",
+    "TransformerEmbeddings",
     "TransformerWordEmbeddings",
     "WordEmbeddings",
+    "WordLMEmbeddings",
 ]
 
 __getattr__ = outside_charlm(
@@ -34,7 +45,6 @@ __getattr__ = outside_charlm(
         "DocumentCNNEmbeddings": "convolutions over words",
         "DocumentTFIDFEmbeddings": "counts of words",
         "ELMoEmbeddings": "ELMo's vectors",
-        "HashEmbeddings": "vectors by hash",
         "MuseCrosslingualEmbeddings": "downloads of crosslingual vectors (WordEmbeddings reads their files)",
         "NILCEmbeddings": "downloads of Portuguese vectors (WordEmbeddings reads their files)",
         "SentenceTransformerDocumentEmbeddings": "models of sentence-transformers (see TransformerDocumentEmbeddings)",

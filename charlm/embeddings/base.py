@@ -5,7 +5,7 @@
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self, TypeVar
 
 from torch import nn
 
@@ -15,11 +15,20 @@ from charlm.errors import ConfigError, ModelFileError
 from charlm.serialization.addresses import is_address, resolve_address
 from charlm.storage.atomic import JsonObject
 
+E = TypeVar("E", bound=nn.Module)
 _STREAM_BYTES = 64 * 2**20
 _STREAM_SENTENCES = 4096
 
 
-class Embeddings(nn.Module):
+class _InEvaluation(type):
+    """New embeddings are in evaluation mode, as in Flair: only a training turns dropout on."""
+
+    def __call__(cls: type[E], *arguments: object, **named: object) -> E:  # type: ignore[misc]  # E has this type
+        embeddings: E = type.__call__(cls, *arguments, **named)
+        return embeddings.eval()
+
+
+class Embeddings(nn.Module, metaclass=_InEvaluation):
     """Vectors for the tokens of sentences or for whole sentences.
 
     Attributes:
@@ -35,6 +44,10 @@ class Embeddings(nn.Module):
 
     def __init_subclass__(cls) -> None:
         Embeddings._kinds[cls.__name__] = cls
+
+    def __class_getitem__(cls, item: object) -> type[Self]:
+        """The class itself: programs written for Flair annotate with `Embeddings[Sentence]`."""
+        return cls
 
     @property
     def embedding_length(self) -> int:
@@ -74,9 +87,17 @@ class Embeddings(nn.Module):
         """The largest parts of these embeddings whose vectors never change, so that they can be stored."""
         return [self] if self.static_embeddings else []
 
+    def layer_groups(self) -> list[list[nn.Parameter]]:
+        """Trained weights that can have a rate of their own, from the layer nearest to the output down; none here."""
+        return []
+
     def in_bf16(self) -> "Embeddings":
         """These embeddings with shared weights, computed in bf16; unchanged where bf16 is not faster."""
         return self
+
+    def save_embeddings(self, use_state_dict: bool = True) -> JsonObject:
+        """Settings and weights for `load_embeddings`; always as plain values and tensors, never as an object."""
+        return {"embeddings": self.to_json(), "state_dict": self.state_dict()}
 
     def to_json(self) -> JsonObject:
         """The settings for `embeddings_from_json`; the weights are in the state dict."""
@@ -100,6 +121,13 @@ def embeddings_from_json(value: JsonObject) -> Embeddings:
     if not isinstance(kind, str) or kind not in Embeddings._kinds:
         raise ModelFileError(f"there are no embeddings of the kind {kind!r}")
     return Embeddings._kinds[kind]._from_settings({name: part for name, part in value.items() if name != "kind"})
+
+
+def load_embeddings(saved: JsonObject) -> Embeddings:
+    """The embeddings that `save_embeddings` gave, in evaluation mode."""
+    embeddings = embeddings_from_json(saved["embeddings"])
+    embeddings.load_state_dict(saved["state_dict"])
+    return embeddings.eval()
 
 
 class TokenEmbeddings(Embeddings):

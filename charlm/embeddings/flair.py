@@ -74,6 +74,8 @@ class FlairEmbeddings(TokenEmbeddings):
             self.name = str(model)
             if not has_decoder:
                 self.lm.decoder, self.lm.has_decoder = None, False
+        if not self.lm.dictionary.unit_of.items_are_characters:
+            raise ModelFileError(f"FlairEmbeddings reads characters, this model {self.lm.unit}s: use WordLMEmbeddings")
         if name is not None:
             self.name = name
         self.fine_tune = fine_tune
@@ -91,7 +93,7 @@ class FlairEmbeddings(TokenEmbeddings):
 
     @property
     def embedding_length(self) -> int:
-        return self.lm.nout or self.lm.hidden_size
+        return self.lm.output_size
 
     def train(self, mode: bool = True) -> Self:
         """Without `fine_tune` the language model stays in evaluation mode: dropout would change the vectors."""
@@ -128,7 +130,7 @@ class FlairEmbeddings(TokenEmbeddings):
         full = [sentence for sentence in sentences if len(sentence)]
         for sentence in sentences:
             if not len(sentence):
-                sentence.set_token_embeddings(self.name, torch.empty(0, self.embedding_length))
+                sentence.set_token_embeddings(self.name, torch.empty(0, self.embedding_length, device=self.lm.device))
         if not full:
             return
         reader = StateReader(self.lm, precision=self.precision, chars_per_chunk=self.chars_per_chunk)

@@ -1,5 +1,6 @@
 """Several embeddings side by side."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Self
 
@@ -43,6 +44,10 @@ class StackedEmbeddings(TokenEmbeddings):
 
     def frozen_parts(self) -> list[Embeddings]:
         return [part for embedding in self._parts for part in embedding.frozen_parts()]
+
+    def layer_groups(self) -> list[list[nn.Parameter]]:
+        levels = itertools.zip_longest(*(embedding.layer_groups() for embedding in self._parts), fillvalue=())
+        return [[weight for group in level for weight in group] for level in levels]
 
     def _settings(self) -> JsonObject:
         return {"embeddings": [embedding.to_json() for embedding in self._parts]}

@@ -3,6 +3,7 @@
 # B = sentences, N = word pieces of the longest, W = words of a sentence, D = width of the vectors
 
 import os
+import warnings
 from typing import Any, Literal, Self
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from charlm.data.sentence import Sentence
 from charlm.embeddings.base import DocumentEmbeddings, Embeddings, TokenEmbeddings, find_model
-from charlm.errors import ConfigError, ModelFileError, how_to_install
+from charlm.errors import CharLMWarning, ConfigError, ModelFileError, NotInCharLMError, how_to_install
 from charlm.storage.atomic import JsonObject
 
 _BATCH = 32
@@ -24,8 +25,17 @@ _FETCHING_SETTINGS = {
 """JsonObject that can name code on a hub; a model file must not decide which code runs."""
 
 
-class _Transformer(Embeddings):
-    """A transformer and its tokenizer, and which of its layers are the vectors."""
+class TransformerEmbeddings(Embeddings):
+    """A transformer and its tokenizer, and which of its layers are the vectors.
+
+    Not made itself: TransformerDocumentEmbeddings and TransformerWordEmbeddings are.
+    """
+
+    def __init__(self, use_context: bool | int = False) -> None:
+        super().__init__()
+        if use_context:
+            raise NotInCharLMError("transformers that read neighbouring sentences (use_context) are not part of charlm")
+        self._num_truncated = 0
 
     def _open(self, model: str | os.PathLike[str]) -> None:
         transformers = _transformers()
@@ -73,7 +83,7 @@ class _Transformer(Embeddings):
     def _from_settings(cls, settings: JsonObject) -> Self:
         transformers = _transformers()
         embeddings = cls.__new__(cls)
-        Embeddings.__init__(embeddings)
+        TransformerEmbeddings.__init__(embeddings)
         embeddings.tokenizer = transformers.PreTrainedTokenizerFast(
             tokenizer_object=transformers.tokenization_utils_fast.TokenizerFast.from_str(settings["tokenizer"]),
             model_max_length=settings["longest"],
@@ -101,8 +111,19 @@ class _Transformer(Embeddings):
         chosen = [hidden[layer] for layer in self._layers]
         return torch.stack(chosen).mean(dim=0) if self.layer_mean else torch.cat(chosen, dim=2)
 
+    def _report_truncated(self, pieces: Any) -> None:
+        """Warn of the first sentence of which the model reads only the beginning."""
+        truncated = sum(bool(encoding.overflowing) for encoding in pieces.encodings or ())
+        if truncated and not self._num_truncated:
+            warnings.warn(
+                f"{self.name} reads {self.tokenizer.model_max_length} pieces of a sentence; longer ones are truncated",
+                CharLMWarning,
+                stacklevel=2,
+            )
+        self._num_truncated += truncated
 
-class TransformerDocumentEmbeddings(_Transformer, DocumentEmbeddings):
+
+class TransformerDocumentEmbeddings(TransformerEmbeddings, DocumentEmbeddings):
     """The vector of the first piece (`cls`), or the mean or maximum over all pieces.
 
     Args:
@@ -111,6 +132,9 @@ class TransformerDocumentEmbeddings(_Transformer, DocumentEmbeddings):
         pooling: `cls`, `mean` or `max`; `cls_pooling` is Flair's name of it.
         layers: numbers of the layers to use, counted from 0 (the word pieces) or from the end: `-1`, `-1,-2`, or `all`.
         layer_mean: average the layers instead of putting them side by side.
+        use_context: must be false: neighbouring sentences are not read.
+        allow_long_sentences: has no effect: a sentence that is too long for the model is truncated, with a warning.
+        is_document_embedding: has no effect.
     """
 
     def __init__(
@@ -122,8 +146,11 @@ class TransformerDocumentEmbeddings(_Transformer, DocumentEmbeddings):
         layer_mean: bool = False,
         *,
         cls_pooling: Literal["cls", "mean", "max"] | None = None,
+        use_context: bool | int = False,
+        allow_long_sentences: bool = False,
+        is_document_embedding: bool = True,
     ) -> None:
-        super().__init__()
+        super().__init__(use_context)
         pooling = cls_pooling or pooling
         if pooling not in ("cls", "mean", "max"):
             raise ConfigError(f"pooling is cls, mean or max, got {pooling!r}")
@@ -139,6 +166,7 @@ class TransformerDocumentEmbeddings(_Transformer, DocumentEmbeddings):
 
     def _vectors(self, texts: list[str]) -> Tensor:
         pieces = self.tokenizer(texts, padding=True, truncation=True, return_tensors="pt").to(self.model.device)
+        self._report_truncated(pieces)
         states = self._states(pieces)  # (B, N, D)
         if self.pooling == "cls":
             return states[:, 0]
@@ -148,13 +176,13 @@ class TransformerDocumentEmbeddings(_Transformer, DocumentEmbeddings):
         return states.masked_fill(mask == 0, -torch.inf).amax(dim=1)
 
 
-class TransformerWordEmbeddings(_Transformer, TokenEmbeddings):
+class TransformerWordEmbeddings(TransformerEmbeddings, TokenEmbeddings):
     """A vector for every word, made of those of its pieces; zeros for a word without pieces.
 
     A sentence longer than the model reads is truncated: the words after that get zeros.
 
     Args:
-        model, fine_tune, layers, layer_mean: see TransformerDocumentEmbeddings.
+        model, fine_tune, layers, layer_mean: see TransformerDocumentEmbeddings, as all others.
         subtoken_pooling: vector of the `first` or `last` piece of the word, both (`first_last`), or their `mean`.
     """
 
@@ -165,8 +193,12 @@ class TransformerWordEmbeddings(_Transformer, TokenEmbeddings):
         subtoken_pooling: Literal["first", "last", "first_last", "mean"] = "first",
         layer_mean: bool = False,
         fine_tune: bool = False,
+        *,
+        use_context: bool | int = False,
+        allow_long_sentences: bool = False,
+        is_document_embedding: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(use_context)
         if subtoken_pooling not in ("first", "last", "first_last", "mean"):
             raise ConfigError(f"subtoken_pooling is first, last, first_last or mean, got {subtoken_pooling!r}")
         self._open(model)
@@ -189,6 +221,7 @@ class TransformerWordEmbeddings(_Transformer, TokenEmbeddings):
             truncation=True,
             return_tensors="pt",
         )
+        self._report_truncated(pieces)
         word_numbers = [pieces.word_ids(row) for row in range(len(batch))]
         states = self._states(pieces.to(self.model.device))
         for sentence, numbers, rows in zip(batch, word_numbers, states, strict=True):

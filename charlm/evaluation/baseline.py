@@ -80,11 +80,18 @@ def score_ngrams(model: NgramModel, encoded: Path, info: EncodedInfo, dictionary
     )
 
 
-def open_ngrams(corpus: CorpusFiles, config: BaselineConfig, direction: str = "forward") -> NgramModel:
-    """The n-gram model of the training text of a corpus: the stored one, or a new one where the text is another."""
+def open_ngrams(
+    corpus: CorpusFiles, config: BaselineConfig, direction: str = "forward", *, dictionary: Dictionary | None = None
+) -> NgramModel:
+    """The n-gram model of the training text of a corpus: the stored one, or a new one where the text is another.
+
+    With `dictionary`, of the text in its ids; where they are not those of the corpus, the model is not stored.
+    """
     source = _source(corpus, config)
     file = corpus.ngrams(config.order, direction)
-    if file.is_file():
+    own = Dictionary.load_from_file(corpus.dictionary)
+    is_own = dictionary is None or dictionary == own
+    if is_own and file.is_file():
         try:
             model = NgramModel.load(file)
         except ModelFileError:  # it is a cache: damaged, it is made again
@@ -92,7 +99,7 @@ def open_ngrams(corpus: CorpusFiles, config: BaselineConfig, direction: str = "f
         else:
             if model.config.source == source:
                 return model
-    dictionary = Dictionary.load_from_file(corpus.dictionary)
+    dictionary = own if is_own or dictionary is None else dictionary
     newline = dictionary.get_idx_for_item("\n")
     ids = _train_ids(corpus, dictionary, newline, config.max_units)
     model = NgramModel.train(
@@ -106,7 +113,8 @@ def open_ngrams(corpus: CorpusFiles, config: BaselineConfig, direction: str = "f
             units=len(ids),
         ),
     )
-    model.save(file)
+    if is_own:
+        model.save(file)
     return model
 
 

@@ -1,7 +1,8 @@
 """Whether new text needs a new model: a pure decision, with its reason and numbers.
 
 The champion is scored on the held-out documents of the text that has arrived since its training, and on those of its
-own text, the reference. The decision rests on the extra bits per byte of the new text, and on its share of `<unk>`.
+own text, the reference. The decision rests on the extra bits per byte of the new text, and on its share of `<unk>`; of
+words, of which no dictionary has all, on the rate of new words: the share beyond that of the reference.
 """
 
 # D = documents
@@ -13,10 +14,12 @@ from typing import Literal
 
 import numpy as np
 
-from charlm.config import DriftConfig
+from charlm.config import DriftConfig, UnitName
 from charlm.errors import GateError
 from charlm.evaluation.bootstrap import interval_of, resampled_ratios
 from charlm.evaluation.scores import DocumentScores, PairScores
+from charlm.units.unit import find_unit
+from charlm.units.unk_limits import ALL_KNOWN, UnkLimits
 
 Action = Literal["nothing", "finetune", "finetune-extended", "train-anew"]
 """`finetune-extended` gives new characters an id and continues the champion; `train-anew` leaves its weights."""
@@ -70,7 +73,12 @@ class DriftReport:
 
 
 def measure_drift(
-    new: PairScores, reference: Mapping[str, DocumentScores], config: DriftConfig, *, growth: float
+    new: PairScores,
+    reference: Mapping[str, DocumentScores],
+    config: DriftConfig,
+    *,
+    growth: float,
+    unit: UnitName = "char",
 ) -> DriftReport:
     """What to do, given the champion's scores on new documents by domain and on reference documents.
 
@@ -81,6 +89,8 @@ def measure_drift(
     reference_bits, reference_bytes = _mean_bits(reference, "the reference")
     if len(reference_bits) == 0:
         raise GateError("the champion has no held-out documents of its own text to compare new text with")
+    reference_score = _score(reference, reference_bits, reference_bytes)
+    limits = _limits(config, find_unit(unit).unk_limits, reference_score.unk_rate)
     names = dict.fromkeys(domain for domains in new.values() for domain in domains)
     if not names:
         return DriftReport(action="nothing", reason="new text has no held-out documents to judge it by", growth=growth)
@@ -89,7 +99,7 @@ def measure_drift(
         if any(domain not in scores for scores in new.values()):
             raise GateError(f"a score is missing: a direction of the champion was not scored on the domain {domain}")
         scores = {direction: by_domain[domain] for direction, by_domain in new.items()}
-        domains[domain] = _judge(scores, domain, reference_bits, reference_bytes, config, growth)
+        domains[domain] = _judge(scores, domain, reference_bits, reference_bytes, config, limits, growth)
     decisive = max(domains, key=lambda domain: (_RANK[domains[domain].action], domains[domain].change or 0.0))
     action = domains[decisive].action
     return DriftReport(
@@ -97,9 +107,17 @@ def measure_drift(
         reason=f"{decisive}: {domains[decisive].reason}",
         domain=None if action == "nothing" else decisive,
         domains=domains,
-        reference=_score(reference, reference_bits, reference_bytes),
+        reference=reference_score,
         growth=growth,
     )
+
+
+def _limits(config: DriftConfig, limits: UnkLimits, reference: float) -> tuple[float, float]:
+    """Shares of `<unk>` in new text from which items get an id, and from which the text is of another kind."""
+    usual = reference if limits.exceeds_reference else 0.0
+    extended = limits.extended if config.max_unk_rate is None else config.max_unk_rate
+    foreign = limits.foreign if config.foreign_unk_rate is None else config.foreign_unk_rate
+    return extended + usual, max(extended, foreign) + usual
 
 
 def _judge(
@@ -108,12 +126,13 @@ def _judge(
     reference_bits: np.ndarray,
     reference_bytes: np.ndarray,
     config: DriftConfig,
+    limits: tuple[float, float],
     growth: float,
 ) -> DomainDrift:
     """The action that the new text of one domain needs."""
     bits, num_bytes = _mean_bits(scores, f"new text of {domain}")
     if len(bits) < config.min_documents:
-        action, reason = decide_action(len(bits), 0.0, (0.0, 0.0), 0.0, growth, config)
+        action, reason = decide_action(len(bits), 0.0, (0.0, 0.0), 0.0, growth, config, limits)
         return DomainDrift(action=action, reason=reason, documents=len(bits))
     generator = np.random.default_rng(config.seed)
     changes = resampled_ratios(bits, num_bytes, rounds=config.bootstrap_rounds, generator=generator)
@@ -121,7 +140,7 @@ def _judge(
     interval = interval_of(changes, config.confidence)
     score = _score(scores, bits, num_bytes)
     change = score.bits_per_byte - float(reference_bits.sum() / reference_bytes.sum())
-    action, reason = decide_action(len(bits), change, interval, score.unk_rate, growth, config)
+    action, reason = decide_action(len(bits), change, interval, score.unk_rate, growth, config, limits)
     return DomainDrift(action=action, reason=reason, documents=len(bits), score=score, change=change, interval=interval)
 
 
@@ -132,8 +151,9 @@ def decide_action(
     unk_rate: float,
     growth: float,
     config: DriftConfig,
+    limits: tuple[float, float] | None = None,
 ) -> tuple[Action, str]:
-    """What to do, and why: the first row that fits.
+    """What to do, and why: the first row that fits. `limits` are those of `<unk>`, by default of characters.
 
     | new text | action |
     | --- | --- |
@@ -148,13 +168,14 @@ def decide_action(
         return "nothing", (
             f"new text has {num_documents} held-out documents, and {config.min_documents} are needed to judge it"
         )
+    extended, foreign = limits or _limits(config, ALL_KNOWN, 0.0)
     cost = f"{change:+.4f} bits per byte ({config.confidence:.0%} interval {interval[0]:+.4f} to {interval[1]:+.4f})"
-    if unk_rate > config.foreign_unk_rate:
-        return "train-anew", f"<unk> makes up {unk_rate:.3%} of new text, more than {config.foreign_unk_rate:.3%}"
+    if unk_rate > foreign:
+        return "train-anew", f"<unk> makes up {unk_rate:.3%} of new text, more than {foreign:.3%}"
     if interval[0] > config.foreign_bits:
         return "train-anew", f"new text costs {cost} against the reference, more than {config.foreign_bits:g}"
-    if unk_rate > config.max_unk_rate:
-        return "finetune-extended", f"<unk> makes up {unk_rate:.3%} of new text, more than {config.max_unk_rate:.3%}"
+    if unk_rate > extended:
+        return "finetune-extended", f"<unk> makes up {unk_rate:.3%} of new text, more than {extended:.3%}"
     if change > config.tolerance and interval[0] > 0:
         return "finetune", f"new text costs {cost} against the reference, more than {config.tolerance:g}"
     if growth >= config.growth:

@@ -160,13 +160,16 @@ class LabelScores:
     # ---- for people and files ----------------------------------------------------------------------------------
 
     def table(self) -> str:
-        """One line a label, then the averages."""
-        names = [*self.classes, "micro average", "macro average"]
-        width = max(map(len, names))
+        """One line a label, whatever characters it has, then the averages."""
+        shown = {name: "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name) for name in self.classes}
+        width = max(map(len, [*shown.values(), "micro average", "macro average"]))
         header = f"{'label':<{width}}  precision  recall      f1   count"
         rows = [
             f"{name:<{width}}  {score.precision:9.4f}  {score.recall:6.4f}  {score.f1:6.4f}  {score.true:6d}"
-            for name, score in [*self.classes.items(), ("micro average", self.total)]
+            for name, score in [
+                *((shown[name], score) for name, score in self.classes.items()),
+                ("micro average", self.total),
+            ]
         ]
         rows.append(
             f"{'macro average':<{width}}  {self._mean('precision'):9.4f}  {self._mean('recall'):6.4f}"

@@ -19,6 +19,7 @@ import torch
 
 from charlm.errors import CorpusError, SourceError
 from charlm.evaluation.scores import DocumentScores, LMScore
+from charlm.nn.device import upload
 from charlm.nn.inference import inference
 from charlm.storage.atomic import write_text
 from charlm.text.corpus.encoding import EncodedInfo, encode_file, read_ids, read_lengths, read_unknown_bits
@@ -37,12 +38,12 @@ def score_file(model: "LanguageModel", path: Path | str) -> LMScore:
 
     Raises SourceError when the file is missing, CorpusError when it is not UTF-8 or holds no text.
     """
-    with _encoded_file(model, path) as (encoded, info):
+    with encoded_text(model, path) as (encoded, info):
         return score_encoded(model, encoded, info)
 
 
 @contextmanager
-def _encoded_file(model: "LanguageModel", path: Path | str) -> Iterator[tuple[Path, EncodedInfo]]:
+def encoded_text(model: "LanguageModel", path: Path | str) -> Iterator[tuple[Path, EncodedInfo]]:
     """The encoded form of a text file, for the block."""
     if not Path(path).is_file():
         raise SourceError(f"no text file at {path}")
@@ -107,7 +108,7 @@ def score_documents(model: "LanguageModel", path: Path | str, documents: HeldOut
     SourceError when the file is missing, CorpusError when it does not hold these documents.
     """
     nats, unknown = np.zeros(len(documents)), np.zeros(len(documents), dtype=np.int64)
-    with _encoded_file(model, path) as (encoded, info):
+    with encoded_text(model, path) as (encoded, info):
         if (info.lines, info.bytes) != (documents.lines.sum(), documents.bytes.sum()):
             raise CorpusError(
                 f"{path} holds {info.lines} lines and {info.bytes} bytes, its documents {documents.lines.sum()} lines "
@@ -156,9 +157,15 @@ def _stream_lengths(num_units: int) -> np.ndarray:
 
 
 def _chunk_nats(model: "LanguageModel", ids: np.ndarray, *, limit: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """Yield start, nats (S, T) and targets (S, T) of chunk after chunk of all streams, up to `limit` units of each.
+    return ((start, nats, targets) for start, nats, targets, _ in chunk_outputs(model, ids, limit=limit))
 
-    Nats are zero after the end of the text.
+
+def chunk_outputs(
+    model: "LanguageModel", ids: np.ndarray, *, limit: int
+) -> Iterator[tuple[int, np.ndarray, np.ndarray, torch.Tensor]]:
+    """Yield start, nats (S, T), targets (S, T) and outputs (T, S, D) of chunk after chunk of all streams.
+
+    Up to `limit` units of each stream are read. Nats are zero after the end of the text.
     """
     streams, length = stream_shape(len(ids))
     in_order = ids if model.is_forward_lm else ids[::-1]
@@ -174,8 +181,9 @@ def _chunk_nats(model: "LanguageModel", ids: np.ndarray, *, limit: int) -> Itera
         hidden = model.init_hidden(streams)
         for start in range(0, limit, _CHUNK):
             part = slice(start, min(start + _CHUNK, limit))
-            x = torch.from_numpy(inputs[:, part].T.astype(np.int64)).to(model.device)  # (T, S)
-            y = torch.from_numpy(targets[:, part].T.astype(np.int64)).to(model.device)  # (T, S)
-            nats, hidden = model.loss(x, y, hidden, reduction="none")  # (T, S)
+            x = upload(torch.from_numpy(inputs[:, part].T.astype(np.int64)), model.device)  # (T, S)
+            y = upload(torch.from_numpy(targets[:, part].T.astype(np.int64)), model.device)  # (T, S)
+            _, output, hidden = model.read(x, hidden)  # (T, S, D)
+            nats = model.target_nats(output, y)  # (T, S)
             chunk = nats.T.cpu().numpy() * is_text[:, part]  # (S, T)
-            yield start, chunk, targets[:, part]
+            yield start, chunk, targets[:, part], output

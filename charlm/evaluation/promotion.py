@@ -9,17 +9,18 @@ interval by a paired bootstrap over documents (Koehn, Statistical Significance T
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import numpy as np
 
 from charlm.artifacts import DIRECTIONS
-from charlm.config import GateConfig
+from charlm.config import GateConfig, UnitName
 from charlm.errors import GateError
 from charlm.evaluation.bootstrap import interval_of, resampled_ratios
 from charlm.evaluation.scores import DocumentScores, PairScores
+from charlm.units.unit import find_unit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,26 +153,44 @@ def decide_promotion(
     config: GateConfig,
     probe: ProbeScores | None = None,
     baseline: BaselineScore | None = None,
+    unit: UnitName = "char",
+    directions: Sequence[str] = DIRECTIONS,
+    keeps_text: bool = True,
 ) -> GateReport:
     """Whether `challenger` becomes champion.
 
-    It must be healthy: both directions, finite perplexities close to each other, and little `<unk>`; and better than
-    the baseline over all domains together, where that is required. With a champion, it must also be significantly
+    It must be healthy: all of `directions`, finite perplexities close to each other, and little `<unk>`; and better
+    than the baseline over all domains together, where that is required. With a champion, it must also be significantly
     better on the domain `target`, by at least the margin, and on no other domain worse by more than the tolerance.
+
+    Args:
+        target: the domain that has to improve.
+        unit: what the models predict, which decides how much `<unk>` is too much.
+        directions: those that a champion needs.
+        keeps_text: false where text cannot be rebuilt from what the challenger predicts: then it has no bits of it.
 
     Raises:
         GateError: a score is missing or not a number, or was taken on other documents.
     """
-    _check_scores(challenger, champion, probe)
-    is_pair = challenger.keys() == set(DIRECTIONS)
-    domains = _compare_domains(challenger, champion if is_pair else None, config)
+    if not keeps_text:
+        return _refused_for_lost_text(challenger, target, config)
+    _check_scores(challenger, champion, probe, directions)
+    is_whole = challenger.keys() >= set(directions)
+    if champion is not None and is_whole:
+        both = [direction for direction in challenger if direction in champion]
+        comparable = {direction: challenger[direction] for direction in both}
+        domains = _compare_domains(comparable, {direction: champion[direction] for direction in both}, config)
+    else:
+        domains = _compare_domains(challenger, None, config)
     perplexities = {
         direction: _perplexity(challenger[direction]) for direction in DIRECTIONS if direction in challenger
     }
-    faults = _faults_of_health(challenger, domains, perplexities, config)
+    if config.max_unk_rate is None:
+        config = dataclasses.replace(config, max_unk_rate=find_unit(unit).unk_limits.promoted)
+    faults = _faults_of_health(challenger, domains, perplexities, config, directions)
     if baseline is not None and (fault := baseline.fault(_bits_per_byte(challenger))) is not None:
         faults.append(fault)
-    if champion is not None and is_pair:
+    if champion is not None and is_whole:
         faults += _faults_of_target(domains.get(target), target, config)
         faults += _faults_of_other_domains(domains, target, config)
         if probe is not None and (fault := probe.fault(config.probe_tolerance)) is not None:
@@ -179,7 +198,8 @@ def decide_promotion(
     if faults:
         reason = f"refused: {'; '.join(faults)}"
     elif champion is None:
-        reason = "promoted: the first version, and both directions are healthy"
+        healthy = "both directions are" if len(challenger) > 1 else f"its {next(iter(challenger))} model is"
+        reason = f"promoted: the first version, and {healthy} healthy"
     else:
         reason = f"promoted: {_shown(domains[target], target, config)}, and no other domain lost more than allowed"
     return GateReport(
@@ -190,6 +210,16 @@ def decide_promotion(
         perplexities=perplexities,
         probe=probe,
         baseline=baseline,
+        config=config,
+    )
+
+
+def _refused_for_lost_text(challenger: PairScores, target: str, config: GateConfig) -> GateReport:
+    return GateReport(
+        decision="refused",
+        reason="refused: its tokenizer loses text, so it has no bits per byte, by which models are compared",
+        target=target,
+        perplexities={direction: _perplexity(domains) for direction, domains in challenger.items()},
         config=config,
     )
 
@@ -209,12 +239,15 @@ def paired_interval(saved_bits: np.ndarray, num_bytes: np.ndarray, config: GateC
 # ---- the scores ----------------------------------------------------------------------------------------------------
 
 
-def _check_scores(challenger: PairScores, champion: PairScores | None, probe: ProbeScores | None) -> None:
+def _check_scores(
+    challenger: PairScores, champion: PairScores | None, probe: ProbeScores | None, directions: Sequence[str]
+) -> None:
     """Raise GateError unless all scores are numbers and were taken on the same documents."""
     if not challenger:
         raise GateError("the challenger has no scores; score it on the held-out text first")
-    if champion is not None and champion.keys() != set(DIRECTIONS):
-        raise GateError(f"the champion needs scores of both directions, it has {', '.join(champion) or 'none'}")
+    if champion is not None and not champion.keys() >= set(directions):
+        needed = "both directions" if len(directions) > 1 else f"the {directions[0]} direction"
+        raise GateError(f"the champion needs scores of {needed}, it has {', '.join(champion) or 'none'}")
     if probe is not None and not (math.isfinite(probe.challenger) and math.isfinite(probe.champion)):
         raise GateError(f"a probe score is not a number: challenger {probe.challenger}, champion {probe.champion}")
     reference = next(iter(challenger.values()))
@@ -293,10 +326,12 @@ def _faults_of_health(
     domains: Mapping[str, DomainComparison],
     perplexities: Mapping[str, float],
     config: GateConfig,
+    directions: Sequence[str],
 ) -> list[str]:
+    needed = "both directions" if len(directions) > 1 else "it"
     faults = [
-        f"it has no {direction} model, and a champion needs both directions"
-        for direction in DIRECTIONS
+        f"it has no {direction} model, and a champion needs {needed}"
+        for direction in directions
         if direction not in challenger
     ]
     infinite = [direction for direction, value in perplexities.items() if not math.isfinite(value)]
@@ -310,7 +345,7 @@ def _faults_of_health(
                 f" {low:.3f} of its {better} model"
             )
     domain, comparison = max(domains.items(), key=lambda item: item[1].unk_rate)
-    if comparison.unk_rate > config.max_unk_rate:
+    if config.max_unk_rate is not None and comparison.unk_rate > config.max_unk_rate:
         faults.append(
             f"<unk> makes up {comparison.unk_rate:.3%} of the domain {domain}, more than {config.max_unk_rate:.3%}"
         )

@@ -18,8 +18,10 @@ class ScoreValues(TypedDict):
 
     loss: float
     perplexity: float
-    bits_per_character: float
-    bits_per_byte: float
+    bits_per_character: float | None
+    bits_per_byte: float | None
+    """None where the text cannot be rebuilt from what is predicted, so that no code of it has been measured."""
+
     unk_rate: float
     characters: int
 
@@ -32,7 +34,7 @@ class LMScore:
     """Cross entropy summed over all units."""
 
     units: int
-    """Number of predicted units: characters, or bytes for a byte model."""
+    """Number of predicted units: characters, bytes or words."""
 
     characters: int
     """Code points of the text, empty lines dropped."""
@@ -44,7 +46,8 @@ class LMScore:
     """Units outside the dictionary."""
 
     unknown_bits: float
-    """Bits that naming all of them costs in bits_per_byte, summed."""
+    """Bits that bits_per_byte adds to the cross entropy: what naming all of them costs, and of words also what stands
+    between them. Not a number where the text cannot be rebuilt."""
 
     unit: UnitName
     """Name of the unit that the model predicts."""
@@ -59,17 +62,26 @@ class LMScore:
         return math.exp(min(self.loss, 700.0))  # exp overflows a float above 709
 
     @property
-    def bits_per_character(self) -> float:
-        """loss / ln 2 for a character model; for a byte model the bits of all bytes over the characters."""
+    def bits_per_character(self) -> float | None:
+        """loss / ln 2 for a character model; for a byte model the bits of all bytes over the characters.
+
+        Of words it is `bits_per_byte` over characters: without what their ids leave out it would compare with nothing.
+        """
+        if find_unit(self.unit).unknown_bits is None:
+            return None if math.isnan(self.unknown_bits) else self._all_bits / self.characters
         return self.nats / math.log(2) / self.characters
 
     @property
-    def bits_per_byte(self) -> float:
+    def bits_per_byte(self) -> float | None:
         """All bits over UTF-8 bytes, where every `<unk>` also costs the bits that name what it stands for.
 
-        Only this score compares models with different dictionaries.
+        Only this score compares models with different dictionaries. None where the text cannot be rebuilt.
         """
-        return (self.nats / math.log(2) + self.unknown_bits) / self.bytes
+        return None if math.isnan(self.unknown_bits) else self._all_bits / self.bytes
+
+    @property
+    def _all_bits(self) -> float:
+        return self.nats / math.log(2) + self.unknown_bits
 
     @property
     def unk_rate(self) -> float:
@@ -114,13 +126,14 @@ class DocumentScores:
     """Cross entropy of each document, summed over its units."""
 
     bits: np.ndarray
-    """The same in bits, plus the cost of naming the units outside the dictionary."""
+    """The same in bits, plus the cost of naming the units outside the dictionary, and of words of what stands between
+    them; not a number where the text cannot be rebuilt from what is predicted."""
 
     bytes: np.ndarray
     """UTF-8 bytes of each document."""
 
     units: np.ndarray
-    """Predicted units of each document: characters, or bytes for a byte model."""
+    """Predicted units of each document: characters, bytes or words."""
 
     unknown: np.ndarray
     """Units outside the dictionary."""

@@ -8,35 +8,43 @@ models move both ways (Akbik et al. 2018, "Contextual String Embeddings for Sequ
 
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from charlm.artifacts import DIRECTIONS, BundleFiles, RunFiles
-from charlm.config import TrainingConfig, UnitName
+from charlm.config import ARCHITECTURE, TrainingConfig, UnitName
+from charlm.config.extensions import EXTENSIONS, Extensions
 from charlm.config.language_model import LanguageModelConfig
 from charlm.data.dictionary import Dictionary
 from charlm.errors import ModelFileError
+from charlm.language_models.decoding import logits_of, mean_nats, target_nats
 from charlm.language_models.generation import generate_text
+from charlm.language_models.representation import get_representation
+from charlm.nn.cutoffs import choose_cutoffs, zipf_counts
+from charlm.nn.device import find_device
+from charlm.nn.dropout import EmbeddingDropout, TimeLockedDropout
 from charlm.nn.inference import inference
+from charlm.nn.lstm_stack import LSTMStack
 from charlm.nn.recurrent import initialize_gatewise, recurrent_layer, recurrent_step
+from charlm.nn.softmax import ClusteredSoftmax
 from charlm.serialization.bundle import read_bundle
 from charlm.serialization.flair_file import read_flair_file, write_flair_file
-from charlm.serialization.state import LanguageModelState
+from charlm.serialization.state import LanguageModelState, extended_state
 
 Hidden = tuple[Tensor, Tensor] | Tensor
 """The state of an LSTM, or of a GRU; each tensor (nlayers, B, H)."""
 
-LOGITS_AT_ONCE = 1 << 24
-"""Logits that a score computes at a time: 64 MB of fp32."""
-
 
 class LanguageModel(nn.Module):
-    """Embedding -> LSTM or GRU -> optional projection -> logits over the dictionary."""
+    """Embedding -> LSTM or GRU -> optional projection -> logits over the dictionary.
+
+    The arguments are Flair's, but for `cutoffs`, where clusters of the softmax begin, and the fields of Extensions.
+    """
 
     def __init__(
         self,
@@ -50,6 +58,8 @@ class LanguageModel(nn.Module):
         dropout: float = 0.1,
         recurrent_type: str = "LSTM",
         has_decoder: bool = True,
+        cutoffs: Sequence[int] = (),
+        **extensions: object,
     ) -> None:
         super().__init__()
         self.dictionary = dictionary
@@ -63,37 +73,65 @@ class LanguageModel(nn.Module):
         self.recurrent_type = recurrent_type
         self.has_decoder = has_decoder
 
-        self.drop = nn.Dropout(dropout)
+        self.cutoffs = tuple(cutoffs)
+        self.extensions = extras = Extensions.from_json(extensions)
+
+        dropout_kind = TimeLockedDropout if extras.locked_dropout else nn.Dropout
+        self.drop = dropout_kind(dropout)
+        self.input_drop = dropout_kind(dropout if extras.input_dropout is None else extras.input_dropout)
+        self.embedding_drop = EmbeddingDropout(extras.embedding_dropout, len(dictionary))
         self.encoder = nn.Embedding(len(dictionary), embedding_size)
-        self.rnn = recurrent_layer(recurrent_type, embedding_size, hidden_size, nlayers, dropout)
-        self.proj = nn.Linear(hidden_size, nout) if nout is not None else None
-        self.decoder = nn.Linear(nout or hidden_size, len(dictionary)) if has_decoder else None
+        self.rnn = recurrent_layer(
+            recurrent_type, embedding_size, hidden_size, nlayers, dropout, extensions=extras, nout=nout
+        )
+        width = self.rnn.state_sizes[-1] if isinstance(self.rnn, LSTMStack) else hidden_size
+        self.proj = nn.Linear(width, nout) if nout is not None else None
+        self.decoder = self._new_decoder() if has_decoder else None
         self._initialize()
+
+    def _new_decoder(self) -> nn.Linear | ClusteredSoftmax:
+        width, size = self.output_size, len(self.dictionary)
+        return ClusteredSoftmax(size, width, self.cutoffs) if self.tie_weights else nn.Linear(width, size)
 
     def _initialize(self) -> None:
         nn.init.uniform_(self.encoder.weight, -0.1, 0.1)
         if self.proj is not None:
             bound = math.sqrt(3.0 / sum(self.proj.weight.shape))
             nn.init.uniform_(self.proj.weight, -bound, bound)
-        if self.decoder is not None:
+        if isinstance(self.decoder, nn.Linear):
             nn.init.uniform_(self.decoder.weight, -0.1, 0.1)
             nn.init.zeros_(self.decoder.bias)
 
     @classmethod
-    def from_config(cls, config: TrainingConfig, dictionary: Dictionary, *, is_forward_lm: bool) -> Self:
-        """A model with random weights, drawn from torch's global generator."""
+    def from_config(
+        cls,
+        config: TrainingConfig,
+        dictionary: Dictionary,
+        *,
+        is_forward_lm: bool,
+        counts: np.ndarray | None = None,
+    ) -> Self:
+        """A model with random weights, drawn from torch's global generator.
+
+        `counts` say how often each item of the dictionary occurs, (V,); by default they follow Zipf's law.
+        """
+        frequencies = zipf_counts(len(dictionary)) if counts is None else counts
         model = cls(
             dictionary,
             is_forward_lm,
-            config.hidden_size,
-            config.nlayers,
-            embedding_size=config.embedding_size,
-            nout=config.nout,
-            dropout=config.dropout,
+            cutoffs=choose_cutoffs(frequencies) if config.softmax == "clustered" else (),
+            **{name: getattr(config, name) for name in ARCHITECTURE},
         )
         if config.initialization == "gatewise":
-            initialize_gatewise(model.encoder, model.rnn)
+            initialize_gatewise(None if model.tie_weights else model.encoder, model.rnn)
+            if isinstance(model.decoder, ClusteredSoftmax) and counts is not None:
+                model.decoder.start_at(counts)
         return model
+
+    @property
+    def tie_weights(self) -> bool:
+        """Whether the embedding is also the weights of the softmax."""
+        return self.extensions.tie_weights
 
     @property
     def unit(self) -> UnitName:
@@ -107,15 +145,22 @@ class LanguageModel(nn.Module):
     def device(self) -> torch.device:
         return self.encoder.weight.device
 
+    @property
+    def output_size(self) -> int:
+        """Width of the output of the top layer, after the projection where there is one."""
+        return self.nout or (self.rnn.state_sizes[-1] if isinstance(self.rnn, LSTMStack) else self.hidden_size)
+
     def init_hidden(self, batch_size: int) -> Hidden:
         """Zero state for `batch_size` streams, each tensor (nlayers, B, H)."""
+        if isinstance(self.rnn, LSTMStack):
+            return self.rnn.zero_state(batch_size)
         zeros = torch.zeros(self.nlayers, batch_size, self.hidden_size, device=self.device)
         return (zeros, zeros.clone()) if isinstance(self.rnn, nn.LSTM) else zeros
 
     def forward(self, ids: Tensor, hidden: Hidden | None = None) -> tuple[Tensor, Tensor, Hidden]:
         """Logits (T, B, V), top-layer output (T, B, H or nout) and the new state, from ids (T, B)."""
-        output, hidden = self._read(ids, hidden)
-        return self._decoder()(output), output, hidden
+        _, output, hidden = self.read(ids, hidden)
+        return logits_of(self._decoder(), self.encoder.weight, output), output, hidden
 
     def loss(
         self,
@@ -127,31 +172,33 @@ class LanguageModel(nn.Module):
     ) -> tuple[Tensor, Hidden]:
         """Cross entropy of the targets (T, B) after the inputs (T, B), in nats, and the new state.
 
-        The mean over all units, for training; or, for scores, with `reduction="none"` that of each unit, (T, B). The
-        latter computes few logits at a time, so that its memory is bounded whatever the size of the dictionary.
+        The mean over all units, for training; or, for scores, with `reduction="none"` that of each unit, (T, B). Many
+        logits are computed a few at a time, so that the memory is bounded whatever the size of the dictionary.
         """
-        output, hidden = self._read(inputs, hidden)
-        decoder, rows, expected = self._decoder(), output.flatten(0, 1), targets.flatten()
-        if reduction == "mean":
-            return F.cross_entropy(_at_least_fp32(decoder(rows)), expected), hidden
-        rows_at_once = max(1, LOGITS_AT_ONCE // len(self.dictionary))
-        nats = [
-            F.cross_entropy(_at_least_fp32(decoder(part)), target, reduction="none")
-            for part, target in zip(torch.split(rows, rows_at_once), torch.split(expected, rows_at_once), strict=True)
-        ]
-        return torch.cat(nats).view_as(targets), hidden
+        _, output, hidden = self.read(inputs, hidden)
+        return (self.mean_nats if reduction == "mean" else self.target_nats)(output, targets), hidden
+
+    def mean_nats(self, output: Tensor, targets: Tensor) -> Tensor:
+        """Mean cross entropy of the targets (T, B) after what the decoder gets, (T, B, H or nout), in nats."""
+        return mean_nats(self._decoder(), self.encoder.weight, output, targets)
+
+    def target_nats(self, output: Tensor, targets: Tensor) -> Tensor:
+        """Cross entropy of each target (T, B) after what the decoder gets, (T, B, H or nout), in nats, (T, B)."""
+        return target_nats(self._decoder(), self.encoder.weight, output, targets)
 
     def predict_next(self, ids: Tensor, hidden: Hidden) -> tuple[Tensor, Hidden]:
         """Logits (B, V) and the new state after one more unit of each stream, (B,), in evaluation mode."""
         output, hidden = recurrent_step(self.rnn, self.encoder(ids), hidden)
-        return self._decoder()(output if self.proj is None else self.proj(output)), hidden
+        output = output if self.proj is None else self.proj(output)
+        return logits_of(self._decoder(), self.encoder.weight, output), hidden
 
-    def _read(self, ids: Tensor, hidden: Hidden | None) -> tuple[Tensor, Hidden]:
-        """What the decoder gets, (T, B, H or nout), and the new state, from ids (T, B)."""
-        output, hidden = self.represent(self.drop(self.encoder(ids)), hidden)
-        return self.drop(output), hidden
+    def read(self, ids: Tensor, hidden: Hidden | None = None) -> tuple[Tensor, Tensor, Hidden]:
+        """From ids (T, B) the output (T, B, H or nout), the same with dropout for the decoder, and the new state."""
+        embedded = self.input_drop(self.embedding_drop(self.encoder(ids), ids))
+        output, hidden = self.represent(embedded, hidden)
+        return output, self.drop(output), hidden
 
-    def _decoder(self) -> nn.Linear:
+    def _decoder(self) -> nn.Linear | ClusteredSoftmax:
         if self.decoder is None:
             raise ModelFileError("this language model was saved without its decoder: it embeds, but cannot predict")
         return self.decoder
@@ -166,19 +213,11 @@ class LanguageModel(nn.Module):
 
         A new item starts as the mean of the old ones, in the embedding and in the decoder.
         """
-        size = len(self.dictionary)
-        if not dictionary.extends(self.dictionary):
-            raise ModelFileError("a dictionary is extended at its end: the first items must be the model's own")
-        state = self.language_model_state()
-        tensors = dict(state.tensors)
-        for name in ("encoder.weight", "decoder.weight", "decoder.bias"):
-            if name in tensors:
-                rows = tensors[name]  # (V, …)
-                new = rows.mean(dim=0, keepdim=True).expand(len(dictionary) - size, *rows.shape[1:])
-                tensors[name] = torch.cat([rows, new])
-        return self.from_state(LanguageModelState(state.config, dictionary, tensors))
+        return self.from_state(extended_state(self.language_model_state(), dictionary))
 
     # ---- text --------------------------------------------------------------------------------------------------
+
+    get_representation = get_representation
 
     def encode_text(self, text: str) -> Tensor:
         """The ids of `text` in reading direction, (T,) int64."""
@@ -192,6 +231,7 @@ class LanguageModel(nn.Module):
         temperature: float = 1.0,
         break_on_suffix: str | None = None,
         *,
+        top_k: int | None = None,
         seed: int | None = None,
     ) -> tuple[str, float]:
         """`prefix` continued by up to `number_of_characters` sampled units, and the mean nats of each.
@@ -199,40 +239,27 @@ class LanguageModel(nn.Module):
         A backward model continues to the left: its text ends with `prefix`. `<unk>` is never sampled. Generation stops
         early when the new text ends with `break_on_suffix` (in reading direction).
         """
+        # fmt: off
         return generate_text(
-            self,
-            prefix or "\n",
-            number_of_characters,
-            temperature=temperature,
-            break_on_suffix=break_on_suffix,
-            seed=seed,
+            self, prefix or "\n", number_of_characters,
+            temperature=temperature, break_on_suffix=break_on_suffix, top_k=top_k, seed=seed,
         )
+        # fmt: on
 
     def calculate_perplexity(self, text: str) -> float:
         """Perplexity of every unit of `text` but the first, read from a zero state as one stream."""
-        ids = self.encode_text(text).to(self.device).unsqueeze(1)  # (T, 1)
-        if len(ids) < 2:
+        if len(ids := self.encode_text(text).to(self.device).unsqueeze(1)) < 2:  # (T, 1)
             raise ModelFileError(f"perplexity needs a text of at least two characters, got {text!r}")
         with inference(self):
-            nats, _ = self.loss(ids[:-1], ids[1:], reduction="none")
-        return math.exp(nats.double().mean().item())
+            return math.exp(self.loss(ids[:-1], ids[1:], reduction="none")[0].double().mean().item())
 
     # ---- files -------------------------------------------------------------------------------------------------
 
     @property
     def config(self) -> LanguageModelConfig:
         """The arguments, less the dictionary, of a model like this one."""
-        return LanguageModelConfig(
-            is_forward_lm=self.is_forward_lm,
-            hidden_size=self.hidden_size,
-            nlayers=self.nlayers,
-            embedding_size=self.embedding_size,
-            nout=self.nout,
-            document_delimiter=self.document_delimiter,
-            dropout=self.dropout,
-            recurrent_type=self.recurrent_type,
-            has_decoder=self.has_decoder,
-        )
+        own = [name for name in LanguageModelConfig.names() if name not in EXTENSIONS]
+        return LanguageModelConfig(**{name: getattr(self, name) for name in own}, **vars(self.extensions))
 
     def language_model_state(self) -> LanguageModelState:
         """Everything a file holds of this model; the tensors are views on its weights."""
@@ -244,19 +271,7 @@ class LanguageModel(nn.Module):
 
     @classmethod
     def from_state(cls, state: LanguageModelState) -> Self:
-        config = state.config
-        model = cls(
-            state.dictionary,
-            config.is_forward_lm,
-            config.hidden_size,
-            config.nlayers,
-            embedding_size=config.embedding_size,
-            nout=config.nout,
-            document_delimiter=config.document_delimiter,
-            dropout=config.dropout,
-            recurrent_type=config.recurrent_type,
-            has_decoder=config.has_decoder,
-        )
+        model = cls(state.dictionary, **state.config.to_json())
         model.load_state_dict(state.tensors)
         return model.eval()
 
@@ -268,17 +283,13 @@ class LanguageModel(nn.Module):
     def load_language_model(cls, path: str | os.PathLike[str]) -> Self:
         """The one language model in `path`: a `best-lm.pt` of ours or Flair's, a run, or a bundle of one direction.
 
-        Nothing in the file is executed. Raises ModelFileError when it is missing, damaged, or not to be trusted.
+        It is on the default device. Raises ModelFileError when it is missing, damaged, or not to be trusted.
         """
         states = _read_states(Path(path))
         if len(states) > 1:
             raise ModelFileError(f"{path} holds both directions; name {path}/forward or {path}/backward")
         (state,) = states.values()
-        return cls.from_state(state)
-
-
-def _at_least_fp32(logits: Tensor) -> Tensor:
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+        return cls.from_state(state).to(find_device())
 
 
 def load_language_models(path: str | os.PathLike[str]) -> dict[str, LanguageModel]:

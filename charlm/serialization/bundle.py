@@ -54,7 +54,7 @@ def write_bundle(folder: Path | str, states: Mapping[str, LanguageModelState], i
         for direction in sorted(states, key=DIRECTIONS.index):
             write_safetensors(states[direction], files.direction_dir(direction))
             paths = [files.model(direction), files.config(direction)]
-            if dictionary.unit_of.in_flair:
+            if dictionary.unit_of.in_flair and states[direction].config.in_flair:
                 write_flair_file(states[direction], files.best_lm(direction))
                 paths.append(files.best_lm(direction))
             models[direction] = {"sha256": {path.name: sha256_of(path) for path in paths}}

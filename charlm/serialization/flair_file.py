@@ -11,7 +11,8 @@ from charlm.storage.torch_file import StoredTensor, TorchFile, errors_name, read
 from charlm.units.unit import find_unit
 
 _FLAIR_DICTIONARY = Name("flair.data", "Dictionary")
-# Flair would misread the items of bytes and words, so files with them name our class, and Flair refuses them.
+# Flair would misread the items of bytes and words, and a model that shares its weights: their files name our class,
+# which Flair refuses.
 _OUR_DICTIONARY = Name("charlm.data.dictionary", "Dictionary")
 
 
@@ -44,6 +45,7 @@ def _state_from(file: TorchFile) -> LanguageModelState:
         dropout=value.get("dropout", 0.1),
         recurrent_type=recurrent_type.upper() if isinstance(recurrent_type, str) else recurrent_type,
         has_decoder=value.get("has_decoder", True),
+        **{name: value[name] for name in LanguageModelConfig.OMITTED_AT_DEFAULT if name in value},
     )
     dictionary = _dictionary_from(value["dictionary"])
     stored = {
@@ -93,7 +95,7 @@ def write_flair_file(state: LanguageModelState, path: Path | str) -> None:
         attributes["unit"] = dictionary.unit
     if dictionary.unit_settings:
         attributes["unit_settings"] = dictionary.unit_settings
-    name = _FLAIR_DICTIONARY if dictionary.unit_of.in_flair else _OUR_DICTIONARY
+    name = _FLAIR_DICTIONARY if dictionary.unit_of.in_flair and state.config.in_flair else _OUR_DICTIONARY
     names = expected_shapes(state.config, len(dictionary))  # in the order of Flair's state dict
     write_torch_file(
         Path(path),

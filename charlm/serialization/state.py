@@ -24,17 +24,26 @@ class LanguageModelState:
 
 def expected_shapes(config: LanguageModelConfig, size: int) -> dict[str, tuple[int, ...]]:
     """The shape of every tensor of a model with a dictionary of `size` items."""
-    hidden, gates = config.hidden_size, GATES[config.recurrent_type] * config.hidden_size
     shapes: dict[str, tuple[int, ...]] = {"encoder.weight": (size, config.embedding_size)}  # (V, E)
-    for layer in range(config.nlayers):
-        shapes[f"rnn.weight_ih_l{layer}"] = (gates, hidden if layer else config.embedding_size)  # (GH, E or H)
-        shapes[f"rnn.weight_hh_l{layer}"] = (gates, hidden)  # (GH, H)
-        shapes[f"rnn.bias_ih_l{layer}"] = shapes[f"rnn.bias_hh_l{layer}"] = (gates,)
-    width = hidden
+    gates, projection, before = GATES[config.recurrent_type], config.projection, config.embedding_size
+    for layer, hidden in enumerate(config.layer_sizes):
+        prefix, suffix = (f"rnn.layers.{layer}.", "_l0") if config.is_stack else ("rnn.", f"_l{layer}")
+        state = projection or hidden
+        shapes[f"{prefix}weight_ih{suffix}"] = (gates * hidden, before)  # (GH, E or H)
+        shapes[f"{prefix}weight_hh{suffix}"] = (gates * hidden, state)  # (GH, H)
+        shapes[f"{prefix}bias_ih{suffix}"] = shapes[f"{prefix}bias_hh{suffix}"] = (gates * hidden,)
+        if projection:
+            shapes[f"{prefix}weight_hr{suffix}"] = (projection, hidden)
+        before = state
+    width = before
     if config.nout is not None:
         width = config.nout
-        shapes |= {"proj.weight": (width, hidden), "proj.bias": (width,)}  # (O, H)
-    if config.has_decoder:
+        shapes |= {"proj.weight": (width, before), "proj.bias": (width,)}  # (O, H)
+    if config.has_decoder and config.tie_weights:
+        shapes["decoder.bias"] = (size,)
+        if clusters := len(config.cutoffs):
+            shapes |= {"decoder.cluster_weight": (clusters, width), "decoder.cluster_bias": (clusters,)}
+    elif config.has_decoder:
         shapes |= {"decoder.weight": (size, width), "decoder.bias": (size,)}  # (V, O)
     return shapes
 
@@ -43,6 +52,8 @@ def check_shapes(config: LanguageModelConfig, dictionary: Dictionary, found: Map
     """Raise ModelFileError unless exactly the tensors of `config` are there, in their shapes."""
     if config.nlayers > len(found):  # before a made-up number of layers is spelled out
         raise ModelFileError(f"it declares {config.nlayers} layers but holds {len(found)} tensors")
+    if config.cutoffs and config.cutoffs[-1] >= len(dictionary):
+        raise ModelFileError(f"a cluster begins at {config.cutoffs[-1]} in a dictionary of {len(dictionary)}")
     expected = expected_shapes(config, len(dictionary))
     for name in expected.keys() - found.keys():
         raise ModelFileError(f"the tensor {name} is missing")
@@ -51,3 +62,21 @@ def check_shapes(config: LanguageModelConfig, dictionary: Dictionary, found: Map
     for name, shape in expected.items():
         if found[name] != shape:
             raise ModelFileError(f"{name} has shape {list(found[name])} where {list(shape)} is declared")
+
+
+def extended_state(state: LanguageModelState, dictionary: Dictionary) -> LanguageModelState:
+    """`state` with a dictionary that adds items at the end of its own; new items start as the mean of the old ones.
+
+    New words of a clustered softmax are in its last cluster. Raises ModelFileError when the dictionary begins with
+    other items.
+    """
+    size = len(state.dictionary)
+    if not dictionary.extends(state.dictionary):
+        raise ModelFileError("a dictionary is extended at its end: the first items must be the model's own")
+    tensors = dict(state.tensors)
+    for name in ("encoder.weight", "decoder.weight", "decoder.bias"):
+        if name in tensors:
+            rows = tensors[name]  # (V, …)
+            new = rows.mean(dim=0, keepdim=True).expand(len(dictionary) - size, *rows.shape[1:])
+            tensors[name] = torch.cat([rows, new])
+    return LanguageModelState(state.config, dictionary, tensors)

@@ -32,14 +32,17 @@ class SentenceSplitter(ABC):
 
     def split(self, text: str, link_sentences: bool = True) -> list[Sentence]:
         """The sentences of `text` that have a word; they know their neighbours unless `link_sentences` is false."""
-        sentences = []
-        for start, end in self._pieces(text):
-            sentence = Sentence(text[start:end], use_tokenizer=self.tokenizer, start_position=start)
-            if len(sentence):
-                sentences.append(sentence)
+        sentences = self._perform_split(text)
         if link_sentences:
             Sentence.set_context_for_sentences(sentences)
         return sentences
+
+    def _perform_split(self, text: str) -> list[Sentence]:
+        pieces = (
+            Sentence(text[start:end], use_tokenizer=self.tokenizer, start_position=start)
+            for start, end in self._pieces(text)
+        )
+        return [sentence for sentence in pieces if len(sentence)]
 
     @abstractmethod
     def _pieces(self, text: str) -> Iterator[Piece]:

@@ -28,7 +28,7 @@ class LMMoment(Moment):
     """When an event of a language model's training happened."""
 
     characters: int
-    """Units read so far."""
+    """Characters of the text read so far; a byte counts as one."""
 
 
 class Computing(TypedDict):
@@ -36,9 +36,14 @@ class Computing(TypedDict):
 
     device: str
     precision: str
-    """`fp32` or `bf16`: the one that is used."""
+    """`fp32`, `bf16` or, on a GPU, `fp16`: the one that is used."""
 
     instruction_set: str
+    tf32: NotRequired[bool]
+    """On a GPU, whether cuDNN may compute fp32 as TF32: it rounds factors to 10 bits."""
+
+    deterministic: NotRequired[bool]
+    """On a GPU, whether torch and cuDNN were told to use deterministic kernels only."""
 
 
 # ---- a language model ----------------------------------------------------------------------------------------------
@@ -87,6 +92,7 @@ class TrainEvent(LMMoment):
     bits_per_character: float
     learning_rate: float
     characters_per_second: float
+    units_per_second: float
     seconds_left: float
     waiting_share: float
     """Share of the time that was not spent in optimizer steps."""
@@ -110,8 +116,8 @@ class ValidationEvent(LMMoment):
 
     loss: float
     perplexity: float
-    bits_per_character: float
-    bits_per_byte: float
+    bits_per_character: float | None
+    bits_per_byte: float | None
     unk_rate: float
     held_out_characters: int
     """Characters of the validation text that were scored."""
@@ -156,8 +162,12 @@ class EndEvent(LMMoment):
     """Seconds of training."""
 
     characters_per_second: float
+    units_per_second: float
     peak_memory_bytes: int
     """Greatest resident memory of all processes."""
+
+    peak_gpu_memory_bytes: NotRequired[int]
+    """On a GPU, the most memory that each process has held there."""
 
 
 class FailedEvent(LMMoment):

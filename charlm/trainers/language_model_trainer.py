@@ -16,21 +16,33 @@ from charlm.config.language_model import LanguageModelConfig
 from charlm.data.dictionary import Dictionary
 from charlm.errors import ConfigError, RunError
 from charlm.language_models.language_model import LanguageModel
+from charlm.nn.device import find_device
 from charlm.storage.locks import exclusive_lock
 from charlm.trainers.lm.checkpoint import Checkpoint
 from charlm.trainers.lm.engine import TrainingEngine
 from charlm.trainers.lm.reporting import TrainingResult
 from charlm.trainers.lm.text_corpus import TextCorpus
-from charlm.trainers.observer import open_run_files
+from charlm.trainers.observer import ProgressLines, open_run_files
 
 __all__ = ["LanguageModelTrainer", "TextCorpus"]
 
 
 class LanguageModelTrainer:
-    """Trains `model` on `corpus`; `optimizer` is torch's SGD or AdamW."""
+    """Trains `model` on `corpus`.
+
+    Args:
+        model: trained in place; one on the CPU is moved to where models are computed (nn/device.py).
+        corpus: must share the model's dictionary and direction.
+        optimizer: torch's SGD or AdamW.
+        test_mode: has no effect; Flair reads text without worker processes then, and here nothing has any.
+    """
 
     def __init__(
-        self, model: LanguageModel, corpus: TextCorpus, optimizer: type[torch.optim.Optimizer] = torch.optim.SGD
+        self,
+        model: LanguageModel,
+        corpus: TextCorpus,
+        optimizer: type[torch.optim.Optimizer] = torch.optim.SGD,
+        test_mode: bool = False,
     ) -> None:
         if model.is_forward_lm != corpus.forward:
             raise ConfigError(
@@ -41,7 +53,7 @@ class LanguageModelTrainer:
             raise ConfigError("model and corpus must share one dictionary; take the model's for the corpus")
         if optimizer not in (torch.optim.SGD, torch.optim.AdamW):
             raise ConfigError(f"optimizer is torch.optim.SGD or AdamW, got {optimizer.__name__}")
-        self.model = model
+        self.model = model.to(find_device()) if model.device.type == "cpu" else model
         self.corpus = corpus
         self.optimizer = optimizer
         self._resumed_from: Path | None = None
@@ -58,8 +70,11 @@ class LanguageModelTrainer:
         max_epochs: int = 1000,
         checkpoint: bool = False,
         grow_to_sequence_length: int = 0,
+        num_workers: int = 0,
         use_amp: bool = False,
         seed: int = 1,
+        *,
+        show_progress: bool = True,
         **settings: object,
     ) -> TrainingResult:
         """Train, and write `best-lm.pt`, `loss.tsv`, `training.log` and (with `checkpoint`) `checkpoint.pt`.
@@ -77,8 +92,10 @@ class LanguageModelTrainer:
             max_epochs: passes over the train shards.
             checkpoint: keep `checkpoint.pt`, from which `load_checkpoint` resumes.
             grow_to_sequence_length: grow `sequence_length` by one a split until this length; 0: never.
+            num_workers: has no effect: text is read by this process, beside the training.
             use_amp: compute in bf16 where it is safe.
             seed: of shard order, line order, case flips and dropout; torch's global generator is set to it.
+            show_progress: write the lines of training.log to stderr too.
             settings: any other field of TrainingConfig.
         """
         config = TrainingConfig.from_json(
@@ -113,18 +130,20 @@ class LanguageModelTrainer:
         if origin is not None and origin != files.checkpoint.resolve():
             raise RunError(f"{origin} goes on in its own folder; train with base_path={origin.parent}")
         with exclusive_lock(files.lock, busy=f"{files.root} is being trained by another process"):
-            result = self._train(config, files, resume=origin is not None)
+            result = self._train(config, files, resume=origin is not None, show_progress=show_progress)
             if not checkpoint:
                 files.checkpoint.unlink(missing_ok=True)
         return result
 
-    def _train(self, config: TrainingConfig, files: RunFiles, *, resume: bool) -> TrainingResult:
+    def _train(self, config: TrainingConfig, files: RunFiles, *, resume: bool, show_progress: bool) -> TrainingResult:
         torch.manual_seed(config.seed)
-        observers = open_run_files(files)
+        written = open_run_files(files)
+        shown = [ProgressLines()] if show_progress else []
         try:
-            return TrainingEngine(self.model, self.corpus, config, files, observers=observers).train(resume=resume)
+            engine = TrainingEngine(self.model, self.corpus, config, files, observers=[*written, *shown])
+            return engine.train(resume=resume)
         finally:
-            for observer in observers:
+            for observer in written:
                 observer.close()
 
     @classmethod

@@ -10,6 +10,7 @@ nothing is written twice.
 
 import json
 import os
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -87,6 +88,15 @@ class TrainingLog(RewindableFile):
             self.append(f"{stamp}  {text}")
 
 
+class ProgressLines:
+    """The same lines as training.log on stderr, as they come."""
+
+    def on_event(self, event: Event) -> None:
+        text = describe(event)
+        if text is not None:
+            print(text, file=sys.stderr, flush=True)
+
+
 def open_run_files(files: RunFiles) -> list[Journal | LossTable | TrainingLog]:
     """The three observers of a run folder, the journal first."""
     return [Journal(files.journal), LossTable(files.loss_tsv), TrainingLog(files.training_log)]
@@ -102,19 +112,25 @@ def describe(event: Event) -> str | None:
         )
     if event["event"] == "validation":
         return (
-            f"step {event['step']:>7,}  {event['characters']:>13,} characters  valid {event['bits_per_character']:.4f} "
-            f"bits per character (perplexity {event['perplexity']:.3f}){'  best' if event['best'] else ''}"
+            f"step {event['step']:>7,}  {event['characters']:>13,} characters  "
+            f"valid {_cell(event['bits_per_character'], 4)} bits per character "
+            f"(perplexity {event['perplexity']:.3f}){'  best' if event['best'] else ''}"
         )
     if event["event"] == "test":
         valid, test = event["valid"]["bits_per_character"], event["test"]["bits_per_character"]
         unk_rate = event["test"]["unk_rate"]
-        return f"best model: valid {valid:.4f}, test {test:.4f} bits per character, {unk_rate:.4%} <unk>"
+        return f"best model: valid {_cell(valid, 4)}, test {_cell(test, 4)} bits per character, {unk_rate:.4%} <unk>"
     if event["event"] == "train" or event["event"] == "checkpoint":
         return None
     return f"{event['event']}: {event['reason']} (step {event['step']:,})"
 
 
-def _cell(value: object) -> str:
+def _cell(value: object, digits: int | None = None) -> str:
+    """A value for people; with six digits, or with so many decimals. A score that there is not is `nan`."""
+    if value is None:
+        return "nan"
     if isinstance(value, bool):
         return str(int(value))
+    if digits is not None:
+        return f"{value:.{digits}f}"
     return f"{value:.6g}" if isinstance(value, float) else str(value)

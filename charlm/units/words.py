@@ -65,7 +65,13 @@ class WordUnit(_Word):
         return WordUnit(tokenizer.name, tokenizer.version, sentences.name, sentences.version, bool(split.lowercase))
 
     def default_split(self) -> JsonObject:
-        return {"tokenizer": "rules", "sentences": "none", "lowercase": False, "normalization": "NFC"}
+        return {
+            "tokenizer": "rules",
+            "sentences": "none",
+            "lowercase": False,
+            "directions": "forward",
+            "normalization": "NFC",
+        }
 
     def default_dictionary(self) -> DictionaryConfig:
         return DictionaryConfig(coverage=1.0, min_count=3, max_size=100_000)
@@ -170,7 +176,7 @@ class WordUnit(_Word):
         """What stands between two texts that follow one another: nothing or a space."""
         if not left or not right or left[-1].isspace() or right[0].isspace():
             return ""
-        return " " if self.coding is None else self.coding.gaps.likely(left, right)
+        return " " if self.coding is None else self.coding.gaps.likely(left, right.split(maxsplit=1)[0])
 
     def counter(self) -> "WordCounter":
         from charlm.units.word_shards import WordCounter  # loads pyarrow, which a dictionary does not need

@@ -17,16 +17,16 @@ COLORS = {
 }
 """Colours of the labels of CoNLL-2003; other labels get `default_color`."""
 
-_SPAN = (
+TAGGED_ENTITY = (
     '<mark class="entity" style="background: {color}; padding: 0.2em 0.4em; border-radius: 0.3em">'
-    '{text} <span style="font-size: 0.75em; font-weight: bold">{label}</span></mark>'
+    '{entity} <span style="font-size: 0.75em; font-weight: bold">{label}</span></mark>'
 )
-_PARAGRAPH = '<p style="line-height: 2">{}</p>'
-_PAGE = """<!DOCTYPE html>
+PARAGRAPH = '<p style="line-height: 2">{sentence}</p>'
+HTML_PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head><meta charset="utf-8"><title>{title}</title></head>
 <body style="font-family: sans-serif; margin: 3em">
-{body}
+{text}
 </body>
 </html>
 """
@@ -51,8 +51,10 @@ def render_ner_html(
         label_name: the layer of labels that is shown.
     """
     sentences = [sentences] if isinstance(sentences, Sentence) else list(sentences)
-    body = "\n".join(_PARAGRAPH.format(_marked(sentence, label_name, colors, default_color)) for sentence in sentences)
-    return _PAGE.format(title=escape(title), body=body) if wrap_page else body
+    body = "\n".join(
+        PARAGRAPH.format(sentence=_marked(sentence, label_name, colors, default_color)) for sentence in sentences
+    )
+    return HTML_PAGE.format(title=escape(title), text=body) if wrap_page else body
 
 
 def _marked(sentence: Sentence, label_name: str, colors: Mapping[str, str], default_color: str) -> str:
@@ -63,6 +65,6 @@ def _marked(sentence: Sentence, label_name: str, colors: Mapping[str, str], defa
         label = span.get_label(label_name).value
         parts.append(escape(text[done : span.start_position]))
         color = colors.get(label, default_color)
-        parts.append(_SPAN.format(color=escape(color), text=escape(span.text), label=escape(label)))
+        parts.append(TAGGED_ENTITY.format(color=escape(color), entity=escape(span.text), label=escape(label)))
         done = span.end_position
     return "".join(parts) + escape(text[done:])

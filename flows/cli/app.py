@@ -30,6 +30,7 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     training.plan,
     training.baseline,
     inference.evaluate,
+    inference.score,
     promotion.promote,
     promotion.rollback,
     inference.generate,

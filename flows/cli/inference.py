@@ -1,10 +1,12 @@
-"""Commands that use language models: `evaluate`, `generate`, `embed`, `export`."""
+"""Commands that use language models: `evaluate`, `score`, `generate`, `embed`, `export`."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from charlm.config import BaselineConfig, CacheConfig
+from charlm.errors import ConfigError
 from flows.cli import options
 from flows.cli.context import DEFAULT_WORKSPACE, open_session, show
 from flows.cli.options import example
@@ -30,13 +32,74 @@ def evaluate(
         print_result(score_table({direction: {"text": values} for direction, values in scores.items()}))
 
 
+@example("charlm score models:/books@champion other.txt --output scores.parquet")
+@options.with_device
+def score(
+    model: options.Model,
+    texts: Annotated[list[str], typer.Argument(metavar="TEXT...", help="UTF-8 text files.")],
+    output: Annotated[Path | None, typer.Option(help="Parquet file to write, with a row for each line.")] = None,
+    per: Annotated[str, typer.Option(help="A row for each line, or for each text.")] = "line",
+    cache: Annotated[
+        int | None, typer.Option(metavar="STATES", help="Remember so many states: what followed them is likelier.")
+    ] = None,
+    cache_weight: Annotated[float | None, typer.Option(help="Share of the cache; 0.1279 by default.")] = None,
+    cache_sharpness: Annotated[
+        float | None, typer.Option(help="How much more the most similar states count; 0.662 by default.")
+    ] = None,
+    mix: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Mix with the n-gram model of this corpus of the workspace.")
+    ] = None,
+    mix_weight: Annotated[
+        float | None, typer.Option(help="Share of the n-gram model; by default what suits the validation text best.")
+    ] = None,
+    order: Annotated[int, typer.Option(help="Units of the longest n-grams.")] = 5,
+    workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
+    as_json: options.AsJson = False,
+) -> None:
+    """Score texts line by line, for filtering and rescoring; optionally with a cache and an n-gram model."""
+    cached = cache_settings(cache, cache_weight, cache_sharpness)
+    ngrams = BaselineConfig(order=order)
+    space = open_session(workspace).workspace
+    from tasks.inference.scoring import score_texts
+
+    scored = score_texts(
+        space,
+        model,
+        texts,
+        output=output,
+        per=per,
+        cache=cached,
+        mix=mix,
+        mix_weight=mix_weight,
+        baseline=ngrams,
+    )
+    if as_json:
+        show(scored.to_json(), as_json)
+    else:
+        print_result(score_table({name: {"text": values} for name, values in scored.to_json()["scores"].items()}))
+
+
+def cache_settings(window: int | None, weight: float | None, sharpness: float | None) -> CacheConfig | None:
+    """The cache of the command line; raises ConfigError for its settings without it."""
+    given = {"weight": weight, "sharpness": sharpness}
+    values = {name: value for name, value in given.items() if value is not None}
+    if window is None:
+        if values:
+            raise ConfigError(f"--cache-{next(iter(values))} is of a cache: give --cache STATES too, such as 2000")
+        return None
+    return CacheConfig.from_json({"window": window, **values})
+
+
 @example("charlm generate models:/books@champion --prefix 'It was '")
 @options.with_device
 def generate(
     model: options.Model,
     prefix: Annotated[str, typer.Option(help="Text to continue.")] = "\n",
-    characters: Annotated[int, typer.Option(help="Number of characters to sample.")] = 500,
+    characters: Annotated[int, typer.Option(help="Number of characters, bytes or words to sample.")] = 500,
     temperature: Annotated[float, typer.Option(help="Below 1 is more conservative, above 1 more random.")] = 0.7,
+    top_k: Annotated[
+        int | None, typer.Option(help="Sample from so many most likely ones; from all by default.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the sample; random by default.")] = None,
     workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
@@ -45,7 +108,9 @@ def generate(
     space = open_session(workspace).workspace
     from tasks.inference.generation import generate_text
 
-    texts = generate_text(space, model, prefix=prefix, num_characters=characters, temperature=temperature, seed=seed)
+    texts = generate_text(
+        space, model, prefix=prefix, num_characters=characters, temperature=temperature, top_k=top_k, seed=seed
+    )
     if as_json:
         show(texts, as_json)
     else:

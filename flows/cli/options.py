@@ -119,6 +119,9 @@ class CorpusOptions:
     test_share: Annotated[
         float | None, typer.Option(help="Share of documents held out for testing; 0.02 by default.")
     ] = None
+    directions: Annotated[
+        str | None, typer.Option(help="What a champion needs: both (the default; of words forward), or one direction.")
+    ] = None
     valid_text: Annotated[
         list[str] | None,
         typer.Option("--valid-text", metavar="RAW", help="The validation text, instead of a share (repeatable)."),

@@ -212,14 +212,18 @@ def sync(
 
 
 @example("charlm demo")
-def demo(workspace: options.WorkspaceDir = DEFAULT_WORKSPACE) -> None:
+def demo(workspace: options.WorkspaceDir = DEFAULT_WORKSPACE, as_json: options.AsJson = False) -> None:
     """The whole pipeline on the documentation that ships with Python, in two to five minutes."""
     session = open_session(workspace)
     start_prefect(session, [])
-    from flows.demo import run_demo
+    from flows.demo import run_demo, show_result
 
     with session.trainings.stopping_on_signals():
-        run_demo(workspace.absolute())
+        result = run_demo(workspace.absolute())
+    if as_json:
+        show(result.to_json(), as_json)
+    else:
+        show_result(session.workspace, result)
 
 
 def _show_pair(pair: "TrainedPair") -> None:

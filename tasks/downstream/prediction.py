@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, TypedDict
 from charlm.artifacts import Workspace
 from charlm.errors import SourceError
 from charlm.storage.atomic import atomic_write
+from charlm.storage.user_paths import user_path
 from tasks.downstream.registry import resolve_downstream_model
 from tasks.terminal import Bar, terminal
 
@@ -78,7 +79,7 @@ def label_text(
             predictions = list(_predictions(labeller, sentences, bar))
             bar.finish(f"{len(predictions):,} sentences")
             return LabelledText(num_sentences=len(predictions), predictions=predictions)
-        output = output.expanduser().absolute()
+        output = user_path(output).absolute()
         output.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(output) as file:
             count = _write(file, _predictions(labeller, sentences, bar))
@@ -114,14 +115,14 @@ def judge_labels(
         bar.finish(f"micro F1 {evaluation.main_score:.4f}")
     return LabelledText(
         num_sentences=len(sentences),
-        output=output and output.expanduser().absolute(),
+        output=output and user_path(output).absolute(),
         scores=evaluation.scores.to_json(),
         table="\n".join(filter(None, [evaluation.scores.table(), collapse_of(evaluation.scores)])),
     )
 
 
 def _file(text: str) -> Path:
-    path = Path(text).expanduser()
+    path = user_path(text)
     if not path.is_file():
         raise SourceError(f"there is no text file {text!r} to label")
     return path

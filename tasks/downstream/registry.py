@@ -11,6 +11,7 @@ from urllib.parse import quote
 from charlm.artifacts import DownstreamRunFiles, Workspace
 from charlm.errors import ConfigError, ModelFileError, decoration
 from charlm.serialization.markdown import code, escape
+from charlm.storage.user_paths import user_path
 from tasks.downstream.manifest import TrainingFacts
 from tasks.downstream.tracking import SCORES, labelled_data, registered_models
 from tasks.registry.descriptions import pad_columns
@@ -85,7 +86,7 @@ def resolve_downstream_model(model: str, workspace: Workspace) -> Path:
         if not files.model.is_file():
             raise ModelFileError(f"{found.address} is no tagger or classifier; charlm embed and evaluate take it")
         return files.model
-    path = Path(model).expanduser()
+    path = user_path(model)
     files = DownstreamRunFiles(path if path.is_dir() else workspace.runs_dir / model)
     for candidate in (path, files.model):
         if candidate.is_file():

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from charlm.artifacts import Workspace
 from charlm.errors import ConfigError, CorpusError, SourceError
+from charlm.storage.user_paths import user_path
 from tasks.registry.download import OpenedModel, open_model
 from tasks.terminal import terminal
 
@@ -79,7 +80,7 @@ def embed_text(
         if value not in known:
             raise ConfigError(f"{name} is one of {', '.join(word for word in known if word)}; got {value!r}")
     started = time.monotonic()
-    path, output = Path(text).expanduser(), output.expanduser().absolute()
+    path, output = user_path(text), user_path(output).absolute()
     if not path.is_file():
         raise SourceError(f"there is no text file {text!r} to embed")
     if path.stat().st_size == 0:

@@ -7,6 +7,7 @@ from pathlib import Path
 from charlm.artifacts import Workspace
 from charlm.errors import CorpusError, SourceError
 from charlm.evaluation.scores import ScoreValues
+from charlm.storage.user_paths import user_path
 from charlm.text.corpus.manifest import load_manifest
 from tasks.registry.download import open_model
 from tasks.registry.versions import CHAMPION, RegisteredVersion, find_version
@@ -69,7 +70,7 @@ def evaluate_champion(workspace: Workspace, name: str) -> ChampionScores:
 
 def _checked(text: str) -> Path:
     """The path of a text; a missing or empty one is an error before any model is loaded."""
-    path = Path(text).expanduser()
+    path = user_path(text)
     if not path.is_file():
         raise SourceError(f"there is no text file {text!r} to score")
     if path.stat().st_size == 0:

@@ -7,6 +7,7 @@ from pathlib import Path
 from charlm.artifacts import BundleFiles, RunFiles, Workspace
 from charlm.errors import ConfigError, ModelFileError
 from charlm.storage.atomic import JsonObject, atomic_folder
+from charlm.storage.user_paths import user_path
 from charlm.trainers.lm.manifest import RunManifest
 from tasks.registry.download import open_model
 
@@ -31,7 +32,7 @@ def export_model(
     """
     if model_format not in FORMATS:
         raise ConfigError(f"--format is {' or '.join(FORMATS)}, got {model_format!r}")
-    output = output.expanduser().absolute()
+    output = user_path(output).absolute()
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise ConfigError(f"{output} already holds something; give an empty folder, or one that does not exist")
     opened = open_model(model, workspace)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from charlm.artifacts import Workspace
 from charlm.errors import ConfigError, SourceError
+from charlm.storage.user_paths import user_path
 from tasks.registry.versions import find_version
 
 
@@ -16,7 +17,7 @@ def find_texts(names: Sequence[str]) -> list[str]:
     """
     found: dict[str, None] = {}
     for name in names:
-        path = Path(name).expanduser()
+        path = user_path(name)
         if path.is_dir():
             matches = [file for file in path.rglob("*") if not _is_hidden(file.relative_to(path))]
         elif not path.exists() and glob.has_magic(name):
@@ -51,9 +52,9 @@ def embedding_outputs(texts: Sequence[str], folder: Path) -> dict[str, Path]:
     """The Parquet file of each text: its name in `folder`. Raises where a text is missing or two share a name."""
     outputs: dict[str, Path] = {}
     for text in texts:
-        if not Path(text).expanduser().is_file():
+        if not user_path(text).is_file():
             raise SourceError(f"there is no text file {text!r} to embed")
-        output = folder.expanduser().absolute() / f"{Path(text).name}.parquet"
+        output = user_path(folder).absolute() / f"{Path(text).name}.parquet"
         if output in outputs.values():
             raise ConfigError(
                 f"two texts are named {Path(text).name}, and both would be written to {output}; rename one"

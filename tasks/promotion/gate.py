@@ -10,6 +10,7 @@ about it and the champion that it was compared with.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from charlm.artifacts import CorpusFiles, Workspace
 from charlm.config import GateConfig
@@ -100,12 +101,22 @@ def pass_gate(
                 old_scores = None if opponent is None else _score(corpus, opponent, bar)
                 target = target or load_manifest(corpus).revisions[-1].domain
                 baseline = _baseline(corpus, challenger, config, bar)
-                report = decide_promotion(scores, old_scores, target=target, config=config, baseline=baseline)
+                split = load_manifest(corpus).split
+                decide = partial(
+                    decide_promotion,
+                    scores,
+                    old_scores,
+                    target=target,
+                    config=config,
+                    baseline=baseline,
+                    unit=split.unit,
+                    directions=split.champion_directions,
+                    keeps_text=all(model.dictionary.unit_of.keeps_text for model in challenger.models.values()),
+                )
+                report = decide()
                 if probe is not None and opponent is not None and report.promoted:
                     probed = probe.run(challenger, opponent, config, bar)
-                    report = decide_promotion(
-                        scores, old_scores, target=target, config=config, probe=probed, baseline=baseline
-                    )
+                    report = decide(probe=probed)
                 bar.finish(report.decision)
             _record(version, report, champion, known.description)
         if report.promoted:
@@ -161,8 +172,8 @@ def _score(corpus: CorpusFiles, opened: OpenedModel, bar: Bar) -> PairScores:
     return scores
 
 
-def _baseline(corpus: CorpusFiles, challenger: OpenedModel, config: GateConfig, bar: Bar) -> BaselineScore:
-    """The score of the n-gram model of the corpus on the same text."""
+def _baseline(corpus: CorpusFiles, challenger: OpenedModel, config: GateConfig, bar: Bar) -> BaselineScore | None:
+    """The score of the n-gram model of the corpus on the same text; none where its tokenizer loses text."""
     from charlm.evaluation.baseline import score_baseline
 
     bar.update(note="n-gram model")
@@ -171,7 +182,10 @@ def _baseline(corpus: CorpusFiles, challenger: OpenedModel, config: GateConfig, 
     if required is None:
         (unit,) = {find_unit(model.unit) for model in challenger.models.values()}
         required = unit.must_beat_baseline
-    return BaselineScore(order=scores.order, bits_per_byte=scores.test["bits_per_byte"], required=required)
+    bits_per_byte = scores.test["bits_per_byte"]
+    if bits_per_byte is None:
+        return None
+    return BaselineScore(order=scores.order, bits_per_byte=bits_per_byte, required=required)
 
 
 def _record(

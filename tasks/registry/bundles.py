@@ -158,5 +158,6 @@ def _version_tags(manifest: JsonObject, fingerprint: str) -> dict[str, str]:
     }
     for direction, splits in manifest["scores"].items():
         for score in ("bits_per_character", "bits_per_byte", "unk_rate"):
-            tags[f"{direction}.{score}"] = f"{splits['test'][score]:.6g}"
+            if (value := splits["test"][score]) is not None:  # a model that loses text has no bits of it
+                tags[f"{direction}.{score}"] = f"{value:.6g}"
     return tags

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from charlm.artifacts import BundleFiles, Workspace
 from charlm.errors import ModelFileError, RegistryError
 from charlm.storage.atomic import JsonObject, read_json
+from charlm.storage.user_paths import user_path
 from tasks.registry.versions import RegisteredVersion, clear_errors, find_version
 from tasks.services.session import use_workspace
 from tasks.tracking.client import mlflow_client
@@ -54,7 +55,7 @@ def locate_model(model: str | RegisteredVersion, workspace: Workspace) -> tuple[
         use_workspace(workspace.root)  # the registry is that of this workspace
         version = model if isinstance(model, RegisteredVersion) else find_version(model)
         return _download(version), version
-    path = Path(model).expanduser()
+    path = user_path(model)
     if not path.exists():
         raise ModelFileError(
             f"there is no model {model!r}: give best-lm.pt, a run folder, a bundle folder, or models:/NAME@champion"

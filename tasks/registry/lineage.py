@@ -44,13 +44,20 @@ def _facts(older: JsonObject, newer: JsonObject) -> Iterator[tuple[str, object, 
 
 
 def _bits_per_byte(domains: DomainScores) -> dict[str, tuple[float, float]]:
-    """Before and after by domain, mean of the directions."""
+    """Before and after by domain, mean of the directions; none of models that lose text."""
     names = dict.fromkeys(domain for scores in domains.values() for domain in scores)
+    if any(
+        after["bits_per_byte"] is None
+        for scores in domains.values()
+        for moments in scores.values()
+        for after in moments.values()
+    ):
+        return {}
     return {domain: (_mean(domains, domain, "before"), _mean(domains, domain, "after")) for domain in names}
 
 
 def _mean(domains: DomainScores, domain: str, moment: str) -> float:
-    values = [scores[domain][moment]["bits_per_byte"] for scores in domains.values()]
+    values = [value for scores in domains.values() if (value := scores[domain][moment]["bits_per_byte"]) is not None]
     return sum(values) / len(values)
 
 

@@ -42,6 +42,8 @@ def measure_drift(workspace: Workspace, name: str, config: DriftConfig | None = 
         for direction, model in open_model(champion, workspace).models.items():
             bar.update(note=f"score {champion.address} {direction}")
             new[direction], reference[direction] = score_since(model, corpus, revision)
-        report = measure(new, reference, config or DriftConfig(), growth=manifest.growth_since(revision))
+        report = measure(
+            new, reference, config or DriftConfig(), growth=manifest.growth_since(revision), unit=manifest.split.unit
+        )
         bar.finish(report.action)
     return report

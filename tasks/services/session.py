@@ -13,6 +13,7 @@ from typing import ClassVar
 
 from charlm.artifacts import Workspace
 from charlm.errors import ConfigError
+from charlm.storage.user_paths import user_path
 from tasks.services.environment import (
     ask_loopback_directly,
     check_dotenv,
@@ -46,7 +47,7 @@ class Session:
 
         Raises ConfigError when `root` is a file, or while the session that was active still trains.
         """
-        workspace = Workspace(Path(root).expanduser().absolute())
+        workspace = Workspace(user_path(root).absolute())
         if workspace.root.exists() and not workspace.root.is_dir():
             raise ConfigError(f"the workspace {workspace.root} is a file; give --workspace a folder")
         check_workspace_path(workspace.root)

@@ -53,15 +53,17 @@ def log_champion_scores(run_id: str | None, scores: Mapping[str, Mapping[str, Sc
     )
 
 
-def _log_metrics(run_id: str | None, values: Mapping[str, float]) -> None:
-    """Log single values to a run, if there is one; an MLflow that is away is a warning."""
+def _log_metrics(run_id: str | None, values: Mapping[str, float | None]) -> None:
+    """Log single values that there are to a run, if there is one; an MLflow that is away is a warning."""
     if run_id is None:
         return
     from mlflow.entities import Metric
 
     milliseconds = int(time.time() * 1000)
     try:
-        mlflow_client().log_batch(run_id, [Metric(name, value, milliseconds, 0) for name, value in values.items()])
+        mlflow_client().log_batch(
+            run_id, [Metric(name, value, milliseconds, 0) for name, value in values.items() if value is not None]
+        )
     except Exception as error:  # the run folders have them too
         terminal.print_line(f"! MLflow does not accept the scores: {first_line(error)}")
 

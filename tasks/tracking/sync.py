@@ -13,12 +13,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from charlm.artifacts import CorpusFiles, RunFiles, Workspace
 from charlm.errors import RegistryError, RunError
 from charlm.storage.atomic import read_json, write_json
+from charlm.storage.user_paths import user_path
 from charlm.trainers.events import Event
 from charlm.trainers.lm.manifest import RunManifest
 from tasks.services.mlflow_compat import start_system_metrics
@@ -57,7 +57,7 @@ def sync_run(workspace: Workspace, run: str) -> str | None:
     does not answer.
     """
     named = workspace.run(run)
-    files = named if named.manifest.is_file() else RunFiles(Path(run).expanduser().absolute())
+    files = named if named.manifest.is_file() else RunFiles(user_path(run).absolute())
     if not files.manifest.is_file():
         raise RunError(f"there is no run {run!r} in {workspace.runs_dir}, and no run folder of that name")
     try:
@@ -295,9 +295,9 @@ def _metrics_of(event: Event) -> dict[str, float]:
     if event["event"] == "train":
         return {name: event[name] for name in _TRAIN_NAMES}
     if event["event"] == "validation":
-        return {f"valid.{name}": event[name] for name in SCORE_NAMES}
+        return {f"valid.{name}": value for name in SCORE_NAMES if (value := event[name]) is not None}
     if event["event"] == "test":
-        return {f"test.{name}": event["test"][name] for name in SCORE_NAMES}
+        return {f"test.{name}": value for name in SCORE_NAMES if (value := event["test"][name]) is not None}
     return {}
 
 

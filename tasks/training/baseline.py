@@ -7,7 +7,7 @@ from charlm.artifacts import Workspace
 from charlm.config import BaselineConfig
 from charlm.errors import decoration
 from charlm.evaluation.scores import Baseline
-from tasks.terminal import terminal
+from tasks.terminal import shown_score, terminal
 from tasks.tracking.scores import log_scores
 
 
@@ -19,7 +19,8 @@ def train_baseline(workspace: Workspace, name: str, config: BaselineConfig | Non
     with terminal.step("n-gram model") as bar:
         baseline = score_baseline(corpus, config)
         part = "" if baseline.share == 1 else f", of {baseline.share:.1%} of the training text"
-        bar.finish(f"{baseline.test['bits_per_byte']:.3f} bits per byte on test{part}")
+        shown = shown_score("bits_per_byte", baseline.test["bits_per_byte"])
+        bar.finish(f"{shown} bits per byte on test, perplexity {baseline.test['perplexity']:.2f}{part}")
     return baseline
 
 

@@ -3,6 +3,7 @@
 corpus --> language models --> registry
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -54,8 +55,14 @@ class TrainedPair:
 
     @property
     def valid_bits_per_byte(self) -> float:
-        """Mean over the directions; what recipes are compared by."""
-        return sum(run.valid["bits_per_byte"] for run in self.runs.values()) / len(self.runs)
+        """Mean over the directions; what recipes are compared by. Infinite where text is lost."""
+        values = [run.valid["bits_per_byte"] for run in self.runs.values()]
+        return sum(math.inf if value is None else value for value in values) / len(values)
+
+    @property
+    def valid_loss(self) -> float:
+        """Mean over the directions, nats per unit."""
+        return sum(run.valid["loss"] for run in self.runs.values()) / len(self.runs)
 
     def to_json(self) -> TrainedPairJson:
         return {

@@ -8,7 +8,8 @@ import pytest
 import charlm
 from charlm.data.cache import cache_dir
 from charlm.embeddings import FlairEmbeddings
-from charlm.errors import ModelFileError, NotInCharLMError
+from charlm.errors import DatasetError, ModelFileError, NotInCharLMError
+from tests.labelled_data import write_treebank
 
 PATHS = {
     "data": "Corpus DataPoint Dictionary Label MultiCorpus Sentence Span Token get_spans_from_bio",
@@ -53,16 +54,39 @@ def test_flairs_module_path_leads_to_its_names(path):
         ("embeddings", "ELMoEmbeddings", "ELMo's vectors are not part"),
         ("datasets", "HUNER_GENE", "biomedical corpora are not part"),
         ("datasets", "NEL_ENGLISH_AIDA", "entity linkers are not part"),
-        ("datasets", "CONLL_03", r"charlm downloads no data; get the files and read them with ColumnCorpus\(folder"),
-        ("datasets", "UD_FRENCH", r"read them with UniversalDependenciesCorpus\(folder\)"),
+        (
+            "datasets",
+            "NER_DANISH_DANE",
+            r"charlm downloads no such data; get the files and read them with ColumnCorpus\(folder",
+        ),
         ("datasets", "IMDB", r"read them with ClassificationCorpus\(folder\)"),
     ],
 )
-def test_what_is_not_here_says_so_in_one_line(path, name, line):
+def test_what_is_not_here_can_be_imported_and_says_so_in_one_line_when_it_is_used(path, name, line):
+    outside = getattr(importlib.import_module(f"charlm.{path}"), name)
+    assert not isinstance(charlm.data.Sentence("a"), outside)
     with pytest.raises(NotInCharLMError, match=line):
-        exec(f"from charlm.{path} import {name}")
+        outside("a", b=1)
+    with pytest.raises(NotInCharLMError, match=line):
+        outside.load("a")
+    with pytest.raises(NotInCharLMError, match=line):
+        type("Mine", (outside,), {})
     with pytest.raises(AttributeError, match="Nothing"):
         getattr(importlib.import_module(f"charlm.{path}"), "Nothing")  # noqa: B009
+
+
+def test_a_treebank_that_is_at_hand_is_read_by_its_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("CHARLM_CACHE", str(tmp_path))
+    with pytest.raises(DatasetError, match=r"UD_FRENCH: no files \*\.conllu in .*ud_french; put them there"):
+        charlm.datasets.UD_FRENCH()
+    write_treebank(tmp_path / "datasets" / "ud_french", "fr_gsd", counts=(6, 2, 2))
+    corpus = charlm.datasets.UD_FRENCH()
+    assert str(corpus) == "Corpus: 6 train + 2 dev + 2 test sentences"
+    assert str(charlm.datasets.treebanks.UD_FRENCH(tmp_path / "datasets")) == str(corpus)
+    (tmp_path / "conll_03").mkdir()
+    (tmp_path / "conll_03" / "eng.train").write_text("-DOCSTART- -X- -X- O\n\nAnn NNP B-NP B-PER\nleft VBD B-VP O\n")
+    corpus = charlm.datasets.CONLL_03(tmp_path)
+    assert [(label.data_point.text, label.value) for label in corpus.train[0].get_labels("ner")] == [("Ann", "PER")]
 
 
 def test_rooms_seed_and_version_are_found_at_charlm_itself():

@@ -63,7 +63,7 @@ def test_a_restored_workspace_serves_the_same_champion_and_reuses_its_trainings(
         return sha256_of(output)
 
     before = vectors(original)
-    saved = command("save", backup, original)
+    saved = command("backup", backup, original)
     assert saved.returncode == 0, saved.stderr
     shutil.rmtree(original)
     restored = command("restore", backup, copied)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import re
 import shlex
 import socket
@@ -19,8 +20,8 @@ import pytest
 import typer
 
 from deployments.command_line import command_line
-from tests.conftest import COMMAND, ROOT, environment, write_sentences
-from tests.labelled_data import write_entities, write_questions, write_vectors
+from tests.conftest import ROOT, Outcome, environment, run_charlm, write_sentences
+from tests.labelled_data import write_entities, write_novel, write_questions, write_vectors
 
 pytestmark = pytest.mark.service
 
@@ -52,6 +53,7 @@ def shown_programs() -> list[str]:
 PREPARATION = (
     "charlm run books/*.txt --name books",
     "charlm prepare laws.txt --name laws",
+    "charlm prepare novels/*.txt --name novels --unit word",
     "charlm export models:/books@champion --format flair --output shared/",
     "charlm tag-train entities --name places --label ner --model models:/books@champion",
 )
@@ -78,7 +80,7 @@ class Place:
     """A folder with the texts that the docs speak of, a champion of `books`, and a prepared corpus `laws`."""
 
     folder: Path
-    done: dict[str, subprocess.CompletedProcess[str]]
+    done: dict[str, Outcome]
     """What the commands of the preparation have said."""
 
 
@@ -97,14 +99,27 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     write_entities(folder / "entities")
     write_questions(folder / "cache" / "datasets" / "trec_6")
     write_vectors(folder / "cache" / "glove.txt")
+    write_novels(folder)
     done = {}
     for command in PREPARATION:
         done[command] = run(command, folder)
-        assert done[command].returncode == 0, done[command].stderr
+        assert done[command].code == 0, done[command].stderr
     return Place(folder, done)
 
 
-def run(command: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+def write_novels(folder: Path) -> None:
+    """Novels for the unit word, and small texts in the place of GluonNLP's corpora."""
+    choose = random.Random(1)
+    wikitext = folder / "cache" / "datasets" / "wikitext-2"
+    wikitext.mkdir(parents=True)
+    (folder / "novels").mkdir()
+    write_novel(folder / "novels" / "one.txt", choose, num_lines=900, blank_lines=True)
+    for segment in ("train", "valid", "test"):
+        write_novel(wikitext / f"wiki.{segment}.tokens", choose, num_lines=90, blank_lines=True)
+        write_novel(folder / f"sherlockholmes.{segment}.txt", choose, num_lines=90, blank_lines=False)
+
+
+def run(command: str, folder: Path, **variables: str) -> Outcome:
     """Run a command as a shell would, with small settings where it trains."""
     words = shlex.split(command)
     arguments = [str(path) for word in words[1:] for path in (sorted(folder.glob(word)) if "*" in word else [word])]
@@ -113,13 +128,7 @@ def run(command: str, folder: Path, **variables: str) -> subprocess.CompletedPro
         arguments += ["--resume"] * ("--resume" in words)
     if words[1] in TASK_TRAINING:
         arguments += SMALL_TASK
-    return subprocess.run(
-        [*COMMAND, *arguments],
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        env=environment() | variables | {"PYTHONPATH": str(ROOT), "CHARLM_CACHE": str(folder / "cache")},
-    )
+    return run_charlm(*arguments, folder=folder, CHARLM_CACHE=str(folder / "cache"), **variables)
 
 
 @pytest.mark.parametrize("command", shown_commands())
@@ -134,9 +143,9 @@ def test_a_shown_command_works(command: str, place: Place) -> None:
     short = re.sub(r"--max-minutes \S+", "--max-minutes 0.05", command)
     other_folder = re.sub(r"--output shared$", "--output shared-again", short)  # it is not written over
     for needed in BEFORE_ROLLBACK if command == ROLLBACK else ():
-        assert run(needed, place.folder).returncode == 0
+        assert run(needed, place.folder).code == 0
     outcome = place.done.get(command) or run(other_folder, place.folder)
-    assert outcome.returncode == 0, outcome.stderr
+    assert outcome.code == 0, outcome.stderr
     assert "Traceback" not in outcome.stderr
 
 
@@ -192,7 +201,7 @@ def test_the_shown_prefect_server_takes_the_shown_notifications(place: Place) ->
     with server("PREFECT_HOME=workspace/.prefect prefect server start", "/api/health", place.folder) as address:
         for command in commands:
             outcome = run(command, place.folder, PREFECT_API_URL=f"{address}/api")
-            assert outcome.returncode == 0, outcome.stderr
+            assert outcome.code == 0, outcome.stderr
 
 
 @contextmanager

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from charlm.artifacts import Workspace
+from charlm.artifacts import DownstreamRunFiles, Workspace
 from charlm.config import DownstreamConfig
 from charlm.errors import ConfigError, DatasetError, ModelFileError, TrainingInterruptedError
+from charlm.storage.atomic import read_json
 from tasks.downstream.prediction import judge_labels, label_text
 from tasks.downstream.training import DownstreamRequest, TrainedDownstreamModel, train_downstream
 from tasks.registry.descriptions import COLUMN_PADDING
@@ -219,7 +220,8 @@ start_prefect()
 from flows.downstream import train_downstream
 settings = ["hidden_size=8", "max_epochs=1"]
 trained = train_downstream(
-    "by-flow", "tagger", [data], ["models:/tiny@challenger"], settings=settings, workspace=Path(workspace)
+    "by-flow", "tagger", [data], ["models:/tiny@challenger"],
+    encoding="utf-16", header=True, settings=settings, workspace=Path(workspace),
 )
 print(json.dumps(trained.to_json()))
 """
@@ -227,15 +229,24 @@ print(json.dumps(trained.to_json()))
 
 def test_the_flow_trains_and_registers(workspace: Workspace, entities: Path, new_prefect_home: Path, tmp_path: Path):
     copy_prefect_home(new_prefect_home, workspace.root)
+    data = tmp_path / "data"
+    data.mkdir()
+    for path in entities.iterdir():
+        (data / path.name).write_bytes(f"Wort\tKlasse\n{path.read_text()}".encode("utf-16"))
     result = subprocess.run(
-        [sys.executable, "-c", PROGRAM, workspace.root, entities],
+        [sys.executable, "-c", PROGRAM, workspace.root, data],
         capture_output=True,
         text=True,
         cwd=ROOT,
         env=environment() | {"CHARLM_CACHE": str(tmp_path)},
     )
     assert result.returncode == 0, result.stderr
-    assert json.loads(result.stdout.splitlines()[-1])["model"] == "models:/by-flow/1"
+    trained = json.loads(result.stdout.splitlines()[-1])
+    assert trained["model"] == "models:/by-flow/1"
+    summary = read_json(DownstreamRunFiles(Path(trained["run_dir"])).data_summary)
+    assert [summary["splits"][name]["sentences"] for name in ("train", "dev", "test")] == [60, 10, 10]
+    assert sorted(summary["splits"]["train"]["labels"]) == ["location", "person"]
+    assert "Wort" not in " ".join(summary["splits"]["train"]["examples"])
 
 
 @pytest.mark.parametrize(

@@ -250,7 +250,7 @@ def test_a_backup_of_a_busy_service_goes_on_elsewhere(whole_service, tmp_path):
     """Saved in the middle of a training, lost with the machine, brought back on other ports."""
     run = start_retraining(whole_service, tmp_path, "backed-up")
     files = whole_service.wait_for_checkpoint("backed-up")
-    backup("save", tmp_path / "backup", whole_service)
+    backup("backup", tmp_path / "backup", whole_service)
     whole_service.down()
     elsewhere = LiveService.on_free_ports(tmp_path / "elsewhere")
     backup("restore", tmp_path / "backup", elsewhere)

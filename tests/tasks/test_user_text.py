@@ -1,5 +1,7 @@
 """What a user has named is never markup: it appears as it is, wherever it is drawn or written."""
 
+import io
+import sys
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +23,7 @@ from tasks.inference.embedding import EmbeddedText
 from tasks.promotion.history import JudgedVersion, draw_versions, versions_markdown
 from tasks.promotion.report import gate_markdown, gate_table
 from tasks.registry.lineage import changes_markdown
-from tasks.terminal import Terminal, domain_table, score_table
+from tasks.terminal import Terminal, domain_table, score_table, write_stdout
 from tests.nasty import NASTY
 
 EVERY_TEXT = pytest.mark.parametrize("text", NASTY)
@@ -215,3 +217,17 @@ def test_progress_that_cannot_be_shown_costs_nothing(monkeypatch: pytest.MonkeyP
         show(1.0)
     assert caught
     assert all(issubclass(warning.category, CharLMWarning) for warning in caught)
+
+
+class _Screen(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("text", ["red \x1b[31m", "bell\a", "\u202egnp.exe", "c1 \x9b31m", "back\b"])
+def test_a_terminal_obeys_no_result_and_a_file_gets_it_as_it_is(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for stream, is_escaped in ((_Screen(), True), (io.StringIO(), False)):
+        monkeypatch.setattr(sys, "stdout", stream)
+        write_stdout(f"{text}\t\u200c日本\n")
+        assert (text not in stream.getvalue()) is is_escaped
+        assert stream.getvalue().endswith("\t\u200c日本\n\n")

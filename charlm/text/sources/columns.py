@@ -19,8 +19,6 @@ def check_column(source: SourceText, column: str, names: Sequence[str]) -> None:
 
 def column_texts(source: SourceText, column: str, values: pa.Array | pa.ChunkedArray) -> Iterator[bytes | None]:
     """The values of a column as stored, unchecked; None where there is none."""
-    if pa.types.is_dictionary(values.type):  # categories of pandas, Polars and R
-        values = values.cast(values.type.value_type)
     kind = values.type
     if pa.types.is_dictionary(kind):  # what pandas and Polars call categories
         kind = kind.value_type

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from charlm.errors import SourceError
+from charlm.storage.user_paths import user_path
 from charlm.text.sources.raw import HUB_PREFIX, Source
 from charlm.text.sources.remote import find_remote
 
@@ -32,7 +33,9 @@ def find_sources(raw: Iterable[str | os.PathLike[str]]) -> list[Source]:
 
 def _expand(item: str) -> list[Source]:
     """What `item` leads to: a file or folder of that name, then an address, then a pattern."""
-    path = Path(item).expanduser()
+    if not item:
+        raise SourceError("one of the names of raw text is empty; give a file, a folder or an address")
+    path = user_path(item)
     try:
         if path.is_dir():
             return _expand_folder(path)

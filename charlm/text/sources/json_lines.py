@@ -12,6 +12,7 @@ _MOST_DIGITS = 4000  # Python refuses to make an int of a few more
 
 def read_json_lines(source: SourceText) -> Iterator[tuple[bytes, int]]:
     """The text of each record, and its line."""
+    key = json.dumps(source.column).encode()
     for lines in read_lines(source):
         for number, line in enumerate(lines.text.split(b"\n"), start=lines.line):
             if not line.strip():
@@ -22,14 +23,24 @@ def read_json_lines(source: SourceText) -> Iterator[tuple[bytes, int]]:
             except ValueError as error:
                 source.refuse_record(f"{where} is not JSON ({' '.join(str(error).split())}); fix the line")
                 continue
-            text = record.get(source.column) if isinstance(record, dict) else None
-            if isinstance(text, str):
+            fields = record if isinstance(record, dict) else {}
+            text = fields.get(source.column)
+            if line.count(key) > 1 and _num_fields(line, source.column) > 1:
+                source.refuse_record(
+                    f"{where} has the field {source.column!r} twice; keep one, or use --bad-bytes skip"
+                )
+            elif isinstance(text, str):
                 yield source.check_characters(text, number), number
-                continue
-            found = f"fields {', '.join(map(str, record))}" if isinstance(record, dict) else "no fields"
-            source.refuse_record(
-                f"{where} has no text in {source.column!r}, it has {found}; name the right one with --text-column"
-            )
+            elif source.column in fields:
+                source.refuse_record(
+                    f"{where} has no text in {source.column!r}, but {json.dumps(text)[:40]}; "
+                    f"add it, or use --bad-bytes skip"
+                )
+            else:
+                found = f"fields {', '.join(map(str, fields))}" if fields else "no fields"
+                source.refuse_record(
+                    f"{where} has no text in {source.column!r}, it has {found}; name the right one with --text-column"
+                )
 
 
 def load_record(line: bytes) -> object:
@@ -50,6 +61,12 @@ def python_loads(line: bytes) -> object:
         return json.loads(line.decode(), parse_int=_whole_number)  # of bytes it would guess the encoding
     except RecursionError:
         raise ValueError("its values are nested too deeply") from None
+
+
+def _num_fields(line: bytes, name: str) -> int:
+    """How often the object of a line has the field `name`; of several, a parser keeps the last."""
+    pairs: list[tuple[str, object]] = json.loads(line.decode(), object_pairs_hook=list, parse_int=_whole_number)
+    return [key for key, _ in pairs].count(name)
 
 
 def _whole_number(digits: str) -> int | float:

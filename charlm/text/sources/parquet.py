@@ -28,7 +28,9 @@ def read_parquet(source: SourceText) -> Iterator[tuple[bytes, int]]:
                     if text is not None:
                         yield text, number
                     else:
-                        source.refuse_record(f"{source.where(number)} has no text in {column!r}")
+                        source.refuse_record(
+                            f"{source.where(number)} has no text in {column!r}; add it, or use --bad-bytes skip"
+                        )
         except (pa.ArrowException, OSError) as error:
             raise SourceError(
                 f"{source.source.address} is no whole Parquet file ({' '.join(str(error).split())}); fetch it again"

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from itertools import chain
 
-from charlm.arrays.utf8 import is_utf8
+from charlm.arrays.utf8 import is_utf8, wide_encoding
 from charlm.errors import SourceError
 from charlm.text.sources.boundaries import Cutter, choose_document_mode
 from charlm.text.sources.checking import SourceText
@@ -60,6 +60,8 @@ def _is_foreign(source: SourceText, block: bytes) -> bool:
     head = block[:8192]
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         found = "UTF-16 text; convert it with iconv -f UTF-16 -t UTF-8"
+    elif encoding := wide_encoding(head):
+        found = f"{encoding.upper()} text by its zero bytes; convert it with iconv -f {encoding.upper()} -t UTF-8"
     elif b"\0" in head and not _is_utf8_but_for_its_end(head):
         found = "a binary file; leave it out or use --bad-bytes skip"
     else:

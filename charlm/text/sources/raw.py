@@ -61,7 +61,7 @@ class Source:
         path = PurePosixPath(self.address.lower())
         if path.suffix in _COMPRESSIONS:
             path = path.with_suffix("")
-        if path.suffix in (".jsonl", ".ndjson"):
+        if path.suffix in (".jsonl", ".ndjson", ".json"):
             return "jsonl"
         return "parquet" if path.suffix == ".parquet" else "text"
 

@@ -1,13 +1,16 @@
 """The optimizer of a tagger or classifier: how it is made, stored and restored."""
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from charlm.storage.archive import Part
+
+SHARE = "rate_share"
+"""Of the rate of the topmost layer, in the settings of a layer."""
 
 
 def trained_weights(model: nn.Module, frozen: Iterable[nn.Module]) -> dict[str, nn.Parameter]:
@@ -18,20 +21,49 @@ def trained_weights(model: nn.Module, frozen: Iterable[nn.Module]) -> dict[str, 
     }
 
 
+def layers_of(weights: Iterable[nn.Parameter], layers: Sequence[Sequence[nn.Parameter]]) -> list[list[nn.Parameter]]:
+    """`weights` from the output down: those of no layer, then those of each layer; layers without any are left out."""
+    own = {id(weight): weight for weight in weights}
+    below = [[own.pop(id(weight)) for weight in layer if id(weight) in own] for layer in layers]
+    return [layer for layer in ([*own.values()], *below) if layer]
+
+
 def new_optimizer(
     kind: type[torch.optim.Optimizer],
-    weights: Iterable[nn.Parameter],
+    layers: Sequence[Sequence[nn.Parameter]],
     learning_rate: float,
     others: Mapping[str, object],
+    *,
+    layer_decay: float = 1.0,
 ) -> torch.optim.Optimizer:
-    """An optimizer over all weights, which updates them in one pass where its kind can do that."""
+    """An optimizer over the weights of all layers, which updates them in one pass where its kind can do that.
+
+    The rate of each layer is that of the layer above divided by `layer_decay`.
+    """
     settings: dict[str, Any] = {
         "lr": learning_rate,
         **others,
     }  # what an optimizer takes beside the weights depends on its kind
     if "fused" in inspect.signature(kind).parameters:
         settings["fused"] = True
-    return kind(list(weights), **settings)
+    groups = [
+        {"params": list(layer), "lr": learning_rate / layer_decay**depth, SHARE: layer_decay**-depth}
+        for depth, layer in enumerate(layers)
+    ]
+    return kind(groups, **settings)
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Give the topmost layer a rate, and each other layer its share of it."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group.get(SHARE, 1.0)
+
+
+def unfreeze(optimizer: torch.optim.Optimizer, num_layers: int) -> None:
+    """Let the topmost layers learn, and no other (Howard and Ruder 2018)."""
+    for depth, group in enumerate(optimizer.param_groups):
+        for weight in group["params"]:
+            weight.requires_grad_(depth < num_layers)
 
 
 def linear_rate(learning_rate: float, step: int, *, steps: int, warmup_fraction: float) -> float:

@@ -4,6 +4,7 @@ They are kept apart from the configuration because they are not part of what ide
 """
 
 import inspect
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Protocol, Self
@@ -67,6 +68,13 @@ class TrainingOptions:
     save_model_each_k_epochs: int = 0
     """Write model_epoch_N.pt after every so many epochs; 0 for never."""
 
+    layer_decay: float = 1.0
+    """Factor by which the rate of each layer of the embeddings is lower than that of the layer above; 2.6 in Howard
+    and Ruder 2018, "Universal Language Model Fine-tuning for Text Classification"."""
+
+    gradual_unfreezing: bool = False
+    """In epoch n only the n topmost layers learn, of which the first is all that is not in the embeddings."""
+
     write_weights: bool = True
     """Write weights.txt."""
 
@@ -85,6 +93,8 @@ class TrainingOptions:
     def __post_init__(self) -> None:
         if self.warmup_fraction is not None and not 0 <= self.warmup_fraction < 1:
             raise ConfigError(f"warmup_fraction must be in [0, 1), got {self.warmup_fraction}")
+        if not 1 <= self.layer_decay < math.inf:
+            raise ConfigError(f"layer_decay must be at least 1, got {self.layer_decay}")
         if self.monitor_train_sample < 0 or self.save_model_each_k_epochs < 0:
             raise ConfigError("monitor_train_sample and save_model_each_k_epochs must be 0 or more")
 

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from charlm.artifacts import CorpusFiles, RunFiles
@@ -12,6 +13,7 @@ from charlm.distributed.group import ProcessGroup
 from charlm.errors import ConfigError, CorpusError, RunError
 from charlm.language_models.language_model import LanguageModel, load_language_models
 from charlm.nn.device import find_device
+from charlm.text.corpus.counting import read_counts
 from charlm.text.corpus.manifest import load_manifest
 from charlm.trainers.events import Event
 from charlm.trainers.lm.engine import StopSignal, TrainingEngine
@@ -75,11 +77,25 @@ def shard_groups(config: RunConfig) -> list[list[str]] | None:
 def _build_model(config: RunConfig) -> LanguageModel:
     is_forward = config.direction == "forward"
     if config.initial_model is None:
-        return LanguageModel.from_config(config.training, run_dictionary(config), is_forward_lm=is_forward)
+        dictionary = run_dictionary(config)
+        return LanguageModel.from_config(
+            config.training, dictionary, is_forward_lm=is_forward, counts=item_counts(config, dictionary)
+        )
     models = load_language_models(config.initial_model)
     if config.direction not in models:
         raise RunError(f"{config.initial_model} has no {config.direction} model to continue, only {', '.join(models)}")
     return models[config.direction]
+
+
+def item_counts(config: RunConfig, dictionary: Dictionary) -> np.ndarray | None:
+    """How often each item of the dictionary occurs in the train text, `<unk>` for all others, (V,); None if unknown."""
+    path = CorpusFiles(Path(config.corpus_dir)).total_counts
+    if not config.training.tie_weights or not path.is_file():
+        return None
+    counts = read_counts(path).to_dict()
+    known = np.array([counts.get(item, 0) for item in dictionary.get_items()], dtype=np.float64)
+    known[0] = max(sum(counts.values()) - known[1:].sum(), known[0])
+    return known
 
 
 def run_dictionary(config: RunConfig) -> Dictionary:

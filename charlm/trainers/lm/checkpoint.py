@@ -4,7 +4,7 @@ The file holds only tensors, numbers and text, so torch's weights-only reader, w
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -68,6 +68,15 @@ class Progress:
     rollbacks: int = 0
     """Returns to an earlier checkpoint after the loss exploded."""
 
+    averaging_since: int = -1
+    """Step after which weights began to be averaged; -1 before."""
+
+    earlier_loss: float = float("inf")
+    """Lowest loss of the validations before `recent_losses` (`averaging_patience`)."""
+
+    recent_losses: list[float] = field(default_factory=list)
+    """Losses of the last validations (`averaging_patience`)."""
+
     window_nats: float = 0.0
     """Cross entropy summed since the last `train` event."""
 
@@ -77,11 +86,11 @@ class Progress:
     train_loss: float = float("nan")
     """Mean training loss in the last `train` event, nats per unit."""
 
-    def to_json(self) -> dict[str, float]:
-        values: dict[str, float] = asdict(self)
+    def to_json(self) -> dict[str, object]:
+        values = asdict(self)
         return {_FILE_NAMES.get(name, name): value for name, value in values.items()}
 
-    def restore(self, values: Mapping[str, float]) -> None:
+    def restore(self, values: Mapping[str, object]) -> None:
         """Take over what `to_json` has returned; raises TypeError when it belongs to another version."""
         names = {file_name: name for name, file_name in _FILE_NAMES.items()}
         restored = type(self)(**{names.get(name, name): value for name, value in values.items()})  # type: ignore[arg-type]
@@ -96,23 +105,29 @@ class Checkpoint:
     model_config: dict[str, object]
     dictionary: dict[str, object]
     optimizer: dict[str, Any]
-    progress: dict[str, float]
+    progress: dict[str, object]
     hidden: list[Tensor] | None
     """The states of all streams, (nlayers, B, H) each."""
 
     random_state: dict[str, Tensor]
     """The states of all processes' generators by device, concatenated in the order of ranks."""
 
+    average: dict[str, Tensor] | None = None
+    """The average of the weights, once it has begun."""
+
     config: dict[str, object]
     num_threads: int
     num_processes: int = 1
     precision: str | None = None
-    """What it was trained in, `fp32` or `bf16`; none in checkpoints of older versions."""
+    """What it was trained in, `fp32`, `bf16` or `fp16`; none in checkpoints of older versions."""
+
+    loss_scale: dict[str, float] = field(default_factory=dict)
+    """What fp16 multiplies the loss by; empty in other precisions."""
 
     files: dict[str, int]
 
     def save(self, path: Path) -> None:
-        content = {field.name: getattr(self, field.name) for field in fields(self)}
+        content = {each.name: getattr(self, each.name) for each in fields(self)}
         with atomic_write(path) as file:
             torch.save({"format": _FORMAT, **content}, file)
 

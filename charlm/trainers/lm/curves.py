@@ -6,6 +6,7 @@ Writes training-curve.png   (where matplotlib is installed)
 
 import importlib.util
 import json
+import math
 import time
 from collections.abc import Sequence
 from typing import Literal
@@ -46,16 +47,15 @@ def draw_training_curve(files: RunFiles) -> None:
     valid = [event for event in events if event["event"] == "validation"]
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
-    axes.plot(*_points(train, "bits_per_character"), color=_TRAIN, linewidth=1, label="train")
-    axes.plot(*_points(valid, "bits_per_character"), color=_VALID, marker="o", markersize=4, label="valid")
+    axes.plot(*_points(train, "loss"), color=_TRAIN, linewidth=1, label="train")
+    axes.plot(*_points(valid, "loss"), color=_VALID, marker="o", markersize=4, label="valid")
     best = [event for event in valid if event["best"]]
     if best:
-        bits = best[-1]["bits_per_character"]
-        axes.set_title(
-            f"{files.name}\nbest {bits:.3f} bits per character on validation text", fontsize=10, parse_math=False
-        )
-        axes.set_ylim(bits * 0.9, max(bits * 1.1, min(max(event["bits_per_character"] for event in valid) * 1.5, 8)))
-    axes.set(xlabel="characters read (millions)", ylabel="bits per character")
+        bits = best[-1]["loss"] / math.log(2)
+        highest = max(event["loss"] for event in valid) / math.log(2)
+        axes.set_title(f"{files.name}\nbest {bits:.3f} bits per unit on validation text", fontsize=10, parse_math=False)
+        axes.set_ylim(bits * 0.9, max(bits * 1.1, min(highest * 1.5, max(8, bits * 2))))
+    axes.set(xlabel="units read (millions)", ylabel="bits per unit")
     axes.grid(alpha=0.3)
     rates = axes.twinx()
     rates.plot(*_points(train, "learning_rate"), color=_RATE, linewidth=0.8, alpha=0.6, label="learning rate")
@@ -67,6 +67,8 @@ def draw_training_curve(files: RunFiles) -> None:
 
 
 def _points(
-    events: Sequence[TrainEvent] | Sequence[ValidationEvent], name: Literal["bits_per_character", "learning_rate"]
+    events: Sequence[TrainEvent] | Sequence[ValidationEvent], name: Literal["loss", "learning_rate"]
 ) -> tuple[list[float], list[float]]:
-    return [event["characters"] / 1e6 for event in events], [event[name] for event in events]
+    """How much was read, and the values: losses in bits per unit (character, byte or word)."""
+    factor = 1 / math.log(2) if name == "loss" else 1.0
+    return [event["characters"] / 1e6 for event in events], [event[name] * factor for event in events]

@@ -49,4 +49,4 @@ def _counts(corpus: CorpusFiles, unit: Unit) -> Counts:
 
 def adapted(config: TrainingConfig, model: LanguageModel) -> TrainingConfig:
     """`config` with the architecture of `model`, which fine-tuning cannot change."""
-    return dataclasses.replace(config, **{name: getattr(model, name) for name in ARCHITECTURE})
+    return dataclasses.replace(config, **{name: getattr(model.config, name) for name in ARCHITECTURE})

@@ -49,6 +49,7 @@ class RunResult(TypedDict, total=False):
     characters: int
     seconds: float
     characters_per_second: float
+    units_per_second: float
     reason: str
 
 

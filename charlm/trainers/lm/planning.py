@@ -42,6 +42,9 @@ class TrainingPlan:
     memory_bytes: int
     """Greatest resident memory of the training processes."""
 
+    gpu_memory_bytes: int | None = None
+    """The most memory that each process has held on its GPU; None on a CPU."""
+
     disk_bytes: int
     """What the run folder holds at most: a checkpoint is written beside the one it replaces."""
 
@@ -59,7 +62,8 @@ class TrainingPlan:
         return self.training_minutes + self.scoring_minutes
 
     def to_json(self) -> JsonObject:
-        return {"minutes": self.minutes, **dataclasses.asdict(self)}
+        values = {"minutes": self.minutes, **dataclasses.asdict(self)}
+        return {name: value for name, value in values.items() if name != "gpu_memory_bytes" or value is not None}
 
 
 def plan_training(
@@ -79,7 +83,12 @@ def plan_training(
     if not corpus.dictionary.is_file():
         raise CorpusError(f"{corpus.root} has no dictionary; prepare it first")
     text = TextCorpus(corpus.root, Dictionary.load_from_file(corpus.dictionary), True)
-    budget = Budget.of(config, characters_per_epoch=text.trained_units(config.mini_batch_size))
+    budget = Budget.of(
+        config,
+        units_per_epoch=text.trained_units(config.mini_batch_size),
+        characters_per_unit=text.characters_per_unit,
+    )
+    characters = budget.units * text.characters_per_unit
     with tempfile.TemporaryDirectory(prefix="charlm-plan-") as folder:
         run = RunFiles(Path(folder) / "run")
         short = dataclasses.replace(
@@ -104,14 +113,15 @@ def plan_training(
     held_out = events["test"]["valid"]["characters"] + events["test"]["test"]["characters"]
     # After the last step come one validation, and the best model's scores on both held-out texts.
     scoring_speed = (sample + held_out) / max(events["test"]["time"] - events["train"]["time"], 1e-3)
-    validations = config.validations or max(1, round(budget.characters / text.num_units * len(text.shards)))
-    training_seconds = min(budget.characters / speed, budget.seconds)
+    validations = config.validations or max(1, round(budget.units / text.num_units * len(text.shards)))
+    training_seconds = min(characters / speed, budget.seconds)
     return TrainingPlan(
-        characters=min(budget.characters, round(training_seconds * speed)),
+        characters=min(round(characters), round(training_seconds * speed)),
         characters_per_second=speed,
         training_minutes=training_seconds / 60,
         scoring_minutes=(validations * sample + held_out) / scoring_speed / 60,
         memory_bytes=events["end"]["peak_memory_bytes"],
+        gpu_memory_bytes=events["end"].get("peak_gpu_memory_bytes"),
         disk_bytes=2 * checkpoint_bytes + 2 * model_bytes,
         precision=events["start"]["precision"],
         device=events["start"]["device"],

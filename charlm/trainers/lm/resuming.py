@@ -1,11 +1,14 @@
 """Take a checkpoint of a training, and put a training back to where a checkpoint was taken."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
+from charlm.config.training import BUDGETS
 from charlm.errors import ModelFileError, RunError
+from charlm.trainers.lm.averaging import WeightAverage
 from charlm.trainers.lm.bptt import TruncatedBPTT
 from charlm.trainers.lm.checkpoint import Checkpoint, Progress, random_state, set_random_state
 from charlm.trainers.lm.text_corpus import TextCorpus
@@ -25,10 +28,12 @@ def training_checkpoint(
         progress=progress.to_json(),
         hidden=bptt.gathered_hidden(),
         random_state={name: group.all_gather(state) for name, state in random_state(model.device).items()},
+        average=None if bptt.average is None else bptt.average.state(),
         config=bptt.config.to_json(),
         num_threads=torch.get_num_threads(),
         num_processes=group.world_size,
         precision=bptt.precision,
+        loss_scale=bptt.mixed.state(),
         files={file.path.name: file.position() for file in files},
     )
 
@@ -44,8 +49,10 @@ def restore_training(
         _check_settings(checkpoint, path, bptt)
         bptt.model.load_state_dict(checkpoint.model)
         bptt.optimizer.load_state_dict(checkpoint.optimizer)
+        bptt.average = None if checkpoint.average is None else WeightAverage.restored(checkpoint.average, bptt.model)
         progress.restore(checkpoint.progress)
         bptt.restore_hidden(checkpoint.hidden)
+        bptt.mixed.restore(checkpoint.loss_scale)
         bptt.drop_nats()
         states = {name: bptt.group.own_part(state) for name, state in checkpoint.random_state.items()}
         set_random_state(states, bptt.model.device)
@@ -63,9 +70,15 @@ def restore_training(
 def _check_settings(checkpoint: Checkpoint, path: Path, bptt: TruncatedBPTT) -> None:
     free = {"recipe", "checkpoint_minutes"}
     if bptt.config.schedule == "plateau":  # its steps do not depend on the budget
-        free |= {"max_epochs", "max_characters", "max_minutes"}
-    now = bptt.config.to_json()
-    changed = sorted(name for name in now.keys() - free if checkpoint.config.get(name) != now[name])
+        free |= set(BUDGETS)
+    now, before = bptt.config.to_json(), checkpoint.config  # a field that one of them lacks has its default
+    defaults = {field.name: field.default for field in dataclasses.fields(bptt.config)}
+    changed = sorted(
+        name
+        for name in (now.keys() | before.keys() & defaults.keys()) - free
+        if before.get(name, defaults[name] if name in bptt.config.OMITTED_AT_DEFAULT else None)
+        != now.get(name, defaults[name])
+    )
     if changed:
         raise RunError(f"{path} was trained with other settings ({', '.join(changed)}); start anew")
     if checkpoint.num_processes != bptt.group.world_size:

@@ -80,7 +80,7 @@ def test_columns_are_read_in_every_scheme_of_tags(tmp_path, text):
 def test_columns_of_words_and_spans_stand_side_by_side_in_any_order(tmp_path):
     text = "# a comment\nDET the O 1\nNOUN house B-ORG 2\n_ # O 3\n"
     (sentence,) = read(tmp_path, text, {0: "pos", 1: "text", 2: "ner"}, comment_symbol="# ")
-    assert [token.get_label("pos").value for token in sentence] == ["DET", "NOUN", "O"]
+    assert [token.get_label("pos").value for token in sentence] == ["DET", "NOUN", "_"]
     assert sentence.words == ["the", "house", "#"]
     assert spans(sentence) == [("house", "ORG")]
 
@@ -125,7 +125,7 @@ def test_tags_in_a_wrong_order_can_be_read_as_conlleval_does(tmp_path):
 
 def test_text_in_another_encoding_is_refused_with_its_line_unless_it_is_named(tmp_path):
     (tmp_path / "train.txt").write_bytes("a O\nM\xfcnchen B-LOC\n".encode("latin-1"))
-    with pytest.raises(DatasetError, match=r"train\.txt, line 2: this is no utf-8 text"):
+    with pytest.raises(DatasetError, match=r"train\.txt, line 2: this is not utf-8 text"):
         ColumnCorpus(tmp_path, NER)
     corpus = ColumnCorpus(tmp_path, NER, encoding="latin-1", sample_missing_splits=False)
     assert corpus.train[0].words == ["a", "München"]
@@ -154,7 +154,7 @@ def test_files_that_are_missing_or_not_told_apart_are_an_error(tmp_path):
     with pytest.raises(DatasetError, match=f"no folder with labelled data at {tmp_path / 'no'}"):
         ColumnCorpus(tmp_path / "no", NER)
     put(tmp_path, mine="a O\n")
-    with pytest.raises(DatasetError, match="has train, dev or test in its name; name them"):
+    with pytest.raises(DatasetError, match="has train, dev or test in its name; rename or choose"):
         ColumnCorpus(tmp_path, NER)
     with pytest.raises(DatasetError, match=r"no file .*/yours\.txt"):
         ColumnCorpus(tmp_path, NER, train_file="yours.txt")
@@ -281,7 +281,7 @@ TABLE = partial(CSVClassificationCorpus, column_name_map={0: "label", 1: "text"}
         (JSONLClassificationCorpus, '{"text": "x"}\n', "line 1: the object has no field 'label'"),
         (JSONLClassificationCorpus, "\n[1]\n", "line 2: the object has no field 'text'"),
         (JSONLClassificationCorpus, '{"text": 3, "label": "a"}', "line 1: the field 'text' holds neither"),
-        (JSONLClassificationCorpus, '{"text": "x", \n', "line 1: this is no JSON"),
+        (JSONLClassificationCorpus, '{"text": "x", \n', "line 1: this is not valid JSON"),
         (JSONLClassificationCorpus, '{"text": ["x"], "label": []}', "line 1: there must be as many labels"),
         (JSONLClassificationCorpus, '{"text": "", "label": "a"}', "line 1: the text is empty"),
         (JSONLSpanCorpus, '{"text": "x"}\n', "line 1: the object has no list of spans in a field 'label'"),
@@ -294,7 +294,7 @@ TABLE = partial(CSVClassificationCorpus, column_name_map={0: "label", 1: "text"}
             "line 1: the span 0 to 9 (outside the text)",
         ),
         (TABLE, 'a,"two\nlines"\nb\n', "line 3: 2 columns are needed, and 1 found"),
-        (TABLE, 'a,x\nb,"open\n', "line 2: this is no table"),
+        (TABLE, 'a,x\nb,"open\n', "line 2: this is not a valid table"),
         (TABLE, ",x\n", "line 1: the text has no label"),
     ],
 )
@@ -307,7 +307,7 @@ def test_malformed_texts_are_refused_with_file_and_line(tmp_path, make, text, ex
 
 def test_table_needs_to_know_its_columns(tmp_path):
     put(tmp_path, train="a,b\n")
-    with pytest.raises(DatasetError, match='say which columns hold "text" and "label"'):
+    with pytest.raises(DatasetError, match='name the columns of "text" and "label"'):
         CSVClassificationCorpus(tmp_path, {0: "text"})
 
 

@@ -39,7 +39,7 @@ def test_layer_and_columns_can_be_chosen(tmp_path):
     assert (layer, values(corpus.train[0], "ner")) == ("ner", ["PER"])
     with pytest.raises(DatasetError, match="no column of text,_,ner is 'pos'"):
         open_corpora([str(tmp_path)], "pos", "text,_,ner")
-    with pytest.raises(DatasetError, match="say which column holds the words, for example text,tag; got 'pos,ner'"):
+    with pytest.raises(DatasetError, match="name the column of the words, for example text,tag; got 'pos,ner'"):
         open_corpora([str(tmp_path)], None, "pos,ner")
 
 
@@ -49,7 +49,7 @@ def test_several_folders_are_one_corpus_if_they_label_the_same(tmp_path):
     corpus, layer = open_corpora([str(tmp_path / "one"), str(tmp_path / "two")])
     assert (len(corpus.train), layer) == (3, "tag")
     put(tmp_path / "texts", train="__label__HUM Who?\n")
-    with pytest.raises(DatasetError, match="labelled with class, tag; say which one to learn"):
+    with pytest.raises(DatasetError, match="labelled with class, tag; choose one with --label"):
         open_corpora([str(tmp_path / "one"), str(tmp_path / "texts")])
 
 

@@ -11,6 +11,7 @@ from charlm.datasets.inputs import read_inputs
 from charlm.datasets.lines import ReadingRules
 from charlm.datasets.opening import open_data, read_labelled
 from charlm.datasets.summary import check_corpus, summarize
+from charlm.datasets.texts import read_labelled_lines
 from charlm.errors import DatasetError
 from tests.charlm.datasets.test_reading_rules import put, tagged, texts
 
@@ -60,6 +61,11 @@ def test_all_files_of_a_corpus_have_the_same_columns(tmp_path):
     assert [[label.value for label in sentence.labels] for sentence in opened.corpus.test] == [["ham"], ["spam"]]
 
 
+def test_the_text_behind_a_label_keeps_its_first_character(tmp_path):
+    path = put(tmp_path, "__label__a \u00a0Go\n__label__b\u00a0\u3000Stop\n__label__c\t Wait\n")
+    assert [text for _, _, text in read_labelled_lines(path)] == ["\u00a0Go", "\u3000Stop", "Wait"]
+
+
 def test_a_decimal_comma_separates_no_columns(tmp_path):
     path = put(tmp_path, "ham;3,5;Go on\nspam;2,5;Buy now\n", "train.csv")
     assert texts(path, "label,_,text") == [("ham", "Go on"), ("spam", "Buy now")]
@@ -88,9 +94,10 @@ def test_an_empty_label_is_none(tmp_path, label):
             {"train.txt": "__label__a Go\n__label__b Stop\n"},
             "only the class 'a' is left to train on after the dev and test texts of .* were drawn from train",
         ),
-        ("tagger", {"train.txt": "a B-X\nb O\n", "test.txt": "a N B-X\n"}, "has 2 columns and .* has 3; say which"),
+        ("tagger", {"train.txt": "a B-X\nb O\n", "test.txt": "a N B-X\n"}, "has 2 columns and .* has 3; name those"),
         ("tagger", {"train.txt": "B-X a\nO b\n"}, "has tags such as B-LOC in its first column"),
         ("tagger", {"train.txt": "\n \n"}, "train.txt holds no word"),
+        ("tagger", {"train.txt": "a <START>\nb X\n"}, "has the label '<START>', which models use for themselves"),
     ],
 )
 def test_what_is_surely_read_in_a_wrong_way_is_refused(tmp_path, task, files, reason):
@@ -147,6 +154,7 @@ def test_bare_tags_are_spans(tmp_path, tags, spans):
     [
         "# source\n1\tAnn\tB-PER\n2\tleft\tO\n\n1\tBob\tB-PER\n",
         "0 Ann B-PER\n1 left O\n\n0 Bob B-PER\n",
+        "id word tag\n1 Ann B-PER\n2 left O\n\n1 Bob B-PER\n",
         "# global.columns = ID FORM X\n1\tAnn\tB-PER\n2-3\tleftit\t_\n2\tleft\tO\n\n1\tBob\tB-PER\n",
     ],
 )
@@ -189,7 +197,7 @@ def test_a_line_that_could_be_a_comment_or_a_word_is_reported(tmp_path, caplog, 
 )
 def test_a_header_of_words_under_other_names_is_refused(tmp_path, content):
     path = put(tmp_path, content)
-    with pytest.raises(DatasetError, match=r"line 1: .* looks like a header, .* say --skip-header, or --no-header"):
+    with pytest.raises(DatasetError, match=r"line 1: .* looks like a header, .* use --skip-header, or --no-header"):
         read_labelled([path])
     assert tagged(path, header=True)[0][0][0] == "Ann"
     with pytest.raises(DatasetError, match="looks like a header"):

@@ -133,8 +133,8 @@ def test_bare_tags_are_spans_that_are_called_like_the_layer(tmp_path):
 @pytest.mark.parametrize(
     ("tags", "reason"),
     [
-        ("B-X L-X S-X", "two schemes stand in one column: S and those of BILOU"),
-        ("B-X M-X I-X", "two schemes stand in one column: I and those of BMES"),
+        ("B-X L-X S-X", "tags of two schemes: S and those of BILOU"),
+        ("B-X M-X I-X", "tags of two schemes: I and those of BMES"),
         ("B_X I_X O", "are in the form B_LOC; write them as B-LOC"),
         ("X-B X-I O", "are in the form LOC-B; write them as B-LOC"),
         ("b-x i-x O", "are in the form b-loc; write them as B-LOC"),
@@ -279,7 +279,7 @@ def test_a_label_that_comes_again_is_no_header(tmp_path):
 
 def test_columns_without_names_must_be_chosen(tmp_path):
     path = put(tmp_path, "1,ham,Go home\n2,spam,Buy it\n", "train.csv")
-    with pytest.raises(DatasetError, match="3 columns are found; say which of them hold label and text"):
+    with pytest.raises(DatasetError, match="3 columns are found; name those of label and text"):
         read_labelled([path])
     assert texts(path, "_,label,text")[0] == ("ham", "Go home")
 
@@ -308,12 +308,12 @@ def test_an_encoding_that_was_not_asked_for_is_named(tmp_path, encoding):
 @pytest.mark.parametrize(
     ("content", "encoding", "reason"),
     [
-        (b"a O\nM\xfcnchen B-X\n", "utf-8", "line 2: this is no utf-8 text"),
-        (b"a O\n\x81 B-X\n", "cp1252", "line 2: this is no cp1252 text"),
-        ("a O\nb B-X\n".encode("utf-16")[:-1], "utf-16", "line 2: this is no utf-16 text"),
+        (b"a O\nM\xfcnchen B-X\n", "utf-8", "line 2: this is not utf-8 text"),
+        (b"a O\n\x81 B-X\n", "cp1252", "line 2: this is not cp1252 text"),
+        ("a O\nb B-X\n".encode("utf-16")[:-1], "utf-16", "line 2: this is not utf-16 text"),
         (b"a O\rb O\r", "utf-8", "the lines end with carriage returns alone"),
-        (b"a O\n", "utf-9", "there is no encoding 'utf-9'"),
-        (b"a O\n", "hex", "there is no encoding 'hex'"),
+        (b"a O\n", "utf-9", "unknown encoding 'utf-9'"),
+        (b"a O\n", "hex", "unknown encoding 'hex'"),
         (b"+2AA- O\n", "utf-7", "line 1: U\\+D800 is half a character"),
     ],
 )
@@ -350,10 +350,10 @@ def test_labels_of_json_may_be_numbers_and_truth_values(tmp_path, label, expecte
         ('{"text": "a", "label": null}', "line 2: the field 'label' holds no label"),
         ('{"text": "a", "label": 1.5}', "line 2: the field 'label' holds no label"),
         ('{"text": "a", "text": "b", "label": "x"}', "line 2: the object has the field 'text' twice"),
-        ('{"text": ' + "[" * 100_000, "line 2: this is no JSON that we read: it is nested too deeply"),
-        ('{"text": "a", "label": "x", "n": ' + "9" * 5000 + "}", "line 2: this is no JSON"),
+        ('{"text": ' + "[" * 100_000, "line 2: this is not valid JSON: it is nested too deeply"),
+        ('{"text": "a", "label": "x", "n": ' + "9" * 5000 + "}", "line 2: this is not valid JSON"),
         ('["a", "x"]', "line 2: the object has no field 'text'"),
-        ("{", "line 2: this is no JSON.* an object may not go on in the next line"),
+        ("{", "line 2: this is not valid JSON.* an object may not go on in the next line"),
     ],
 )
 def test_what_json_cannot_mean_is_refused_with_its_line(tmp_path, line, reason):

@@ -128,7 +128,7 @@ def check_damage(folder: Path, table: tuple[dict[str, list[float]], bytes], plac
         found = read(folder / "v.vec", damaged)
     except CharLMError:
         return
-    lines = [line.removeprefix(b"\xef\xbb\xbf") for line in damaged.split(b"\n")]
+    lines = damaged.removeprefix(b"\xef\xbb\xbf").split(b"\n")
     for word, numbers in found.items():
         width = len(numbers)
         standing = [line.split()[-width:] for line in lines if line.startswith(word.encode())]

@@ -131,7 +131,10 @@ def test_scores_that_say_nothing_are_an_error(
         measure_drift(new, reference, CONFIG, growth=1.1)
 
 
-@pytest.mark.parametrize("setting", [{"tolerance": 3.0}, {"max_unk_rate": 0.5}, {"growth": 1.0}, {"confidence": 0.0}])
+@pytest.mark.parametrize(
+    "setting",
+    [{"tolerance": 3.0}, {"max_unk_rate": 0.5, "foreign_unk_rate": 0.4}, {"growth": 1.0}, {"confidence": 0.0}],
+)
 def test_a_setting_that_makes_no_sense_is_refused(setting: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=f"{next(iter(setting))} must be"):
         dataclasses.replace(CONFIG, **setting)  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from charlm.evaluation.labels import NOTHING, LabelScores, score_label_sets, score_labels, score_spans
 from charlm.training_utils import EvaluationMetric
+from tests.nasty import NASTY
 
 LABELS = st.sampled_from(["A", "B", "C-D", "O"])
 # Every order of prefixes, right or wrong, and values that hold a hyphen or differ by case.
@@ -123,3 +124,10 @@ def test_table_has_a_line_for_every_label_and_average():
         "f1": pytest.approx(2 / 3),
         "count": 1,
     }
+
+
+@pytest.mark.parametrize("label", NASTY)
+def test_a_label_of_any_characters_is_one_line_of_the_table(label):
+    table = score_labels([label, "b"], [label, "b"]).table()
+    assert len(table.splitlines()) == 6
+    assert table.replace("\n", "").isprintable()

@@ -12,7 +12,7 @@ from charlm.errors import ConfigError, CorpusError, GateError, ModelFileError, S
 from charlm.evaluation import language_model as metrics
 from charlm.evaluation.language_model import score_encoded, score_file, score_text, stream_shape, unit_nats
 from charlm.evaluation.scores import LMScore
-from charlm.language_models import language_model
+from charlm.language_models import decoding
 from charlm.language_models.language_model import LanguageModel, load_language_models
 from charlm.text.corpus.encoding import encode_file
 
@@ -224,7 +224,7 @@ def test_a_score_makes_no_more_logits_at_once_than_allowed(tmp_path, monkeypatch
     expected = score_file(model, tmp_path / "text")
     sizes = []
     model.decoder.register_forward_hook(lambda layer, inputs, output: sizes.append(output.numel()))
-    monkeypatch.setattr(language_model, "LOGITS_AT_ONCE", 7 * len(model.dictionary))
+    monkeypatch.setattr(decoding, "LOGITS_AT_ONCE", 7 * len(model.dictionary))
     assert score_file(model, tmp_path / "text") == expected
     assert max(sizes) == 7 * len(model.dictionary)
 

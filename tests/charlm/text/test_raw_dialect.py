@@ -33,7 +33,7 @@ GOOD_LINES = {
     "half a pair in another field": r'{"text": "a", "title": "\ud83d"}',
     "half a pair in a name": r'{"text": "a", "\udc00": 1}',
     "a number of many digits": '{"text": "a", "n": ' + "9" * 5000 + "}",
-    "a name twice": '{"text": "b", "text": "a"}',
+    "another name twice": '{"n": 1, "text": "a", "n": {"text": "b", "text": 2}}',
     "blanks around": '  {"text": "a"}\t',
     "a whole pair": r'{"text": "a", "title": "\ud83d\ude00"}',
 }
@@ -66,6 +66,38 @@ def test_what_is_not_json_is_refused_with_its_line_or_left_out(line: str, parser
             read(tmp_path / "a.jsonl")
         documents, reader = read(tmp_path / "a.jsonl", bad_bytes="skip")
     assert (documents, reader.skipped["bad_records"]) == (["first\n"], 1)
+
+
+@PARSERS
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"text": "b", "x": {"text": 1}, "text": "a"}', "line 2 has the field 'text' twice; keep one"),
+        ('{"text": null}', "line 2 has no text in 'text', but null; add it"),
+        ('{"text": ["a"]}', r"line 2 has no text in 'text', but \["),
+        ('{"body": "a"}', "line 2 has no text in 'text', it has fields body; name the right one"),
+    ],
+)
+def test_a_record_without_one_text_is_refused_or_left_out(
+    line: str, message: str, parser: object, tmp_path: Path
+) -> None:
+    (tmp_path / "a.json").write_text('{"text": "first"}\n' + line + "\n")
+    with patch.object(json_lines, "_fast_loads", parser):
+        with pytest.raises(SourceError, match=message):
+            read(tmp_path / "a.json")
+        documents, reader = read(tmp_path / "a.json", bad_bytes="skip")
+    assert (documents, reader.skipped["bad_records"]) == (["first\n"], 1)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+def test_wide_text_without_a_byte_order_mark_is_named(encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes("Grüße, and good-bye\n".encode(encoding))
+    with pytest.raises(
+        SourceError, match=rf"a\.txt is {encoding.upper()} text by its zero bytes; convert it with iconv"
+    ):
+        read(tmp_path / "a.txt")
+    (tmp_path / "b.txt").write_bytes(b"one \0 among many characters\n")
+    assert read(tmp_path / "b.txt")[0] == ["one \0 among many characters\n"]
 
 
 @PARSERS

@@ -128,8 +128,8 @@ def test_learning_rate_warms_up_and_falls_to_zero():
 
 def test_budget_is_the_tightest_limit():
     config = dataclasses.replace(TINY, max_characters=1_000, max_epochs=2, max_minutes=1)
-    budget = Budget.of(config, characters_per_epoch=400)
-    assert budget == Budget(characters=800, seconds=60)
+    budget = Budget.of(config, units_per_epoch=400)
+    assert budget == Budget(units=800, seconds=60)
     assert budget.progress(200, 45) == 0.75
 
 

@@ -1,6 +1,11 @@
-"""The programs of Flair's tutorial on training a model, with `flair` replaced by `charlm`: smaller, on local data."""
+"""The programs of Flair's tutorial on training a model, with `flair` replaced by `charlm`, on local data.
 
+Names and arguments are the printed ones. Widths, batches and epochs are small, and the printed ones in slow tests.
+"""
+
+import contextlib
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -34,13 +39,37 @@ def cache(tmp_path, monkeypatch) -> Path:
     return cache
 
 
-def majority_share(sentences) -> float:
-    """The score of always answering with the most frequent class."""
-    counts = Counter(sentence.get_label("class").value for sentence in sentences)
+@pytest.fixture(params=["small", pytest.param("printed", marks=pytest.mark.slow)])
+def size(request) -> Callable[[int, int], int]:
+    """Which of two numbers is used: that of the tutorial, or a small one."""
+    return (lambda printed, small: printed) if request.param == "printed" else (lambda printed, small: small)
+
+
+def majority_share(sentences, layer: str = "class") -> float:
+    """The score of always answering with the most frequent label."""
+    counts = Counter(label.value for sentence in sentences for label in sentence.get_labels(layer))
     return max(counts.values()) / counts.total()
 
 
-def test_part_of_speech_tagger_is_trained_and_predicts():
+def check_learned(result, majority: float) -> None:
+    losses = result["train_loss_history"]
+    assert losses[-1] < losses[0]
+    assert result["test_score"] > majority
+
+
+def check_drawn(folder: str) -> None:
+    """The tutorial's paragraph on plots, of what a training has left."""
+    from charlm.visual.training_curves import Plotter
+
+    with contextlib.chdir(folder):
+        plotter = Plotter()
+        plotter.plot_training_curves("loss.tsv")
+        plotter.plot_weights("weights.txt")
+    for name in ("training.png", "weights.png"):
+        assert Path(folder, name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_part_of_speech_tagger_is_trained_and_predicts(size):
     from charlm.data import Corpus, Sentence
     from charlm.datasets import UD_ENGLISH
     from charlm.embeddings import CharacterEmbeddings, StackedEmbeddings, WordEmbeddings
@@ -56,13 +85,24 @@ def test_part_of_speech_tagger_is_trained_and_predicts():
     from charlm.models import SequenceTagger
 
     tagger: SequenceTagger = SequenceTagger(
-        hidden_size=32, embeddings=embeddings, tag_dictionary=tag_dictionary, tag_type=tag_type, use_crf=True
+        hidden_size=size(256, 32),
+        embeddings=embeddings,
+        tag_dictionary=tag_dictionary,
+        tag_type=tag_type,
+        use_crf=True,
     )
 
     from charlm.trainers import ModelTrainer
 
     trainer: ModelTrainer = ModelTrainer(tagger, corpus)
-    trainer.train("resources/taggers/example-pos", learning_rate=0.1, mini_batch_size=8, max_epochs=12)
+    result = trainer.train(
+        "resources/taggers/example-pos",
+        learning_rate=0.1,
+        mini_batch_size=size(32, 8),
+        max_epochs=size(150, 12),
+    )
+    check_learned(result, majority_share(corpus.test, "pos"))
+    check_drawn("resources/taggers/example-pos")
 
     model = SequenceTagger.load("resources/taggers/example-pos/final-model.pt")
     sentence = Sentence("I love Berlin")
@@ -71,7 +111,7 @@ def test_part_of_speech_tagger_is_trained_and_predicts():
     assert '"love"/VBP' in sentence.to_tagged_string()
 
 
-def test_text_classifier_is_trained_and_predicts():
+def test_text_classifier_is_trained_and_predicts(size):
     from charlm.data import Corpus, Sentence
     from charlm.datasets import TREC_6
     from charlm.embeddings import DocumentRNNEmbeddings, WordEmbeddings
@@ -81,12 +121,19 @@ def test_text_classifier_is_trained_and_predicts():
     corpus: Corpus = TREC_6()
     label_dict = corpus.make_label_dictionary()
     word_embeddings = [WordEmbeddings("glove")]
-    document_embeddings = DocumentRNNEmbeddings(word_embeddings, hidden_size=32)
+    document_embeddings = DocumentRNNEmbeddings(word_embeddings, hidden_size=size(256, 32))
     classifier = TextClassifier(document_embeddings, label_dictionary=label_dict)
     trainer = ModelTrainer(classifier, corpus)
-    trainer.train(
-        "resources/taggers/trec", learning_rate=0.1, mini_batch_size=8, anneal_factor=0.5, patience=5, max_epochs=12
+    result = trainer.train(
+        "resources/taggers/trec",
+        learning_rate=0.1,
+        mini_batch_size=size(32, 8),
+        anneal_factor=0.5,
+        patience=5,
+        max_epochs=size(150, 12),
     )
+    check_learned(result, majority_share(corpus.test))
+    check_drawn("resources/taggers/trec")
 
     classifier = TextClassifier.load("resources/taggers/trec/final-model.pt")
     sentence = Sentence("Who built the Eiffel Tower ?")
@@ -128,12 +175,11 @@ def test_transformer_is_fine_tuned_to_classify_texts(cache):
         "resources/taggers/trec", learning_rate=3e-5, mini_batch_size=16, mini_batch_chunk_size=4, max_epochs=5
     )
     assert result.reason == "5 epochs are done"
-    assert result["train_loss_history"][-1] < result["train_loss_history"][0]
-    assert result["test_score"] > majority_share(corpus.test)
+    check_learned(result, majority_share(corpus.test))
     assert not torch.equal(next(document_embeddings.parameters()), before)
 
 
-def test_one_tagger_learns_from_two_corpora():
+def test_one_tagger_learns_from_two_corpora(size):
     from charlm.data import MultiCorpus
     from charlm.datasets import UD_ENGLISH, UD_GERMAN
     from charlm.embeddings import FlairEmbeddings, StackedEmbeddings, TokenEmbeddings
@@ -149,7 +195,11 @@ def test_one_tagger_learns_from_two_corpora():
     from charlm.models import SequenceTagger
 
     tagger: SequenceTagger = SequenceTagger(
-        hidden_size=16, embeddings=embeddings, tag_dictionary=tag_dictionary, tag_type=tag_type, use_crf=True
+        hidden_size=size(256, 32),
+        embeddings=embeddings,
+        tag_dictionary=tag_dictionary,
+        tag_type=tag_type,
+        use_crf=True,
     )
 
     from charlm.trainers import ModelTrainer
@@ -158,15 +208,15 @@ def test_one_tagger_learns_from_two_corpora():
     result = trainer.train(
         "resources/taggers/example-universal-pos",
         learning_rate=0.1,
-        mini_batch_size=8,
-        max_epochs=2,
+        mini_batch_size=size(32, 8),
+        max_epochs=size(150, 8),
         evaluation_metric=EvaluationMetric.MICRO_ACCURACY,
     )
-    assert result.epochs == 2
+    check_learned(result, majority_share(corpus.test, "upos"))
     assert Path("resources/taggers/example-universal-pos/final-model.pt").is_file()
 
 
-def test_training_is_resumed_from_its_checkpoint_and_plotted():
+def test_training_is_resumed_from_its_checkpoint_and_plotted(size):
     from charlm.data import Corpus
     from charlm.datasets import WNUT_17
     from charlm.embeddings import StackedEmbeddings, TokenEmbeddings, WordEmbeddings
@@ -182,28 +232,26 @@ def test_training_is_resumed_from_its_checkpoint_and_plotted():
     from charlm.models import SequenceTagger
 
     tagger: SequenceTagger = SequenceTagger(
-        hidden_size=16, embeddings=embeddings, tag_dictionary=tag_dictionary, tag_type=tag_type, use_crf=True
+        hidden_size=size(256, 32),
+        embeddings=embeddings,
+        tag_dictionary=tag_dictionary,
+        tag_type=tag_type,
+        use_crf=True,
     )
 
     from charlm.trainers import ModelTrainer
 
     trainer: ModelTrainer = ModelTrainer(tagger, corpus)
-    settings = {"learning_rate": 0.1, "mini_batch_size": 8, "checkpoint": True}
-    trainer.train("resources/taggers/example-ner", max_epochs=2, **settings)
+    settings = {"learning_rate": 0.1, "mini_batch_size": size(32, 8), "checkpoint": True}
+    trainer.train("resources/taggers/example-ner", max_epochs=2, **settings)  # stopped at some point
 
     checkpoint = "resources/taggers/example-ner/checkpoint.pt"
     trainer = ModelTrainer.load_checkpoint(checkpoint, corpus)
-    result = trainer.train("resources/taggers/example-ner", max_epochs=4, **settings)
-    assert result.epochs == 4
-    assert len(Path("resources/taggers/example-ner/loss.tsv").read_text().splitlines()) == 1 + 4
-
-    from charlm.visual.training_curves import Plotter
-
-    plotter = Plotter()
-    plotter.plot_training_curves("resources/taggers/example-ner/loss.tsv")
-    plotter.plot_weights("resources/taggers/example-ner/weights.txt")
-    for name in ("training.png", "weights.png"):
-        assert Path("resources/taggers/example-ner", name).read_bytes().startswith(b"\x89PNG")
+    result = trainer.train("resources/taggers/example-ner", max_epochs=size(150, 12), **settings)
+    losses = len(Path("resources/taggers/example-ner/loss.tsv").read_text().splitlines()) - 1
+    assert losses == result.epochs > 2
+    check_learned(result, 0.5)
+    check_drawn("resources/taggers/example-ner")
 
 
 def test_where_embeddings_are_stored_changes_no_score():

@@ -45,8 +45,8 @@ PREPARATION = ("--shard-size", "10KB", "--valid-share", "0.1", "--test-share", "
 _SCORES = {"loss", "perplexity", "bits_per_character", "bits_per_byte", "train_loss", "embedding"}
 _HASHED = {"sample", "fingerprint_of_weights", "sha256_of_weights", "sha256_of_vectors"}
 _LEFT_OUT = {
-    "time", "seconds", "characters_per_second", "seconds_left", "waiting_share", "peak_memory_bytes",
-    "libraries", "library_versions", "run_dir", "best_lm", "output",
+    "time", "seconds", "characters_per_second", "units_per_second", "seconds_left", "waiting_share",
+    "peak_memory_bytes", "libraries", "library_versions", "run_dir", "best_lm", "output",
 }  # fmt: skip
 """Times, speeds, versions and paths."""
 

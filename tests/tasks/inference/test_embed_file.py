@@ -14,6 +14,7 @@ import torch
 
 from charlm.artifacts import EmbeddingFiles
 from charlm.data import Sentence
+from charlm.datasets.lines import ReadingRules
 from charlm.embeddings import FlairEmbeddings, StackedEmbeddings, export
 from charlm.embeddings.export import embed_file
 from charlm.errors import ConfigError, RunError, SourceError
@@ -168,6 +169,23 @@ def test_parts_of_other_work_are_not_taken(models, tmp_path, small_parts):
     assert embed_file(forward, text, output).dimensions == 8
 
 
+def test_parts_of_another_encoding_or_header_are_not_taken(models, tmp_path, small_parts):
+    text, output = tmp_path / "text.csv", tmp_path / "out.parquet"
+    text.write_bytes("label,text\nx,Zürich\ny,Öl\nx,und\ny,mehr\n".encode("cp1252"))
+    read: list[list[str]] = []
+    for encoding, header in (("cp1251", None), ("cp1252", None), ("cp1252", False)):
+        rules = ReadingRules(encoding=encoding, header=header)
+        with pytest.raises(ZeroDivisionError):
+            embed_file(models, text, output, rules=rules, on_progress=lambda done, total: 1 / 0)
+        assert len(EmbeddingFiles(output).parts()) == 1
+    for encoding, header in (("cp1252", None), ("cp1251", None), ("cp1252", False)):
+        rules = ReadingRules(encoding=encoding, header=header)
+        read.append(pq.read_table(embed_file(models, text, output, rules=rules).output)["token"].to_pylist())
+    assert read[0] == ["Zürich", "Öl", "und", "mehr"]
+    assert read[1] != read[0]
+    assert read[2] == ["text", *read[0]]
+
+
 def test_two_processes_do_not_write_one_file(models, text, tmp_path):
     output = tmp_path / "out.parquet"
     with pytest.raises(RunError, match="is being written by another process"):
@@ -179,7 +197,7 @@ def test_two_processes_do_not_write_one_file(models, text, tmp_path):
     [
         ("in.txt", b"", "holds no sentence"),
         ("in.txt", b"\n \n", "holds no sentence"),
-        ("in.txt", b"good\nbad \xff\n", r"line 2: this is no utf-8 text"),
+        ("in.txt", b"good\nbad \xff\n", r"line 2: this is not utf-8 text"),
         ("in.parquet", b"no", "is no Parquet file"),
         ("in.conllu", b"just text\n", "is not CoNLL-U"),
     ],

@@ -1,0 +1,54 @@
+"""What a language model makes of its outputs: logits, and the cross entropy of targets.
+
+A decoder is a linear layer with weights of its own, or a softmax that shares those of the embedding. Whichever it is,
+no more logits are in memory at a time than the constants here and in softmax.py allow.
+"""
+
+# T = sequence length in units, B = mini-batch size, D = width of the output, V = dictionary size
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from charlm.nn.softmax import LOGITS_AT_ONCE, ClusteredSoftmax, softmax_loss
+
+Decoder = nn.Linear | ClusteredSoftmax
+
+MOST_TRAINED_LOGITS = 1 << 28
+"""Logits of a sequence that are all in memory while a linear decoder is trained: 1 GB of fp32."""
+
+
+def logits_of(decoder: Decoder, embedding: Tensor, output: Tensor) -> Tensor:
+    """Logits (…, V) from outputs (…, D), with the weights of the embedding (V, D) where they are shared."""
+    if isinstance(decoder, nn.Linear):
+        logits: Tensor = decoder(output)
+        return logits
+    rows = output.reshape(-1, output.shape[-1])
+    return decoder.log_probabilities(rows, embedding).view(*output.shape[:-1], -1)
+
+
+def mean_nats(decoder: Decoder, embedding: Tensor, output: Tensor, targets: Tensor) -> Tensor:
+    """Mean cross entropy of the targets (T, B) after outputs (T, B, D), in nats, for training."""
+    rows, expected = output.flatten(0, 1), targets.flatten()
+    if isinstance(decoder, ClusteredSoftmax):
+        return decoder.loss(rows, embedding, expected)
+    if len(rows) * decoder.out_features > MOST_TRAINED_LOGITS and torch.is_grad_enabled():
+        return softmax_loss(rows, decoder.weight, decoder.bias, expected)
+    return F.cross_entropy(_at_least_fp32(decoder(rows)), expected)
+
+
+def target_nats(decoder: Decoder, embedding: Tensor, output: Tensor, targets: Tensor) -> Tensor:
+    """Cross entropy of each of the targets (T, B) after outputs (T, B, D), in nats, (T, B)."""
+    rows, expected = output.flatten(0, 1), targets.flatten()
+    if isinstance(decoder, ClusteredSoftmax):
+        return decoder.nats(rows, embedding, expected).view_as(targets)
+    rows_at_once = max(1, LOGITS_AT_ONCE // decoder.out_features)
+    nats = [
+        F.cross_entropy(_at_least_fp32(decoder(part)), target, reduction="none")
+        for part, target in zip(torch.split(rows, rows_at_once), torch.split(expected, rows_at_once), strict=True)
+    ]
+    return torch.cat(nats).view_as(targets)
+
+
+def _at_least_fp32(logits: Tensor) -> Tensor:
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
