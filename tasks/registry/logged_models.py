@@ -80,10 +80,10 @@ def bundle_record(
 
 def _bundle_scores(scores: Mapping[str, Mapping[str, ScoreValues]], split: str) -> dict[str, float]:
     return {
-        f"{direction}.{split}.{name}": splits[split][name]
+        f"{direction}.{split}.{name}": value
         for direction, splits in scores.items()
         for name in SCORE_NAMES
-        if name in splits[split]
+        if (value := splits[split][name]) is not None  # a model that loses text has no bits of it
     }
 
 
