@@ -30,7 +30,7 @@ class ClassificationCorpus(FileCorpus):
     Args:
         data_folder: where the files are.
         label_type: the layer that the labels get.
-        train_file, test_file, dev_file: their names; without any, the names in the folder tell (see `find_splits`).
+        train_file, test_file, dev_file: their names; without any, the names in the folder decide (see `find_splits`).
         encoding: of the files.
         options: the fields of TextOptions, such as `tokenizer` (`use_tokenizer`), `truncate_to_max_tokens`,
             `label_name_map`, `skip_labels` and `allow_examples_without_labels`.

@@ -47,7 +47,7 @@ def read_columns(
     layouts: Sequence[Layout | None] | None = None,
     options: ColumnOptions | None = None,
 ) -> list[list[Sentence]]:
-    """The sentences of each file; which columns label spans is told from all files together.
+    """The sentences of each file; all files together decide which columns label spans.
 
     A header is left out and reported.
 

@@ -42,9 +42,9 @@ class FileCorpus(Corpus):
 
     Args:
         data_folder: where the files are, and the name of the corpus where it has no other.
-        named: the names of the files for train, dev and test; without any, the names in the folder tell.
+        named: the names of the files for train, dev and test; without any, the names in the folder decide.
         read: gives the sentences of a file.
-        suffix: of the names that tell.
+        suffix: of the names that are considered.
     """
 
     def __init__(
@@ -71,10 +71,10 @@ def find_splits(
     suffix: str = "",
     look: bool = True,
 ) -> SplitFiles:
-    """The files that are named, in `folder`; where none is and `look` is true, those whose names tell what they are.
+    """The files that are named, in `folder`; where none is and `look` is true, those whose names show what they are.
 
     `train` stands for train; `dev`, `val`, `valid` or `testa` for dev; `test` for test. Files of the same suffix that
-    are not read are reported. Raises DatasetError when a file is missing, when no name tells anything, or when two
+    are not read are reported. Raises DatasetError when a file is missing, when no name shows a split, or when two
     files could be the same split.
     """
     folder = Path(folder)

@@ -2,7 +2,7 @@
 
 `ReadingRules.header` decides where it is not None. Otherwise a first row is a header where its cells are names that
 people give to such columns (`label,text`; `tweet_text`; `word tag`) and its label does not occur again. A first row
-that looks like a header under other names is refused, for nobody can tell whether it is data.
+that looks like a header under other names is refused, for it could be data.
 """
 
 # ruff: noqa: SIM905  # names in a text are read more easily than in a list
@@ -31,7 +31,7 @@ _TEXT_NAMES = _WORD_NAMES | frozenset(
 )
 _LABEL_NAMES = frozenset(
     "label labels class classes category categories target sentiment tag tags intent topic kind type polarity score "
-    "rating stars emotion ner pos upos xpos".split()
+    "rating stars emotion ner pos upos xpos chunk entity entities iob bio".split()
 )
 _OTHER_NAMES = frozenset("id idx index number no nr source date time author user lang language split name".split())
 _NAME = re.compile(r"[^\W\d]\w*(?:[ _./#-]+\w*){0,3}")

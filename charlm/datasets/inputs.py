@@ -62,7 +62,7 @@ class InputText:
 def read_inputs(
     path: Path, file_format: InputFormat | None = None, rules: ReadingRules = DEFAULT_RULES
 ) -> Iterator[InputText]:
-    """The sentences of a file; without `file_format` its name and content tell it.
+    """The sentences of a file; without `file_format` its name and content decide.
 
     Raises DatasetError with the line where the file is malformed.
     """
@@ -78,7 +78,7 @@ def read_inputs(
 
 
 def find_input_format(path: Path, rules: ReadingRules = DEFAULT_RULES) -> InputFormat:
-    """What a file is. Content beats lines of text only where nobody would write such lines as text."""
+    """What a file is. Content beats lines of text only where no text has such lines."""
     suffix = path.suffix.lower()
     if suffix in (".conll", ".conllu"):
         return "conll"

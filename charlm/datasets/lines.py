@@ -1,7 +1,7 @@
 """The lines of a labelled file with their numbers, in whichever encoding it was asked for.
 
 A line ends at a line feed; a carriage return before it belongs to the end. A byte order mark is skipped. What is in
-another encoding than was asked for is refused, and named where its bytes tell.
+another encoding than was asked for is refused, and named where its bytes show it.
 """
 
 import codecs
@@ -28,7 +28,7 @@ _MARKS = (
 
 @dataclass(frozen=True, kw_only=True)
 class ReadingRules:
-    """How labelled files are read where their content does not tell."""
+    """How labelled files are read where their content does not show it."""
 
     encoding: str = "utf-8"
     """Encoding of the files, by any name that Python has for it."""
@@ -157,7 +157,7 @@ def _without_end(line: str) -> str:
 
 
 def _check_encoding(path: Path, file: IO[bytes], rules: ReadingRules) -> None:
-    """Raise DatasetError where the first bytes tell another encoding, or that lines end with carriage returns."""
+    """Raise DatasetError where the first bytes show another encoding, or that lines end with carriage returns."""
     start = file.read(_BLOCK)
     file.seek(0)
     asked = rules.codec.replace("_", "-")

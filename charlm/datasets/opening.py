@@ -1,7 +1,7 @@
 """Labelled data by the name of its folder or file, in whichever of the formats it is.
 
-The content of the files tells their format (see sniffing.py), and all files of a corpus must have the same. A prepared
-corpus is opened by its own name: `UD_ENGLISH`.
+The content of the files decides their format (see sniffing.py), and all files of a corpus must have the same. A
+prepared corpus is opened by its own name: `UD_ENGLISH`.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""Words in columns: the rows of a file, sentence by sentence, before anybody asks what their columns mean.
+"""Words in columns: the rows of a file, sentence by sentence, whatever their columns mean.
 
 A tab separates columns where most rows have one, else blanks do; blanks around a cell between tabs are no part of it.
 The number of columns is that of most rows; a row with another number is refused by its own line. Comments stand before
@@ -135,12 +135,12 @@ def read_rows_of_words(
         number, line = next((row for row in rows if not row[1].startswith("#")), rows[0])
         raise mistake(path, number, f"{least} columns are needed, and {layout.width} found: {line[:60]!r}")
     comments = _Comments(layout, first, comment_symbol)
-    for block in chain(first, blocks):
+    for place, block in enumerate(chain(first, blocks)):
         if document_column is not None and _is_between(block[0][1]):  # often it lacks the other columns
             fields = ["O"] * layout.width
             fields[document_column] = DOCUMENT_START
             yield [Row(block[0][0], fields)]
-        elif rows_of_block := _rows_of_block(path, block, layout, comments):
+        elif rows_of_block := _rows_of_block(path, block, layout, comments, is_first=not place):
             yield rows_of_block
     comments.report(path)
 
@@ -164,7 +164,7 @@ def _blocks(path: Path, rules: ReadingRules, first_line: int, keep_document_star
         yield block
 
 
-def _rows_of_block(path: Path, block: _Block, layout: Layout, comments: "_Comments") -> list[Row]:
+def _rows_of_block(path: Path, block: _Block, layout: Layout, comments: "_Comments", *, is_first: bool) -> list[Row]:
     rows: list[Row] = []
     split, width = layout.split, layout.width
     for number, line in block:
@@ -176,7 +176,8 @@ def _rows_of_block(path: Path, block: _Block, layout: Layout, comments: "_Commen
         if layout.is_numbered:
             if _CONLLU_OTHER.fullmatch(fields[0]):
                 continue
-            if not _CONLLU_WORD.fullmatch(fields[0]):
+            may_be_header = is_first and not rows and not layout.is_conllu
+            if not _CONLLU_WORD.fullmatch(fields[0]) and not may_be_header:
                 raise mistake(path, number, f"column 0 must be the number of a word, got {fields[0][:60]!r}")
         rows.append(Row(number, fields))
     return rows
@@ -256,11 +257,13 @@ def _is_numbered(first: Iterable[str], *, is_conllu: bool) -> bool:
     """Whether the first cells count words; those of CoNLL-U are checked later."""
     starts = set[int]()
     previous = highest = -1
-    for word in first:
+    for place, word in enumerate(first):
         if _CONLLU_OTHER.fullmatch(word):
             continue
         if not _CONLLU_WORD.fullmatch(word):
-            return False
+            if place or is_conllu:
+                return False
+            continue  # the name of the column
         number = int(word)
         if previous < 0 or number != previous + 1:
             starts.add(number)

@@ -1,6 +1,6 @@
 """What a labelled file is, by its content: decided once, for all who read it.
 
-| format | what tells it |
+| format | recognized by |
 | --- | --- |
 | lines | most lines have a word that begins with `__label__`, whatever the file is called |
 | jsonl, spans | lines are JSON objects; spans where labels are lists of places |

@@ -31,7 +31,7 @@ class SplitSummary:
     sentences: int
     tokens: int
     labels: dict[str, int]
-    """How often each label stands there, most frequent first."""
+    """How often each label occurs, most frequent first."""
 
     examples: list[str]
     """The first sentences, with their labels."""

@@ -1,4 +1,4 @@
-"""Schemes of tags for spans: told from the tags of a column, and mapped to BIOES.
+"""Schemes of tags for spans: recognized by the tags of a column, and mapped to BIOES.
 
 | scheme | begins | goes on | ends | one word |
 | --- | --- | --- | --- | --- |
@@ -42,7 +42,7 @@ class Scheme:
     """Whether they label spans; otherwise words."""
 
     name: str = ""
-    """BIO (IOB1 is told apart later), BIOES, BILOU or BMES."""
+    """BIO (IOB1 is distinguished later), BIOES, BILOU or BMES."""
 
     bare_value: str = ""
     """What spans are called whose tags have no value."""

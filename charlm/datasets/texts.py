@@ -144,10 +144,9 @@ def _guessed_columns(
     """The columns of text and label of a table whose columns have no names."""
     if text_first is None:
         text_first = is_text_first(rows)
-    if not text_first:
-        return [1], [0]
-    _LOGGER.warning("%s: the texts are taken from the first column and the labels from the second", path)
-    return [0], [1]
+    what = ("texts", "labels") if text_first else ("labels", "texts")
+    _LOGGER.warning("%s: the first column is taken for the %s and the second for the %s", path, *what)
+    return ([0], [1]) if text_first else ([1], [0])
 
 
 def is_text_first(rows: Sequence[TableRow]) -> bool | None:
@@ -184,7 +183,7 @@ def read_objects(
 
 
 def _labels(value: Any) -> list[str] | None:
-    """One label or several as texts; None where something else stands there."""
+    """One label or several as texts; None where something else is there."""
     found = [as_label(item) for item in (value if isinstance(value, list) else [value])]
     labels = [label for label in found if label is not None]
     return labels if len(labels) == len(found) else None

@@ -19,7 +19,7 @@ _COLUMNS = 10
 
 
 class UniversalDependenciesCorpus(FileCorpus):
-    """A treebank; its files are those named, or the `.conllu` files of the folder whose names tell what they are.
+    """A treebank; its files are those named, or the `.conllu` files of the folder whose names show what they are.
 
     Raises DatasetError with file and line where a line is no CoNLL-U.
     """

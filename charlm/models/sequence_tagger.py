@@ -20,6 +20,7 @@ from charlm.data.dictionary import Dictionary
 from charlm.data.sentence import Label, Sentence
 from charlm.data.spans import OUTSIDE, is_span_tag, spans_from_tags, split_tag, tags_of
 from charlm.embeddings.base import TokenEmbeddings
+from charlm.embeddings.batches import token_matrix
 from charlm.embeddings.stacked import token_embeddings_from_json
 from charlm.errors import ConfigError, DatasetError
 from charlm.evaluation.labels import score_labels, score_spans
@@ -35,6 +36,7 @@ from charlm.models.downstream_model import (
 from charlm.nn.bf16_linear import Linear
 from charlm.nn.bidirectional import BidirectionalLSTM
 from charlm.nn.crf import ConditionalRandomField
+from charlm.nn.device import upload
 from charlm.nn.dropout import Dropout, LockedDropout, WordDropout
 from charlm.nn.packed import PackedRNN
 from charlm.nn.ragged import Ragged
@@ -171,7 +173,7 @@ class SequenceTagger(DownstreamModel):
             return torch.zeros((), device=self.device, requires_grad=True), 0
         full.sort(key=lambda pair: len(pair[0]), reverse=True)
         emissions, ragged = self._emissions([sentence for sentence, _ in full])
-        tags = torch.cat([target for _, target in full]).to(self.device)
+        tags = upload(torch.cat([target for _, target in full]), self.device)
         if self.crf is not None:
             return self.crf.loss(emissions, tags, ragged), len(tags)
         weights = on_device(self._loss_weights, emissions)
@@ -186,14 +188,14 @@ class SequenceTagger(DownstreamModel):
         """Scores (W, K) of all tags for all words of sentences, longest first, and the layout of the words."""
         self.embeddings.embed(sentences)
         names = self.embeddings.get_names()
-        x = torch.cat([sentence.get_token_embeddings(names) for sentence in sentences]).to(self.device)  # (W, D)
+        x = token_matrix(sentences, names, self.device)  # (W, D)
         ragged = Ragged([len(sentence) for sentence in sentences], self.device)
-        x = self.locked_dropout(self.word_dropout(self.dropout(x)), ragged.sequence)
+        x = self.locked_dropout(self.word_dropout(self.dropout(x)), ragged)
         if self.embedding2nn is not None:
             x = self.embedding2nn(x)
         if self.rnn is not None:
             x = self.rnn(x, ragged)  # (W, 2H)
-        x = self.locked_dropout(self.dropout(x), ragged.sequence)
+        x = self.locked_dropout(self.dropout(x), ragged)
         return self.linear(x).float(), ragged
 
     # ---- predicting --------------------------------------------------------------------------------------------
@@ -209,7 +211,8 @@ class SequenceTagger(DownstreamModel):
         else:
             tags, probabilities = emissions.argmax(dim=1), emissions.softmax(dim=1)
         lengths = ragged.lengths.tolist()
-        return [part.tolist() for part in torch.split(tags, lengths)], list(torch.split(probabilities.cpu(), lengths))
+        ids = [part.tolist() for part in torch.split(tags.cpu(), lengths)]
+        return ids, list(torch.split(probabilities.cpu(), lengths))
 
     def _label(self, sentences: list[Sentence], how: Prediction) -> None:
         for sentence, ids, probabilities in zip(sentences, *self._decode(sentences), strict=True):

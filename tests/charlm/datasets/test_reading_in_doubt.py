@@ -154,6 +154,7 @@ def test_bare_tags_are_spans(tmp_path, tags, spans):
     [
         "# source\n1\tAnn\tB-PER\n2\tleft\tO\n\n1\tBob\tB-PER\n",
         "0 Ann B-PER\n1 left O\n\n0 Bob B-PER\n",
+        "id word tag\n1 Ann B-PER\n2 left O\n\n1 Bob B-PER\n",
         "# global.columns = ID FORM X\n1\tAnn\tB-PER\n2-3\tleftit\t_\n2\tleft\tO\n\n1\tBob\tB-PER\n",
     ],
 )
