@@ -292,8 +292,8 @@ def _by_position(named: Mapping[str, object], first: Sequence[object]) -> tuple[
         raise ConfigError(f"name the arguments after {', '.join(names)}: use_crf=…")
     values = tuple({**named, **dict(zip(names, first, strict=False))}.values())
     match values:
-        case (int(), TokenEmbeddings(), Dictionary(), str()):
-            return values
+        case (int(size), TokenEmbeddings() as vectors, Dictionary() as tags, str(layer)):
+            return size, vectors, tags, layer
     kinds = ", ".join(type(value).__name__ for value in values)
     raise ConfigError(
         f"SequenceTagger takes {', '.join(named)}: a number, vectors of words, a Dictionary, a name; got {kinds}"
