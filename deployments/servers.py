@@ -103,7 +103,7 @@ def prepare_mlflow(settings: ServiceSettings) -> None:
 
 
 def workers(settings: ServiceSettings) -> list[Program]:
-    """A worker without a GPU, and one worker for each GPU, which sees only that one."""
+    """A worker without a GPU, and one for each GPU or group of GPUs, which sees only those."""
     variables = {
         **_QUIET,
         **settings.client_variables(),
@@ -114,8 +114,9 @@ def workers(settings: ServiceSettings) -> list[Program]:
         "PREFECT_LOGGING_EXTRA_LOGGERS": "charlm",  # our own lines reach the log of a flow run
     }
     programs = [_worker(CPU_POOL, CPU_POOL, _CPU_RUNS, {**variables, "CUDA_VISIBLE_DEVICES": ""})]
-    for gpu in settings.gpus:
-        programs.append(_worker(f"{GPU_POOL}-{gpu}", GPU_POOL, 1, {**variables, "CUDA_VISIBLE_DEVICES": gpu}))
+    for gpus in settings.gpus:
+        name = f"{GPU_POOL}-{gpus.replace(',', '-')}"
+        programs.append(_worker(name, GPU_POOL, 1, {**variables, "CUDA_VISIBLE_DEVICES": gpus}))
     return programs
 
 
