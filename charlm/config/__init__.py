@@ -12,15 +12,18 @@ from charlm.config.text import BadBytes, DictionaryConfig, DocumentMode, ReadCon
 from charlm.config.training import (
     ARCHITECTURE,
     DEVICE_VARIABLE,
+    HELD_OUT_VARIABLE,
     RunConfig,
     TrainingConfig,
     check_device_name,
+    check_held_out_limit,
     parse_directions,
 )
 
 __all__ = [
     "ARCHITECTURE",
     "DEVICE_VARIABLE",
+    "HELD_OUT_VARIABLE",
     "BadBytes",
     "BaselineConfig",
     "CacheConfig",
@@ -38,6 +41,7 @@ __all__ = [
     "TrainingConfig",
     "UnitName",
     "check_device_name",
+    "check_held_out_limit",
     "parse_directions",
     "parse_size",
     "with_settings",

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from charlm.errors import CorpusError, SourceError
+from charlm.evaluation.held_out_limit import held_out_limit
 from charlm.evaluation.scores import DocumentScores, LMScore
 from charlm.nn.device import upload
 from charlm.nn.inference import inference
@@ -39,7 +40,13 @@ def score_file(model: "LanguageModel", path: Path | str) -> LMScore:
     Raises SourceError when the file is missing, CorpusError when it is not UTF-8 or holds no text.
     """
     with encoded_text(model, path) as (encoded, info):
-        return score_encoded(model, encoded, info)
+        return score_encoded(model, encoded, info, max_units=limited_units(info))
+
+
+def limited_units(info: EncodedInfo) -> int | None:
+    """Units of an encoded text that a score reads at most (held_out_limit.py); None for all."""
+    limit = held_out_limit()
+    return None if limit is None or info.characters <= limit else math.ceil(limit * info.units / info.characters)
 
 
 @contextmanager

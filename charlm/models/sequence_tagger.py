@@ -8,7 +8,7 @@ learned as BIOES tags. Arguments, defaults and initialization are Flair's.
 # H = hidden size, K = tags
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Literal, Self
 
@@ -67,12 +67,17 @@ class SequenceTagger(DownstreamModel):
         bidirectional: read in both directions.
         tag_format: `BIOES` or `BIO`: the tags that a dictionary of span values is turned into.
         loss_weights: weight of the loss by tag, 1 for all others; without `use_crf` only.
+        train_initial_hidden_state, allow_unk_predictions: must be false; Flair has them.
+
+    Without their names, the first arguments are `hidden_size, embeddings, tag_dictionary, tag_type` or, as in newer
+    versions of Flair, `embeddings, tag_dictionary, tag_type`.
     """
 
     embeddings: TokenEmbeddings
 
     def __init__(
         self,
+        *first: object,
         hidden_size: int = 256,
         embeddings: TokenEmbeddings | None = None,
         tag_dictionary: Dictionary | None = None,
@@ -88,14 +93,15 @@ class SequenceTagger(DownstreamModel):
         bidirectional: bool = True,
         tag_format: Literal["BIOES", "BIO"] = "BIOES",
         loss_weights: Mapping[str, float] | None = None,
+        train_initial_hidden_state: bool = False,
+        allow_unk_predictions: bool = False,
     ) -> None:
         super().__init__()
-        if not isinstance(hidden_size, int):
-            raise ConfigError(
-                "SequenceTagger takes hidden_size first: write embeddings=…, tag_dictionary=…, tag_type=…"
-            )
-        if embeddings is None or tag_dictionary is None or tag_type is None:
-            raise ConfigError("SequenceTagger needs embeddings, tag_dictionary and tag_type")
+        named = {"hidden_size": hidden_size, "embeddings": embeddings, "tag_dictionary": tag_dictionary}
+        arguments = _by_position({**named, "tag_type": tag_type}, first)
+        hidden_size, embeddings, tag_dictionary, tag_type = arguments
+        if train_initial_hidden_state or allow_unk_predictions:
+            raise ConfigError("train_initial_hidden_state and allow_unk_predictions are not part of charlm")
         if rnn_type not in _RNN_KINDS or tag_format not in ("BIOES", "BIO"):
             raise ConfigError(
                 f"rnn_type is LSTM, GRU or RNN, tag_format BIOES or BIO; got {rnn_type!r} and {tag_format!r}"
@@ -277,3 +283,18 @@ def _chosen(probabilities: Tensor, ids: list[int]) -> list[float]:
     """The probability of the predicted tag of each word, (N,)."""
     scores: list[float] = probabilities.gather(1, torch.tensor(ids)[:, None]).squeeze(1).tolist()
     return scores
+
+
+def _by_position(named: Mapping[str, object], first: Sequence[object]) -> tuple[int, TokenEmbeddings, Dictionary, str]:
+    """hidden_size, embeddings, tag_dictionary and tag_type from arguments with and without names."""
+    names = list(named)[1:] if first and isinstance(first[0], TokenEmbeddings) else list(named)
+    if len(first) > len(names):
+        raise ConfigError(f"name the arguments after {', '.join(names)}: use_crf=…")
+    values = tuple({**named, **dict(zip(names, first, strict=False))}.values())
+    match values:
+        case (int(size), TokenEmbeddings() as vectors, Dictionary() as tags, str(layer)):
+            return size, vectors, tags, layer
+    kinds = ", ".join(type(value).__name__ for value in values)
+    raise ConfigError(
+        f"SequenceTagger takes {', '.join(named)}: a number, vectors of words, a Dictionary, a name; got {kinds}"
+    )

@@ -16,7 +16,7 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import Any
 
-from charlm.errors import ConfigError
+from charlm.errors import ConfigError, how_to_install
 from charlm.units.tokenization import tokenize, words_at_once
 
 UNK_TOKEN, EOS_TOKEN = "<unk>", "<eos>"
@@ -205,4 +205,4 @@ def _package(module: str, package: str, what: str) -> Any:
     try:
         return import_module(module)
     except ImportError as error:
-        raise ConfigError(f"{what} needs the package {package}: pip install {package}, or charlm[words]") from error
+        raise ConfigError(f"{what} needs the package {package}; {how_to_install('words')}") from error

@@ -6,17 +6,20 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 
 from charlm.artifacts import RunFiles
 from charlm.config import RunConfig, TrainingConfig
-from charlm.errors import CharLMWarning, RunError, TrainingInterruptedError
+from charlm.distributed.group import ProcessGroup
+from charlm.errors import CharLMWarning, ConfigError, RunError, TrainingInterruptedError
 from charlm.evaluation.language_model import score_file
 from charlm.language_models.language_model import LanguageModel
 from charlm.nn.mixed_precision import LOSS_SCALE
 from charlm.trainers.language_model_trainer import LanguageModelTrainer
+from charlm.trainers.lm.build import build_engine
 from charlm.trainers.lm.checkpoint import Checkpoint
 from charlm.trainers.lm.engine import StopSignal, TrainingEngine
-from charlm.trainers.lm.manifest import create_run
+from charlm.trainers.lm.manifest import RunManifest, create_run
 from charlm.trainers.lm.text_corpus import TextCorpus
 from charlm.trainers.lm.training import run_training
 from tests.charlm.trainers.runs import Recorder, dictionary_of, write_corpus
@@ -290,3 +293,38 @@ def test_scores_and_generated_text_are_those_of_the_cpu(corpus_dir) -> None:
         assert model.calculate_perplexity("The text") > 1
     assert found.nats == pytest.approx(expected.nats, rel=1e-6)
     assert found.characters == expected.characters
+
+
+# ---- several processes ---------------------------------------------------------------------------------------------
+
+
+def test_each_process_of_a_group_computes_on_the_gpu_of_its_rank(corpus_dir, tmp_path, monkeypatch) -> None:
+    """NCCL needs GPUs, so messages are answered by a peer that always has what this process has."""
+    sent: list[str] = []
+
+    def all_reduce(value: torch.Tensor, op: object = dist.ReduceOp.SUM) -> None:
+        sent.append(value.device.type)
+        if op == dist.ReduceOp.SUM:
+            value.mul_(2)
+
+    def all_gather(parts: list[torch.Tensor], value: torch.Tensor) -> None:
+        for part in parts:
+            part.copy_(value)
+
+    monkeypatch.setattr(dist, "all_reduce", all_reduce)
+    monkeypatch.setattr(dist, "all_gather", all_gather)
+    monkeypatch.setattr(dist, "broadcast", lambda value, src: None)
+    run = new_run(corpus_dir, tmp_path / "run", precision="fp32")
+    manifest = RunManifest.load(run)
+    dataclasses.replace(manifest, config=dataclasses.replace(manifest.config, num_processes=2)).save(run)
+    with simulated_cuda(devices=2), torch.random.fork_rng(devices=[]):
+        for rank in (1, 0):
+            engine = build_engine(run, ProcessGroup(rank, 2, rank), StopSignal(), ())
+            assert engine.device == torch.device("cuda", rank)
+        with pytest.raises(ConfigError, match="num_processes=2 needs a GPU for each process, torch finds 2"):
+            build_engine(run, ProcessGroup(0, 2, 2), StopSignal(), ())
+        engine = build_engine(run, ProcessGroup(0, 2, 0), StopSignal(), ())
+        result = engine.train()
+    assert result.test.loss < 5
+    assert {"cpu", "cuda"} <= set(sent)  # clocks and signals go through gloo, gradients through NCCL
+    assert Checkpoint.load(run.checkpoint).num_processes == 2

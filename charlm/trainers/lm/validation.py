@@ -10,7 +10,7 @@ from charlm.artifacts import RunFiles
 from charlm.config import TrainingConfig
 from charlm.distributed.group import ProcessGroup
 from charlm.errors import RunError
-from charlm.evaluation.language_model import score_encoded
+from charlm.evaluation.language_model import limited_units, score_encoded
 from charlm.evaluation.scores import LMScore
 from charlm.language_models.language_model import LanguageModel, load_language_models
 from charlm.text.corpus.encoding import encoded_info
@@ -82,7 +82,6 @@ def score_best(files: RunFiles, corpus: TextCorpus, device: torch.device) -> tup
     if not files.best_lm.is_file():
         raise RunError(f"no validation of {files.root} gave a finite loss; lower the learning rate")
     (best,) = (model.to(device) for model in load_language_models(files.best_lm).values())
-    valid, test = (
-        score_encoded(best, text, encoded_info(text, corpus.dictionary)) for text in (corpus.valid, corpus.test)
-    )
+    infos = [(text, encoded_info(text, corpus.dictionary)) for text in (corpus.valid, corpus.test)]
+    valid, test = (score_encoded(best, text, info, max_units=limited_units(info)) for text, info in infos)
     return best, valid, test
