@@ -1,271 +1,339 @@
-"""Characters per second of training on one GPU, beside Flair's loop.
+"""What one GPU does: training beside Flair's loop, the gradient in low precision, embedding, a tagger, and scores.
 
-Needs the core packages alone (torch, numpy, pyarrow, safetensors, xxhash). Flair's loop is restated here in plain
-torch: the same shapes, SGD at 20, clipping at 0.25, every batch sent to the device by itself, in fp32 and with
-autocast. Ours is the training process itself, with everything it does besides.
+Runs from a bare checkout with torch, numpy, pyarrow, safetensors and xxhash; charlm need not be installed. Made for a
+machine that is lent for minutes: every row is in the table as soon as it is measured, a measurement that fails is a row
+that says so, and what no time is left for is left out.
 
-Usage: python benchmarks/gpu.py [--hidden 1024 2048] [--seconds 15]
-Writes docs/benchmarks/gpu.md
+Usage: python benchmarks/gpu.py [--minutes 4.5] [--output gpu-results.md]
+Writes OUTPUT   a table in Markdown
 
-Ends with exit code 2 where there is no GPU; `--device cpu` tries the benchmark itself.
+Ends with exit code 2 where there is no GPU; `--device cpu --quick` tries the benchmark itself.
 """
 
 # T = sequence length, B = mini-batch size, E = embedding size, H = hidden size, V = dictionary size
 
 import argparse
-import json
 import pydoc_data.topics
-import statistics
-import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent.parent))  # a bare checkout
+
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from gpu_flair_loop import flair_step
+from torch import Tensor
 
-from charlm.artifacts import CorpusFiles
-from charlm.config import RunConfig, TrainingConfig
+from charlm.artifacts import CorpusFiles, RunFiles
+from charlm.config import TrainingConfig
+from charlm.data.corpus import Corpus
 from charlm.data.dictionary import Dictionary
+from charlm.data.sentence import Sentence
+from charlm.distributed.group import ProcessGroup
+from charlm.embeddings.flair import FlairEmbeddings
+from charlm.evaluation.language_model import score_encoded
 from charlm.language_models.language_model import LanguageModel
-from charlm.nn.precision import can_compute_bf16, resolve_precision
+from charlm.models.sequence_tagger import SequenceTagger
+from charlm.nn.precision import resolve_training_precision
 from charlm.recipes import gpu_base
-from charlm.storage.atomic import write_json
-from charlm.trainers.lm.optimization import build_optimizer
+from charlm.text.corpus.encoding import encoded_info
+from charlm.trainers.events import Event
+from charlm.trainers.lm.bptt import TruncatedBPTT
+from charlm.trainers.lm.engine import TrainingEngine
+from charlm.trainers.lm.text_corpus import TextCorpus
+from charlm.trainers.model_trainer import ModelTrainer
 
-TABLE = Path(__file__).parent.parent / "docs" / "benchmarks" / "gpu.md"
 WARM_UP_STEPS = 5
-CHARACTERS_PER_WORD = 6.0
-"""English, with the space behind a word: what a billion words are worked out with."""
-
-Step = Callable[[Tensor, Tensor], None]
-"""One optimizer step on inputs and targets, (T, B) each."""
+Step = Callable[[Tensor, Tensor], Tensor]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """What was measured at one hidden size; speeds are characters per second."""
+@dataclass(frozen=True)
+class Sizes:
+    """What is measured, and for how long."""
 
-    hidden: int
-    flair_fp32: float
-    flair_autocast: float | None
-    """None where the device computes no bf16."""
+    hidden: tuple[int, ...] = (1024, 2048)
+    batches: tuple[int, ...] = (100, 128, 256, 384, 768)
+    length: int = 250
+    seconds: float = 4.0
+    """Of each measurement; a whole training takes twice as long."""
 
-    ours: float
-    """Our training process at Flair's mini-batch size."""
+    characters: int = 60_000_000
+    sentences: int = 4_000
+    matrix: int = 8192
 
-    best_batch: int
-    ours_at_best: float
-    loop_at_best: float
-    """The same steps alone, on text that lies on the device already."""
 
-    share_of_peak: float
-
-    @property
-    def waiting_share(self) -> float:
-        """Share of the time that the device waits for what our process does between the steps."""
-        return max(0.0, 1 - self.ours_at_best / self.loop_at_best)
-
-    @property
-    def hours_for_a_billion_words(self) -> float:
-        return 1e9 * CHARACTERS_PER_WORD / self.ours_at_best / 3600
+QUICK = Sizes(
+    hidden=(16,), batches=(4, 8), length=20, seconds=0.3, characters=40_000, sentences=20, matrix=256
+)  # fmt: skip
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--hidden", type=int, nargs="+", default=[1024, 2048])
-    parser.add_argument("--sequence-length", type=int, default=250)
-    parser.add_argument("--batches", type=int, nargs="+", default=[100, 200, 400, 800, 1600])
-    parser.add_argument("--seconds", type=float, default=15, help="of each measurement")
-    parser.add_argument("--characters", type=int, default=40_000_000, help="size of the text")
-    parser.add_argument("--output", type=Path, default=TABLE)
+    parser.add_argument("--minutes", type=float, default=4.5, help="what has not begun by then is left out")
+    parser.add_argument("--quick", action="store_true", help="small sizes, to try the benchmark itself")
+    parser.add_argument("--output", type=Path, default=Path("gpu-results.md"))
     options = parser.parse_args()
     device = torch.device(options.device)
     if device.type == "cuda" and not torch.cuda.is_available():
         print("no CUDA device: nothing was measured", file=sys.stderr)
         return 2
+    sizes = QUICK if options.quick else Sizes()
+    table = Table(options.output, device, deadline=time.monotonic() + 60 * options.minutes)
     with tempfile.TemporaryDirectory(prefix="charlm-gpu-") as folder:
-        corpus = write_corpus(Path(folder) / "corpus", options.characters)
-        peak = matmul_peak(device, resolve_precision("auto", device), seconds=options.seconds / 10)
-        rows = [measure(hidden, corpus, Path(folder), peak, options) for hidden in options.hidden]
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(render(rows, peak, device, options))
+        files = write_corpus(Path(folder) / "corpus", sizes.characters)
+        Benchmark(table, sizes, device, files, Path(folder)).run()
     print(options.output.read_text())
     return 0
 
 
-def measure(hidden: int, corpus: CorpusFiles, folder: Path, peak: float, options: argparse.Namespace) -> Row:
-    device, smallest = torch.device(options.device), options.batches[0]
-    dictionary = Dictionary.load_from_file(corpus.dictionary)
-    config = replace(
-        gpu_base(), hidden_size=hidden, sequence_length=options.sequence_length, mini_batch_size=smallest,
-        learning_rate=1e-3, validations=1, max_characters=None, max_epochs=None, max_minutes=options.seconds / 60,
-    )  # fmt: skip
+class Table:
+    """Rows of Markdown, in the file as soon as they are known."""
 
-    def loop(step: Step, batch: int, source: torch.device) -> float:
-        text = corpus.shards()[0].read_text(encoding="utf-8")
-        ids = torch.from_numpy(dictionary.encode(text).astype("int64"))
-        streams = ids[: len(ids) // batch * batch].view(batch, -1).t().contiguous().to(source)  # (rows, B)
-        return time_steps(step, streams, options.sequence_length, device, seconds=options.seconds / 3)
+    def __init__(self, path: Path, device: torch.device, *, deadline: float) -> None:
+        self._path, self._deadline = path, deadline
+        name = torch.cuda.get_device_name(device) if device.type == "cuda" else "a CPU, which says nothing"
+        head = f"`benchmarks/gpu.py` on {name}, torch {torch.__version__}, cuDNN {torch.backends.cudnn.version()}\n\n"
+        path.write_text(f"{head}| measured | value | unit | remark |\n| --- | ---: | --- | --- |\n")
 
-    def our_loop(batch: int) -> float:
-        return loop(our_step(dictionary, replace(config, mini_batch_size=batch), device), batch, device)
-
-    cpu = torch.device("cpu")
-    flair = {
-        autocast: loop(flair_step(dictionary, hidden, device, autocast=autocast), smallest, cpu)
-        for autocast in ((False, True) if can_compute_bf16(device) else (False,))
-    }
-    speeds = {}
-    for batch in options.batches:
+    def measure(self, name: str, measurement: Callable[[], tuple[float, str, str]]) -> float | None:
+        """Add the row of a measurement, which returns value, unit and remark; None where it fails or is left out."""
+        if time.monotonic() > self._deadline:
+            self._add(name, "", "", "left out: no time")
+            return None
+        started = time.monotonic()
         try:
-            speeds[batch] = our_loop(batch)
-        except torch.OutOfMemoryError:
-            break
+            value, unit, remark = measurement()
+        except Exception as error:
+            traceback.print_exc()
+            reason = " ".join(str(error).split())[:100]
+            self._add(name, "", "", f"failed: {type(error).__name__} {reason}".replace("|", "/"))
+            return None
         finally:
-            if device.type == "cuda":
+            if torch.cuda.is_available():
                 torch.cuda.empty_cache()
-        say(f"hidden {hidden}, B={batch}: {speeds[batch]:,.0f} characters/s in steps")
-    best = max(speeds, key=lambda batch: speeds[batch])
-    ours = {
-        batch: train(corpus, folder / f"run-{hidden}-{batch}", replace(config, mini_batch_size=batch), options.device)
-        for batch in {smallest, best}
-    }
-    row = Row(
-        hidden=hidden,
-        flair_fp32=flair[False],
-        flair_autocast=flair.get(True),
-        ours=ours[smallest],
-        best_batch=best,
-        ours_at_best=ours[best],
-        loop_at_best=speeds[best],
-        share_of_peak=ours[best] * operations(config, len(dictionary)) / peak,
-    )
-    say(f"hidden {hidden}: Flair {row.flair_fp32:,.0f}, ours {row.ours:,.0f}, at best {row.ours_at_best:,.0f}")
-    return row
+        self._add(name, f"{value:,.5g}" if value < 1000 else f"{value:,.0f}", unit, remark)
+        print(f"{time.monotonic() - started:6.1f} s  {name}: {value:,.5g} {unit}", file=sys.stderr, flush=True)
+        return value
+
+    def _add(self, *cells: str) -> None:
+        with self._path.open("a") as file:
+            file.write(f"| {' | '.join(cells)} |\n")
 
 
-def say(line: str) -> None:
-    print(line, file=sys.stderr)
+class Benchmark:
+    """All measurements on one corpus, which is encoded once."""
+
+    def __init__(self, table: Table, sizes: Sizes, device: torch.device, files: CorpusFiles, folder: Path) -> None:
+        self.table, self.sizes, self.device, self.folder = table, sizes, device, folder
+        self.dictionary = Dictionary.load_from_file(files.dictionary)
+        self.corpus = TextCorpus(files.root, self.dictionary, True)
+        self.precision = resolve_training_precision("auto", device)
+
+    def run(self) -> None:
+        peak = self.table.measure("matrix products", self.products)
+        for hidden in self.sizes.hidden:
+            smallest = self.sizes.batches[0]
+            self.table.measure(f"hidden {hidden}, gradient in {self.precision}", lambda h=hidden: self.gradient(h))
+            for use_amp in (False, True):
+                name = f"hidden {hidden}, B={smallest}, Flair's loop, {'autocast' if use_amp else 'fp32'}"
+                self.table.measure(name, lambda h=hidden, amp=use_amp: self.flair(h, use_amp=amp))
+            speeds = {
+                batch: self.table.measure(
+                    f"hidden {hidden}, B={batch}, steps alone", lambda h=hidden, b=batch: self.steps(h, b, peak)
+                )
+                for batch in self.sizes.batches
+            }
+            best = max(speeds, key=lambda batch: speeds[batch] or 0.0)
+            for batch in sorted({smallest, best}):
+                name = f"hidden {hidden}, B={batch}, the whole training"
+                self.table.measure(name, lambda h=hidden, b=batch: self.training(h, b))
+            self.table.measure(f"hidden {hidden}, scores", lambda h=hidden: self.scores(h))
+        for precision in ("fp32", "bf16"):
+            hidden = self.sizes.hidden[0]
+            name = f"hidden {hidden}, embedding in {precision}"
+            self.table.measure(name, lambda h=hidden, p=precision: self.embedding(h, p))
+        self.table.measure("an epoch of a tagger", self.tagger)
+
+    # ---- training ----------------------------------------------------------------------------------------------
+
+    def products(self) -> tuple[float, str, str]:
+        """Large matrix products, which nothing on this device goes beyond."""
+        size = self.sizes.matrix
+        dtype = torch.float16 if self.device.type == "cuda" else torch.float32
+        matrix = torch.randn(size, size, device=self.device, dtype=dtype)
+        product = matrix @ matrix
+        self.wait()
+        started, count = time.perf_counter(), 0
+        while time.perf_counter() - started < self.sizes.seconds / 4:
+            for _ in range(10):
+                torch.matmul(matrix, matrix, out=product)
+            self.wait()
+            count += 10
+        return count * 2e-12 * size**3 / (time.perf_counter() - started), "TFLOP/s", str(dtype).removeprefix("torch.")
+
+    def gradient(self, hidden: int) -> tuple[float, str, str]:
+        """Cosine of the recurrent weights' gradient to that in fp32, after a few steps: underflow would show."""
+        batch = self.sizes.batches[-1]
+        trained = self.bptt(hidden, batch)
+        streams = self.streams(batch).to(self.device)
+        for number in range(20):
+            trained.step(streams, 10 * number, sequence_length=10, learning_rate=1e-3)
+        found = []
+        for precision in ("fp32", self.precision):
+            bptt = self.bptt(hidden, batch, precision=precision)
+            bptt.model.load_state_dict(trained.model.state_dict())
+            ids = streams[: self.sizes.length + 1].long()
+            with bptt.mixed.autocast():
+                loss, _ = bptt.model.eval().loss(ids[:-1], ids[1:])
+            bptt.mixed.backward(loss)
+            gradient = bptt.model.rnn.weight_hh_l0.grad
+            assert gradient is not None
+            found.append(gradient.flatten().double() / (bptt.mixed.loss_scale or 1.0))
+        exact, low = found
+        return (
+            float(torch.cosine_similarity(exact, low, dim=0)),
+            "cosine to fp32",
+            f"{float(low.norm() / exact.norm()):.4f} of its length, {batch * self.sizes.length:,} characters a step",
+        )
+
+    def flair(self, hidden: int, *, use_amp: bool) -> tuple[float, str, str]:
+        step = flair_step(len(self.dictionary), hidden, self.device, use_amp=use_amp)
+        return self.time_steps(step, self.streams(self.sizes.batches[0]))
+
+    def steps(self, hidden: int, batch: int, peak: float | None) -> tuple[float, str, str]:
+        bptt = self.bptt(hidden, batch)
+        streams = self.streams(batch).to(self.device)
+        length, row, nats = self.sizes.length, 0, 0.0
+        for _ in range(WARM_UP_STEPS):
+            row += bptt.step(streams, row, sequence_length=length, learning_rate=1e-3)
+        first = bptt.take_nats() / (WARM_UP_STEPS * length * batch)
+        started, count = time.perf_counter(), 0
+        while time.perf_counter() - started < self.sizes.seconds:
+            for _ in range(10):
+                row = 0 if row + length >= len(streams) else row
+                count += bptt.step(streams, row, sequence_length=length, learning_rate=1e-3) * batch
+                row += length
+            nats = bptt.take_nats()
+            last = nats / max(1, 10 * length * batch)
+        speed = count / (time.perf_counter() - started)
+        done = speed * operations(bptt.config, len(self.dictionary)) / 1e12
+        share = "" if peak is None else f", {done / peak:.1%} of peak"
+        return speed, "characters/s", f"{fell(first, last)}{share}"
+
+    def training(self, hidden: int, batch: int) -> tuple[float, str, str]:
+        """The engine with all that it does besides: reading shards, events, checkpoints."""
+        config = replace(self.config(hidden, batch), max_minutes=2 * self.sizes.seconds / 60)
+        recorder = Recorder()
+        files = RunFiles(self.folder / f"run-{hidden}-{batch}")
+        files.root.mkdir(exist_ok=True)
+        engine = TrainingEngine(self.model(config), self.corpus, config, files, observers=[recorder])
+        engine.reporter.sample = lambda model: ""  # type: ignore[method-assign]  # a text takes longer than all steps
+        engine.train()
+        events = [event for event in recorder.events if event["event"] == "train"]
+        later = events[1:] or events
+        waiting = sum(event["waiting_share"] for event in later) / len(later)
+        end = recorder.events[-1]
+        memory = f", {end.get('peak_gpu_memory_bytes', 0) / 1e9:.1f} GB" if self.device.type == "cuda" else ""
+        speed = sorted(event["characters_per_second"] for event in later)[len(later) // 2]
+        return speed, "characters/s", f"{fell(events[0]['loss'], events[-1]['loss'])}, waits {waiting:.1%}{memory}"
+
+    def time_steps(self, step: Step, streams: Tensor) -> tuple[float, str, str]:
+        length, row, count = self.sizes.length, 0, 0
+        started, first, loss = time.perf_counter(), None, torch.zeros(())
+        for number in range(10**9):
+            if number == WARM_UP_STEPS:
+                self.wait()
+                started, first, count = time.perf_counter(), float(loss), 0
+            if number > WARM_UP_STEPS and time.perf_counter() - started > self.sizes.seconds:
+                break
+            row = 0 if row + length >= len(streams) else row
+            loss = step(streams[row : row + length], streams[row + 1 : row + length + 1])
+            row += length
+            count += length * streams.shape[1]
+        self.wait()
+        return count / (time.perf_counter() - started), "characters/s", fell(first or 0.0, float(loss))
+
+    # ---- what is trained ---------------------------------------------------------------------------------------
+
+    def config(self, hidden: int, batch: int) -> TrainingConfig:
+        return replace(
+            gpu_base(), hidden_size=hidden, sequence_length=self.sizes.length, mini_batch_size=batch, dropout=0.0,
+            learning_rate=1e-3, validations=1, validation_characters=10_000, max_epochs=100, max_characters=None,
+        )  # fmt: skip
+
+    def model(self, config: TrainingConfig) -> LanguageModel:
+        torch.manual_seed(1)
+        return LanguageModel.from_config(config, self.dictionary, is_forward_lm=True).to(self.device)
+
+    def bptt(self, hidden: int, batch: int, *, precision: str | None = None) -> TruncatedBPTT:
+        config = self.config(hidden, batch)
+        return TruncatedBPTT(self.model(config), config, ProcessGroup(), precision or self.precision)
+
+    def streams(self, batch: int) -> Tensor:
+        """A shard as streams, (rows, B) int64."""
+        return torch.from_numpy(self.corpus.streams(0, batch, seed=1, epoch=0).astype("int64"))
+
+    def wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    # ---- scores, embeddings, taggers ---------------------------------------------------------------------------
+
+    def scores(self, hidden: int) -> tuple[float, str, str]:
+        model = self.model(self.config(hidden, 8)).eval()
+        info = encoded_info(self.corpus.test, self.dictionary)
+        score_encoded(model, self.corpus.test, info, max_units=1_000)
+        started = time.perf_counter()
+        score = score_encoded(model, self.corpus.test, info)
+        return score.characters / (time.perf_counter() - started), "characters/s", "20 streams, fp32"
+
+    def embedding(self, hidden: int, precision: str) -> tuple[float, str, str]:
+        model = self.model(self.config(hidden, 8)).eval()
+        embeddings = FlairEmbeddings(model, precision="bf16" if precision == "bf16" else "fp32")
+        sentences = self.sentences()
+        embeddings.embed(sentences[:8])
+        started = time.perf_counter()
+        embeddings.embed(sentences)
+        self.wait()
+        return sum(map(len, sentences)) / (time.perf_counter() - started), "words/s", f"{len(sentences)} sentences"
+
+    def tagger(self) -> tuple[float, str, str]:
+        sentences = self.sentences()
+        for sentence in sentences:
+            for token in sentence:
+                token.add_label("case", "upper" if token.text[0].isupper() else "lower")
+        dev = sentences[:8]
+        corpus = Corpus(sentences[8:], dev, dev, "case", sample_missing_splits=False)
+        embeddings = FlairEmbeddings(self.model(self.config(self.sizes.hidden[0], 8)).eval())
+        tagger = SequenceTagger(256, embeddings, corpus.make_tag_dictionary("case"), "case").to(self.device)
+        result = ModelTrainer(tagger, corpus).train(
+            self.folder / "tagger", max_epochs=2, embeddings_storage_mode="none", show_progress=False
+        )
+        return result.seconds / 2, "seconds", f"{len(corpus.train)} sentences, {fell(*result.train_losses[:2])}"
+
+    def sentences(self) -> list[Sentence]:
+        text = " ".join(pydoc_data.topics.topics.values()).split()
+        return [Sentence(text[start : start + 20]) for start in range(0, 20 * self.sizes.sentences, 20) if text[start:]]
 
 
-# ---- what is measured ----------------------------------------------------------------------------------------------
+class Recorder:
+    """Keeps the events of a training."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def on_event(self, event: Event) -> None:
+        self.events.append(event)
 
 
-def flair_step(dictionary: Dictionary, hidden: int, device: torch.device, *, autocast: bool) -> Step:
-    """A step of Flair's trainer; `autocast` is its `use_amp`: half precision with a scaler, bf16 on a CPU."""
-    model = LanguageModel(dictionary, True, hidden, 1, dropout=0.1).to(device)
-    optimizer = torch.optim.SGD(model.parameters(), lr=20.0)
-    scaler = torch.amp.GradScaler(device.type, enabled=autocast and device.type != "cpu")
-    state = model.init_hidden(1)
-    total = torch.zeros(1, device=device)
-
-    def step(inputs: Tensor, targets: Tensor) -> None:
-        nonlocal state
-        inputs, targets = inputs.to(device), targets.to(device)
-        if state[0].shape[1] != inputs.shape[1]:
-            state = model.init_hidden(inputs.shape[1])
-        optimizer.zero_grad()
-        with torch.autocast(device.type, enabled=autocast):
-            logits, _, state = model(inputs, state)
-            loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten())
-        scaler.scale(loss).backward()
-        scaler.unscale_(optimizer)
-        nn.utils.clip_grad_norm_(model.parameters(), 0.25)
-        scaler.step(optimizer)
-        scaler.update()
-        total.add_(loss.detach())
-        state = (state[0].detach(), state[1].detach())
-
-    return step
-
-
-def our_step(dictionary: Dictionary, config: TrainingConfig, device: torch.device) -> Step:
-    """A step of our engine, without what the engine does between the steps."""
-    model = LanguageModel.from_config(config, dictionary, is_forward_lm=True).to(device)
-    optimizer = build_optimizer(config, model)
-    is_bf16 = resolve_precision(config.precision, device) == "bf16"
-    state = None
-    total = torch.zeros((), dtype=torch.float64, device=device)
-
-    def step(inputs: Tensor, targets: Tensor) -> None:
-        nonlocal state
-        optimizer.zero_grad(set_to_none=True)
-        with autocast(device, is_bf16):
-            logits, _, (hidden, cell) = model(inputs, state)
-        loss = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), config.clip)
-        optimizer.step()
-        total.add_(loss.detach())
-        state = (hidden.detach(), cell.detach())
-
-    return step
-
-
-def autocast(device: torch.device, is_enabled: bool) -> AbstractContextManager[None]:
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=is_enabled)
-
-
-def time_steps(step: Step, streams: Tensor, length: int, device: torch.device, *, seconds: float) -> float:
-    """Characters per second of `step` on (rows, B) streams, after a few steps to warm up."""
-    rows = len(streams) - 1
-    position = characters = 0
-    started = time.perf_counter()
-    for number in range(10**9):
-        if number == WARM_UP_STEPS:
-            wait_for(device)
-            started, characters = time.perf_counter(), 0
-        if number > WARM_UP_STEPS and time.perf_counter() - started > seconds:
-            break
-        if position + length > rows:
-            position = 0
-        step(streams[position : position + length], streams[position + 1 : position + length + 1])
-        position += length
-        characters += length * streams.shape[1]
-    wait_for(device)
-    return characters / (time.perf_counter() - started)
-
-
-def wait_for(device: torch.device) -> None:
-    """Wait until the device has done all that it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def train(corpus: CorpusFiles, run_dir: Path, config: TrainingConfig, device: str) -> float:
-    """Characters per second of our training process, the median of its reports."""
-    settings = RunConfig(
-        run_dir=str(run_dir), corpus_dir=str(corpus.root), direction="forward", training=config, device=device
-    )
-    path = run_dir.with_suffix(".json")
-    write_json(path, settings.to_json())
-    subprocess.run([sys.executable, "-m", "charlm.trainers.run", str(path)], check=True, stdout=subprocess.DEVNULL)
-    events = [json.loads(line) for line in (run_dir / "journal.jsonl").read_text().splitlines()]
-    reports = [event["characters_per_second"] for event in events if event["event"] == "train"]
-    return statistics.median(reports[1:] or reports)
-
-
-def matmul_peak(device: torch.device, precision: str, *, seconds: float, size: int = 8192) -> float:
-    """Operations per second of large matrix products, which nothing on this device goes beyond."""
-    size = size if device.type == "cuda" else 512
-    matrix = torch.randn(size, size, device=device, dtype=torch.bfloat16 if precision == "bf16" else torch.float32)
-    product = matrix @ matrix
-    wait_for(device)
-    started, count = time.perf_counter(), 0
-    while time.perf_counter() - started < seconds:
-        for _ in range(10):
-            torch.matmul(matrix, matrix, out=product)
-        wait_for(device)
-        count += 10
-    return count * 2 * size**3 / (time.perf_counter() - started)
+def fell(first: float, last: float) -> str:
+    return f"loss {first:.2f} to {last:.2f}" + ("" if last < first else ": IT DID NOT FALL")
 
 
 def operations(config: TrainingConfig, dictionary_size: int) -> float:
@@ -273,9 +341,6 @@ def operations(config: TrainingConfig, dictionary_size: int) -> float:
     hidden, inputs = config.hidden_size, config.embedding_size
     weights = 4 * hidden * (inputs + hidden) + hidden * dictionary_size
     return 3 * 2 * weights
-
-
-# ---- text and table ------------------------------------------------------------------------------------------------
 
 
 def write_corpus(root: Path, characters: int) -> CorpusFiles:
@@ -287,41 +352,9 @@ def write_corpus(root: Path, characters: int) -> CorpusFiles:
         repeated = text * (characters // 2 // len(text) + 1)
         (corpus.train_dir / f"train_split_{number:04d}").write_text(repeated[: characters // 2], encoding="utf-8")
     for path in (corpus.valid, corpus.test):
-        path.write_text(text[:100_000], encoding="utf-8")
+        path.write_text(text[: min(400_000, characters)], encoding="utf-8")
     Dictionary.from_items(character for character, _ in Counter(text).most_common()).save(corpus.dictionary)
     return corpus
-
-
-def render(rows: list[Row], peak: float, device: torch.device, options: argparse.Namespace) -> str:
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "the CPU, which says nothing"
-    smallest = options.batches[0]
-    lines = [
-        "# Training speed on a GPU",
-        "",
-        f"`benchmarks/gpu.py` on {name}, torch {torch.__version__}: one layer, T={options.sequence_length}, "
-        f"characters a second. Flair's loop is restated in plain torch, at B={smallest}; ours is the whole "
-        f"training process, at B={smallest} and at the best B. Large matrix products reach {peak / 1e12:,.1f} TFLOP/s.",
-        "",
-        "| hidden | Flair fp32 | Flair autocast | charlm | against fp32 | best B | charlm | against fp32 | of peak "
-        "| device waits | hours for 1e9 words |",
-        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
-    lines += [
-        f"| {row.hidden} | {row.flair_fp32:,.0f} | {_speed(row.flair_autocast)} "
-        f"| {row.ours:,.0f} | {row.ours / row.flair_fp32:.1f}x "
-        f"| {row.best_batch} | {row.ours_at_best:,.0f} | {row.ours_at_best / row.flair_fp32:.1f}x "
-        f"| {row.share_of_peak:.1%} | {row.waiting_share:.1%} | {row.hours_for_a_billion_words:,.1f} |"
-        for row in rows
-    ]
-    lines += [
-        "",
-        f"A word counts as {CHARACTERS_PER_WORD:g} characters; hours are those of one epoch in one direction.",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _speed(value: float | None) -> str:
-    return "–" if value is None else f"{value:,.0f}"
 
 
 if __name__ == "__main__":

@@ -30,13 +30,17 @@ def cpu_small() -> TrainingConfig:
 
 
 def gpu_base() -> TrainingConfig:
-    """Hidden 1024 on one GPU: gigabytes of text."""
+    """Hidden 1024 on one GPU: gigabytes of text.
+
+    Embedding and mini-batch are those for which cuDNN keeps the recurrent weights on the chip (docs/adr/0015-gpus.md).
+    """
     return TrainingConfig(
         recipe="gpu_base",
         hidden_size=1024,
+        embedding_size=128,
         dropout=0.05,
         sequence_length=250,
-        mini_batch_size=100,
+        mini_batch_size=128,
         learning_rate=3e-3,
         max_epochs=10,
         max_characters=5_000_000_000,
@@ -45,12 +49,16 @@ def gpu_base() -> TrainingConfig:
 
 
 def gpu_large() -> TrainingConfig:
-    """Hidden 2048, the size of Flair's news models: a billion words and more."""
+    """Hidden 2048, the size of Flair's news models: a billion words and more.
+
+    Its recurrent weights fit on no chip and are read at every step, so many streams share that.
+    """
     return dataclasses.replace(
         gpu_base(),
         recipe="gpu_large",
         hidden_size=2048,
-        learning_rate=1.5e-3,
+        mini_batch_size=384,
+        learning_rate=2e-3,
         max_characters=20_000_000_000,
         validations=100,
     )

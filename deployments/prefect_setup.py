@@ -57,7 +57,7 @@ def set_up_prefect(settings: ServiceSettings) -> bool:
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
-        changes = [_add_pools(client, settings), _add_gpu_limit(client, max(1, len(settings.gpus)))]
+        changes = [_add_pools(client, settings), _add_gpu_limit(client, max(1, settings.num_gpus))]
         changes.append(_keep_automation(client, lost_runs_automation()))
         changes.append(_deploy(client, settings))
     return any(changes)

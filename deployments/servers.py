@@ -57,10 +57,13 @@ def prefect_server(settings: ServiceSettings) -> Program:
 
 def mlflow_server(settings: ServiceSettings) -> Program:
     """Clients send and get artifacts through this server, so that only it needs access to their storage."""
-    variables = {**_QUIET, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # seven processes that we do not need
+    variables = {
+        **_QUIET,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # seven processes that we do not need
+        "MLFLOW_BACKEND_STORE_URI": settings.database_urls()[1],  # a command line is for all to read
+    }
     command = [str(_BIN / "mlflow"), "server", "--host", settings.host, "--workers", "1"]
     command += ["--port", str(settings.mlflow_port)]
-    command += ["--backend-store-uri", settings.database_urls()[1]]
     artifacts = settings.artifacts or str(settings.workspace.mlflow_artifacts_dir)
     command += ["--serve-artifacts", "--artifacts-destination", artifacts]
     if settings.allowed_hosts:
@@ -100,7 +103,7 @@ def prepare_mlflow(settings: ServiceSettings) -> None:
 
 
 def workers(settings: ServiceSettings) -> list[Program]:
-    """A worker without a GPU, and one worker for each GPU, which sees only that one."""
+    """A worker without a GPU, and one for each GPU or group of GPUs, which sees only those."""
     variables = {
         **_QUIET,
         **settings.client_variables(),
@@ -111,8 +114,9 @@ def workers(settings: ServiceSettings) -> list[Program]:
         "PREFECT_LOGGING_EXTRA_LOGGERS": "charlm",  # our own lines reach the log of a flow run
     }
     programs = [_worker(CPU_POOL, CPU_POOL, _CPU_RUNS, {**variables, "CUDA_VISIBLE_DEVICES": ""})]
-    for gpu in settings.gpus:
-        programs.append(_worker(f"{GPU_POOL}-{gpu}", GPU_POOL, 1, {**variables, "CUDA_VISIBLE_DEVICES": gpu}))
+    for gpus in settings.gpus:
+        name = f"{GPU_POOL}-{gpus.replace(',', '-')}"
+        programs.append(_worker(name, GPU_POOL, 1, {**variables, "CUDA_VISIBLE_DEVICES": gpus}))
     return programs
 
 

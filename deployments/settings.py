@@ -1,7 +1,7 @@
 """The settings of the service of one machine, from the environment: addresses, folders, databases, password.
 
 Reads  CHARLM_WORKSPACE, CHARLM_PREFECT_PORT, CHARLM_MLFLOW_PORT, CHARLM_HOST, CHARLM_ALLOWED_HOSTS,
-       CHARLM_PASSWORD, CHARLM_OLD_PASSWORD, DATABASE, ARTIFACTS, CUDA_VISIBLE_DEVICES
+       CHARLM_PASSWORD, CHARLM_OLD_PASSWORD, DATABASE, ARTIFACTS, CUDA_VISIBLE_DEVICES, CHARLM_GPUS_PER_WORKER
 """
 
 import re
@@ -17,6 +17,17 @@ from charlm.storage.user_paths import user_path
 from tasks.services.environment import access_variables, check_workspace_path
 
 HOST = "127.0.0.1"
+VARIABLES = (
+    "CHARLM_WORKSPACE",
+    "CHARLM_PREFECT_PORT",
+    "CHARLM_MLFLOW_PORT",
+    "CHARLM_HOST",
+    "CHARLM_ALLOWED_HOSTS",
+    "CHARLM_PASSWORD",
+    "DATABASE",
+    "ARTIFACTS",
+)
+"""The settings, which hold from one start to the next; CHARLM_OLD_PASSWORD is for one start alone."""
 CPU_POOL, GPU_POOL = "charlm-cpu", "charlm-gpu"
 ROOT = Path(__file__).parent.parent
 """Where `flows` and `tasks` are: the top of the checkout, or the package `charlm_pipeline` of an installation."""
@@ -44,7 +55,11 @@ class ServiceSettings:
     allowed_hosts: tuple[str, ...] = ()
     """Names and addresses besides localhost under which the pages of MLflow are opened; `*` for every one."""
     gpus: tuple[str, ...] = ()
-    """Names of the CUDA devices, one worker each; `visible_gpus` finds them."""
+    """The CUDA devices of each worker, such as `0` or `0,1`; `visible_gpus` finds them."""
+
+    @property
+    def num_gpus(self) -> int:
+        return sum(len(gpus.split(",")) for gpus in self.gpus)
 
     def __post_init__(self) -> None:
         check_workspace_path(self.workspace.root)
@@ -121,11 +136,20 @@ class ServiceSettings:
 
 
 def visible_gpus(variables: Mapping[str, str]) -> tuple[str, ...]:
-    """The names of the CUDA devices that this process may use, as CUDA_VISIBLE_DEVICES takes them."""
+    """The CUDA devices that this process may use, for each worker as CUDA_VISIBLE_DEVICES takes them.
+
+    Each worker gets one, or CHARLM_GPUS_PER_WORKER of them for trainings with as many processes; what is left over goes
+    to a last one.
+    """
     import torch
 
     count, visible = torch.cuda.device_count(), variables.get("CUDA_VISIBLE_DEVICES")
-    return tuple(visible.split(",")[:count]) if visible else tuple(map(str, range(count)))
+    names = visible.split(",")[:count] if visible else list(map(str, range(count)))
+    value = variables.get("CHARLM_GPUS_PER_WORKER") or "1"
+    size = int(value) if value.isdecimal() else 0
+    if size < 1 or size > max(count, 1):
+        raise ConfigError(f"CHARLM_GPUS_PER_WORKER is a number of GPUs, of which there are {count}; got {value!r}")
+    return tuple(",".join(names[start : start + size]) for start in range(0, count, size))
 
 
 def _port(variables: Mapping[str, str], name: str, default: int) -> int:

@@ -9,10 +9,21 @@ from charlm.config.json_config import JsonConfig, with_settings
 from charlm.config.promotion import DriftConfig, GateConfig
 from charlm.config.scoring import CacheConfig
 from charlm.config.text import BadBytes, DictionaryConfig, DocumentMode, ReadConfig, SplitConfig, UnitName, parse_size
-from charlm.config.training import ARCHITECTURE, RunConfig, TrainingConfig, check_device_name, parse_directions
+from charlm.config.training import (
+    ARCHITECTURE,
+    DEVICE_VARIABLE,
+    HELD_OUT_VARIABLE,
+    RunConfig,
+    TrainingConfig,
+    check_device_name,
+    check_held_out_limit,
+    parse_directions,
+)
 
 __all__ = [
     "ARCHITECTURE",
+    "DEVICE_VARIABLE",
+    "HELD_OUT_VARIABLE",
     "BadBytes",
     "BaselineConfig",
     "CacheConfig",
@@ -30,6 +41,7 @@ __all__ = [
     "TrainingConfig",
     "UnitName",
     "check_device_name",
+    "check_held_out_limit",
     "parse_directions",
     "parse_size",
     "with_settings",

@@ -16,7 +16,7 @@ class BaselineConfig(JsonConfig):
     """Units of the longest n-grams."""
 
     max_units: int = 10_000_000
-    """Most units of the training text that are counted; the memory is about 130 bytes for each word."""
+    """Most units of the training text that are counted; counting 9 million words takes 1.3 GB."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

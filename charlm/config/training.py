@@ -280,6 +280,23 @@ def _absolute(path: str, folder: Path) -> str:
     return os.path.normpath(folder / path)
 
 
+DEVICE_VARIABLE = "CHARLM_DEVICE"
+"""Names the device of all processes that are not told another one."""
+
+
+HELD_OUT_VARIABLE = "CHARLM_HELD_OUT_LIMIT"
+"""Names how many characters of held-out text a score reads at most."""
+
+
+def check_held_out_limit(text: str, source: str) -> int | None:
+    """A number of characters, or `none` for no limit; raises ConfigError for anything else."""
+    if text == "none":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise ConfigError(f"{source} is a number of characters, such as 20000000, or none; got {text!r}")
+    return int(text)
+
+
 def check_device_name(name: str, source: str = "device") -> None:
     """Raise ConfigError unless `name` is `auto`, `cpu`, `cuda` or `cuda:N`; it may not be there."""
     if re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", name) is None:

@@ -44,7 +44,7 @@ class DataPoint:
         vectors = self.get_each_embedding(names)
         if len(vectors) == 1:
             return vectors[0]
-        return torch.cat(vectors) if vectors else torch.empty(0)
+        return torch.cat(on_one_device(vectors)) if vectors else torch.empty(0)
 
     def has_embedding(self, name: str) -> bool:
         return name in self._all_embeddings()
@@ -172,6 +172,15 @@ def without(embeddings: Vectors | None, names: list[str] | None) -> Vectors | No
     if embeddings is None or names is None:
         return None
     return {name: vector for name, vector in embeddings.items() if name not in names} or None
+
+
+def on_one_device(vectors: "list[torch.Tensor]") -> "list[torch.Tensor]":
+    """The vectors on a GPU where one of them is, so that they can be put side by side.
+
+    Stored vectors lie on the CPU, learned ones on the GPU that learns them.
+    """
+    device = next((vector.device for vector in vectors if vector.device.type != "cpu"), None)
+    return vectors if device is None else [vector.to(device) for vector in vectors]
 
 
 def moved(embeddings: Vectors | None, device: "torch.device | str", pin_memory: bool = False) -> Vectors | None:

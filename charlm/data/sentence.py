@@ -6,10 +6,10 @@ sentences of 20 words take about 0.7 GB, and about 4 GB once every Token was loo
 
 # N = tokens of the sentence, D = width of an embedding
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from charlm.data.data_point import DataPoint, moved, without
+from charlm.data.data_point import DataPoint, moved, on_one_device, without
 from charlm.data.label import Label
 from charlm.data.parts import Span, Token
 from charlm.data.token_sequence import Tokenizer, TokenSequence
@@ -222,13 +222,22 @@ class Sentence(TokenSequence):
         """The vectors of all tokens, (N, D), embeddings concatenated in the order of their names."""
         import torch
 
-        matrices = self._matrices or {}
-        if self._tokens is not None and any(token._embeddings for token in self._tokens):
-            return torch.stack([token.get_embedding(names) for token in self._tokens])
-        chosen = [matrices[name] for name in sorted(matrices) if names is None or name in names]
+        chosen = self.token_matrices(names)
+        if chosen is None:
+            return torch.stack([token.get_embedding(names) for token in self.tokens])
         if len(chosen) == 1:
             return chosen[0]
-        return torch.cat(chosen, dim=1) if chosen else torch.empty(len(self), 0)
+        return torch.cat(on_one_device(chosen), dim=1) if chosen else torch.empty(len(self), 0)
+
+    def token_matrices(self, names: Collection[str] | None = None) -> "list[torch.Tensor] | None":
+        """The vectors of all tokens of each embedding, (N, D), in the order of their names, each on its device.
+
+        None where tokens have vectors of their own.
+        """
+        if self._tokens is not None and any(token._embeddings for token in self._tokens):
+            return None
+        matrices = self._matrices or {}
+        return [matrices[name] for name in sorted(matrices) if names is None or name in names]
 
     def _give_rows_to_tokens(self) -> None:
         """Give every token its vectors, so that one token can lose them."""

@@ -42,6 +42,8 @@ __all__ = [
 __getattr__ = outside_charlm(
     __name__,
     {
+        "BytePairEmbeddings": "vectors of byte pairs (written as text, WordEmbeddings reads them)",
+        "FastTextEmbeddings": "binary models of fastText (WordEmbeddings reads their .vec files)",
         "DocumentCNNEmbeddings": "convolutions over words",
         "DocumentTFIDFEmbeddings": "counts of words",
         "ELMoEmbeddings": "ELMo's vectors",

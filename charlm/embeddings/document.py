@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from charlm.data.sentence import Sentence
 from charlm.embeddings.base import DocumentEmbeddings, Embeddings, TokenEmbeddings
+from charlm.embeddings.batches import token_matrix
 from charlm.embeddings.stacked import StackedEmbeddings, token_embeddings_from_json
 from charlm.embeddings.transformer import TransformerDocumentEmbeddings
 from charlm.errors import ConfigError
@@ -79,8 +80,9 @@ class DocumentPoolEmbeddings(DocumentEmbeddings):
 
     def _add_embeddings(self, sentences: list[Sentence]) -> None:
         self.embeddings.embed(sentences)
+        names = self.embeddings.get_names()
         for sentence in sentences:
-            matrix = sentence.get_token_embeddings(self.embeddings.get_names())  # (N, D)
+            matrix = sentence.get_token_embeddings(names)  # (N, D)
             if self.embedding_flex is not None:
                 matrix = self.embedding_flex(matrix.to(self.embedding_flex.weight.device))
             if self.embedding_flex_nonlinear_map is not None:
@@ -189,8 +191,8 @@ class DocumentRNNEmbeddings(DocumentEmbeddings):
         full.sort(key=len, reverse=True)
         names = self.embeddings.get_names()
         ragged = Ragged([len(sentence) for sentence in full], device)
-        x = torch.cat([sentence.get_token_embeddings(names) for sentence in full]).to(device)  # (W, D)
-        x = self.word_dropout(self.locked_dropout(self.dropout(x), ragged.sequence))
+        x = token_matrix(full, names, device)  # (W, D)
+        x = self.word_dropout(self.locked_dropout(self.dropout(x), ragged))
         if self.word_reprojection_map is not None:
             x = self.word_reprojection_map(x)
         vectors = self._ends(x, ragged)  # (B, 1 or 2, H or 2H)

@@ -56,9 +56,10 @@ class DocumentLMEmbeddings(DocumentEmbeddings):
 
     def _add_embeddings(self, sentences: list[Sentence]) -> None:
         self.embeddings.embed(sentences)
+        device = next(self.embeddings.parameters()).device
         for sentence in sentences:
             if not len(sentence):
-                sentence.set_embedding(self.name, torch.zeros(self.embedding_length))
+                sentence.set_embedding(self.name, torch.zeros(self.embedding_length, device=device))
                 continue
             ends = []
             for part in self.embeddings.parts:

@@ -27,7 +27,7 @@ from charlm.arrays.arrow import numbers, strings
 from charlm.artifacts import DIRECTIONS, EmbeddingFiles
 from charlm.datasets.inputs import InputText
 from charlm.datasets.lines import DEFAULT_RULES, ReadingRules
-from charlm.embeddings.flair import FlairEmbeddings
+from charlm.embeddings.of_model import embeddings_of
 from charlm.embeddings.sources import Format, format_of, input_size, read_sentences
 from charlm.embeddings.stacked import StackedEmbeddings
 from charlm.errors import ConfigError, SourceError
@@ -102,7 +102,7 @@ def embed_file(
         what = "a folder" if files.output.is_dir() else "the text itself"
         raise ConfigError(f"the embeddings cannot be written to {files.output}, it is {what}; name another file")
     names = [direction for direction in DIRECTIONS if direction in models]
-    embeddings = StackedEmbeddings([FlairEmbeddings(models[name], name=name, precision=precision) for name in names])
+    embeddings = StackedEmbeddings([embeddings_of(models[name], name=name, precision=precision) for name in names])
     total = input_size(path, format)
     digests = [_file_digest(path), *(_model_digest(models[name]) for name in names)]
     used = resolve_precision(precision, models[names[0]].device)  # parts can be of another machine

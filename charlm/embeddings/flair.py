@@ -130,7 +130,7 @@ class FlairEmbeddings(TokenEmbeddings):
         full = [sentence for sentence in sentences if len(sentence)]
         for sentence in sentences:
             if not len(sentence):
-                sentence.set_token_embeddings(self.name, torch.empty(0, self.embedding_length))
+                sentence.set_token_embeddings(self.name, torch.empty(0, self.embedding_length, device=self.lm.device))
         if not full:
             return
         reader = StateReader(self.lm, precision=self.precision, chars_per_chunk=self.chars_per_chunk)

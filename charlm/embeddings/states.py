@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from charlm.errors import CharLMWarning
 from charlm.language_models.language_model import LanguageModel
 from charlm.nn.bf16_lstm import LowPrecisionLSTM, low_precision_lstm
+from charlm.nn.device import upload
 from charlm.nn.lstm_stack import LSTMStack
 from charlm.nn.precision import Precision, precision_notice, resolve_precision
 from charlm.nn.ragged import cuts
@@ -104,14 +105,14 @@ class StateReader:
         for begin, end in itertools.pairwise(steps):
             active = int(np.searchsorted(-lengths, -begin))  # rows longer than `begin`
             index = np.minimum(starts[:active] + np.arange(begin, end)[:, None], len(ids) - 1)  # (T, B)
-            chunk = torch.from_numpy(ids[index].astype(np.int64)).to(device)
+            chunk = upload(torch.from_numpy(ids[index].astype(np.int64)), device)
             embedded = self._lm.drop(self._encoder(chunk))  # (T, B, E)
             output, hidden = self._rnn(embedded, _first_rows(hidden, active))  # (T, B, H)
             wanted = np.flatnonzero((places >= begin) & (places < end))
-            flat = torch.from_numpy((places[wanted] - begin) * active + rows[wanted]).to(device)
+            flat = upload(torch.from_numpy((places[wanted] - begin) * active + rows[wanted]), device)
             parts.append(output.flatten(0, 1)[flat].float())
             order.append(wanted)
-        states: Tensor = torch.cat(parts)[torch.from_numpy(np.argsort(np.concatenate(order))).to(device)]
+        states: Tensor = torch.cat(parts)[upload(torch.from_numpy(np.argsort(np.concatenate(order))), device)]
         if self._lm.proj is not None:
             states = self._lm.proj(states)  # (W, H) -> (W, D)
         dropped: Tensor = self._lm.drop(states)

@@ -28,6 +28,7 @@ from charlm.data.cache import cache_dir
 from charlm.data.sentence import Sentence
 from charlm.embeddings.base import Embeddings, TokenEmbeddings
 from charlm.errors import RunError
+from charlm.nn.device import upload
 from charlm.storage.atomic import atomic_write, remove_temporaries
 from charlm.storage.fingerprints import fingerprint
 from charlm.storage.locks import exclusive_lock
@@ -65,12 +66,10 @@ class EmbeddingStore:
                 self._compute([sentences[row] for row in missing], keys[missing], first=len(parts) + 1)
                 parts = self._parts()
                 places = _find(parts, keys)
-        copied = [part.vectors if device is None else part.vectors.to(device) for part in parts]
-        for sentence, place in zip(sentences, places, strict=True):
-            assert place is not None
-            number, row = place
-            start, end = parts[number].offsets[row : row + 2].tolist()
-            self._put(sentence, copied[number][start:end])
+        found = [place for place in places if place is not None]
+        vectors = _views(parts, found) if device is None else _copies(parts, found, device)
+        for sentence, place in zip(sentences, found, strict=True):
+            self._put(sentence, vectors[place])
 
     def _put(self, sentence: Sentence, vectors: Tensor) -> None:
         if isinstance(self._embeddings, TokenEmbeddings):
@@ -141,6 +140,11 @@ class _Part:
     vectors: Tensor
     """All vectors, (tokens, D)."""
 
+    def rows(self, row: int) -> Tensor:
+        """The vectors of one sentence, (N, D)."""
+        start, end = self.offsets[row : row + 2].tolist()
+        return self.vectors[start:end]
+
     @classmethod
     def mapped(cls, path: Path) -> "_Part":
         with path.open("rb") as file:
@@ -181,6 +185,27 @@ def _keys(sentences: Sequence[Sentence]) -> Keys:
         number = xxhash.xxh3_128_intdigest(words + array("I", sentence.whitespaces_after).tobytes())
         keys[row] = number >> 64, number & (2**64 - 1)
     return keys
+
+
+_Place = tuple[int, int]
+"""Part and row."""
+
+
+def _views(parts: list[_Part], places: Sequence[_Place]) -> dict[_Place, Tensor]:
+    """The stored vectors (N, D) at the places, in the mapped files."""
+    return {(number, row): parts[number].rows(row) for number, row in places}
+
+
+def _copies(parts: list[_Part], places: Sequence[_Place], device: torch.device) -> dict[_Place, Tensor]:
+    """The same on `device`: what is wanted of a part is copied at once, and nothing else."""
+    copies: dict[_Place, Tensor] = {}
+    for number, part in enumerate(parts):
+        wanted = sorted({place for place in places if place[0] == number})
+        if wanted:
+            rows = [part.rows(row) for _, row in wanted]
+            on_device = upload(torch.cat(rows), device)
+            copies.update(zip(wanted, torch.split(on_device, [len(vectors) for vectors in rows]), strict=True))
+    return copies
 
 
 def _find(parts: list[_Part], wanted: Keys) -> list[tuple[int, int] | None]:

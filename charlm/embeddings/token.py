@@ -1,7 +1,8 @@
 """Vectors of single words, whatever stands around them: static ones from a file, and learned ones from characters."""
 
-# N = tokens, U = different words, D = width of a vector, C = characters of a word
+# N = tokens, W = words of all sentences, U = different words, D = width of a vector, C = characters of a word
 
+import itertools
 import logging
 import os
 import re
@@ -15,10 +16,12 @@ from torch import nn
 from charlm.data.dictionary import Dictionary
 from charlm.data.sentence import Sentence
 from charlm.embeddings.base import TokenEmbeddings, find_model
+from charlm.embeddings.batches import set_token_vectors
 from charlm.embeddings.flair import FlairEmbeddings, PooledFlairEmbeddings
 from charlm.embeddings.stacked import StackedEmbeddings
 from charlm.embeddings.vector_files import word_vectors
 from charlm.errors import ModelFileError
+from charlm.nn.device import upload
 
 # Flair's `embeddings.token` has them all.
 __all__ = ["CharacterEmbeddings", "FlairEmbeddings", "PooledFlairEmbeddings", "StackedEmbeddings", "WordEmbeddings"]
@@ -90,11 +93,11 @@ class WordEmbeddings(TokenEmbeddings):
         self.vectors = state.numpy()
 
     def _add_embeddings(self, sentences: list[Sentence]) -> None:
-        for sentence in sentences:
-            rows = np.array([self._index(word) for word in sentence.words], dtype=np.int64)
-            matrix = np.array(self.vectors[rows])  # (N, D)
-            matrix[rows < 0] = 0
-            sentence.set_token_embeddings(self.name, torch.from_numpy(matrix).to(self._device.device))
+        words = itertools.chain.from_iterable(sentence.words for sentence in sentences)
+        rows = np.fromiter(map(self._index, words), np.int64)
+        matrix = np.array(self.vectors[rows]) if len(rows) else np.empty((0, self.embedding_length), np.float32)
+        matrix[rows < 0] = 0
+        set_token_vectors(sentences, self.name, upload(torch.from_numpy(matrix), self._device.device))  # (W, D)
 
     def _index(self, word: str) -> int:
         """Line of `word` in the file, -1 when it is not there."""
@@ -161,13 +164,12 @@ class CharacterEmbeddings(TokenEmbeddings):
                 sentence.set_token_embeddings(self.name, torch.empty(0, self.embedding_length, device=device))
             return
         ids = [torch.from_numpy(self.char_dictionary.encode(word).astype(np.int64)) for word in words]
-        padded = nn.utils.rnn.pad_sequence(ids).to(device)  # (C, U)
+        padded = upload(nn.utils.rnn.pad_sequence(ids), device)  # (C, U)
         packed = nn.utils.rnn.pack_padded_sequence(
             self.char_embedding(padded), torch.tensor([len(word) for word in ids]), enforce_sorted=False
         )
         _, (final, _) = self.char_rnn(packed)  # (2, U, H)
         vectors = torch.cat([final[0], final[1]], dim=1)  # (U, 2H)
         row = {word: index for index, word in enumerate(words)}
-        for sentence in sentences:
-            rows = torch.tensor([row[word] for word in sentence.words], dtype=torch.int64, device=device)
-            sentence.set_token_embeddings(self.name, vectors[rows])
+        rows = torch.tensor([row[word] for sentence in sentences for word in sentence.words])
+        set_token_vectors(sentences, self.name, vectors[upload(rows, device)])

@@ -31,8 +31,12 @@ class TransformerEmbeddings(Embeddings):
     Not made itself: TransformerDocumentEmbeddings and TransformerWordEmbeddings are.
     """
 
-    def __init__(self, use_context: bool | int = False) -> None:
+    def __init__(self, model: str | os.PathLike[str] = "", *, use_context: bool | int = False) -> None:
         super().__init__()
+        if type(self) is TransformerEmbeddings:
+            raise ConfigError(
+                "TransformerDocumentEmbeddings embed sentences, TransformerWordEmbeddings words; name one"
+            )
         if use_context:
             raise NotInCharLMError("transformers that read neighbouring sentences (use_context) are not part of charlm")
         self._num_truncated = 0
@@ -134,7 +138,7 @@ class TransformerDocumentEmbeddings(TransformerEmbeddings, DocumentEmbeddings):
         layer_mean: average the layers instead of putting them side by side.
         use_context: must be false: neighbouring sentences are not read.
         allow_long_sentences: has no effect: a sentence that is too long for the model is truncated, with a warning.
-        is_document_embedding: has no effect.
+        is_document_embedding, use_context_separator, respect_document_boundaries: have no effect.
     """
 
     def __init__(
@@ -147,10 +151,12 @@ class TransformerDocumentEmbeddings(TransformerEmbeddings, DocumentEmbeddings):
         *,
         cls_pooling: Literal["cls", "mean", "max"] | None = None,
         use_context: bool | int = False,
+        use_context_separator: bool = True,
+        respect_document_boundaries: bool = True,
         allow_long_sentences: bool = False,
         is_document_embedding: bool = True,
     ) -> None:
-        super().__init__(use_context)
+        super().__init__(use_context=use_context)
         pooling = cls_pooling or pooling
         if pooling not in ("cls", "mean", "max"):
             raise ConfigError(f"pooling is cls, mean or max, got {pooling!r}")
@@ -195,10 +201,12 @@ class TransformerWordEmbeddings(TransformerEmbeddings, TokenEmbeddings):
         fine_tune: bool = False,
         *,
         use_context: bool | int = False,
+        use_context_separator: bool = True,
+        respect_document_boundaries: bool = True,
         allow_long_sentences: bool = False,
         is_document_embedding: bool = False,
     ) -> None:
-        super().__init__(use_context)
+        super().__init__(use_context=use_context)
         if subtoken_pooling not in ("first", "last", "first_last", "mean"):
             raise ConfigError(f"subtoken_pooling is first, last, first_last or mean, got {subtoken_pooling!r}")
         self._open(model)

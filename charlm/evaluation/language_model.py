@@ -18,7 +18,9 @@ import numpy as np
 import torch
 
 from charlm.errors import CorpusError, SourceError
+from charlm.evaluation.held_out_limit import held_out_limit
 from charlm.evaluation.scores import DocumentScores, LMScore
+from charlm.nn.device import upload
 from charlm.nn.inference import inference
 from charlm.storage.atomic import write_text
 from charlm.text.corpus.encoding import EncodedInfo, encode_file, read_ids, read_lengths, read_unknown_bits
@@ -38,7 +40,13 @@ def score_file(model: "LanguageModel", path: Path | str) -> LMScore:
     Raises SourceError when the file is missing, CorpusError when it is not UTF-8 or holds no text.
     """
     with encoded_text(model, path) as (encoded, info):
-        return score_encoded(model, encoded, info)
+        return score_encoded(model, encoded, info, max_units=limited_units(info))
+
+
+def limited_units(info: EncodedInfo) -> int | None:
+    """Units of an encoded text that a score reads at most (held_out_limit.py); None for all."""
+    limit = held_out_limit()
+    return None if limit is None or info.characters <= limit else math.ceil(limit * info.units / info.characters)
 
 
 @contextmanager
@@ -180,8 +188,8 @@ def chunk_outputs(
         hidden = model.init_hidden(streams)
         for start in range(0, limit, _CHUNK):
             part = slice(start, min(start + _CHUNK, limit))
-            x = torch.from_numpy(inputs[:, part].T.astype(np.int64)).to(model.device)  # (T, S)
-            y = torch.from_numpy(targets[:, part].T.astype(np.int64)).to(model.device)  # (T, S)
+            x = upload(torch.from_numpy(inputs[:, part].T.astype(np.int64)), model.device)  # (T, S)
+            y = upload(torch.from_numpy(targets[:, part].T.astype(np.int64)), model.device)  # (T, S)
             _, output, hidden = model.read(x, hidden)  # (T, S, D)
             nats = model.target_nats(output, y)  # (T, S)
             chunk = nats.T.cpu().numpy() * is_text[:, part]  # (S, T)

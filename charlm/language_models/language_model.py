@@ -26,6 +26,7 @@ from charlm.language_models.decoding import logits_of, mean_nats, target_nats
 from charlm.language_models.generation import generate_text
 from charlm.language_models.representation import get_representation
 from charlm.nn.cutoffs import choose_cutoffs, zipf_counts
+from charlm.nn.device import find_device
 from charlm.nn.dropout import EmbeddingDropout, TimeLockedDropout
 from charlm.nn.inference import inference
 from charlm.nn.lstm_stack import LSTMStack
@@ -282,13 +283,13 @@ class LanguageModel(nn.Module):
     def load_language_model(cls, path: str | os.PathLike[str]) -> Self:
         """The one language model in `path`: a `best-lm.pt` of ours or Flair's, a run, or a bundle of one direction.
 
-        Nothing in the file is executed. Raises ModelFileError when it is missing, damaged, or not to be trusted.
+        It is on the default device. Raises ModelFileError when it is missing, damaged, or not to be trusted.
         """
         states = _read_states(Path(path))
         if len(states) > 1:
             raise ModelFileError(f"{path} holds both directions; name {path}/forward or {path}/backward")
         (state,) = states.values()
-        return cls.from_state(state)
+        return cls.from_state(state).to(find_device())
 
 
 def load_language_models(path: str | os.PathLike[str]) -> dict[str, LanguageModel]:

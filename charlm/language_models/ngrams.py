@@ -15,14 +15,13 @@ looked up in it at once.
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import IO, Self
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from charlm.config import BaselineConfig, JsonConfig
 from charlm.errors import ConfigError, CorpusError, ModelFileError
@@ -144,7 +143,7 @@ class NgramModel:
             for name in ("numbers", "probabilities", "backoffs")
         }
         with atomic_write(path) as file:
-            file.write(save(tensors, metadata={"config": json.dumps(self.config.to_json())}))
+            _write_safetensors(file, tensors, {"config": json.dumps(self.config.to_json())})
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -159,6 +158,24 @@ class NgramModel:
         except (OSError, SafetensorError, KeyError, ValueError, ConfigError) as error:
             raise ModelFileError(f"{path} is no n-gram model of ours ({error}); delete it") from error
         return cls(config, orders)
+
+
+_TYPE_NAMES = {"uint64": "U64", "float32": "F32"}
+
+
+def _write_safetensors(file: IO[bytes], tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
+    """Write arrays in the format of safetensors straight from memory; the library would copy all of them first."""
+    header: dict[str, object] = {"__metadata__": dict(metadata)}
+    end = 0
+    for name, array in tensors.items():
+        begin, end = end, end + array.nbytes
+        kind = _TYPE_NAMES[array.dtype.name]
+        header[name] = {"dtype": kind, "shape": list(array.shape), "data_offsets": [begin, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)  # arrays begin at a multiple of 8
+    file.write(len(text).to_bytes(8, "little") + text)
+    for array in tensors.values():
+        file.write(np.ascontiguousarray(array).data.cast("B") if array.size else b"")
 
 
 def _in_reading_direction(values: np.ndarray, config: NgramConfig) -> np.ndarray:
@@ -210,7 +227,7 @@ def _count(ids: np.ndarray, config: NgramConfig) -> Iterator[_Counted]:
     found = ids.astype(np.int32)
     for order in range(2, config.order + 1):
         contexts = _contexts(found, ids, config, is_first=order == 2)
-        (where,) = np.nonzero(contexts >= 0)
+        where = np.flatnonzero(contexts >= 0).astype(np.int32)
         numbers = contexts[where].astype(np.uint64)
         numbers *= np.uint64(config.num_items)
         numbers += ids[where].astype(np.uint64)

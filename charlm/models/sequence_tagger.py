@@ -8,7 +8,7 @@ learned as BIOES tags. Arguments, defaults and initialization are Flair's.
 # H = hidden size, K = tags
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Literal, Self
 
@@ -20,6 +20,7 @@ from charlm.data.dictionary import Dictionary
 from charlm.data.sentence import Label, Sentence
 from charlm.data.spans import OUTSIDE, is_span_tag, spans_from_tags, split_tag, tags_of
 from charlm.embeddings.base import TokenEmbeddings
+from charlm.embeddings.batches import token_matrix
 from charlm.embeddings.stacked import token_embeddings_from_json
 from charlm.errors import ConfigError, DatasetError
 from charlm.evaluation.labels import score_labels, score_spans
@@ -35,6 +36,7 @@ from charlm.models.downstream_model import (
 from charlm.nn.bf16_linear import Linear
 from charlm.nn.bidirectional import BidirectionalLSTM
 from charlm.nn.crf import ConditionalRandomField
+from charlm.nn.device import upload
 from charlm.nn.dropout import Dropout, LockedDropout, WordDropout
 from charlm.nn.packed import PackedRNN
 from charlm.nn.ragged import Ragged
@@ -65,12 +67,17 @@ class SequenceTagger(DownstreamModel):
         bidirectional: read in both directions.
         tag_format: `BIOES` or `BIO`: the tags that a dictionary of span values is turned into.
         loss_weights: weight of the loss by tag, 1 for all others; without `use_crf` only.
+        train_initial_hidden_state, allow_unk_predictions: must be false; Flair has them.
+
+    Without their names, the first arguments are `hidden_size, embeddings, tag_dictionary, tag_type` or, as in newer
+    versions of Flair, `embeddings, tag_dictionary, tag_type`.
     """
 
     embeddings: TokenEmbeddings
 
     def __init__(
         self,
+        *first: object,
         hidden_size: int = 256,
         embeddings: TokenEmbeddings | None = None,
         tag_dictionary: Dictionary | None = None,
@@ -86,14 +93,15 @@ class SequenceTagger(DownstreamModel):
         bidirectional: bool = True,
         tag_format: Literal["BIOES", "BIO"] = "BIOES",
         loss_weights: Mapping[str, float] | None = None,
+        train_initial_hidden_state: bool = False,
+        allow_unk_predictions: bool = False,
     ) -> None:
         super().__init__()
-        if not isinstance(hidden_size, int):
-            raise ConfigError(
-                "SequenceTagger takes hidden_size first: write embeddings=…, tag_dictionary=…, tag_type=…"
-            )
-        if embeddings is None or tag_dictionary is None or tag_type is None:
-            raise ConfigError("SequenceTagger needs embeddings, tag_dictionary and tag_type")
+        named = {"hidden_size": hidden_size, "embeddings": embeddings, "tag_dictionary": tag_dictionary}
+        arguments = _by_position({**named, "tag_type": tag_type}, first)
+        hidden_size, embeddings, tag_dictionary, tag_type = arguments
+        if train_initial_hidden_state or allow_unk_predictions:
+            raise ConfigError("train_initial_hidden_state and allow_unk_predictions are not part of charlm")
         if rnn_type not in _RNN_KINDS or tag_format not in ("BIOES", "BIO"):
             raise ConfigError(
                 f"rnn_type is LSTM, GRU or RNN, tag_format BIOES or BIO; got {rnn_type!r} and {tag_format!r}"
@@ -165,7 +173,7 @@ class SequenceTagger(DownstreamModel):
             return torch.zeros((), device=self.device, requires_grad=True), 0
         full.sort(key=lambda pair: len(pair[0]), reverse=True)
         emissions, ragged = self._emissions([sentence for sentence, _ in full])
-        tags = torch.cat([target for _, target in full]).to(self.device)
+        tags = upload(torch.cat([target for _, target in full]), self.device)
         if self.crf is not None:
             return self.crf.loss(emissions, tags, ragged), len(tags)
         weights = on_device(self._loss_weights, emissions)
@@ -180,14 +188,14 @@ class SequenceTagger(DownstreamModel):
         """Scores (W, K) of all tags for all words of sentences, longest first, and the layout of the words."""
         self.embeddings.embed(sentences)
         names = self.embeddings.get_names()
-        x = torch.cat([sentence.get_token_embeddings(names) for sentence in sentences]).to(self.device)  # (W, D)
+        x = token_matrix(sentences, names, self.device)  # (W, D)
         ragged = Ragged([len(sentence) for sentence in sentences], self.device)
-        x = self.locked_dropout(self.word_dropout(self.dropout(x)), ragged.sequence)
+        x = self.locked_dropout(self.word_dropout(self.dropout(x)), ragged)
         if self.embedding2nn is not None:
             x = self.embedding2nn(x)
         if self.rnn is not None:
             x = self.rnn(x, ragged)  # (W, 2H)
-        x = self.locked_dropout(self.dropout(x), ragged.sequence)
+        x = self.locked_dropout(self.dropout(x), ragged)
         return self.linear(x).float(), ragged
 
     # ---- predicting --------------------------------------------------------------------------------------------
@@ -203,7 +211,8 @@ class SequenceTagger(DownstreamModel):
         else:
             tags, probabilities = emissions.argmax(dim=1), emissions.softmax(dim=1)
         lengths = ragged.lengths.tolist()
-        return [part.tolist() for part in torch.split(tags, lengths)], list(torch.split(probabilities.cpu(), lengths))
+        ids = [part.tolist() for part in torch.split(tags.cpu(), lengths)]
+        return ids, list(torch.split(probabilities.cpu(), lengths))
 
     def _label(self, sentences: list[Sentence], how: Prediction) -> None:
         for sentence, ids, probabilities in zip(sentences, *self._decode(sentences), strict=True):
@@ -274,3 +283,18 @@ def _chosen(probabilities: Tensor, ids: list[int]) -> list[float]:
     """The probability of the predicted tag of each word, (N,)."""
     scores: list[float] = probabilities.gather(1, torch.tensor(ids)[:, None]).squeeze(1).tolist()
     return scores
+
+
+def _by_position(named: Mapping[str, object], first: Sequence[object]) -> tuple[int, TokenEmbeddings, Dictionary, str]:
+    """hidden_size, embeddings, tag_dictionary and tag_type from arguments with and without names."""
+    names = list(named)[1:] if first and isinstance(first[0], TokenEmbeddings) else list(named)
+    if len(first) > len(names):
+        raise ConfigError(f"name the arguments after {', '.join(names)}: use_crf=…")
+    values = tuple({**named, **dict(zip(names, first, strict=False))}.values())
+    match values:
+        case (int(size), TokenEmbeddings() as vectors, Dictionary() as tags, str(layer)):
+            return size, vectors, tags, layer
+    kinds = ", ".join(type(value).__name__ for value in values)
+    raise ConfigError(
+        f"SequenceTagger takes {', '.join(named)}: a number, vectors of words, a Dictionary, a name; got {kinds}"
+    )

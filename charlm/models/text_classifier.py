@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from charlm.data.data_point import on_one_device
 from charlm.data.dictionary import Dictionary
 from charlm.data.sentence import Sentence
 from charlm.embeddings.base import DocumentEmbeddings, embeddings_from_json
@@ -23,6 +24,7 @@ from charlm.models.downstream_model import (
     label_weights,
     on_device,
 )
+from charlm.nn.device import upload
 from charlm.nn.dropout import Dropout, LockedDropout, WordDropout
 from charlm.storage.atomic import JsonObject
 
@@ -116,7 +118,7 @@ class TextClassifier(DownstreamModel):
         if not full:
             return torch.zeros((), device=self.device, requires_grad=True), 0
         logits = self._logits([sentence for sentence, _ in full])
-        expected = torch.stack([target for _, target in full]).to(self.device)
+        expected = upload(torch.stack([target for _, target in full]), self.device)
         weights = on_device(self._loss_weights, logits)
         if self.multi_label:
             loss = F.binary_cross_entropy_with_logits(logits, expected, weight=weights, reduction="sum")
@@ -128,7 +130,8 @@ class TextClassifier(DownstreamModel):
         """Scores of all labels, (B, L)."""
         self.embeddings.embed(sentences)
         names = self.embeddings.get_names()
-        vectors = torch.stack([sentence.get_embedding(names) for sentence in sentences]).to(self.device)  # (B, D)
+        rows = [sentence.get_embedding(names) for sentence in sentences]
+        vectors = upload(torch.stack(on_one_device(rows)), self.device)  # (B, D)
         vectors = self.locked_dropout(self.dropout(vectors)[:, None])  # as sentences of one token, (B, 1, D)
         logits: Tensor = self.decoder(self.word_dropout(vectors).squeeze(1)).float()
         return logits

@@ -125,6 +125,11 @@ def _expectations(emissions: Tensor, transitions: Tensor, start: Tensor, stop: T
     )
 
 
+def _counts(ids: Tensor, size: int) -> Tensor:
+    """How often each id below `size` comes, (size,). (torch.bincount waits for a GPU.)"""
+    return torch.zeros(size, device=ids.device).index_add_(0, ids, torch.ones(len(ids), device=ids.device))
+
+
 class _NegativeLogLikelihood(torch.autograd.Function):
     """The loss, whose gradient is what the model expects minus what the sentences have."""
 
@@ -137,14 +142,14 @@ class _NegativeLogLikelihood(torch.autograd.Function):
         rows, here = torch.arange(len(tags), device=tags.device), ragged.not_last
         first, last, moves = tags[ragged.first], tags[ragged.last], (tags[here], tags[here + 1])
         score = emissions[rows, tags].sum() + transitions[moves].sum() + start[first].sum() + stop[last].sum()
-        observed = torch.bincount(moves[0] * num_tags + moves[1], minlength=num_tags**2).view(num_tags, num_tags)
+        observed = _counts(moves[0] * num_tags + moves[1], num_tags**2).view(num_tags, num_tags)
         gradient = expected.marginals.clone()
         gradient[rows, tags] -= 1
         ctx.save_for_backward(
             gradient,
             expected.transitions - observed,
-            expected.marginals[ragged.first].sum(dim=0) - torch.bincount(first, minlength=num_tags),
-            expected.marginals[ragged.last].sum(dim=0) - torch.bincount(last, minlength=num_tags),
+            expected.marginals[ragged.first].sum(dim=0) - _counts(first, num_tags),
+            expected.marginals[ragged.last].sum(dim=0) - _counts(last, num_tags),
         )
         return expected.log_partition.sum() - score
 

@@ -1,14 +1,13 @@
-"""Where tensors are computed: one rule for training, scoring, embedding and generating."""
+"""Where tensors are computed: one rule for training, scoring, embedding and generating; and how they get there."""
 
 import os
 
 import torch
+from torch import Tensor
 
 import charlm
-from charlm.config import check_device_name
+from charlm.config import DEVICE_VARIABLE, check_device_name
 from charlm.errors import ConfigError
-
-DEVICE_VARIABLE = "CHARLM_DEVICE"
 
 
 def find_device(name: str | torch.device | None = None) -> torch.device:
@@ -25,6 +24,18 @@ def find_device(name: str | torch.device | None = None) -> torch.device:
         if choice and str(choice) != "auto":
             return _device(str(choice), source)
     return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def is_device_named() -> bool:
+    """Whether `charlm.device` or CHARLM_DEVICE names the device, so that no other one will do."""
+    return any(str(name or "auto") != "auto" for name in (vars(charlm).get("device"), os.environ.get(DEVICE_VARIABLE)))
+
+
+def upload(tensor: Tensor, device: torch.device) -> Tensor:
+    """`tensor` on `device`; a GPU copies it from pinned memory by itself while the program goes on."""
+    if device.type != "cuda" or tensor.device.type != "cpu":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def _device(name: str, source: str) -> torch.device:

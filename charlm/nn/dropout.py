@@ -9,6 +9,8 @@ Networks".
 import torch
 from torch import Tensor, nn
 
+from charlm.nn.ragged import Ragged
+
 
 class _Dropout(nn.Module):
     """Drops a share of the input while training."""
@@ -36,14 +38,14 @@ class Dropout(_Dropout):
 class LockedDropout(_Dropout):
     """Drops the same values of the vectors at all places of a sentence."""
 
-    def forward(self, x: Tensor, sequence: Tensor | None = None) -> Tensor:
-        """The same shape: (B, N, D), or (W, D) where `sequence` (W,) has the number of each row's sentence."""
+    def forward(self, x: Tensor, ragged: Ragged | None = None) -> Tensor:
+        """The same shape: (B, N, D), or (W, D) where `ragged` has the sentence of each row."""
         if not self.is_active:
             return x
-        if sequence is None:
+        if ragged is None:
             return x * self.kept(x, x.shape[0], 1, x.shape[2]).div_(1 - self.share)
-        kept = self.kept(x, int(sequence[-1]) + 1, x.shape[1]).div_(1 - self.share)
-        return x * kept.index_select(0, sequence)
+        kept = self.kept(x, len(ragged.lengths), x.shape[1]).div_(1 - self.share)
+        return x * kept.index_select(0, ragged.sequence)
 
 
 class WordDropout(_Dropout):

@@ -15,6 +15,9 @@ import torch
 from charlm.nn.compat import onednn_lstm_layer
 
 Precision = Literal["fp32", "bf16"]
+TrainingPrecision = Literal["fp32", "bf16", "fp16"]
+
+_FIRST_TENSOR_CORES = (7, 0)  # compute capability; before it fp16 is no faster
 
 # Levels of oneDNN on x86-64, lowest first, and the capability of the processor that each of them needs.
 _LEVELS = {
@@ -40,6 +43,16 @@ def resolve_precision(precision: str, device: torch.device) -> Precision:
     return "bf16" if precision == "bf16" or _multiplies_bf16(device) else "fp32"
 
 
+def resolve_training_precision(precision: str, device: torch.device) -> TrainingPrecision:
+    """The precision that a training on `device` computes in; see nn/mixed_precision.py.
+
+    On a CPU it is that of `resolve_precision`. On a GPU with tensor cores `auto` and `bf16` are fp16.
+    """
+    if device.type != "cuda" or precision == "fp32":
+        return resolve_precision(precision, device)
+    return "fp16" if torch.cuda.get_device_capability(device) >= _FIRST_TENSOR_CORES else "fp32"
+
+
 def can_compute_bf16(device: torch.device) -> bool:
     """Whether `device` computes in bf16 at all, natively or not."""
     if device.type == "cuda":
@@ -58,6 +71,8 @@ def precision_notice(asked: str, used: str, device: torch.device, *, before: str
             f"the training was in {before} so far and goes on in {used} on {here}: its weights will not be those of an "
             "undisturbed one"
         )
+    if asked == "bf16" and used == "fp16":
+        return f"precision=bf16 is fp16 with a scaled loss on {here}: cuDNN trains recurrent layers in no other"
     if asked == "bf16" != used:
         return f"precision=bf16 is not possible on {here}, so fp32 is used: exact, and slower than bf16 elsewhere"
     return None

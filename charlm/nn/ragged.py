@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from charlm.nn.device import upload
+
 _CALL_STEPS = 100
 """What calling a recurrent layer once more costs, in steps of one row (measured: 50 to 200)."""
 
@@ -96,7 +98,7 @@ class Ragged:
         return self.tensor(np.arange(counts[0], counts.sum()) - np.repeat(counts[:-1], counts[1:]))
 
     def tensor(self, rows: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(rows)).to(self.device)
+        return upload(torch.from_numpy(np.ascontiguousarray(rows)), self.device)
 
 
 def cuts(lengths: np.ndarray, longest: int) -> list[int]:

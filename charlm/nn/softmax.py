@@ -208,8 +208,13 @@ def _memory(x: Tensor, parts: "_Parts") -> Tensor:
 # ---- loss and gradient ---------------------------------------------------------------------------------------------
 
 
+_FP16_SCALE = 2.0**16
+"""What gradients in fp16 are computed with and divided by: those of a mean over many targets are too small for it."""
+
+
 class _Context(torch.autograd.function.FunctionCtx):
     has_clusters: bool
+    scale: float
     gradients: list[Tensor] | None
 
 
@@ -226,9 +231,10 @@ class _SoftmaxLoss(torch.autograd.Function):
         cutoffs: tuple[int, ...],
     ) -> Tensor:
         low = _compute_type(x)
+        ctx.scale = _FP16_SCALE if low == torch.float16 else 1.0
         with torch.autocast(x.device.type, enabled=False):
             loss, gradients = _loss_and_gradients(
-                x, _Parts(weight, bias, cluster_weight, cluster_bias, cutoffs), targets, low, len(weight)
+                x, _Parts(weight, bias, cluster_weight, cluster_bias, cutoffs), targets, low, len(weight), ctx.scale
             )
         ctx.has_clusters = cluster_weight is not None
         ctx.gradients = gradients
@@ -240,14 +246,14 @@ class _SoftmaxLoss(torch.autograd.Function):
         gradients, ctx.gradients = ctx.gradients, None  # they are used up: nothing else may hold them
         assert gradients is not None
         if gradient.device.type != "cpu" or float(gradient) != 1:
-            gradients = [part.mul_(gradient) for part in gradients]
+            gradients = [part.mul_(gradient / ctx.scale) for part in gradients]
         return (*gradients, *(() if ctx.has_clusters else (None, None)), None, None)
 
 
 def _loss_and_gradients(
-    x: Tensor, parts: _Parts, targets: Tensor, low: torch.dtype, size: int
+    x: Tensor, parts: _Parts, targets: Tensor, low: torch.dtype, size: int, scale: float
 ) -> tuple[Tensor, list[Tensor]]:
-    """Mean nats, and the gradients of outputs, weights and biases: of the words, then of the clusters if any."""
+    """Mean nats, and `scale` times the gradients of outputs, weights and biases: of the words, then of the clusters."""
     num_targets, width = x.shape
     rows = x.to(low)
     nats = x.new_zeros((), dtype=torch.float64)
@@ -275,8 +281,8 @@ def _loss_and_gradients(
             scores = logits.exp_()
             sums = scores.sum(1, keepdim=True)
             nats += (sums.log() - of_targets).sum(dtype=torch.float64)
-            scores.mul_((sums * num_targets).reciprocal_())  # probabilities, of which the targets are subtracted
-            scores.scatter_add_(1, there, scores.new_full((len(own), 1), -1 / num_targets))
+            scores.mul_((sums * (num_targets / scale)).reciprocal_())  # probabilities, less the targets
+            scores.scatter_add_(1, there, scores.new_full((len(own), 1), -scale / num_targets))
             _add_product(scores.sum(0), into_bias, is_first=chunk.start == 0)
             scores = _on_grid(scores.to(low))
             if padded.dtype == into.dtype:

@@ -82,20 +82,21 @@ def _shown_score(name: str, value: object) -> str | None:
 
 def _loading(bundle: Mapping[str, object]) -> str:
     directions = list(_mapping(bundle.get("models")))
-    ours = ", ".join(f'FlairEmbeddings("BUNDLE/{direction}")' for direction in directions)
+    unit = find_unit(_mapping(bundle.get("dictionary")).get("unit", "char"))
+    kind = "FlairEmbeddings" if unit.items_are_characters else "WordLMEmbeddings"
+    ours = ", ".join(f'{kind}("BUNDLE/{direction}")' for direction in directions)
     text = f"""\
 Here, where `BUNDLE` is this folder:
 
 ```python
 from charlm.data import Sentence
-from charlm.embeddings import FlairEmbeddings, StackedEmbeddings
+from charlm.embeddings import {", ".join(sorted([kind, "StackedEmbeddings"]))}
 
 embeddings = StackedEmbeddings([{ours}])
 embeddings.embed(sentence := Sentence("The grass is green ."))
 ```"""
     if directions:
-        text += f'\n\nFrom a registry: `FlairEmbeddings("models:/NAME/VERSION/{directions[0]}")`.'
-    unit = find_unit(_mapping(bundle.get("dictionary")).get("unit", "char"))
+        text += f'\n\nFrom a registry: `{kind}("models:/NAME/VERSION/{directions[0]}")`.'
     if not unit.in_flair:
         return f"{text}\n\nFlair cannot load them: their unit is the {unit.noun}."
     theirs = ", ".join(f'FlairEmbeddings("BUNDLE/{direction}/best-lm.pt")' for direction in directions)

@@ -53,7 +53,7 @@ def read_archive(path: Path | str) -> dict[str, Part]:
     Raises ModelFileError, one line that names the file, when it is missing, damaged, or written by nobody we know.
     """
     path = Path(path)
-    with errors_name(path), zipfile.ZipFile(path) as archive:
+    with errors_name(path), _opened(path) as archive:
         size = path.stat().st_size
         for entry in archive.infolist():
             if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > size:
@@ -67,6 +67,21 @@ def read_archive(path: Path | str) -> dict[str, Part]:
             name: Part(json.loads(archive.read(name + _JSON)), load(archive.read(name + _TENSORS)))
             for name in head["parts"]
         }
+
+
+def _opened(path: Path) -> zipfile.ZipFile:
+    """The file as a zip; ModelFileError for what torch.save wrote, in its new format or in the old one."""
+    with path.open("rb") as file:
+        is_pickle = file.read(1) == b"\x80"
+    archive = None if is_pickle else zipfile.ZipFile(path)
+    if archive is None or any(name.endswith("/data.pkl") for name in archive.namelist()):
+        if archive is not None:
+            archive.close()
+        raise ModelFileError(
+            "it is a pickle of torch, as Flair writes taggers and classifiers; of Flair's models charlm reads language "
+            "models: train the tagger again on the same sentences, or use Flair"
+        )
+    return archive
 
 
 def _to_json(value: object) -> bytes:

@@ -36,9 +36,14 @@ class Computing(TypedDict):
 
     device: str
     precision: str
-    """`fp32` or `bf16`: the one that is used."""
+    """`fp32`, `bf16` or, on a GPU, `fp16`: the one that is used."""
 
     instruction_set: str
+    tf32: NotRequired[bool]
+    """On a GPU, whether cuDNN may compute fp32 as TF32: it rounds factors to 10 bits."""
+
+    deterministic: NotRequired[bool]
+    """On a GPU, whether torch and cuDNN were told to use deterministic kernels only."""
 
 
 # ---- a language model ----------------------------------------------------------------------------------------------
@@ -160,6 +165,9 @@ class EndEvent(LMMoment):
     units_per_second: float
     peak_memory_bytes: int
     """Greatest resident memory of all processes."""
+
+    peak_gpu_memory_bytes: NotRequired[int]
+    """On a GPU, the most memory that each process has held there."""
 
 
 class FailedEvent(LMMoment):

@@ -16,6 +16,7 @@ from charlm.config.language_model import LanguageModelConfig
 from charlm.data.dictionary import Dictionary
 from charlm.errors import ConfigError, RunError
 from charlm.language_models.language_model import LanguageModel
+from charlm.nn.device import find_device
 from charlm.storage.locks import exclusive_lock
 from charlm.trainers.lm.checkpoint import Checkpoint
 from charlm.trainers.lm.engine import TrainingEngine
@@ -30,7 +31,7 @@ class LanguageModelTrainer:
     """Trains `model` on `corpus`.
 
     Args:
-        model: trained in place.
+        model: trained in place; one on the CPU is moved to where models are computed (nn/device.py).
         corpus: must share the model's dictionary and direction.
         optimizer: torch's SGD or AdamW.
         test_mode: has no effect; Flair reads text without worker processes then, and here nothing has any.
@@ -52,7 +53,7 @@ class LanguageModelTrainer:
             raise ConfigError("model and corpus must share one dictionary; take the model's for the corpus")
         if optimizer not in (torch.optim.SGD, torch.optim.AdamW):
             raise ConfigError(f"optimizer is torch.optim.SGD or AdamW, got {optimizer.__name__}")
-        self.model = model
+        self.model = model.to(find_device()) if model.device.type == "cpu" else model
         self.corpus = corpus
         self.optimizer = optimizer
         self._resumed_from: Path | None = None

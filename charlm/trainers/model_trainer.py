@@ -28,7 +28,7 @@ from charlm.trainers.resources import translate_resource_errors
 
 
 class ModelTrainer:
-    """Trains `model` on the train sentences of `corpus`, where it is: move the model to a GPU to train there.
+    """Trains `model` on the train sentences of `corpus`, where it is: a new model is on a GPU where there is one.
 
     Args:
         model: a SequenceTagger or TextClassifier; it is trained in place.
@@ -54,7 +54,9 @@ class ModelTrainer:
         """A trainer whose `train`, called with the same arguments, continues where `checkpoint` was written."""
         path = Path(checkpoint)
         loaded = DownstreamCheckpoint.load(path)
-        trainer = cls(loaded.restored_model(), corpus, optimizer)
+        model = loaded.restored_model()
+        model.to_default_device()
+        trainer = cls(model, corpus, optimizer)
         trainer._checkpoint = path.resolve(), loaded
         return trainer
 

@@ -15,6 +15,7 @@ from tasks.terminal import print_result, score_table, write_stdout
 
 @example("charlm evaluate models:/books@champion other-book.txt")
 @options.with_device
+@options.with_held_out_limit
 def evaluate(
     model: options.Model,
     texts: Annotated[list[str], typer.Argument(metavar="TEXT...", help="UTF-8 text files, scored together.")],

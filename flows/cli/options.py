@@ -11,11 +11,10 @@ from typing import Annotated, Any, ParamSpec
 
 import typer
 
-from charlm.config import check_device_name
+from charlm.config import DEVICE_VARIABLE, HELD_OUT_VARIABLE, check_device_name, check_held_out_limit
 from charlm.errors import ConfigError
 
 P = ParamSpec("P")
-_DEVICE_VARIABLE = "CHARLM_DEVICE"
 
 Raw = Annotated[
     list[str],
@@ -179,34 +178,43 @@ def example(line: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
 
 def with_device(command: Callable[..., None]) -> Callable[..., None]:
     """`command` with the option `--device`, which holds for the whole process and its children."""
+    shown = "cpu, cuda, cuda:N or auto (the default: a GPU where there is one)."
+    return _with_variable(command, "device", DEVICE_VARIABLE, check_device_name, shown)
+
+
+def with_held_out_limit(command: Callable[..., None]) -> Callable[..., None]:
+    """`command` with the option `--held-out-limit`, which holds for the whole process and its children."""
+    shown = "Characters of held-out text that a score reads at most, or none; 20,000,000 by default."
+    return _with_variable(command, "held_out_limit", HELD_OUT_VARIABLE, check_held_out_limit, shown)
+
+
+def _with_variable(
+    command: Callable[..., None], name: str, variable: str, check: Callable[[str, str], object], shown: str
+) -> Callable[..., None]:
+    """`command` with an option that sets an environment variable; `check` raises ConfigError for a wrong value."""
+    flag = f"--{name.replace('_', '-')}"
 
     @functools.wraps(command)
-    def placed(*, device: str | None, **values: Any) -> None:
-        if device is None:
+    def placed(**values: Any) -> None:
+        value = values.pop(name)
+        if value is None:
             return command(**values)
-        check_device_name(device, "--device")
-        before = os.environ.get(_DEVICE_VARIABLE)
-        os.environ[_DEVICE_VARIABLE] = device
+        check(value, flag)
+        before = os.environ.get(variable)
+        os.environ[variable] = value
         try:
             command(**values)
         finally:
             if before is None:
-                del os.environ[_DEVICE_VARIABLE]
+                del os.environ[variable]
             else:
-                os.environ[_DEVICE_VARIABLE] = before
+                os.environ[variable] = before
 
     signature = inspect.signature(command)
-    option = Annotated[
-        str | None,
-        typer.Option(
-            "--device",
-            envvar=_DEVICE_VARIABLE,
-            help="cpu, cuda, cuda:N or auto (the default: a GPU where there is one).",
-        ),
-    ]
+    option = Annotated[str | None, typer.Option(flag, envvar=variable, help=shown)]
     keyword = inspect.Parameter.KEYWORD_ONLY
     parameters = [parameter.replace(kind=keyword) for parameter in signature.parameters.values()]
-    parameters.insert(-2, inspect.Parameter("device", keyword, default=None, annotation=option))  # before --workspace
+    parameters.insert(-2, inspect.Parameter(name, keyword, default=None, annotation=option))  # before --workspace
     placed.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # typer reads it
     return placed
 

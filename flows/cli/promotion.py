@@ -12,6 +12,7 @@ from tasks.terminal import print_result, write_stdout
 
 @example("charlm promote books")
 @options.with_device
+@options.with_held_out_limit
 def promote(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a registered model.")],
     probe: options.Probe = None,

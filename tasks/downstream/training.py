@@ -150,7 +150,7 @@ def train_downstream(
             with decoration("the summary of the data"):
                 files.root.mkdir(parents=True, exist_ok=True)
                 write_json(files.data_summary, summary.to_json())
-            with gpu_turn(workspace, gpu_slot):
+            with gpu_turn(workspace, gpu_slot, anywhere=False):
                 result = _train(request, corpus, label_type, embeddings, files, run_id, resume=resume)
             write_json(files.manifest, {**facts, "result": result, "mlflow_run": run_id})
             files.checkpoint.unlink(missing_ok=True)  # nothing is left to resume

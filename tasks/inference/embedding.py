@@ -109,9 +109,10 @@ def embed_words(workspace: Workspace, model: str, sentences: list[list[str]]) ->
     """Every word of `sentences` (each a list of words) with its embedding, in order."""
     models = open_model(model, workspace).models
     from charlm.data import Sentence
-    from charlm.embeddings import FlairEmbeddings, StackedEmbeddings
+    from charlm.embeddings import StackedEmbeddings
+    from charlm.embeddings.of_model import embeddings_of
 
-    embeddings = StackedEmbeddings([FlairEmbeddings(lm) for lm in models.values()])
+    embeddings = StackedEmbeddings([embeddings_of(lm) for lm in models.values()])
     embedded = [Sentence(words) for words in sentences]
     embeddings.embed(embedded)
     return [

@@ -69,6 +69,26 @@ def ask_loopback_directly() -> None:
             os.environ[name] = ",".join([*hosts, *(host for host in _LOOPBACK if host not in hosts)])
 
 
+def check_proxies() -> None:
+    """Raise ConfigError for a proxy of the environment that the HTTP client of Prefect cannot use.
+
+    It prepares all proxies when it starts, also where it needs none: a SOCKS proxy needs the package socksio.
+    """
+    names = sorted(name for name, value in os.environ.items() if name.lower() in _PROXIES and value)
+    if not names:
+        return
+    import httpx
+
+    try:
+        httpx.Client().close()
+    except (ImportError, ValueError, httpx.InvalidURL) as error:
+        remedy = "pip install socksio" if isinstance(error, ImportError) else "correct it"
+        reason = " ".join(str(error).split()).partition(". ")[0]
+        raise ConfigError(
+            f"Prefect cannot use the proxy of {', '.join(names)} ({reason}); {remedy}, or unset it for this command"
+        ) from error
+
+
 def find_temporary_folder(workspace: Workspace) -> None:
     """Use a folder in the workspace for temporary files where the system has no folder that can be written."""
     try:

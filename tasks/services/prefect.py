@@ -2,13 +2,14 @@
 
 import atexit
 import contextlib
+import io
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,8 +18,9 @@ from charlm.distributed.watchdog import PARENT_VARIABLE
 from charlm.errors import ConfigError
 from charlm.storage.atomic import write_text
 from charlm.storage.locks import exclusive_lock
-from tasks.services.prefect_compat import send_what_waits, temporary_server_variables
+from tasks.services.prefect_compat import CONSOLE_LEVEL, send_what_waits, temporary_server_variables
 
+_QUIETENED = (CONSOLE_LEVEL, "PREFECT_SERVER_LOGGING_LEVEL")  # by the command line
 _LONGEST_START = 600.0  # seconds; the first start of a server builds its database, on a busy machine for minutes
 
 
@@ -92,6 +94,32 @@ class TemporaryServer:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def check_prefect_settings(ours: Collection[str]) -> None:
+    """Raise ConfigError, in one line, for a setting that Prefect cannot read.
+
+    It takes settings from variables, and from files of other programs that are in the current folder. Nothing is
+    checked, as it takes a second, where there are only the variables that are `ours`.
+    """
+    names = [name for name in os.environ if name.startswith("PREFECT_") and name not in {*ours, *_QUIETENED}]
+    files = [name for name in (".env", "prefect.toml", "pyproject.toml") if Path(name).is_file()]
+    if not names and not files:
+        return
+    from pydantic import ValidationError
+
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):  # where its plugins report the same
+            from prefect.settings import get_current_settings
+
+            get_current_settings()
+    except (ValueError, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        if isinstance(error, ValidationError):
+            found = error.errors()[0]
+            reason = f"{error.title}, {'.'.join(map(str, found['loc']))}={found['input']}: {found['msg']}"
+        places = [*names[:5], *(str(Path(name).absolute()) for name in files)]
+        raise ConfigError(f"Prefect cannot read its settings ({reason}); correct {', '.join(places)}") from error
 
 
 def check_prefect_server() -> None:

@@ -17,12 +17,13 @@ from charlm.storage.user_paths import user_path
 from tasks.services.environment import (
     ask_loopback_directly,
     check_dotenv,
+    check_proxies,
     check_workspace_path,
     find_temporary_folder,
     workspace_variables,
 )
 from tasks.services.mlflow_database import move_artifact_root, uses_embedded_mlflow
-from tasks.services.prefect import TemporaryServer, check_prefect_server, first_start
+from tasks.services.prefect import TemporaryServer, check_prefect_server, check_prefect_settings, first_start
 from tasks.services.prefect_compat import prefect_server_variables, reload_settings
 from tasks.services.trainings import Trainings
 from tasks.terminal import show_warnings
@@ -78,7 +79,9 @@ class Session:
         Raises ConfigError when there is no server in the end.
         """
         check_dotenv()
+        check_proxies()
         self._activate()
+        check_prefect_settings(self._variables)
         if self._server is not None and self._server.is_running:
             return
         if "PREFECT_API_URL" in os.environ:

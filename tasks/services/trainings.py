@@ -7,14 +7,15 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
+from tasks.services.gpus import GpuPool
 from tasks.terminal import terminal
 
 
 class Trainings:
-    """The child processes that train, the flag that stops them, and the GPU that they take in turn."""
+    """The child processes that train, the flag that stops them, and the GPUs that they share."""
 
     def __init__(self) -> None:
-        self.gpu = threading.Lock()
+        self.gpus = GpuPool()
         self.stop_flag = threading.Event()
         """Set when the trainings that started with it must end; later trainings get a new one."""
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import IO
 
 from charlm.artifacts import RunFiles, Workspace
+from charlm.config import DEVICE_VARIABLE
 from charlm.distributed.watchdog import PARENT_VARIABLE
 from charlm.errors import RunError, TrainingInterruptedError
 from charlm.trainers.events import TrainEvent
@@ -29,11 +30,16 @@ class RefusedError(RunError):
 
 
 def run_child(
-    run: RunFiles, bar: Bar, on_progress: Callable[[float], None], trainings: Trainings, stop_flag: threading.Event
+    run: RunFiles,
+    bar: Bar,
+    on_progress: Callable[[float], None],
+    trainings: Trainings,
+    stop_flag: threading.Event,
+    device: str | None = None,
 ) -> None:
     """Train `run` in a child process, which `trainings` may stop, and show its journal; raises when it does not finish.
 
-    With `stop_flag` set, it does not begin.
+    With `stop_flag` set, it does not begin. `device` is the one to train on where the run leaves it open.
     """
     if stop_flag.is_set():
         raise TrainingInterruptedError(f"training was interrupted before {run.name} began")
@@ -47,7 +53,7 @@ def run_child(
             stdout=subprocess.DEVNULL,
             stderr=stderr,
             start_new_session=True,
-            env={**os.environ, PARENT_VARIABLE: str(os.getpid())},
+            env={**os.environ, PARENT_VARIABLE: str(os.getpid()), **({DEVICE_VARIABLE: device} if device else {})},
         )
         with trainings.child(child, stop_flag):
             try:
@@ -105,12 +111,32 @@ def _last_line(file: IO[bytes]) -> str:
 
 
 @contextlib.contextmanager
-def gpu_turn(workspace: Workspace, slot: contextlib.AbstractContextManager[None] | None) -> Iterator[None]:
-    """Hold the GPU of this process, and then `slot`, for the block; without a GPU, trainings share the CPU."""
+def gpu_turn(
+    workspace: Workspace,
+    slot: contextlib.AbstractContextManager[None] | None,
+    *,
+    needed: int | None = None,
+    num_processes: int = 1,
+    anywhere: bool = True,
+) -> Iterator[str | None]:
+    """Hold a GPU of this process, and then `slot`, for the block; yields the name of the device to train on.
+
+    None leaves the choice to the training: without a GPU, where trainings share the CPU, and for several processes,
+    each of which has a GPU of its own. `needed` are the bytes that the training plans to need on a GPU. Without
+    `anywhere` it has to be this process's own device.
+    """
     import torch
 
-    if not torch.cuda.is_available():
-        yield
+    from charlm.nn.device import find_device, is_device_named
+
+    device = find_device()
+    if device.type != "cuda":
+        yield None
         return
-    with Session.of(workspace).trainings.gpu, slot or contextlib.nullcontext():
-        yield
+    memory = [torch.cuda.get_device_properties(number).total_memory for number in range(torch.cuda.device_count())]
+    only = None if num_processes > 1 or (anywhere and not is_device_named()) else device.index
+    with (
+        Session.of(workspace).trainings.gpus.hold(memory, needed=needed, count=num_processes, only=only) as numbers,
+        slot or contextlib.nullcontext(),
+    ):
+        yield f"cuda:{numbers[0]}" if num_processes == 1 else None

@@ -21,6 +21,7 @@ from charlm.data.dictionary import Dictionary
 from charlm.errors import RunError, TrainingInterruptedError
 from charlm.storage.fingerprints import fingerprint, sha256_of
 from charlm.storage.locks import exclusive_lock
+from charlm.trainers.lm.gpu_memory import gpu_bytes
 from charlm.trainers.lm.manifest import RunManifest, create_run, find_runs, new_run_name, plan_run
 from tasks.runs import TrainedRun
 from tasks.services.session import Session
@@ -98,8 +99,14 @@ def _train(
             pass
         return TrainedRun.load(run, reused=True)
     try:
-        with gpu_turn(workspace, gpu_slot), live_tracking(workspace, run, parent=parent), terminal.step(title) as bar:
-            run_child(run, bar, on_progress or (lambda share: None), trainings, stop_flag)
+        size = RunManifest.load(run).dictionary["size"]
+        needed = gpu_bytes(request.training, size, num_processes=request.num_processes)
+        with (
+            gpu_turn(workspace, gpu_slot, needed=needed, num_processes=request.num_processes) as device,
+            live_tracking(workspace, run, parent=parent),
+            terminal.step(title) as bar,
+        ):
+            run_child(run, bar, on_progress or (lambda share: None), trainings, stop_flag, device)
             trained = TrainedRun.load(run, reused=False)
             bar.finish(f"{trained.test['bits_per_character']:.3f} bits per character on test")
     except RefusedError:

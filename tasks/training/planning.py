@@ -1,5 +1,6 @@
 """What a training needs on this machine, for all directions together."""
 
+import math
 from typing import TypedDict
 
 from charlm.artifacts import Workspace
@@ -21,7 +22,12 @@ class PairPlan(TypedDict):
 def plan_pair(
     workspace: Workspace, name: str, num_directions: int, training: TrainingConfig, *, num_processes: int = 1
 ) -> PairPlan:
-    """The plan of `charlm train`: directions train at the same time on the CPU, one after the other on a GPU."""
+    """The plan of `charlm train`: directions train at the same time on a CPU and on several GPUs.
+
+    On one GPU they train one after the other, or share it, which takes as long.
+    """
+    import torch
+
     from charlm.trainers.lm.planning import plan_training
 
     corpus = workspace.prepared_corpus(name)
@@ -31,8 +37,9 @@ def plan_pair(
         bar.finish(f"{plan.characters_per_second:,.0f} characters/s in {plan.precision} on {plan.device}")
     if plan.notice is not None:
         terminal.print_line(f"! {plan.notice}")
-    in_turn = 1 if plan.device == "cpu" else num_directions
-    at_once = num_directions if plan.device == "cpu" else 1
+    gpus = torch.cuda.device_count() // num_processes
+    at_once = num_directions if plan.device == "cpu" else max(1, min(num_directions, gpus))
+    in_turn = math.ceil(num_directions / at_once)
     return {
         "minutes": plan.minutes * in_turn,
         "memory_bytes": plan.memory_bytes * at_once,

@@ -15,7 +15,7 @@ from charlm.errors import ConfigError
 from deployments.prefect_setup import DEPLOYMENTS_FILE, lost_runs_automation, machine_deployments
 from deployments.programs import Program, running, start, stop, wait_until
 from deployments.servers import check_databases, mlflow_server, prefect_server, workers
-from deployments.settings import CPU_POOL, GPU_POOL, ROOT, ServiceSettings
+from deployments.settings import CPU_POOL, GPU_POOL, ROOT, ServiceSettings, visible_gpus
 from tasks.services.mlflow_database import SERVER_ARTIFACT_ROOT, move_artifact_root
 from tasks.services.session import use_workspace
 from tests.conftest import TrainedWorkspace, own_workspace
@@ -121,6 +121,22 @@ def test_every_gpu_has_a_worker_that_sees_it_alone() -> None:
         "charlm-gpu-0": "0",
         "charlm-gpu-1": "1",
     }
+
+
+def test_a_worker_has_as_many_gpus_as_its_trainings_have_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    assert visible_gpus({}) == ("0", "1", "2", "3")
+    assert visible_gpus({"CUDA_VISIBLE_DEVICES": "1,3,2,0", "CHARLM_GPUS_PER_WORKER": "2"}) == ("1,3", "2,0")
+    grouped = settings(gpus=visible_gpus({"CHARLM_GPUS_PER_WORKER": "3"}))
+    assert grouped.num_gpus == 4
+    assert {program.name: program.variables["CUDA_VISIBLE_DEVICES"] for program in workers(grouped)} == {
+        "charlm-cpu": "",
+        "charlm-gpu-0-1-2": "0,1,2",
+        "charlm-gpu-3": "3",
+    }
+    for value in ("0", "5", "two"):
+        with pytest.raises(ConfigError, match="CHARLM_GPUS_PER_WORKER is a number of GPUs, of which there are 4"):
+            visible_gpus({"CHARLM_GPUS_PER_WORKER": value})
 
 
 # ---- deployments ---------------------------------------------------------------------------------------------------

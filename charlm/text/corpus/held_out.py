@@ -42,6 +42,10 @@ class HeldOutDocuments:
     def __len__(self) -> int:
         return len(self.keys)
 
+    def __getitem__(self, chosen: np.ndarray) -> "HeldOutDocuments":
+        """The documents that `chosen`, of shape (D,), is true for."""
+        return HeldOutDocuments(self.keys[chosen], self.characters[chosen], self.bytes[chosen], self.lines[chosen])
+
 
 def held_out_documents(corpus: CorpusFiles, split: str) -> dict[str, HeldOutDocuments]:
     """The documents of `valid` or `test` by domain, domains without any left out.
@@ -91,7 +95,7 @@ def _find(corpus: CorpusFiles, record: FileRecord, keys: np.ndarray) -> HeldOutD
         index = matcher.take(line)
         if index is None:
             break
-        text = _without_empty_lines(with_universal_newlines(line))
+        text = cleaned(line)
         sizes[0, index] += len(text.decode())
         sizes[1, index] += len(text)
         sizes[2, index] += text.count(b"\n")
@@ -111,8 +115,9 @@ def _lines(corpus: CorpusFiles, record: FileRecord) -> Iterator[bytes]:
             yield line
 
 
-def _without_empty_lines(text: bytes) -> bytes:
-    return b"".join([line + b"\n" for line in text.split(b"\n") if line])
+def cleaned(line: bytes) -> bytes:
+    """A line of the text as the encoded text has it: with line feeds only, and without empty lines."""
+    return b"".join([part + b"\n" for part in with_universal_newlines(line).split(b"\n") if part])
 
 
 class _Matcher:

@@ -16,7 +16,7 @@ from charlm.data.corpus import Corpus
 from charlm.data.sentence import Sentence
 from charlm.embeddings.base import TokenEmbeddings
 from charlm.embeddings.document import DocumentRNNEmbeddings
-from charlm.embeddings.flair import FlairEmbeddings
+from charlm.embeddings.of_model import embeddings_of
 from charlm.embeddings.stacked import StackedEmbeddings
 from charlm.embeddings.token import WordEmbeddings
 from charlm.errors import ConfigError
@@ -37,7 +37,7 @@ def stack_embeddings(
     language_models: Iterable[LanguageModel], vectors: Iterable[str | os.PathLike[str]] = ()
 ) -> StackedEmbeddings:
     """The frozen embeddings of language models, and word vectors beside them; raises ConfigError when there is none."""
-    stacked: list[TokenEmbeddings] = [*map(WordEmbeddings, vectors), *map(FlairEmbeddings, language_models)]
+    stacked: list[TokenEmbeddings] = [*map(WordEmbeddings, vectors), *map(embeddings_of, language_models)]
     if not stacked:
         raise ConfigError("a tagger or classifier needs embeddings: name a language model, or word vectors")
     return StackedEmbeddings(stacked)

@@ -3,7 +3,7 @@
 It is a model file with a second part, so a model can be loaded from it too.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -58,7 +58,10 @@ class DownstreamCheckpoint:
     """Fingerprint of the sentences to learn from."""
 
     precision: str | None = None
-    """What it was trained in, `fp32` or `bf16`; none in checkpoints of older versions."""
+    """What it was trained in, `fp32`, `bf16` or `fp16`; none in checkpoints of older versions."""
+
+    loss_scale: dict[str, float] = field(default_factory=dict)
+    """What fp16 multiplies the loss by; empty in other precisions."""
 
     files: dict[str, int]
     """Length of every file that only grows."""
@@ -69,6 +72,7 @@ class DownstreamCheckpoint:
             "optimizer": self.optimizer.settings,
             "corpus": self.corpus,
             "precision": self.precision,
+            "loss_scale": self.loss_scale,
             "files": self.files,
         }
         tensors = {f"optimizer.{name}": tensor for name, tensor in self.optimizer.tensors.items()}
@@ -90,6 +94,7 @@ class DownstreamCheckpoint:
                 random_state=_under(tensors, "random."),
                 corpus=settings["corpus"],
                 precision=settings.get("precision"),
+                loss_scale=settings.get("loss_scale", {}),
                 files=settings["files"],
             )
 

@@ -19,9 +19,11 @@ from charlm.errors import CharLMWarning, RunError, TrainingInterruptedError
 from charlm.malloc import keep_freed_memory
 from charlm.models.downstream_model import DownstreamModel
 from charlm.models.evaluation import metric_name
-from charlm.nn.precision import instruction_set, precision_notice, resolve_precision
+from charlm.nn.mixed_precision import MixedPrecision
+from charlm.nn.precision import precision_notice, resolve_precision, resolve_training_precision
+from charlm.trainers.computing import computing
 from charlm.trainers.downstream.checkpoint import DownstreamCheckpoint, DownstreamProgress
-from charlm.trainers.downstream.events import Computing, DownstreamObserver
+from charlm.trainers.downstream.events import DownstreamObserver
 from charlm.trainers.downstream.optimization import (
     layers_of,
     linear_rate,
@@ -38,6 +40,7 @@ from charlm.trainers.downstream.reporting import Reporter
 from charlm.trainers.downstream.result import DownstreamTrainingResult
 from charlm.trainers.downstream.scoring import SplitScorer
 from charlm.trainers.downstream.train_set import TrainSet
+from charlm.trainers.events import Computing
 from charlm.trainers.lm.checkpoint import random_state, set_random_state
 from charlm.trainers.observer import RewindableFile
 
@@ -72,7 +75,8 @@ class DownstreamEngine:
         self._config = config
         self._files = files
         self._options = options
-        self._precision = resolve_precision(config.precision, model.device)
+        self._precision = _precision_of(config, model)
+        self._mixed = MixedPrecision(model.device, self._precision, loss_scale=256.0)  # of a sum
         self._precision_before: str | None = None
         self._train_set = TrainSet(corpus, model, config, options)
         sample = self._train_set.sample(options.monitor_train_sample)
@@ -102,6 +106,7 @@ class DownstreamEngine:
             )
         self._progress = checkpoint.progress
         self._precision_before = checkpoint.precision
+        self._mixed.restore(checkpoint.loss_scale)
         restore_optimizer(self._optimizer, checkpoint.optimizer)
         set_random_state(checkpoint.random_state, self._model.device)
 
@@ -118,7 +123,7 @@ class DownstreamEngine:
         self._reporter = Reporter(observers, self._progress)
         self._begin(resumed)
         try:
-            self._scorer.attach(self._train_set.sentences, in_bf16=self._precision == "bf16")
+            self._scorer.attach(self._train_set.sentences, in_bf16=self._precision != "fp32")
             while (reason := self._reason_to_end()) is None:
                 self._train_epoch()
             if self._options.save_final_model:
@@ -166,12 +171,7 @@ class DownstreamEngine:
         self._drop_all_embeddings()  # those of other models can have the same names
 
     def _computing(self) -> Computing:
-        device = self._model.device
-        return {
-            "device": str(device),
-            "precision": self._precision,
-            "instruction_set": instruction_set(device),
-        }
+        return computing(self._model.device, self._precision)
 
     def _drop_all_embeddings(self) -> None:
         for sentences in (self._train_set.sentences, *self._scorer.splits.values()):
@@ -263,14 +263,13 @@ class DownstreamEngine:
             for chunk in self._train_set.chunks(batch):
                 sentences = [self._train_set.sentences[place] for place in chunk]
                 targets = [self._train_set.targets[place] for place in chunk]
-                with torch.autocast(device.type, torch.bfloat16, enabled=self._precision == "bf16"):
+                with self._mixed.autocast():
                     loss, labelled = self._model.forward_loss(sentences, targets)
-                loss.backward()  # type: ignore[no-untyped-call]
+                self._mixed.backward(loss)
                 nats += loss.detach().double()
                 count += labelled
                 self._model.drop_embeddings(sentences, self._config.embeddings_storage_mode)
-            nn.utils.clip_grad_norm_(self._weights.values(), self._config.max_grad_norm)
-            self._optimizer.step()
+            self._mixed.step(self._optimizer, self._weights.values(), self._config.max_grad_norm)
             self._progress.step += 1
             if number % every == 0:
                 self._reporter.part(number / len(batches), (nats / count).item())
@@ -292,5 +291,13 @@ class DownstreamEngine:
             random_state=random_state(self._model.device),
             corpus=self._train_set.fingerprint(),
             precision=self._precision,
+            loss_scale=self._mixed.state(),
             files={file.path.name: file.position() for file in self._growing},
         ).save(self._files.checkpoint)
+
+
+def _precision_of(config: DownstreamTrainingConfig, model: DownstreamModel) -> str:
+    """The precision to train in: only recurrent layers need fp16 on a GPU, transformers do better in bf16."""
+    is_recurrent = any(isinstance(module, nn.RNNBase) for module in model.modules())
+    resolve = resolve_training_precision if is_recurrent else resolve_precision
+    return resolve(config.precision, model.device)

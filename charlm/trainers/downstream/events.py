@@ -7,19 +7,12 @@ from collections.abc import Mapping
 from typing import Literal, NotRequired, Protocol, TypedDict
 
 from charlm.evaluation.labels import EvaluationValues
+from charlm.trainers.events import Computing
 
 
 class _Event(TypedDict):
     time: float
     step: int
-
-
-class Computing(TypedDict):
-    """What a training is computed with."""
-
-    device: str
-    precision: str
-    instruction_set: str
 
 
 class StartEvent(_Event, Computing):

@@ -12,7 +12,6 @@ from charlm.models.downstream_model import DownstreamModel
 from charlm.models.evaluation import Evaluation
 from charlm.trainers.downstream.checkpoint import DownstreamProgress
 from charlm.trainers.downstream.events import (
-    Computing,
     DownstreamEvent,
     DownstreamObserver,
     EpochEvent,
@@ -20,6 +19,7 @@ from charlm.trainers.downstream.events import (
     StartEvent,
     TestEvent,
 )
+from charlm.trainers.events import Computing
 
 _WATCHED_WEIGHTS = 10
 """Weights of each parameter that weights.txt follows."""

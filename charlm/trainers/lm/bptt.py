@@ -5,15 +5,14 @@ State is carried from one sequence of a stream to the next; gradients stop at th
 
 # T = sequence length in units, B = mini-batch size of the whole group, R = rows of a shard
 
-from contextlib import AbstractContextManager
-
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from charlm.config import TrainingConfig
 from charlm.distributed.group import ProcessGroup
 from charlm.language_models.language_model import Hidden, LanguageModel
+from charlm.nn.mixed_precision import MixedPrecision
 from charlm.nn.penalties import activation_penalties
 from charlm.trainers.lm.averaging import WeightAverage
 from charlm.trainers.lm.optimization import build_optimizer
@@ -26,14 +25,14 @@ class TruncatedBPTT:
         model: its weights are trained in place, on the device where they are.
         config: sequences per step, clipping, update rule.
         group: the processes that share the streams.
-        precision: `bf16` for autocast, or `fp32`.
+        precision: `fp32`, `bf16` or `fp16`.
     """
 
     def __init__(self, model: LanguageModel, config: TrainingConfig, group: ProcessGroup, precision: str) -> None:
         self.model = model
         self.config = config
         self.group = group
-        self.precision = precision
+        self.mixed = MixedPrecision(model.device, precision)
         self.optimizer = build_optimizer(config, model)
         self.hidden: Hidden | None = None
         """State of this process's streams; None at the start of a shard."""
@@ -49,12 +48,20 @@ class TruncatedBPTT:
         rate: float = self.optimizer.param_groups[0]["lr"]
         return rate
 
-    def load(self, streams: np.ndarray) -> np.ndarray | Tensor:
-        """This process's part of a shard's streams (R, B), on a GPU all at once and in their small integers."""
+    @property
+    def precision(self) -> str:
+        return self.mixed.precision
+
+    def prepare(self, streams: np.ndarray) -> np.ndarray | Tensor:
+        """This process's part of a shard's streams (R, B); for a GPU in pinned memory. Runs in the reader's thread."""
         streams = streams[:, self.group.streams(self.config.mini_batch_size)]
         if self.model.device.type == "cpu":
             return streams
-        return torch.from_numpy(np.ascontiguousarray(streams)).to(self.model.device)
+        return torch.from_numpy(_signed(np.ascontiguousarray(streams))).pin_memory()
+
+    def load(self, streams: np.ndarray | Tensor) -> np.ndarray | Tensor:
+        """What `prepare` has made, on the device: all at once, in small integers, while the GPU computes."""
+        return streams.to(self.model.device, non_blocking=True) if isinstance(streams, Tensor) else streams
 
     def step(self, streams: np.ndarray | Tensor, row: int, *, sequence_length: int, learning_rate: float) -> int:
         """Learn from `gradient_accumulation` sequences that begin at `row`, or what the shard has left of them.
@@ -71,11 +78,10 @@ class TruncatedBPTT:
             length = min(sequence_length, row + rows - start)
             ids = _to_ids(streams[start : start + length + 1])  # (T + 1, B / processes)
             loss, minimised = self._loss(ids[:-1], ids[1:])
-            (minimised / (rows / length)).backward()  # type: ignore[no-untyped-call]
+            self.mixed.backward(minimised / (rows / length))
             self._nats += loss.detach().double() * (length * ids.shape[1])
         self.group.average_gradients(self.model.parameters())
-        nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
-        self.optimizer.step()
+        self.mixed.step(self.optimizer, self.model.parameters(), config.clip)
         if self.average is not None:
             self.average.add(self.model)
         return rows
@@ -83,7 +89,7 @@ class TruncatedBPTT:
     def _loss(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Mean cross entropy of targets (T, B) after inputs (T, B), and what is minimised; carries the state on."""
         config = self.config
-        with self._autocast():
+        with self.mixed.autocast():
             if config.activation_penalty or config.slowness_penalty:
                 output, dropped, hidden = self.model.read(inputs, self.hidden)
                 loss = self.model.mean_nats(dropped, targets)
@@ -99,14 +105,16 @@ class TruncatedBPTT:
             self.hidden = hidden.detach()
         return loss, minimised
 
-    def _autocast(self) -> AbstractContextManager[None]:
-        return torch.autocast(self.model.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
-
     def take_nats(self) -> float:
         """The cross entropy of all units that the group has learned from since the last call."""
         nats = float(self.group.all_reduce(self._nats))
         self._nats = self._zero_nats()
         return nats
+
+    def wait(self) -> None:
+        """Wait until a GPU has done all steps, so that a clock counts them."""
+        if self.model.device.type == "cuda":
+            torch.cuda.synchronize(self.model.device)
 
     def drop_nats(self) -> None:
         """Forget it, after a rollback."""
@@ -126,9 +134,23 @@ class TruncatedBPTT:
         return [self.group.all_gather(state, dim=1) for state in states]
 
     def restore_hidden(self, states: list[Tensor] | None) -> None:
-        """Take this process's part of what `gathered_hidden` has returned."""
-        own = [self.group.own_part(state, dim=1).to(self.model.device) for state in states or ()]
+        """Take this process's part of what `gathered_hidden` has returned, maybe on another kind of device.
+
+        Layers that compute in fp32 refuse a state of fp16, which a GPU leaves, or bf16; autocast casts it.
+        """
+        dtype = torch.float32 if self.precision == "fp32" else None
+        own = [
+            self.group.own_part(state, dim=1).to(device=self.model.device, dtype=dtype or state.dtype)
+            for state in states or ()
+        ]
         self.hidden = None if not own else own[0] if len(own) == 1 else (own[0], own[1])
+
+
+def _signed(ids: np.ndarray) -> np.ndarray:
+    """Ids in an integer type in which every GPU computes: bytes, or signed. (Few ids need the wider copy.)"""
+    if ids.dtype == np.uint16:
+        return ids.view(np.int16) if not ids.size or ids.max() < 2**15 else ids.astype(np.int32)
+    return ids.view(np.int32) if ids.dtype == np.uint32 else ids
 
 
 def _to_ids(rows: np.ndarray | Tensor) -> Tensor:

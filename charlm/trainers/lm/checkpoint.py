@@ -119,12 +119,15 @@ class Checkpoint:
     num_threads: int
     num_processes: int = 1
     precision: str | None = None
-    """What it was trained in, `fp32` or `bf16`; none in checkpoints of older versions."""
+    """What it was trained in, `fp32`, `bf16` or `fp16`; none in checkpoints of older versions."""
+
+    loss_scale: dict[str, float] = field(default_factory=dict)
+    """What fp16 multiplies the loss by; empty in other precisions."""
 
     files: dict[str, int]
 
     def save(self, path: Path) -> None:
-        content = {field.name: getattr(self, field.name) for field in fields(self)}
+        content = {each.name: getattr(self, each.name) for each in fields(self)}
         with atomic_write(path) as file:
             torch.save({"format": _FORMAT, **content}, file)
 

@@ -10,7 +10,7 @@ a run that was killed and resumed ends with the weights of an undisturbed one (e
 # B = mini-batch size, R = rows of a shard
 
 from collections.abc import Iterable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
@@ -21,15 +21,15 @@ from charlm.artifacts import RunFiles
 from charlm.config import TrainingConfig
 from charlm.distributed.group import ProcessGroup
 from charlm.errors import CorpusError, RunError, TrainingInterruptedError
-from charlm.evaluation.language_model import score_encoded
 from charlm.language_models.language_model import LanguageModel
 from charlm.malloc import keep_freed_memory
-from charlm.nn.precision import resolve_precision
+from charlm.nn.precision import resolve_training_precision
 from charlm.text.corpus.encoding import encoded_info
 from charlm.trainers.events import Event
 from charlm.trainers.lm.averaging import WeightAverage
 from charlm.trainers.lm.bptt import TruncatedBPTT
 from charlm.trainers.lm.checkpoint import Checkpoint, Progress
+from charlm.trainers.lm.gpu_memory import gpu_bytes
 from charlm.trainers.lm.optimization import (
     MIN_RATE_FACTOR,
     Budget,
@@ -40,7 +40,7 @@ from charlm.trainers.lm.optimization import (
 from charlm.trainers.lm.reporting import LossExplodedError, Reporter, TrainingResult
 from charlm.trainers.lm.resuming import restore_training, training_checkpoint
 from charlm.trainers.lm.text_corpus import ShardReader, TextCorpus
-from charlm.trainers.lm.validation import reason_to_stop_early, validate
+from charlm.trainers.lm.validation import reason_to_stop_early, score_best, validate
 from charlm.trainers.observer import Observer
 from charlm.trainers.resources import translate_resource_errors
 
@@ -91,7 +91,7 @@ class TrainingEngine:
         self.stop = stop or StopSignal()
         self.group = group
         self.device = model.device
-        self.precision = resolve_precision(config.precision, self.device)
+        self.precision = resolve_training_precision(config.precision, self.device)
         self.progress = Progress()
         self.units_per_epoch = corpus.trained_units(config.mini_batch_size)
         self.budget = Budget.of(
@@ -113,7 +113,7 @@ class TrainingEngine:
         nothing to validate on.
         """
         reason = self._train(resume)
-        with translate_resource_errors(self.files.root, str(self.device)):
+        with _resource_errors(self):
             return self._score_best(reason)
 
     @keep_freed_memory()
@@ -129,7 +129,7 @@ class TrainingEngine:
         for split, path in (("valid", self.corpus.valid), ("test", self.corpus.test)):
             if encoded_info(path, self.corpus.dictionary).units == 0:
                 raise CorpusError(f"{self.corpus.files.root} has no {split} text; give that split a larger share")
-        with translate_resource_errors(self.files.root, str(self.device)):
+        with _resource_errors(self):
             if resume:
                 checkpoint = Checkpoint.load(self.files.checkpoint)
                 self._restore(checkpoint)
@@ -162,8 +162,9 @@ class TrainingEngine:
     def _run_until_rollback(self) -> str:
         progress = self.progress
         self._watch = Stopwatch(progress.seconds)
-        self.reporter.restart_clock()
-        with ShardReader(self.corpus, self.config.mini_batch_size, seed=self.config.seed) as reader:
+        self.reporter.restart_clock(self._watch.seconds)
+        size, seed = self.config.mini_batch_size, self.config.seed
+        with ShardReader(self.corpus, size, seed=seed, prepare=self.bptt.prepare) as reader:
             shards = reader.read_from(progress.epoch, progress.split)
             while (reason := self._reason_to_end()) is None:
                 self._read_shard(self.bptt.load(next(shards)))
@@ -178,12 +179,10 @@ class TrainingEngine:
 
     def _score_best(self, reason: str) -> TrainingResult:
         """Score the best model on both held-out texts."""
-        if not self.files.best_lm.is_file():
-            raise RunError(f"no validation of {self.files.root} gave a finite loss; lower the learning rate")
-        best = LanguageModel.load_language_model(self.files.best_lm).to(self.device)
+        best, valid, test = score_best(self.files, self.corpus, self.device)
         result = TrainingResult(
-            valid=score_encoded(best, self.corpus.valid, encoded_info(self.corpus.valid, self.corpus.dictionary)),
-            test=score_encoded(best, self.corpus.test, encoded_info(self.corpus.test, self.corpus.dictionary)),
+            valid=valid,
+            test=test,
             characters=round(self.progress.characters * self.corpus.characters_per_unit),
             units=self.progress.characters,
             seconds=self.progress.seconds,
@@ -205,7 +204,7 @@ class TrainingEngine:
             should_stop = self._is_stop_requested()
             if self.reporter.is_train_due():
                 progress.window_nats += self.bptt.take_nats()
-                self.reporter.train(self.bptt.learning_rate)
+                self.reporter.train(self.bptt.learning_rate, seconds=self._watch.seconds)
             if config.validations is not None and self._share_spent() * config.validations >= progress.validations + 1:
                 self._validate()
             if should_stop:
@@ -218,20 +217,19 @@ class TrainingEngine:
         """One optimizer step."""
         progress, config = self.progress, self.config
         share = min(1.0, self._share_spent() + 0.5 * self._step_share())
-        started = self._watch.seconds
         length = sequence_length_at(config, progress.splits_read, progress.step)
         rate = learning_rate_at(config, share) * progress.rate_factor
-        rows = self.bptt.step(
-            streams,
-            progress.row,
-            sequence_length=length,
-            learning_rate=rate * length / config.sequence_length if config.random_sequence_length else rate,
-        )
+        with self.reporter.steps.step():
+            rows = self.bptt.step(
+                streams,
+                progress.row,
+                sequence_length=length,
+                learning_rate=rate * length / config.sequence_length if config.random_sequence_length else rate,
+            )
         progress.step += 1
         progress.row += rows
         progress.characters += rows * config.mini_batch_size
         progress.window_units += rows * config.mini_batch_size
-        self.reporter.step_seconds += self._watch.seconds - started
 
     def _end_shard(self) -> None:
         progress = self.progress
@@ -263,6 +261,7 @@ class TrainingEngine:
 
     def _validate(self) -> None:
         bptt = self.bptt
+        bptt.wait()
         with self._watch.paused(), nullcontext() if bptt.average is None else bptt.average.applied(self.model):
             validation = validate(self.model, self.corpus.valid, self.config, self.progress, self.group)
             if validation.score is not None:
@@ -276,6 +275,7 @@ class TrainingEngine:
 
     def _save_checkpoint(self) -> None:
         """Write checkpoint.pt in the main process, with the states of all."""
+        self.bptt.wait()
         with self._watch.paused():
             self.reporter.checkpoint()
             self.progress.window_nats += self.bptt.take_nats()
@@ -310,3 +310,8 @@ class TrainingEngine:
         self.progress.rollbacks, self.progress.rate_factor = rollbacks, factor
         self.reporter.guard(f"{reason}: back to the last checkpoint with {factor:g} of the learning rate")
         self._save_checkpoint()
+
+
+def _resource_errors(engine: TrainingEngine) -> AbstractContextManager[None]:
+    needed = gpu_bytes(engine.config, len(engine.corpus.dictionary), num_processes=engine.group.world_size)
+    return translate_resource_errors(engine.files.root, str(engine.device), needed=needed)

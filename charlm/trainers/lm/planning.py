@@ -42,6 +42,9 @@ class TrainingPlan:
     memory_bytes: int
     """Greatest resident memory of the training processes."""
 
+    gpu_memory_bytes: int | None = None
+    """The most memory that each process has held on its GPU; None on a CPU."""
+
     disk_bytes: int
     """What the run folder holds at most: a checkpoint is written beside the one it replaces."""
 
@@ -59,7 +62,8 @@ class TrainingPlan:
         return self.training_minutes + self.scoring_minutes
 
     def to_json(self) -> JsonObject:
-        return {"minutes": self.minutes, **dataclasses.asdict(self)}
+        values = {"minutes": self.minutes, **dataclasses.asdict(self)}
+        return {name: value for name, value in values.items() if name != "gpu_memory_bytes" or value is not None}
 
 
 def plan_training(
@@ -117,6 +121,7 @@ def plan_training(
         training_minutes=training_seconds / 60,
         scoring_minutes=(validations * sample + held_out) / scoring_speed / 60,
         memory_bytes=events["end"]["peak_memory_bytes"],
+        gpu_memory_bytes=events["end"].get("peak_gpu_memory_bytes"),
         disk_bytes=2 * checkpoint_bytes + 2 * model_bytes,
         precision=events["start"]["precision"],
         device=events["start"]["device"],

@@ -14,12 +14,14 @@ from charlm.errors import CharLMWarning, decoration
 from charlm.evaluation.scores import LMScore
 from charlm.language_models.language_model import LanguageModel
 from charlm.malloc import peak_memory_bytes
-from charlm.nn.precision import instruction_set, precision_notice
-from charlm.trainers.events import Computing, Event, LMMoment
+from charlm.nn.precision import precision_notice
+from charlm.trainers.computing import computing
+from charlm.trainers.events import Computing, EndEvent, Event, LMMoment
 from charlm.trainers.lm.bptt import TruncatedBPTT
 from charlm.trainers.lm.checkpoint import Progress
 from charlm.trainers.lm.manifest import RunResult
 from charlm.trainers.lm.optimization import Budget
+from charlm.trainers.lm.step_timer import StepTimer
 from charlm.trainers.lm.text_corpus import TextCorpus
 from charlm.trainers.observer import Observer, RewindableFile
 
@@ -27,6 +29,8 @@ SHORT_RUN_EVENTS = 200
 """`train` events of a run with a short budget."""
 TRAIN_EVENT_CHARACTERS = 250_000
 """Characters from one `train` event to the next in a long run."""
+GPU_EVENT_SECONDS = 0.5
+"""Seconds from one `train` event to the next on a GPU, at least."""
 _SAMPLE_CHARACTERS = 200
 
 
@@ -84,11 +88,12 @@ class Reporter:
         budget: Budget,
     ) -> None:
         self.observers = list(observers)
-        self.step_seconds = 0.0
-        """Seconds that this process has spent in optimizer steps."""
+        self.steps = StepTimer(bptt.model.device)
+        """Takes the time of optimizer steps."""
 
         self._bptt = bptt
         self._model = bptt.model
+        self._is_on_gpu = bptt.model.device.type == "cuda"
         self._config = config = bptt.config
         self._corpus = corpus
         self._progress = progress
@@ -96,7 +101,9 @@ class Reporter:
         units = min(budget.units // SHORT_RUN_EVENTS, TRAIN_EVENT_CHARACTERS)
         self._steps_per_event = max(1, units // (config.mini_batch_size * config.sequence_length))
         self._reported_share = 0.0
-        self._last = (0, 0.0, 0.0)  # units, seconds, seconds in steps at the last `train` event
+        self._last = (0, 0.0)  # units and seconds at the last `train` event
+        self._is_first = True
+        self._due_after = 0.0  # `progress.seconds` before which a GPU is not asked for the loss again
 
     @property
     def files(self) -> list[RewindableFile]:
@@ -154,12 +161,7 @@ class Reporter:
             self.guard(notice)
 
     def _computing(self) -> Computing:
-        device = self._model.device
-        return {
-            "device": str(device),
-            "precision": self._bptt.precision,
-            "instruction_set": instruction_set(device),
-        }
+        return computing(self._model.device, self._bptt.precision)
 
     def checkpoint(self) -> None:
         self.emit({"event": "checkpoint", **self.moment()})
@@ -184,34 +186,49 @@ class Reporter:
                 "sample": self.sample(best),
             }
         )
-        self.emit(
-            {
-                "event": "end",
-                **self.moment(),
-                "state": "finished",
-                "reason": result.reason,
-                "seconds": result.seconds,
-                "characters_per_second": result.characters_per_second,
-                "units_per_second": result.units_per_second,
-                "peak_memory_bytes": peak_memory_bytes() * self._bptt.group.world_size,
-            }
-        )
+        moment = self.moment()
+        end: EndEvent = {
+            "event": "end",
+            "time": moment["time"],
+            "step": moment["step"],
+            "characters": moment["characters"],
+            "state": "finished",
+            "reason": result.reason,
+            "seconds": result.seconds,
+            "characters_per_second": result.characters_per_second,
+            "units_per_second": result.units_per_second,
+            "peak_memory_bytes": peak_memory_bytes() * self._bptt.group.world_size,
+        }
+        if self._is_on_gpu:
+            end["peak_gpu_memory_bytes"] = torch.cuda.max_memory_reserved(self._model.device)
+        self.emit(end)
 
     # ---- steps and validations ---------------------------------------------------------------------------------
 
-    def restart_clock(self) -> None:
-        """Count throughput from here: the training begins, or resumes from a checkpoint."""
-        self._last = (self._progress.characters, self._progress.seconds, self.step_seconds)
+    def restart_clock(self, seconds: float) -> None:
+        """Count throughput from here, `seconds` after the training began: it begins, or resumes from a checkpoint."""
+        self._last = (self._progress.characters, seconds)
+        self.steps.take()
 
     def is_train_due(self) -> bool:
+        """Whether the mean loss is to be reported; all processes agree on it.
+
+        Reading it waits for a GPU, so there it is read a few times a second at most, however fast the steps are.
+        """
+        if self._is_on_gpu and not self._is_first and self._progress.seconds < self._due_after:
+            return False
         if self._progress.step % self._steps_per_event == 0:
             return True
         # A budget in time can be short whatever it reads; its steps are not the same on any two machines anyway.
         return self._budget.seconds < math.inf and self._share() - self._reported_share >= 1 / SHORT_RUN_EVENTS
 
-    def train(self, learning_rate: float) -> None:
-        """Emit `train` with the mean loss since the last one; raises LossExplodedError when it is hopeless."""
+    def train(self, learning_rate: float, *, seconds: float) -> None:
+        """Emit `train` with the mean loss since the last one; raises LossExplodedError when it is hopeless.
+
+        `seconds` is the present training time.
+        """
         progress = self._progress
+        self._is_first, self._due_after = False, progress.seconds + GPU_EVENT_SECONDS
         loss = progress.window_nats / max(progress.window_units, 1)
         # Uniform guessing costs ln V; three times that is worse than knowing nothing.
         if not loss < 3 * math.log(max(len(self._corpus.dictionary), 3)):
@@ -219,9 +236,9 @@ class Reporter:
                 f"the training loss became {loss:.4g} nats per {self._model.dictionary.unit_of.noun}"
             )
         progress.window_nats, progress.window_units, progress.train_loss = 0.0, 0, loss
-        units, seconds, step_seconds = self._last
-        self.restart_clock()
-        elapsed = max(progress.seconds - seconds, 1e-9)
+        units, before = self._last
+        elapsed, in_steps = max(seconds - before, 1e-9), self.steps.take()
+        self.restart_clock(seconds)
         self._reported_share = share = self._share()
         self.emit(
             {
@@ -236,7 +253,7 @@ class Reporter:
                 "characters_per_second": (progress.characters - units) / elapsed * self._corpus.characters_per_unit,
                 "units_per_second": (progress.characters - units) / elapsed,
                 "seconds_left": progress.seconds * (1 - share) / max(share, 1e-9),
-                "waiting_share": max(0.0, 1 - (self.step_seconds - step_seconds) / elapsed),
+                "waiting_share": max(0.0, 1 - in_steps / elapsed),
             }
         )
 

@@ -33,6 +33,7 @@ def training_checkpoint(
         num_threads=torch.get_num_threads(),
         num_processes=group.world_size,
         precision=bptt.precision,
+        loss_scale=bptt.mixed.state(),
         files={file.path.name: file.position() for file in files},
     )
 
@@ -51,6 +52,7 @@ def restore_training(
         bptt.average = None if checkpoint.average is None else WeightAverage.restored(checkpoint.average, bptt.model)
         progress.restore(checkpoint.progress)
         bptt.restore_hidden(checkpoint.hidden)
+        bptt.mixed.restore(checkpoint.loss_scale)
         bptt.drop_nats()
         states = {name: bptt.group.own_part(state) for name, state in checkpoint.random_state.items()}
         set_random_state(states, bptt.model.device)

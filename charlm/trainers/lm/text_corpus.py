@@ -10,11 +10,11 @@ memory-mapped; only the current and the next one are in memory, as the small int
 import math
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Generic, Self, TypeVar
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from charlm.errors import ConfigError, CorpusError
 from charlm.text.corpus.augmentation import training_ids
 from charlm.text.corpus.encoding import EncodedInfo, encode_file, encoded_info, ensure_encoded, split_files
 from charlm.text.corpus.manifest import CorpusManifest, FileRecord
+
+Prepared = TypeVar("Prepared")
+"""What becomes of a shard's streams before the training gets them."""
 
 _BYTES_TOGETHER = 100_000_000  # of the shards whose ids are in memory at once; as much again is read ahead
 
@@ -47,8 +50,11 @@ class TextCorpus:
         shuffle: bool = True,
         shard_groups: Sequence[Sequence[str]] | None = None,
     ) -> None:
-        if not character_level:
-            raise ConfigError("character_level=False (words) is not supported: the units are characters and bytes")
+        if not character_level and dictionary.unit_of.items_are_characters:
+            raise ConfigError(
+                f"character_level=False reads words, and the unit of this dictionary is the {dictionary.unit_of.noun}; "
+                f"prepare the text with the unit word"
+            )
         self.files = CorpusFiles(Path(path))
         self.dictionary = dictionary
         self.forward = forward
@@ -170,13 +176,16 @@ def side_by_side(shards: Sequence[FileRecord]) -> list[list[str]]:
     return [names[number::num_groups] for number in range(num_groups)]
 
 
-class ShardReader:
-    """Reads the streams of shard after shard, always one ahead in the background."""
+class ShardReader(Generic[Prepared]):
+    """Reads the streams of shard after shard, always one ahead in the background, where `prepare` takes them over."""
 
-    def __init__(self, corpus: TextCorpus, mini_batch_size: int, *, seed: int) -> None:
+    def __init__(
+        self, corpus: TextCorpus, mini_batch_size: int, *, seed: int, prepare: Callable[[np.ndarray], Prepared]
+    ) -> None:
         self._corpus = corpus
         self._mini_batch_size = mini_batch_size
         self._seed = seed
+        self._prepare = prepare
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="shard-reader")
 
     def __enter__(self) -> Self:
@@ -187,10 +196,10 @@ class ShardReader:
     ) -> None:
         self._pool.shutdown(cancel_futures=True)
 
-    def read_from(self, epoch: int, split: int) -> Iterator[np.ndarray]:
+    def read_from(self, epoch: int, split: int) -> Iterator[Prepared]:
         """The streams of every shard from place `split` in the order of `epoch` on, without end."""
         places = self._places(epoch, split)
-        ahead: Future[np.ndarray] = self._submit(*next(places))
+        ahead: Future[Prepared] = self._submit(*next(places))
         while True:
             current, ahead = ahead, self._submit(*next(places))
             yield current.result()
@@ -201,5 +210,8 @@ class ShardReader:
                 yield epoch, shard
             epoch, split = epoch + 1, 0
 
-    def _submit(self, epoch: int, shard: int) -> "Future[np.ndarray]":
-        return self._pool.submit(self._corpus.streams, shard, self._mini_batch_size, seed=self._seed, epoch=epoch)
+    def _submit(self, epoch: int, shard: int) -> "Future[Prepared]":
+        return self._pool.submit(self._read, epoch, shard)
+
+    def _read(self, epoch: int, shard: int) -> Prepared:
+        return self._prepare(self._corpus.streams(shard, self._mini_batch_size, seed=self._seed, epoch=epoch))

@@ -4,14 +4,19 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
+from charlm.artifacts import RunFiles
 from charlm.config import TrainingConfig
 from charlm.distributed.group import ProcessGroup
-from charlm.evaluation.language_model import score_encoded
+from charlm.errors import RunError
+from charlm.evaluation.language_model import limited_units, score_encoded
 from charlm.evaluation.scores import LMScore
-from charlm.language_models.language_model import LanguageModel
+from charlm.language_models.language_model import LanguageModel, load_language_models
 from charlm.text.corpus.encoding import encoded_info
 from charlm.trainers.lm.averaging import note_loss
 from charlm.trainers.lm.checkpoint import Progress
+from charlm.trainers.lm.text_corpus import TextCorpus
 
 _THRESHOLD = 1e-4  # share of the best loss that an improvement must save, as in torch's and Flair's plateau
 
@@ -67,3 +72,16 @@ def reason_to_stop_early(config: TrainingConfig, progress: Progress) -> str | No
     if config.stop_characters is not None and without_gain >= config.stop_characters and progress.validations:
         return f"validation has not improved for {without_gain:,} characters"
     return None
+
+
+def score_best(files: RunFiles, corpus: TextCorpus, device: torch.device) -> tuple[LanguageModel, LMScore, LMScore]:
+    """The best model of a run on `device`, and its scores on the validation and the test text.
+
+    Raises RunError when there is none.
+    """
+    if not files.best_lm.is_file():
+        raise RunError(f"no validation of {files.root} gave a finite loss; lower the learning rate")
+    (best,) = (model.to(device) for model in load_language_models(files.best_lm).values())
+    infos = [(text, encoded_info(text, corpus.dictionary)) for text in (corpus.valid, corpus.test)]
+    valid, test = (score_encoded(best, text, info, max_units=limited_units(info)) for text, info in infos)
+    return best, valid, test

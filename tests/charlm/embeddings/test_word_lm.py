@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -15,12 +17,14 @@ from charlm.embeddings import (
     WordLMEmbeddings,
 )
 from charlm.embeddings.base import embeddings_from_json
+from charlm.embeddings.export import embed_file
 from charlm.errors import ConfigError, ModelFileError
 from charlm.language_models.language_model import LanguageModel
 from charlm.models import TextClassifier
 from charlm.nn.inference import inference
 from charlm.serialization.bundle import write_bundle
 from charlm.trainers import ModelTrainer
+from charlm.trainers.downstream.build import stack_embeddings
 from charlm.units.unit import find_unit
 from tests.toy import GOLDEN, toy_sentences
 
@@ -140,6 +144,21 @@ def test_models_are_found_in_bundles_and_those_of_characters_are_refused(tmp_pat
         WordLMEmbeddings(models["forward"], layers="bottom")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="at least one"):
         WordLMEmbeddings([])
+
+
+def test_the_unit_of_a_model_decides_what_embeds_with_it(tmp_path: Path) -> None:
+    models = {"forward": word_model(), "backward": word_model(is_forward=False)}
+    stacked = stack_embeddings([models["forward"], LanguageModel.load_language_model(GOLDEN / "forward.pt")])
+    assert [type(part) for part in stacked.parts] == [WordLMEmbeddings, FlairEmbeddings]
+    (tmp_path / "text.txt").write_text(" ".join(SENTENCE) + "\n")
+    written = embed_file(models, tmp_path / "text.txt", tmp_path / "vectors.parquet")
+    assert (written.tokens, written.dimensions) == (4, 12)
+    found = np.array(pq.read_table(tmp_path / "vectors.parquet")["embedding"].to_pylist())
+    assert found == pytest.approx(vectors(WordLMEmbeddings([*models.values()]), SENTENCE).numpy(), abs=1e-6)
+    write_bundle(tmp_path / "pair", {name: model.language_model_state() for name, model in models.items()}, {})
+    card = (tmp_path / "pair" / "README.md").read_text()
+    assert 'WordLMEmbeddings("BUNDLE/forward")' in card
+    assert "FlairEmbeddings" not in card
 
 
 # ---- texts ---------------------------------------------------------------------------------------------------------

@@ -28,6 +28,23 @@ def span_tagger(**arguments) -> SequenceTagger:
     return SequenceTagger(embeddings=embeddings, tag_dictionary=values, tag_type="ner", hidden_size=8, **arguments)
 
 
+def test_first_arguments_may_stand_in_the_order_of_newer_versions():
+    corpus = toy_corpus(12)
+    embeddings = OneHotEmbeddings.from_corpus(corpus, min_freq=1, embedding_length=8)
+    values = corpus.make_label_dictionary("ner")
+    newer = SequenceTagger(embeddings, values, "ner", hidden_size=8, use_crf=False)
+    older = SequenceTagger(8, embeddings, values, "ner", use_crf=False)
+    assert str(newer) == str(older)
+    with pytest.raises(
+        ConfigError, match="a number, vectors of words, a Dictionary, a name; got int, OneHotEmbeddings, "
+    ):
+        SequenceTagger(embeddings, "ner", values)
+    with pytest.raises(ConfigError, match="name the arguments after embeddings, tag_dictionary, tag_type: use_crf="):
+        SequenceTagger(embeddings, values, "ner", True)
+    with pytest.raises(ConfigError, match="allow_unk_predictions are not part of charlm"):
+        SequenceTagger(embeddings, values, "ner", allow_unk_predictions=True)
+
+
 @pytest.mark.parametrize(("tag_format", "prefixes"), [("BIOES", "SBEI"), ("BIO", "BI")])
 def test_a_dictionary_of_span_values_gives_the_tags_of_the_format(tag_format, prefixes):
     tags = span_tagger(tag_format=tag_format).label_dictionary.get_items()

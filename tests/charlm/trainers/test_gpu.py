@@ -1,12 +1,14 @@
 """What is computed on a GPU is what is computed on the CPU, and the benchmark that needs one says so."""
 
 import dataclasses
+import importlib
 import pydoc_data.topics
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -166,21 +168,39 @@ def test_the_benchmark_ends_with_one_line_where_there_is_no_gpu():
 
 
 @pytest.mark.slow
-def test_the_benchmark_writes_its_table(tmp_path):
-    table = tmp_path / "gpu.md"
-    small = ("--hidden", 16, "--sequence-length", 20, "--batches", 4, 8, "--seconds", 0.5, "--characters", 40_000)
-    outcome = benchmark("--device", "cpu", *small, "--output", table)
+def test_the_benchmark_writes_a_row_for_each_measurement(tmp_path):
+    outcome = benchmark("--device", "cpu", "--quick", "--minutes", 10, "--output", tmp_path / "gpu.md")
     assert outcome.returncode == 0, outcome.stderr
-    (row,) = [line for line in table.read_text().splitlines() if line.startswith("| 16 |")]
-    speeds = [float(cell.replace(",", "")) for cell in row.strip("| ").split(" | ")[1:4]]
-    assert all(speed > 0 for speed in speeds)
+    rows = [line.strip("| ").split(" | ") for line in (tmp_path / "gpu.md").read_text().splitlines()[4:]]
+    assert len(rows) >= 12
+    assert all(len(row) == 4 and "failed" not in row[3] for row in rows), rows
+    assert all(float(value.replace(",", "")) > 0 for _, value, _, _ in rows)
+
+
+def test_a_measurement_that_fails_or_comes_too_late_is_a_row(tmp_path):
+    with benchmark_module() as gpu:
+        table = gpu.Table(tmp_path / "gpu.md", torch.device("cpu"), deadline=time.monotonic() + 60)
+        assert table.measure("good", lambda: (2.0, "m", "")) == 2
+        assert table.measure("bad", lambda: 1 / 0) is None
+        table = gpu.Table(tmp_path / "late.md", torch.device("cpu"), deadline=time.monotonic() - 1)
+        assert table.measure("late", lambda: (2.0, "m", "")) is None
+    assert (tmp_path / "gpu.md").read_text().splitlines()[-2:] == [
+        "| good | 2 | m |  |",
+        "| bad |  |  | failed: ZeroDivisionError division by zero |",
+    ]
+    assert "left out: no time" in (tmp_path / "late.md").read_text()
+
+
+@contextmanager
+def benchmark_module():
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    try:
+        yield importlib.import_module("gpu")
+    finally:
+        sys.path.pop(0)
 
 
 def test_operations_of_a_character_are_counted_by_hand():
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    try:
-        from gpu import operations
-    finally:
-        sys.path.pop(0)
-    # H=2, E=3, V=5: gates 4 * 2 * (3 + 2) = 40 and decoder 2 * 5 = 10 weights; 2 operations each, 3 passes.
-    assert operations(dataclasses.replace(TINY, hidden_size=2, embedding_size=3), 5) == 6 * 50
+    with benchmark_module() as gpu:
+        # H=2, E=3, V=5: gates 4 * 2 * (3 + 2) = 40 and decoder 2 * 5 = 10 weights; 2 operations each, 3 passes.
+        assert gpu.operations(dataclasses.replace(TINY, hidden_size=2, embedding_size=3), 5) == 6 * 50

@@ -244,11 +244,11 @@ def test_rollback_halves_the_rate_and_training_goes_on(corpus_dir, tmp_path, mon
     """One window of poisoned losses, then honest ones: the training recovers by itself."""
     real = Reporter.train
 
-    def report(reporter: Reporter, learning_rate: float) -> None:
+    def report(reporter: Reporter, learning_rate: float, *, seconds: float) -> None:
         progress = reporter._progress
         if progress.step == 50 and progress.rollbacks == 0:
             progress.window_nats = math.nan
-        real(reporter, learning_rate)
+        real(reporter, learning_rate, seconds=seconds)
 
     monkeypatch.setattr(Reporter, "train", report)
     result, recorder = train(corpus_dir, tmp_path)

@@ -1,6 +1,10 @@
 """The environment of real machines: odd paths, proxies, a foreign .env, no room for temporary files."""
 
+import importlib.util
 import os
+import re
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,12 +16,14 @@ from charlm.errors import ConfigError
 from tasks.services.environment import (
     ask_loopback_directly,
     check_dotenv,
+    check_proxies,
     check_workspace_path,
     find_temporary_folder,
 )
 from tasks.services.session import use_workspace
 from tasks.tracking.client import mlflow_client
 from tasks.tracking.runs import create_mlflow_run, find_experiment
+from tests.conftest import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -73,6 +79,34 @@ def test_requests_to_this_machine_pass_no_proxy(proxy: str) -> None:
     assert client._transport_for_url(httpx.URL("http://127.0.0.1:4200")) is client._transport
 
 
+@pytest.mark.parametrize(
+    ("proxy", "reason"),
+    [
+        ("ftp://proxy.invalid", "Unknown scheme for proxy URL .*; correct it, or unset it"),
+        ("http://proxy.invalid:port", "Invalid port: 'port'.; correct it, or unset it"),
+        ("http://proxy.invalid:3128", None),
+        ("proxy.invalid:3128", None),
+    ],
+)
+def test_a_proxy_that_no_client_can_use_is_named(proxy: str, reason: str | None) -> None:
+    os.environ["ALL_PROXY"] = proxy
+    ask_loopback_directly()
+    if reason is None:
+        check_proxies()
+        return
+    with pytest.raises(ConfigError, match=f"cannot use the proxy of ALL_PROXY .{reason}"):
+        check_proxies()
+
+
+def test_a_socks_proxy_needs_a_package_which_is_named() -> None:
+    os.environ["ALL_PROXY"] = "socks5://127.0.0.1:1080"
+    if importlib.util.find_spec("socksio"):
+        check_proxies()
+        return
+    with pytest.raises(ConfigError, match=r"the proxy of ALL_PROXY \(Using SOCKS .*; pip install socksio, or"):
+        check_proxies()
+
+
 def test_without_a_proxy_nothing_is_set() -> None:
     ask_loopback_directly()
     assert "no_proxy" not in os.environ
@@ -102,3 +136,23 @@ def test_temporary_files_go_to_the_workspace_where_the_system_has_no_room(
         find_temporary_folder(workspace)
     with tempfile.TemporaryDirectory() as folder:
         assert Path(folder).is_relative_to(workspace.root)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        (".env", "PREFECT_LOGGING_LEVEL=LOUD", r"level=LOUD: Input should be .*; correct .*\.env"),
+        ("prefect.toml", "[server", r"invalid TOML .*; correct .*prefect\.toml"),
+        (".env", "OTHER=1", None),
+    ],
+)
+def test_settings_of_prefect_that_cannot_be_read_are_named(
+    name: str, content: str, reason: str | None, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(content)
+    program = "from tasks.services.prefect import check_prefect_settings as check; check(())"
+    program = f"import sys; sys.path.insert(0, {str(ROOT)!r}); {program}"
+    outcome = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
+    assert (outcome.returncode == 0) is (reason is None)
+    if reason is not None:
+        assert re.search(f"ConfigError: Prefect cannot read its settings .*{reason}", outcome.stderr)
