@@ -83,6 +83,25 @@ def restore(folder: _Backup, workspace: options.WorkspaceDir = DEFAULT_WORKSPACE
     print(f"{bring_back(settings, folder)} files of the workspace {settings.workspace.root} restored from {folder}")
 
 
+@example("charlm systemd units")
+def systemd(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder to write the units to.")],
+    user: Annotated[str | None, typer.Option(help="User that the programs run as; by default the present one.")] = None,
+    workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
+) -> None:
+    """Write units for systemd that run the programs of `charlm up`, with the settings of the environment."""
+    from dataclasses import replace
+
+    from deployments.settings import visible_gpus
+    from deployments.systemd import TARGET, current_user, write_units
+
+    settings = replace(_settings(workspace), gpus=visible_gpus(os.environ))
+    folder = folder.expanduser().absolute()
+    written = write_units(settings, folder, user=user or current_user(), variables=os.environ)
+    units = " ".join(str(path) for path in written if path.suffix != ".env")
+    print(f"sudo systemctl link {units}\nsudo systemctl enable --now {TARGET}")
+
+
 def _named(folder: Path) -> Path:
     if folder == Path():  # what make hands on where TO or FROM is missing
         raise ConfigError("name a folder: make backup TO=FOLDER, make restore FROM=FOLDER")
@@ -98,5 +117,5 @@ def _settings(workspace: Path) -> "ServiceSettings":
     return ServiceSettings.from_environment({**os.environ, "CHARLM_WORKSPACE": str(workspace)})
 
 
-COMMANDS = (up, down, status, worker, backup, restore)
+COMMANDS = (up, down, status, worker, backup, restore, systemd)
 """In the order of the help."""

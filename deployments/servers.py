@@ -57,10 +57,13 @@ def prefect_server(settings: ServiceSettings) -> Program:
 
 def mlflow_server(settings: ServiceSettings) -> Program:
     """Clients send and get artifacts through this server, so that only it needs access to their storage."""
-    variables = {**_QUIET, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # seven processes that we do not need
+    variables = {
+        **_QUIET,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # seven processes that we do not need
+        "MLFLOW_BACKEND_STORE_URI": settings.database_urls()[1],  # a command line is for all to read
+    }
     command = [str(_BIN / "mlflow"), "server", "--host", settings.host, "--workers", "1"]
     command += ["--port", str(settings.mlflow_port)]
-    command += ["--backend-store-uri", settings.database_urls()[1]]
     artifacts = settings.artifacts or str(settings.workspace.mlflow_artifacts_dir)
     command += ["--serve-artifacts", "--artifacts-destination", artifacts]
     if settings.allowed_hosts:

@@ -17,6 +17,17 @@ from charlm.storage.user_paths import user_path
 from tasks.services.environment import access_variables, check_workspace_path
 
 HOST = "127.0.0.1"
+VARIABLES = (
+    "CHARLM_WORKSPACE",
+    "CHARLM_PREFECT_PORT",
+    "CHARLM_MLFLOW_PORT",
+    "CHARLM_HOST",
+    "CHARLM_ALLOWED_HOSTS",
+    "CHARLM_PASSWORD",
+    "DATABASE",
+    "ARTIFACTS",
+)
+"""The settings, which hold from one start to the next; CHARLM_OLD_PASSWORD is for one start alone."""
 CPU_POOL, GPU_POOL = "charlm-cpu", "charlm-gpu"
 ROOT = Path(__file__).parent.parent
 """Where `flows` and `tasks` are: the top of the checkout, or the package `charlm_pipeline` of an installation."""

@@ -6,6 +6,7 @@ Writes them there where they are missing and there is a network
 
 # ruff: noqa: N801  # the names are Flair's
 
+import hashlib
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from charlm.data.cache import cache_dir
 from charlm.data.corpus import Corpus
+from charlm.datasets.checksums import SHA256, UD_RELEASE
 from charlm.datasets.column_corpus import ColumnCorpus
 from charlm.datasets.lines import ReadingRules, mistake, read_lines
 from charlm.datasets.sniffing import PREFIX
@@ -25,7 +27,7 @@ from charlm.storage.atomic import atomic_write
 _SECONDS = 30
 _BLOCK = 1 << 20
 _UNIVERSAL_DEPENDENCIES = "https://raw.githubusercontent.com/UniversalDependencies"
-_WNUT = "https://noisy-text.github.io/2017/files"
+_WNUT = "https://raw.githubusercontent.com/leondz/emerging_entities_17/master"
 _TREC = "https://cogcomp.seas.upenn.edu/Data/QA/QC"
 
 
@@ -34,10 +36,10 @@ class UD_ENGLISH(UniversalDependenciesCorpus):
 
     Args:
         base_path: folder with its files, or to fetch them into; by default CHARLM_CACHE/datasets/ud_english.
-        revision: branch or tag of the treebank to fetch.
+        revision: tag or branch of the treebank to fetch; only the files of the default one have known checksums.
     """
 
-    def __init__(self, base_path: Path | str | None = None, *, revision: str = "master") -> None:
+    def __init__(self, base_path: Path | str | None = None, *, revision: str = UD_RELEASE) -> None:
         names = [f"en_ewt-ud-{split}.conllu" for split in ("train", "dev", "test")]
         url = f"{_UNIVERSAL_DEPENDENCIES}/UD_English-EWT/{revision}"
         super().__init__(_folder(base_path, "ud_english", url, names), name="UD_ENGLISH")
@@ -48,10 +50,10 @@ class UD_GERMAN(UniversalDependenciesCorpus):
 
     Args:
         base_path: folder with its files, or to fetch them into; by default CHARLM_CACHE/datasets/ud_german.
-        revision: branch or tag of the treebank to fetch.
+        revision: tag or branch of the treebank to fetch; only the files of the default one have known checksums.
     """
 
-    def __init__(self, base_path: Path | str | None = None, *, revision: str = "master") -> None:
+    def __init__(self, base_path: Path | str | None = None, *, revision: str = UD_RELEASE) -> None:
         names = [f"de_gsd-ud-{split}.conllu" for split in ("train", "dev", "test")]
         url = f"{_UNIVERSAL_DEPENDENCIES}/UD_German-GSD/{revision}"
         super().__init__(_folder(base_path, "ud_german", url, names), name="UD_GERMAN")
@@ -125,25 +127,33 @@ def _folder(
     folder = folders[0]
     for file in files:
         if not (folder / file).is_file():
-            fetch(f"{url}/{file}", folder / file)
+            address = f"{url}/{file}"
+            fetch(address, folder / file, sha256=SHA256.get(address))
     return folder
 
 
-def fetch(url: str, path: Path) -> None:
+def fetch(url: str, path: Path, *, sha256: str | None = None) -> None:
     """Bring what `url` names to `path`, whole or not at all.
 
-    Raises DatasetError when the network or the server fails, or when less comes than was announced.
+    Raises DatasetError when the network or the server fails, when less comes than was announced, or when what comes has
+    another digest than `sha256`.
     """
     try:
         with urllib.request.urlopen(url, timeout=_SECONDS) as answer:
             path.parent.mkdir(parents=True, exist_ok=True)
             with atomic_write(path) as file:
-                size = 0
+                size, digest = 0, hashlib.sha256()
                 while block := answer.read(_BLOCK):
                     size += file.write(block)
+                    digest.update(block)
                 announced = answer.headers["Content-Length"]
                 if not size or (announced is not None and size != int(announced)):
                     raise DatasetError(f"{url} gave {size} bytes of {announced}; try again, or put the file at {path}")
+                if sha256 not in (None, digest.hexdigest()):
+                    raise DatasetError(
+                        f"{url} has changed: SHA-256 {digest.hexdigest()}, expected {sha256}; put the file that you"
+                        f" want at {path}"
+                    )
     except (urllib.error.URLError, OSError) as error:
         reason = getattr(error, "reason", None) or error
         raise DatasetError(f"cannot fetch {url} ({reason}); put the file at {path}") from error

@@ -82,4 +82,4 @@ def _matrix(sentence: Sentence, width: int) -> npt.NDArray[np.float32]:
     """The vectors of the tokens, (N, D)."""
     if not len(sentence):
         return np.zeros((0, width), np.float32)
-    return np.stack([token.embedding.float().numpy(force=True) for token in sentence])
+    return np.asarray(sentence.get_token_embeddings().float().cpu().numpy())

@@ -23,6 +23,7 @@ from charlm.embeddings.base import TokenEmbeddings, find_model
 from charlm.errors import ConfigError, ModelFileError
 from charlm.language_models.language_model import LanguageModel, load_language_models
 from charlm.language_models.layers import layer_outputs, layer_parameters, layer_widths
+from charlm.nn.device import find_device, upload
 from charlm.storage.atomic import JsonObject
 
 Layers = Literal["top", "all", "mix"]
@@ -133,7 +134,9 @@ class WordLMEmbeddings(TokenEmbeddings):
     def _add_embeddings(self, sentences: list[Sentence]) -> None:
         for sentence in sentences:
             if not len(sentence):
-                sentence.set_token_embeddings(self.name, torch.empty(0, self.embedding_length))
+                sentence.set_token_embeddings(
+                    self.name, torch.empty(0, self.embedding_length, device=self._lms[0].device)
+                )
         learns = (self.fine_tune or self.mix_weights is not None) and torch.is_grad_enabled()
         for batch in _batches(sorted(sentences, key=len)):
             with torch.set_grad_enabled(learns):
@@ -146,8 +149,8 @@ class WordLMEmbeddings(TokenEmbeddings):
         lm = self._lms[number]
         ids, rows, places = self._encoded(number, sentences)
         with torch.set_grad_enabled(self.fine_tune and torch.is_grad_enabled()):
-            outputs = layer_outputs(lm, torch.from_numpy(ids).to(lm.device))  # (T, B, D of a layer) each
-        at = torch.from_numpy(places).to(lm.device), torch.from_numpy(rows).to(lm.device)
+            outputs = layer_outputs(lm, upload(torch.from_numpy(ids), lm.device))  # (T, B, D of a layer) each
+        at = upload(torch.from_numpy(places), lm.device), upload(torch.from_numpy(rows), lm.device)
         if self.layers == "top":
             return outputs[-1][at]
         states = [output[at] for output in outputs]
@@ -199,4 +202,5 @@ def _models_of(model: LanguageModel | str | os.PathLike[str]) -> list[LanguageMo
     found = list(load_language_models(find_model(model, [".pt"], "language model")).values())
     for lm in found:
         lm.decoder, lm.has_decoder = None, False
+        lm.to(find_device())
     return found

@@ -20,7 +20,7 @@ _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 class MixedPrecision:
     """Computes a loss, its gradients and a step in `fp32`, `bf16` or `fp16`.
 
-    `loss_scale` is what fp16 begins with; the default fits a mean over hundreds of units or more, 1 a sum.
+    `loss_scale` is what fp16 begins with; the default fits a mean over hundreds of units or more, 256 a sum.
     """
 
     def __init__(self, device: torch.device, precision: str, *, loss_scale: float = LOSS_SCALE) -> None:

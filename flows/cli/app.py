@@ -14,7 +14,7 @@ import typer
 from typer.exceptions import TyperException
 
 from charlm.errors import CharLMError, TrainingInterruptedError
-from flows.cli import corpus, downstream, inference, promotion, training
+from flows.cli import corpus, downstream, inference, promotion, training, upkeep
 from flows.cli.context import UTF8_REMEDY
 from tasks.terminal import write_stdout
 
@@ -41,6 +41,7 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     downstream.predict,
     corpus.notify,
     training.sync,
+    upkeep.prune,
 )
 """In the order of the help."""
 

@@ -13,8 +13,10 @@ from charlm.errors import ConfigError, ModelFileError, decoration
 from charlm.serialization.markdown import code, escape
 from charlm.storage.user_paths import user_path
 from tasks.downstream.manifest import TrainingFacts
+from tasks.downstream.tracking import SCORES, labelled_data, registered_models
 from tasks.registry.descriptions import pad_columns
 from tasks.registry.flavour import log_standalone_model
+from tasks.registry.logged_models import ModelRecord
 from tasks.registry.versions import (
     RegisteredVersion,
     clear_errors,
@@ -54,7 +56,8 @@ def register_downstream_model(
         if run_id is None:
             raise ConfigError("MLflow did not answer when the training began")
         client = mlflow_client()
-        logged = log_standalone_model(run_id, _CODE, {"model": files.model})
+        tags = _tags(files, facts, test)
+        logged = log_standalone_model(run_id, _CODE, {"model": files.model}, _record(facts, tags, test))
         description = ""
         with decoration(f"the description of the new version of {name}"):
             description = pad_columns(describe_downstream_model(facts, test))[:LONGEST_DESCRIPTION]
@@ -63,7 +66,7 @@ def register_downstream_model(
             name,
             source=logged.model_uri,
             run_id=run_id,
-            tags=_tags(files, facts, test),
+            tags=tags,
             description=description,
             model_id=logged.model_id,
         )
@@ -89,6 +92,16 @@ def resolve_downstream_model(model: str, workspace: Workspace) -> Path:
         if candidate.is_file():
             return candidate
     raise ModelFileError(f"there is no tagger or classifier {model!r}: give best-model.pt, a run, or models:/NAME/1")
+
+
+def _record(facts: TrainingFacts, tags: dict[str, str], test: "LabelValues | None") -> ModelRecord:
+    return ModelRecord(
+        params={"task": facts["task"], "label_type": facts["label_type"], **facts["config"]},
+        tags=tags,
+        data=labelled_data(facts),
+        scores={} if test is None else {"test": {f"test.{name}": test[name] for name in SCORES}},
+        made_from=registered_models(facts),
+    )
 
 
 def _tags(files: DownstreamRunFiles, facts: TrainingFacts, test: "LabelValues | None") -> dict[str, str]:

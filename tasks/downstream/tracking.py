@@ -3,7 +3,6 @@
 No fault of MLflow reaches the training: everything lies in the run folder too.
 """
 
-import json
 import math
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
@@ -12,6 +11,8 @@ from typing import TYPE_CHECKING, Literal, Self
 from charlm.artifacts import DownstreamRunFiles
 from charlm.serialization.markdown import code
 from tasks.downstream.manifest import TrainingFacts
+from tasks.registry.logged_models import DataSplit, log_data
+from tasks.registry.versions import RegisteredVersion
 from tasks.terminal import terminal
 from tasks.tracking.client import first_line, mlflow_client
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from charlm.trainers.downstream.events import DownstreamEvent, EpochEvent
 
 _LAST_SECONDS = 60.0
+_LONGEST_NAME = 240  # of a dataset, with the split behind it
 SCORES: tuple[Literal["accuracy", "micro_f1", "macro_f1"], ...] = ("accuracy", "micro_f1", "macro_f1")
 
 
@@ -79,19 +81,17 @@ def describe_downstream_run(run_id: str | None, facts: TrainingFacts, files: Dow
     """Send the settings, and labelled data and language models as inputs."""
     if run_id is None:
         return
-    from mlflow.entities import Dataset, DatasetInput, InputTag, Param
+    from mlflow.entities import Param
 
     parameters = {
         **facts["config"],
         **{name: facts[name] for name in ("task", "label_type", "data", "language_models", "vectors")},
     }
-    profile = json.dumps(facts["sentences"])
-    source = json.dumps({"uri": ", ".join(facts["data"])})
-    dataset = Dataset(", ".join(facts["data"])[-250:], facts["corpus_fingerprint"], "local", source, profile=profile)
     client = mlflow_client()
     try:
         client.log_batch(run_id, params=[Param(name, str(value)[:500]) for name, value in parameters.items()])
-        client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+        train = [one for one in labelled_data(facts) if one.split == "train"]
+        log_data(run_id, train, source=", ".join(facts["data"]), profile=facts["sentences"])
         client.set_tag(
             run_id,
             "mlflow.note.content",
@@ -102,6 +102,21 @@ def describe_downstream_run(run_id: str | None, facts: TrainingFacts, files: Dow
         client.set_experiment_tag(experiment, "mlflow.note.content", "Taggers and classifiers on language models.")
     except Exception as error:  # no fault of a tracker may reach the training
         terminal.print_line(f"! MLflow does not take the settings: {first_line(error)}")
+
+
+def labelled_data(facts: TrainingFacts) -> list[DataSplit]:
+    """The labelled data of a training, split by split."""
+    name = ", ".join(facts["data"])[-_LONGEST_NAME:]
+    return [
+        DataSplit(name if split == "train" else f"{name} {split}", facts["corpus_fingerprint"], split)
+        for split in facts["sentences"]
+    ]
+
+
+def registered_models(facts: TrainingFacts) -> list[RegisteredVersion]:
+    """The registered language models that a training embeds with; those given as files are left out."""
+    addresses = [model.removeprefix("models:/") for model in facts["language_models"] if model.startswith("models:/")]
+    return [RegisteredVersion(name, int(number)) for name, _, number in (one.partition("/") for one in addresses)]
 
 
 def log_downstream_files(run_id: str | None, files: DownstreamRunFiles, test: "LabelValues | None") -> None:

@@ -33,7 +33,7 @@ DECISION, REASON, REPORT = "gate.decision", "gate.reason", "gate.report"
 ROLLED_BACK = "gate.rolled_back"
 _OPPONENT = "gate.champion"
 """Number of the version that it was compared with."""
-_REPLACED = "gate.replaced"
+REPLACED = "gate.replaced"
 """Number of the champion that it has replaced: what a rollback returns to."""
 _NONE = "none"
 _SECTION = "\n## Promotion gate\n"
@@ -135,7 +135,7 @@ def roll_back(workspace: Workspace, name: str) -> Rollback:
         client = mlflow_client()
         champion = find_version(f"models:/{name}@{CHAMPION}")
         tags = client.get_model_version(name, str(champion.version)).tags
-        old = tags.get(_REPLACED)
+        old = tags.get(REPLACED)
         if old is None:
             raise RegistryError(f"the champion {champion.address} replaced no other; there is nothing to roll back to")
         restored = find_version(f"models:/{name}/{old}")
@@ -202,7 +202,7 @@ def _record(
             client.update_model_version(version.name, number, f"{card}{_SECTION}\n{section}")
     tags = {DECISION: report.decision, REASON: report.reason, _OPPONENT: _number(champion)}
     if report.promoted and champion is not None:
-        tags[_REPLACED] = str(champion.version)
+        tags[REPLACED] = str(champion.version)
     target = report.domains.get(report.target)
     if target is not None and target.improvement is not None and target.interval is not None:
         tags["gate.improvement"] = f"{target.improvement:.6g}"

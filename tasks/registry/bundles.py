@@ -19,6 +19,7 @@ from charlm.trainers.lm.manifest import RunManifest
 from tasks.registry.descriptions import model_description, version_description
 from tasks.registry.flavour import log_standalone_model
 from tasks.registry.lineage import DomainScores
+from tasks.registry.logged_models import bundle_record
 from tasks.registry.versions import (
     CHALLENGER,
     CORPUS_REVISION,
@@ -66,7 +67,7 @@ def register_runs(
             description = ""
             with decoration(f"the description of the new version of {name}"):
                 description = version_description(BundleFiles(bundle), parent or find_champion(name), domains)
-            return _register(bundle, name, run_id, fingerprint, description, _run_tags(runs))
+            return _register(bundle, name, run_id, fingerprint, description, _run_ids(runs), parent)
 
 
 def _parent_label(parent: RegisteredVersion | None, name: str) -> str | None:
@@ -110,7 +111,13 @@ def _corpus_facts(corpus: CorpusFiles) -> JsonObject:
 
 
 def _register(
-    bundle: Path, name: str, run_id: str, fingerprint: str, description: str, run_tags: Mapping[str, str]
+    bundle: Path,
+    name: str,
+    run_id: str,
+    fingerprint: str,
+    description: str,
+    run_ids: Mapping[str, str],
+    parent: RegisteredVersion | None,
 ) -> RegisteredVersion:
     manifest = read_json(
         BundleFiles(bundle).manifest, remedy="restore it, or fetch the bundle again", error=ModelFileError
@@ -118,13 +125,15 @@ def _register(
     client = mlflow_client()
     from charlm.embeddings.answers import AnswerForm
 
-    model = log_standalone_model(run_id, _CODE, {"bundle": bundle}, params=asdict(AnswerForm()))
+    tags = _version_tags(manifest, fingerprint) | {f"{way}.run_id": run for way, run in run_ids.items()}
+    record = bundle_record(manifest, tags, list(run_ids.values()), parent)
+    model = log_standalone_model(run_id, _CODE, {"bundle": bundle}, record, params=asdict(AnswerForm()))
     create_registered_model(name, description=model_description(name))
     created = client.create_model_version(
         name,
         source=model.model_uri,
         run_id=run_id,
-        tags=_version_tags(manifest, fingerprint) | dict(run_tags),
+        tags=tags,
         description=description,
         model_id=model.model_id,
     )
@@ -132,10 +141,10 @@ def _register(
     return RegisteredVersion(name, int(created.version), is_new=True)
 
 
-def _run_tags(runs: Mapping[str, TrainedRun]) -> dict[str, str]:
-    """`forward.run_id` and `backward.run_id`: the MLflow runs of the trainings, where MLflow has them."""
+def _run_ids(runs: Mapping[str, TrainedRun]) -> dict[str, str]:
+    """The MLflow runs of the trainings by direction, where MLflow has them."""
     ids = {direction: mlflow_run_of(run.files) for direction, run in runs.items()}
-    return {f"{direction}.run_id": run_id for direction, run_id in ids.items() if run_id is not None}
+    return {direction: run_id for direction, run_id in ids.items() if run_id is not None}
 
 
 def _version_tags(manifest: JsonObject, fingerprint: str) -> dict[str, str]:

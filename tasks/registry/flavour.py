@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import charlm
+from charlm.errors import decoration
+from tasks.registry.logged_models import ModelRecord, record_model
 
 if TYPE_CHECKING:
     from mlflow.models.model import ModelInfo
@@ -19,9 +21,17 @@ EXAMPLE_TEXTS = ["I love Berlin"]
 
 
 def log_standalone_model(
-    run_id: str, code: Path, artifacts: Mapping[str, Path], *, params: Mapping[str, Any] | None = None
+    run_id: str,
+    code: Path,
+    artifacts: Mapping[str, Path],
+    record: ModelRecord,
+    *,
+    params: Mapping[str, Any] | None = None,
 ) -> "ModelInfo":
-    """Log a pyfunc model made from the file `code` on the run `run_id`; `params` are its parameters and defaults."""
+    """Log a pyfunc model made from the file `code` on the run `run_id`, with its record.
+
+    `params` are the parameters of a request and their defaults.
+    """
     import mlflow
 
     with mlflow.start_run(run_id=run_id):
@@ -31,9 +41,13 @@ def log_standalone_model(
             code_paths=[str(Path(charlm.__file__).parent)],
             artifacts={name: str(path) for name, path in artifacts.items()},
             pip_requirements=pip_requirements(),
+            params=record.shown_params(),
+            tags=dict(record.tags),
             # The signature comes from the types of `predict`, and from the parameters here.
             input_example=(EXAMPLE_TEXTS, dict(params)) if params else EXAMPLE_TEXTS,
         )
+    with decoration("scores and lineage on MLflow's page of the model"):
+        record_model(model.model_id, run_id, record)
     return model
 
 

@@ -19,9 +19,10 @@ class BundleModel(PythonModel):
         from charlm.embeddings import StackedEmbeddings
         from charlm.embeddings.of_model import embeddings_of
         from charlm.language_models.language_model import load_language_models
+        from charlm.nn.device import find_device
 
-        models = load_language_models(context.artifacts["bundle"])
-        self._embeddings = StackedEmbeddings([embeddings_of(model) for model in models.values()])
+        models = [model.to(find_device()) for model in load_language_models(context.artifacts["bundle"]).values()]
+        self._embeddings = StackedEmbeddings([embeddings_of(model) for model in models])
 
     def predict(  # the signature of the logged model comes from these types
         self, context: PythonModelContext, model_input: list[str], params: dict[str, Any] | None = None

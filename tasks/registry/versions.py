@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 CHALLENGER, CHAMPION = "challenger", "champion"
 CORPUS_REVISION = "corpus.revision"
 """The tag with the newest revision of the corpus that a version was trained on."""
+_LOGGED_MODEL = re.compile(r"models:/(m-[0-9a-f]+)")
 _ADDRESS = re.compile(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))")
 
 
@@ -38,6 +39,28 @@ def corpus_revision(version: RegisteredVersion) -> int | None:
         tags = mlflow_client().get_model_version(version.name, str(version.version)).tags
     revision = tags.get(CORPUS_REVISION, "")
     return int(revision) if revision.isdecimal() else None
+
+
+def parents_and_language_models() -> set[RegisteredVersion]:
+    """The versions that versions of other models were made from: continued, or embedded with by a tagger."""
+    with clear_errors("cannot look up the registered versions"):
+        found = mlflow_client().search_model_versions("")
+    named = set()
+    for version in found:
+        tags = version.tags
+        addresses = [*tags.get("language_models", "").split(", "), f"models:/{tags.get('parent.version', '')}"]
+        for match in map(_ADDRESS.fullmatch, addresses):
+            if match is not None and match[3] is not None:
+                named.add(RegisteredVersion(match[1], int(match[3])))
+    return named
+
+
+def logged_model_id(version: RegisteredVersion) -> str | None:
+    """The id of the logged model that a version was made from; none where its files were registered alone."""
+    with clear_errors(f"cannot look up {version.address}"):
+        found = mlflow_client().get_model_version(version.name, str(version.version))
+    match = _LOGGED_MODEL.fullmatch(found.source or "")  # MLflow 3.17 keeps `model_id` nowhere else
+    return found.model_id or (match[1] if match else None)
 
 
 def find_tagged(name: str, tag: str, value: str) -> list[RegisteredVersion]:

@@ -23,6 +23,8 @@ COLUMNS = (*LOCATION_COLUMNS, (EXPERIMENT_TAGS, "key"), (EXPERIMENT_TAGS, "value
 LONGEST_DESCRIPTION = 5_000
 """Characters of a version's description: the width of its column, which MLflow does not check in SQLite."""
 SYMBOLS = (
+    "mlflow.store.artifact.artifact_repository_registry:get_artifact_repository",
+    "mlflow.store.artifact.mlflow_artifacts_repo:MlflowArtifactsRepository.delete_artifacts",
     "mlflow.store.db.base_sql_model:Base.metadata",
     "mlflow.system_metrics.system_metrics_monitor:SystemMetricsMonitor.finish",
     "mlflow.system_metrics.system_metrics_monitor:SystemMetricsMonitor.start",
@@ -41,6 +43,13 @@ def wait_for_sqlite() -> None:
 def _wait_a_minute(connection: object, record: object) -> None:
     if isinstance(connection, sqlite3.Connection):
         connection.execute("PRAGMA busy_timeout = 60000")
+
+
+def delete_artifacts(location: str) -> None:
+    """Delete all files at an artifact location, which may be on a server."""
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    get_artifact_repository(location).delete_artifacts()  # type: ignore[no-untyped-call]
 
 
 def start_system_metrics(run_id: str, *, resumed: bool) -> "SystemMetricsMonitor":

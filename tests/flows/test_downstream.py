@@ -17,6 +17,7 @@ from charlm.storage.atomic import read_json
 from tasks.downstream.prediction import judge_labels, label_text
 from tasks.downstream.training import DownstreamRequest, TrainedDownstreamModel, train_downstream
 from tasks.registry.descriptions import COLUMN_PADDING
+from tasks.registry.versions import find_version, logged_model_id
 from tasks.tracking.client import mlflow_client
 from tests.conftest import ROOT, Charlm, TrainedWorkspace, copy_prefect_home, environment, own_workspace
 from tests.labelled_data import write_entities, write_questions, write_vectors
@@ -88,7 +89,16 @@ def test_the_training_stands_in_mlflow_with_an_epoch_a_point_and_its_pictures(ta
     assert run.data.params["language_models"] == "['models:/tiny/1']"
     assert [point.step for point in client.get_metric_history(run.info.run_id, "dev.micro_f1")] == list(range(1, 9))
     assert run.data.metrics["final.test.micro_f1"] == pytest.approx(tagger.test["micro_f1"])
-    (dataset,) = [one.dataset for one in run.inputs.dataset_inputs]
+    datasets = {one.tags[0].value: one.dataset for one in run.inputs.dataset_inputs}
+    assert datasets.keys() == {"training", "validation", "testing"}
+    dataset = datasets["training"]
+    model_id = logged_model_id(find_version("models:/places/1"))
+    assert model_id is not None
+    of_test = {metric.key: metric for metric in client.get_logged_model(model_id).metrics}
+    assert of_test["test.micro_f1"].value == pytest.approx(tagger.test["micro_f1"])
+    assert of_test["test.micro_f1"].dataset_name == datasets["testing"].name
+    used = logged_model_id(find_version("models:/tiny/1"))
+    assert [model.model_id for model in run.inputs.model_inputs] == [used]
     assert json.loads(dataset.profile) == {"train": 60, "dev": 10, "test": 10}
     logged = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
     pictures = {"training.png", "weights.png", "confusion-matrix.png"}

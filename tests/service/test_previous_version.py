@@ -11,6 +11,7 @@ from tests.conftest import ROOT
 from tests.golden.version_0_1.command_line import CommandLine, settings
 from tests.golden.version_0_1.texts import write_later_text, write_texts
 from tests.golden.version_0_1.workspace import EXPECTED, INTERRUPTED, look, unpack
+from tests.model_server import ask, model_server
 
 pytestmark = pytest.mark.service  # every command starts MLflow
 
@@ -74,6 +75,13 @@ def test_mlflow_serves_its_versions_with_the_code_that_they_carry(
     pair, tagger = found["served"]
     assert [entry["tokens"] for entry in pair] == [["the", "quick", "слово"], ["größer"]]
     assert_nearly([pair, tagger], expected["served"])
+
+
+@pytest.mark.slow
+def test_its_versions_are_served_over_http_where_charlm_is_installed(workspace: Path, expected: dict[str, Any]) -> None:
+    for model, answers in zip(("models:/old/1", "models:/scripts/1"), expected["served"], strict=True):
+        with model_server(model, workspace, PYTHONPATH=str(ROOT)) as address:
+            assert_nearly(ask(address, {"inputs": ["the quick слово", "größer"]})["predictions"], answers)
 
 
 def test_its_interrupted_run_goes_on(charlm: CommandLine, workspace: Path) -> None:

@@ -1,14 +1,8 @@
 """A registered pair is served by MLflow itself, and answers as docs/serving.md says."""
 
 import json
-import os
 import re
-import socket
-import subprocess
-import sys
-import time
 import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +12,8 @@ import pytest
 from charlm.artifacts import RunFiles
 from charlm.data import Sentence
 from charlm.embeddings import FlairEmbeddings, StackedEmbeddings
-from tests.conftest import ROOT, TrainedWorkspace, environment
+from tests.conftest import ROOT, TrainedWorkspace
+from tests.model_server import ask, model_server
 
 pytestmark = pytest.mark.service
 SHOWN = re.search(r"-d '(.+)'", (ROOT / "docs" / "serving.md").read_text())
@@ -29,49 +24,8 @@ SHOWN_REQUEST = json.loads(SHOWN[1])
 @pytest.fixture(scope="module")
 def server(trained_workspace: TrainedWorkspace) -> Iterator[str]:
     """The address of a real server of the pair `tiny`."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    programs = Path(sys.executable).parent
-    process = subprocess.Popen(
-        [programs / "mlflow", *f"models serve -m models:/tiny@challenger --env-manager local --port {port}".split()],
-        env=environment()
-        | {
-            "MLFLOW_TRACKING_URI": f"sqlite:///{trained_workspace.root}/mlflow.db",
-            "MLFLOW_DISABLE_TELEMETRY": "true",
-            "PATH": f"{programs}:{os.environ['PATH']}",
-        },
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        deadline = time.monotonic() + 120
-        while not is_ready(address):
-            assert process.poll() is None, "the server ended"
-            assert time.monotonic() < deadline, "the server did not answer"
-            time.sleep(0.1)
+    with model_server("models:/tiny@challenger", trained_workspace.root, PYTHONPATH="") as address:
         yield address
-    finally:
-        os.killpg(process.pid, 15)
-        process.wait()
-
-
-def is_ready(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{address}/ping", timeout=5) as response:
-            return bool(response.status == 200)
-    except OSError:
-        return False
-
-
-def ask(address: str, request: Any) -> Any:
-    body = json.dumps(request).encode()
-    headers = {"Content-Type": "application/json"}
-    with urllib.request.urlopen(urllib.request.Request(f"{address}/invocations", body, headers)) as response:
-        return json.load(response)
 
 
 def test_the_shown_request_gets_the_vectors_that_the_library_gives(

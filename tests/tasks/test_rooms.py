@@ -11,7 +11,7 @@ ROOMS = (
     ("registry",),
     ("corpus", "training", "inference"),
     ("promotion", "downstream"),
-    ("retraining",),
+    ("retraining", "upkeep"),
     ("reporting",),
     ("steps",),
 )

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterable
 
 import torch
+from torch import nn
 
 from charlm.artifacts import DownstreamRunFiles
 from charlm.config import DownstreamTrainingConfig
@@ -19,7 +20,7 @@ from charlm.malloc import keep_freed_memory
 from charlm.models.downstream_model import DownstreamModel
 from charlm.models.evaluation import metric_name
 from charlm.nn.mixed_precision import MixedPrecision
-from charlm.nn.precision import precision_notice, resolve_training_precision
+from charlm.nn.precision import precision_notice, resolve_precision, resolve_training_precision
 from charlm.trainers.computing import computing
 from charlm.trainers.downstream.checkpoint import DownstreamCheckpoint, DownstreamProgress
 from charlm.trainers.downstream.events import DownstreamObserver
@@ -74,8 +75,8 @@ class DownstreamEngine:
         self._config = config
         self._files = files
         self._options = options
-        self._precision = resolve_training_precision(config.precision, model.device)
-        self._mixed = MixedPrecision(model.device, self._precision, loss_scale=1.0)  # the loss is a sum
+        self._precision = _precision_of(config, model)
+        self._mixed = MixedPrecision(model.device, self._precision, loss_scale=256.0)  # of a sum
         self._precision_before: str | None = None
         self._train_set = TrainSet(corpus, model, config, options)
         sample = self._train_set.sample(options.monitor_train_sample)
@@ -293,3 +294,10 @@ class DownstreamEngine:
             loss_scale=self._mixed.state(),
             files={file.path.name: file.position() for file in self._growing},
         ).save(self._files.checkpoint)
+
+
+def _precision_of(config: DownstreamTrainingConfig, model: DownstreamModel) -> str:
+    """The precision to train in: only recurrent layers need fp16 on a GPU, transformers do better in bf16."""
+    is_recurrent = any(isinstance(module, nn.RNNBase) for module in model.modules())
+    resolve = resolve_training_precision if is_recurrent else resolve_precision
+    return resolve(config.precision, model.device)

@@ -1,10 +1,7 @@
 """Readers of labelled files: what they give, and the line that a mistake is reported with."""
 
 import json
-import threading
-from collections.abc import Iterator
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -22,7 +19,6 @@ from charlm.datasets import (
     JSONLSpanCorpus,
     UniversalDependenciesCorpus,
 )
-from charlm.datasets.prepared import fetch
 from charlm.errors import DatasetError
 
 NER = {0: "text", 1: "ner"}
@@ -356,37 +352,3 @@ def test_questions_of_trec_may_be_in_the_format_that_flair_makes_of_them(cache):
     put(cache / "trec_6", test="NUM How far ?\n")
     with pytest.raises(DatasetError, match=r"test\.txt, line 1: the question has no label such as NUM:dist in front"):
         TREC_6()
-
-
-@pytest.fixture
-def server(tmp_path) -> Iterator[str]:
-    """Address of a web server with the files of tmp_path/web."""
-
-    class Handler(SimpleHTTPRequestHandler):
-        def do_GET(self) -> None:
-            if self.path == "/short.txt":
-                self.send_response(200)
-                self.send_header("Content-Length", "100")
-                self.end_headers()
-                self.wfile.write(b"ten bytes.")
-            else:
-                super().do_GET()
-
-        def log_message(self, format, *args) -> None:
-            pass
-
-    (tmp_path / "web").mkdir()
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=tmp_path / "web")) as web:
-        threading.Thread(target=web.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{web.server_port}"
-        web.shutdown()
-
-
-def test_file_is_fetched_whole_or_not_at_all(server, tmp_path):
-    (tmp_path / "web" / "data.txt").write_bytes(b"some text\n" * 200_000)
-    fetch(f"{server}/data.txt", tmp_path / "got" / "data.txt")
-    assert (tmp_path / "got" / "data.txt").read_bytes() == b"some text\n" * 200_000
-    for name, reason in (("none.txt", "cannot fetch .*/none.txt .*put the file at"), ("short.txt", "10 bytes of 100")):
-        with pytest.raises(DatasetError, match=reason):
-            fetch(f"{server}/{name}", tmp_path / "got" / name)
-    assert [path.name for path in (tmp_path / "got").iterdir()] == ["data.txt"]

@@ -14,7 +14,7 @@ from tasks.promotion.gate import pass_gate
 from tasks.registry.bundles import register_runs
 from tasks.registry.descriptions import COLUMN_PADDING, pad_columns
 from tasks.registry.download import download_bundle
-from tasks.registry.versions import find_version
+from tasks.registry.versions import find_version, logged_model_id
 from tasks.runs import TrainedRun
 from tasks.tracking.client import mlflow_client
 from tasks.tracking.runs import group_run
@@ -53,6 +53,37 @@ def test_a_registered_version_says_where_it_comes_from_and_how_good_it_is(worksp
     assert {len(version.tags[name]) for name in ("corpus.fingerprint", "dictionary.fingerprint")} == {16}
     assert "Character language models of tiny" in version.description
     assert "models:/tiny@champion" in mlflow_client().get_registered_model("tiny").description
+
+
+def test_the_page_of_a_logged_model_shows_settings_scores_and_origin(workspace: Workspace) -> None:
+    client = mlflow_client()
+    version = client.get_model_version("tiny", "1")
+    model_id = logged_model_id(find_version("models:/tiny/1"))
+    assert model_id is not None
+    model = client.get_logged_model(model_id)
+    assert (model.params["recipe"], model.params["hidden_size"]) == ("demo", "16")
+    assert model.params["directions"] == "forward, backward"
+    assert model.tags["dictionary.fingerprint"] == version.tags["dictionary.fingerprint"]
+    of_test = {metric.key: metric for metric in model.metrics if metric.dataset_name == "tiny test"}
+    for direction, run in trained_runs(workspace).items():
+        metric = of_test[f"{direction}.test.bits_per_byte"]
+        assert metric.value == pytest.approx(run.test["bits_per_byte"])
+        assert metric.dataset_digest == version.tags["corpus.fingerprint"]
+        outputs = client.get_run(version.tags[f"{direction}.run_id"]).outputs.model_outputs
+        assert [output.model_id for output in outputs] == [model_id]
+    inputs = client.get_run(version.run_id).inputs.dataset_inputs
+    contexts = {one.dataset.name: one.tags[0].value for one in inputs}
+    assert contexts == {"tiny revision 1": "training", "tiny valid": "validation", "tiny test": "testing"}
+
+
+def test_a_version_that_continues_another_has_it_as_input(workspace: Workspace) -> None:
+    client, parent = mlflow_client(), find_version("models:/tiny/1")
+    runs = {"forward": trained_runs(workspace)["forward"]}
+    with group_run(workspace, "tiny", "again", tags={}) as run_id:
+        register_runs(workspace, "tiny", runs, run_id=run_id, parent=parent)
+    expected = logged_model_id(parent)
+    assert run_id is not None
+    assert [model.model_id for model in client.get_run(run_id).inputs.model_inputs] == [expected]
 
 
 def test_tables_of_a_description_have_room_between_their_columns() -> None:
