@@ -14,6 +14,7 @@ from functools import cache
 
 # What Flair does to raw text: zero-width characters and line separators go, and the control characters U+0080-U+0099
 # become the Windows-1252 characters that they were before somebody decoded them as Latin-1.
+_MARKS = frozenset(",;:.!?")
 _NOT = re.compile(r"n['’]t$", re.IGNORECASE)
 _CLEANED: dict[int, str | None] = dict.fromkeys(map(ord, "\u200b\u200c\ufe0f\ufeff\u2028\u2029"))
 _CLEANED |= {code: bytes([code]).decode("cp1252", "ignore") or None for code in range(0x80, 0x9A)}
@@ -38,6 +39,18 @@ def tokenize(text: str) -> Iterator[tuple[int, int]]:
             yield start, end - 3
             start = end - 3
         yield start, end
+
+
+def words_at_once(text: str) -> list[str] | None:
+    """The words of `tokenize(text)` for a text without white space, several times as fast; None where it may differ."""
+    if text.isalnum():
+        return [text]
+    if text[-1:] in _MARKS and text[:-1].isalnum():
+        return [text[:-1], text[-1]]
+    if "'" in text or "’" in text:
+        return None
+    words = [match.group() for match in _word_pattern().finditer(text)]
+    return words if "".join(words) == text else None
 
 
 def split_at_spaces(text: str) -> Iterator[tuple[int, int]]:

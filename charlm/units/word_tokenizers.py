@@ -17,10 +17,10 @@ from importlib.metadata import version
 from typing import Any
 
 from charlm.errors import ConfigError, how_to_install
-from charlm.units.tokenization import tokenize
+from charlm.units.tokenization import tokenize, words_at_once
 
-_MARKS = frozenset(",;:.!?")
 UNK_TOKEN, EOS_TOKEN = "<unk>", "<eos>"
+_LITERALS = frozenset((UNK_TOKEN, EOS_TOKEN))
 Spans = Callable[[str], Iterable[tuple[int, int]]]
 Words = Callable[[str], Sequence[str]]
 
@@ -35,8 +35,8 @@ class WordTokenizer:
 
     spans: Spans | None = None
     words: Words | None = None
-    quick: Callable[[str], Sequence[str] | None] | None = None
-    """The words of a text with nothing between them, for most texts without spaces; None where it takes `spans`."""
+    at_once: Callable[[str], list[str] | None] | None = None
+    """A faster way to the words of a text without spaces, where they are all of it; None leaves it to `spans`."""
 
     is_chunkwise: bool = True
     """True where each run of characters between spaces is cut by itself, so that each distinct one is cut once."""
@@ -44,6 +44,15 @@ class WordTokenizer:
     @property
     def keeps_text(self) -> bool:
         return self.spans is not None
+
+    def cut_at_once(self, text: str) -> list[str] | None:
+        """The words of `text` where nothing stands between them, as is the rule without spaces; None elsewhere."""
+        if self.spans is None:
+            return None
+        if self.at_once is not None and (words := self.at_once(text)) is not None:
+            return words
+        words = [text[start:end] for start, end in self.spans(text)]
+        return words if "".join(words) == text and text not in _LITERALS else None
 
     def cut(self, text: str) -> tuple[list[str], list[str]]:
         """The words of `text`, and the gaps before each of them and after the last; no gaps where text is lost."""
@@ -70,18 +79,6 @@ def _at_white_space(text: str) -> Iterator[tuple[int, int]]:
     return (match.span() for match in re.finditer(r"\S+", text))
 
 
-def _one_word(text: str) -> Sequence[str] | None:
-    words = text.split(maxsplit=1)
-    return words if words == [text] and text not in (UNK_TOKEN, EOS_TOKEN) else None
-
-
-def _letters_and_mark(text: str) -> Sequence[str] | None:
-    """What the rules make of letters and digits, with a punctuation mark after them or without."""
-    if text.isalnum():
-        return (text,)
-    return (text[:-1], text[-1]) if text[-1:] in _MARKS and text[:-1].isalnum() else None
-
-
 def _unicode() -> WordTokenizer:
     """Unicode's word boundaries (UAX 29); scripts without spaces are cut into single characters or short runs."""
     package = _package("unicode_segmentation_rs", "unicode-segmentation-rs", "the tokenizer unicode")
@@ -105,8 +102,8 @@ def _moses() -> WordTokenizer:
 
 
 _MAKERS: dict[str, Callable[[], WordTokenizer]] = {
-    "rules": lambda: WordTokenizer("rules", "1", tokenize, quick=_letters_and_mark),
-    "whitespace": lambda: WordTokenizer("whitespace", "1", _at_white_space, quick=_one_word),
+    "rules": lambda: WordTokenizer("rules", "1", tokenize, at_once=words_at_once),
+    "whitespace": lambda: WordTokenizer("whitespace", "1", _at_white_space),
     "unicode": _unicode,
     "moses": _moses,
 }

@@ -94,18 +94,6 @@ class Column:
         return self._memory[: self.size]
 
 
-class _WordInfo(dict[str, tuple[int, int, int]]):
-    """The number of each word, and its classes for the gaps before and after it."""
-
-    def __init__(self, numbers: Numbers[str]) -> None:
-        super().__init__()
-        self._numbers = numbers
-
-    def __missing__(self, word: str) -> tuple[int, int, int]:
-        self[word] = info = self._numbers[word], _class_before(word), _class_after(word)
-        return info
-
-
 class ValueTable:
     """The distinct values of a text, the numbers of their words and of the gaps between these.
 
@@ -123,14 +111,13 @@ class ValueTable:
         self._sentences = sentences
         self._lowercase = lowercase
         # What is quick leaves out lower case, and the literal tokens that stand for something else.
-        self._quick = None if lowercase else tokenizer.quick
+        self._quick = None if lowercase or not tokenizer.is_chunkwise else tokenizer.cut_at_once
         self.clear()
 
     def clear(self) -> None:
         """Forget everything."""
         self.distinct_words, self.distinct_gaps = Numbers[str](), Numbers[Gap]()
-        self._known = _WordInfo(self.distinct_words)
-        self._gap_numbers = self.distinct_gaps
+        self._before, self._after = Column(np.int16), Column(np.int16)  # classes of each distinct word
         self._texts: list[str] = []
         self._numbers: dict[str, int] = {}
         self._num_characters = 0
@@ -194,71 +181,76 @@ class ValueTable:
     # ---- values ------------------------------------------------------------------------------------------------
 
     def _add(self, texts: list[str]) -> None:
-        quick, known = self._quick, self._known
+        """Cut new values into words; nearly all have nothing between these, and what is left goes by arrays."""
+        quick, num_before = self._quick, len(self._texts)
+        words: list[str] = []
         lengths: list[int] = []
-        firsts: list[int] = []
-        lasts: list[int] = []
-        all_words: list[int] = []
-        all_gaps: list[int] = []
-        num_before = len(self._texts)
-        for number, text in enumerate(texts, start=num_before):
-            words = quick(text[:-1]) if quick is not None else None
-            if words is None or text == "\n":
-                self._add_whole(number, text, lengths, firsts, lasts, all_words, all_gaps)
-                continue
-            left = NO_GAP
-            for word in words:
-                word_number, before, after = known[word]
-                all_gaps.append(NO_GAP if left == NO_GAP else self._gap_numbers[left, before, ""])
-                all_words.append(word_number)
-                if left == NO_GAP:
-                    firsts.append(before)
-                left = after
-            length = len(words)
-            if text[-1] == "\n":
-                word_number, before, after = known["\n"]
-                all_gaps.append(self._gap_numbers[left, before, ""])
-                all_words.append(word_number)
-                left, length = after, length + 1
-            lasts.append(left)
-            lengths.append(length)
+        gaps_inside: list[tuple[int, str]] = []  # those that are not empty, by the place of the word after them
+        for text in texts:
+            found = quick(text[:-1]) if quick is not None and text != _SENTENCE_END else None
+            if found is None or text == " ":
+                found = self._cut_whole(num_before + len(lengths), text, len(words), gaps_inside)
+                words += found
+                lengths.append(len(found))
+            else:
+                words += found
+                if text[-1] == "\n":
+                    words.append("\n")
+                    lengths.append(len(found) + 1)
+                else:
+                    lengths.append(len(found))
         self._texts += texts
         self._numbers.update(zip(texts, range(num_before, len(self._texts)), strict=True))
         self._num_characters += sum(map(len, texts))
         ends = np.cumsum(lengths)
-        ends_line = np.array([text[-1] == "\n" for text in texts]) & np.array([text != _SENTENCE_END for text in texts])
+        starts = ends - lengths
+        numbers = self._word_numbers(words)
+        left, right = self._after.array[numbers], self._before.array[numbers]
+        has_words = ends > starts
+        inner = np.ones(len(words), dtype=bool)
+        inner[starts[has_words]] = False
+        gaps = np.full(len(words), NO_GAP, dtype=np.int64)
+        if self._tokenizer.keeps_text:
+            places = np.flatnonzero(inner)
+            gaps[places] = self._usual_numbers(
+                left[places - 1], right[places], 0, np.zeros(len(places), dtype=np.int64)
+            )
+            for place, text in gaps_inside:
+                gaps[place] = self.distinct_gaps[int(left[place - 1]), int(right[place]), text]
         is_usual = np.ones(len(texts), dtype=bool)
         is_usual[[number - num_before for number in self._around if number >= num_before]] = False
-        self._starts.append(self._words.size + ends - lengths)
+        first, last = np.full(len(texts), NEWLINE), np.full(len(texts), NEWLINE)
+        first[has_words], last[has_words] = right[starts[has_words]], left[ends[has_words] - 1]
+        last_characters = np.array([text[-1] == " " for text in texts])
+        self._starts.append(self._words.size + starts)
         self._num_words.append(lengths)
-        self._ends_line.append(ends_line)
-        self._first.append(firsts)
-        self._last.append(lasts)
+        self._ends_line.append(~last_characters & np.array([text != _SENTENCE_END for text in texts]))
+        self._first.append(first)
+        self._last.append(last)
         self._is_usual.append(is_usual)
-        self._ends_space.append([text[-1] == " " for text in texts])
-        self._words.append(all_words)
-        self._inner_gaps.append(all_gaps)
+        self._ends_space.append(last_characters)
+        self._words.append(numbers)
+        self._inner_gaps.append(gaps)
 
-    def _add_whole(
-        self, number: int, text: str, lengths: list[int], firsts: list[int], lasts: list[int],
-        all_words: list[int], all_gaps: list[int],
-    ) -> None:  # fmt: skip
-        """Add one value to the lists of `_add`."""
+    def _word_numbers(self, words: list[str]) -> np.ndarray:
+        """The numbers of words; the classes of new ones are kept."""
+        num_known = len(self.distinct_words)
+        numbering = self.distinct_words
+        numbers = np.array([numbering[word] for word in words], dtype=np.int64)
+        new = numbering.things[num_known:]
+        self._before.append([_class_before(word) for word in new])
+        self._after.append([_class_after(word) for word in new])
+        return numbers
+
+    def _cut_whole(self, number: int, text: str, place: int, gaps_inside: list[tuple[int, str]]) -> list[str]:
+        """The words of one value, its unusual gaps noted; its first word will be at `place`."""
         words, gaps = self._cut(text)
-        before, after = (gaps[0], gaps[-1]) if gaps else ("", "")
-        is_usual = (before == "" and after == text[-1].strip("\n")) if words else text == " "
-        if not is_usual and self._tokenizer.keeps_text:
-            self._around[number] = (before, after)
-        infos = [self._known[word] for word in words]
-        all_words += [info[0] for info in infos]
-        lengths.append(len(words))
-        firsts.append(infos[0][1] if infos else NEWLINE)
-        lasts.append(infos[-1][2] if infos else NEWLINE)
-        if words:
-            all_gaps.append(NO_GAP)
-        for index in range(1, len(words)):
-            gap = (infos[index - 1][2], infos[index][1], gaps[index]) if gaps else None
-            all_gaps.append(NO_GAP if gap is None else self._gap_numbers[gap])
+        if gaps:
+            before, after = gaps[0], gaps[-1]
+            if (before or after != text[-1].strip("\n")) if words else text != " ":
+                self._around[number] = (before, after)
+            gaps_inside += [(place + index, gap) for index, gap in enumerate(gaps[:-1]) if gap and index]
+        return words
 
     def _cut(self, text: str) -> tuple[list[str], list[str]]:
         """The words of a value, newline included, and the gaps around them."""
@@ -289,26 +281,34 @@ class ValueTable:
         is_odd_between = np.diff(is_odd[places], prepend=0) > 0  # this value, or one without words before it
         is_odd_before = np.concatenate([[False], ~self._is_usual.array[those[:-1]]])
         is_usual = ~is_odd_between & ~is_odd_before & (spaces < _MOST_SPACES)
-        keys = ((left * NUM_CLASSES + self._first.array[those]) * 2 + ends_space) * _MOST_SPACES + np.minimum(
-            spaces, _MOST_SPACES - 1
-        )
-        table = self._usual_gaps.reshape(-1)
-        found = table[keys]
-        for key in np.unique(keys[(found == NO_GAP) & is_usual]).tolist():
-            rest, num_spaces = divmod(key, _MOST_SPACES)
-            rest, has_space = divmod(rest, 2)
-            table[key] = self._gap_numbers[(*divmod(rest, NUM_CLASSES), " " * (num_spaces + has_space))]
-        found = table[keys]
+        found = np.full(len(places), NO_GAP, dtype=np.int64)
+        right = self._first.array[those]
+        found[is_usual] = self._usual_numbers(left[is_usual], right[is_usual], ends_space[is_usual], spaces[is_usual])
         for index in np.flatnonzero(~is_usual).tolist():
             place, before = int(places[index]), int(places[index - 1]) if index else -1
-            text = self._after(int(numbers[before])) if index else ""
+            text = self._gap_after(int(numbers[before])) if index else ""
             text += "".join([self._texts[number] for number in numbers[before + 1 : place].tolist()])
             text += self._around.get(int(numbers[place]), ("", ""))[0]
-            found[index] = self._gap_numbers[int(left[index]), int(self._first.array[numbers[place]]), text]
+            found[index] = self.distinct_gaps[int(left[index]), int(right[index]), text]
         gaps[places] = found
         return gaps
 
-    def _after(self, number: int) -> str:
+    def _usual_numbers(
+        self, left: np.ndarray, right: np.ndarray, ends_space: np.ndarray | int, spaces: np.ndarray
+    ) -> np.ndarray:
+        """The numbers of gaps of spaces only: one where a value ends with it, and those of values that are no more."""
+        keys = ((left.astype(np.int64) * NUM_CLASSES + right) * 2 + ends_space) * _MOST_SPACES + spaces
+        table = self._usual_gaps.reshape(-1)
+        found: np.ndarray = table[keys]
+        if (found == NO_GAP).any():
+            for key in np.unique(keys[found == NO_GAP]).tolist():
+                rest, num_spaces = divmod(key, _MOST_SPACES)
+                rest, has_space = divmod(rest, 2)
+                table[key] = self.distinct_gaps[(*divmod(rest, NUM_CLASSES), " " * (num_spaces + has_space))]
+            found = table[keys]
+        return found
+
+    def _gap_after(self, number: int) -> str:
         if number in self._around:
             return self._around[number][1]
         return " " if self._ends_space.array[number] else ""

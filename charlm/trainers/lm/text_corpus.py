@@ -50,8 +50,11 @@ class TextCorpus:
         shuffle: bool = True,
         shard_groups: Sequence[Sequence[str]] | None = None,
     ) -> None:
-        if not character_level:
-            raise ConfigError("character_level=False (words) is not supported: the units are characters and bytes")
+        if not character_level and dictionary.unit_of.items_are_characters:
+            raise ConfigError(
+                f"character_level=False reads words, and the unit of this dictionary is the {dictionary.unit_of.noun}; "
+                f"prepare the text with the unit word"
+            )
         self.files = CorpusFiles(Path(path))
         self.dictionary = dictionary
         self.forward = forward
