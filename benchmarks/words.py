@@ -96,7 +96,7 @@ def our_steps(config: TrainingConfig, corpus: TextCorpus, corpus_dir: Path, prec
 
 
 @keep_freed_memory()
-def speed(corpus_dir: Path, *, rounds: int, seconds: float) -> None:
+def speed(corpus_dir: Path, *, rounds: int, seconds: float, only: list[str]) -> None:
     """Print words per CPU second of each program, and its ratio to the peer, as medians of the rounds."""
     dictionary = Dictionary.load_from_file(CorpusFiles(corpus_dir).dictionary)
     corpus = TextCorpus(corpus_dir, dictionary, True, shuffle=False, random_case_flip=False)
@@ -112,6 +112,7 @@ def speed(corpus_dir: Path, *, rounds: int, seconds: float) -> None:
         "peer": peer_steps(corpus.streams(0, PEER_STREAMS, seed=1, epoch=0), len(dictionary)),
         **{name: our_steps(config, corpus, corpus_dir, kind) for name, (config, kind) in variants.items()},
     }
+    programs = {name: program for name, program in programs.items() if name == "peer" or not only or name in only}
     speeds: dict[str, list[float]] = {name: [] for name in programs}
     for program in programs.values():
         next(program), next(program)
@@ -189,6 +190,7 @@ def main() -> None:
     of_speed.add_argument("corpus", type=Path)
     of_speed.add_argument("--rounds", type=int, default=5)
     of_speed.add_argument("--seconds", type=float, default=4.0)
+    of_speed.add_argument("--only", nargs="*", default=[], help="programs beside the peer; all by default")
     of_curve = commands.add_parser("curve")
     of_curve.add_argument("corpus", type=Path)
     of_curve.add_argument("recipe")
@@ -197,7 +199,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     if arguments.command == "speed":
-        speed(arguments.corpus, rounds=arguments.rounds, seconds=arguments.seconds)
+        speed(arguments.corpus, rounds=arguments.rounds, seconds=arguments.seconds, only=arguments.only)
     else:
         run_dir = arguments.run or Path(tempfile.mkdtemp(prefix="words-")) / "run"
         curve(arguments.corpus, arguments.recipe, arguments.settings, run_dir)

@@ -6,16 +6,26 @@ those names alone, checked against the manifest: safetensors and JSON, of which 
 Repository, token and server are those of huggingface_hub: HF_TOKEN, HF_ENDPOINT, HF_HOME.
 """
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from charlm.artifacts import DIRECTIONS, BundleFiles
 from charlm.errors import ConfigError, ModelFileError, how_to_install
 from charlm.serialization.bundle import read_bundle
 from charlm.storage.atomic import JsonObject
+
+if TYPE_CHECKING:
+    from huggingface_hub import EvalResult
+
+_PIPELINE = "feature-extraction"
+_HUB_LICENCES = frozenset(
+    ["apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "gpl-3.0", "agpl-3.0", "lgpl-3.0", "mpl-2.0", "cc0-1.0"]
+    + [f"cc-by{kind}-{version}" for kind in ("", "-sa", "-nc", "-nd", "-nc-sa", "-nc-nd") for version in ("3.0", "4.0")]
+)
+"""Licences that the Hub knows by an id of its own, among those that models and texts often have."""
 
 
 def push_to_hub(bundle: Path | str, repo_id: str, *, private: bool = False, message: str | None = None) -> str:
@@ -65,12 +75,48 @@ def _bundle_names() -> list[str]:
 
 
 def _front_matter(manifest: JsonObject) -> str:
-    """What the Hub sorts models by, as the YAML at the head of the card; strings are quoted as JSON quotes them."""
-    facts = {"library_name": "charlm", "pipeline_tag": "feature-extraction", "tags": ["character-language-model"]}
-    if manifest.get("licence"):
-        facts |= {"license": "other", "license_name": manifest["licence"]}
-    lines = [f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in facts.items()]
-    return "\n".join(["---", *lines, "---", "", ""])
+    """What the Hub sorts models by, as the YAML at the head of the card: licence, and scores on held-out text."""
+    from huggingface_hub import ModelCardData
+
+    name = str(manifest.get("corpus", {}).get("name", "character language models"))
+    licence_id, licence_name = _licence(manifest.get("licence"))
+    data = ModelCardData(
+        model_name=name,
+        library_name="charlm",
+        pipeline_tag=_PIPELINE,
+        tags=["character-language-model"],
+        eval_results=list(_results(manifest, name)),
+        ignore_metadata_errors=False,
+        license=licence_id,
+        license_name=licence_name,
+    )
+    return f"---\n{data.to_yaml()}\n---\n\n"
+
+
+def _licence(licence: str | None) -> tuple[str | None, str | None]:
+    """A licence as the Hub writes it: its own id where it has one, otherwise `other` and the name."""
+    if not licence:
+        return None, None
+    return (licence.lower(), None) if licence.lower() in _HUB_LICENCES else ("other", licence)
+
+
+def _results(manifest: JsonObject, name: str) -> "Iterator[EvalResult]":
+    """The scores of each direction on each held-out split."""
+    from huggingface_hub import EvalResult
+
+    for direction, splits in manifest.get("scores", {}).items():
+        for split, scores in splits.items():
+            for score in ("bits_per_byte", "bits_per_character", "perplexity"):
+                if scores.get(score) is not None:
+                    yield EvalResult(
+                        task_type=_PIPELINE,
+                        dataset_type=name,
+                        dataset_name=f"{name} {split}",
+                        dataset_split=split,
+                        metric_type=score,
+                        metric_name=f"{direction} {score}",
+                        metric_value=round(scores[score], 6),
+                    )
 
 
 @contextmanager

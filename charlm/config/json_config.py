@@ -46,12 +46,14 @@ class JsonConfig:
         return [field.name for field in dataclasses.fields(cls)]
 
     def to_json(self) -> JsonObject:
-        defaults = {field.name: field.default for field in dataclasses.fields(self)}
-        return {
-            name: value
-            for name, value in dataclasses.asdict(self).items()
-            if name not in self.OMITTED_AT_DEFAULT or value != defaults[name]
-        }
+        values = dataclasses.asdict(self)
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, JsonConfig):
+                values[field.name] = value.to_json()
+            elif field.name in self.OMITTED_AT_DEFAULT and value == field.default:
+                del values[field.name]
+        return values
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:

@@ -9,13 +9,16 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from charlm.data.dictionary import Dictionary
+from charlm.hub import _front_matter
 from charlm.language_models.language_model import LanguageModel, load_language_models
 from charlm.serialization.bundle import write_bundle
 from tests.conftest import ROOT, environment
 from tests.stand_in_hub import TOKEN, Hub, stand_in_hub
 
+SCORES = {"forward": {"test": {"bits_per_byte": 1.75, "bits_per_character": None}}}
 PROGRAMS = re.findall(r"^```py\n(.*?)^```$", (ROOT / "docs" / "publishing.md").read_text(), re.MULTILINE | re.DOTALL)
 
 
@@ -35,7 +38,9 @@ def place(tmp_path: Path) -> Path:
         for direction in ("forward", "backward")
     }
     states = {direction: model.language_model_state() for direction, model in models.items()}
-    write_bundle(tmp_path / "books-bundle", states, {"licence": "CC-BY-4.0"})
+    write_bundle(
+        tmp_path / "books-bundle", states, {"licence": "CC-BY-4.0", "corpus": {"name": "books"}, "scores": SCORES}
+    )
     return tmp_path
 
 
@@ -57,11 +62,22 @@ def test_the_shown_programs_publish_and_use_a_bundle(hub, place):
     local = {path.relative_to(place / "books-bundle").as_posix() for path in (place / "books-bundle").rglob("*.*")}
     assert set(files) == local
     assert files["forward/model.safetensors"] == (place / "books-bundle/forward/model.safetensors").read_bytes()
-    assert b'license_name: "CC-BY-4.0"' in files["README.md"]
+    head = yaml.safe_load(files["README.md"].decode().split("---\n")[1])
+    assert (head["license"], head["library_name"]) == ("cc-by-4.0", "charlm")
+    (model,) = head["model-index"]
+    (result,) = model["results"]
+    assert (model["name"], result["dataset"]["name"], result["dataset"]["split"]) == ("books", "books test", "test")
+    assert result["metrics"] == [{"type": "bits_per_byte", "value": 1.75, "name": "forward bits_per_byte"}]
     shutil.rmtree(place / "books-bundle")
     used = run(use, place, hub)
     assert used.returncode == 0, used.stderr
     assert used.stdout.strip() == "torch.Size([16])"
+
+
+def test_a_licence_that_the_hub_does_not_know_keeps_its_name():
+    head = yaml.safe_load(_front_matter({"licence": "Ours: 1.0"}).split("---\n")[1])
+    assert (head["license"], head["license_name"]) == ("other", "Ours: 1.0")
+    assert "license" not in yaml.safe_load(_front_matter({}).split("---\n")[1])
 
 
 def test_only_files_of_a_bundle_come_down_and_with_the_weights_that_went_up(hub, place):

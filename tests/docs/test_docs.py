@@ -114,7 +114,9 @@ def write_novels(folder: Path) -> None:
     wikitext.mkdir(parents=True)
     (folder / "novels").mkdir()
     write_novel(folder / "novels" / "one.txt", choose, num_lines=900, blank_lines=True)
+    (folder / "wiki").mkdir()
     for segment in ("train", "valid", "test"):
+        write_novel(folder / "wiki" / f"{segment}.txt", choose, num_lines=90, blank_lines=True)
         write_novel(wikitext / f"wiki.{segment}.tokens", choose, num_lines=90, blank_lines=True)
         write_novel(folder / f"sherlockholmes.{segment}.txt", choose, num_lines=90, blank_lines=False)
 

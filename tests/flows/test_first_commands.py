@@ -64,6 +64,7 @@ def test_preparations_that_start_together_all_succeed(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("attempt", range(20))
 def test_ten_first_commands_that_start_together_all_succeed(attempt: int, tmp_path: Path) -> None:
     texts = _texts(tmp_path)

@@ -17,6 +17,7 @@ BOUND = 1e-4
 CHANGED_KEYS = {
     "charlm.unknown_bits": "added: encoded text keeps what its unknown units cost",
     "deduplicate": "gone from the settings of a corpus: each revision says it for itself",
+    "units_per_second": "added: events of trainings have the speed in units beside the one in characters",
     "instruction_set": "added: the start of a training names the instructions that are used, which differ by machine",
 }
 """Keys that were added or left out on purpose since then."""

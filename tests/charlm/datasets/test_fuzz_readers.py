@@ -158,6 +158,7 @@ def test_any_bytes_are_read_or_refused_in_one_line(tmp_path_factory, content, su
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @given(tagged_sentences(), DELIMITERS)
 @LONG
 def test_words_and_spans_come_back_at_length(tmp_path_factory, sentences, delimiter):
@@ -165,6 +166,7 @@ def test_words_and_spans_come_back_at_length(tmp_path_factory, sentences, delimi
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @given(ROWS, FORMS)
 @LONG
 def test_texts_and_labels_come_back_at_length(tmp_path_factory, rows, form):
@@ -172,6 +174,7 @@ def test_texts_and_labels_come_back_at_length(tmp_path_factory, rows, form):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @given(damaged_files(), SUFFIXES)
 @LONG
 def test_any_bytes_are_read_or_refused_in_one_line_at_length(tmp_path_factory, content, suffix):

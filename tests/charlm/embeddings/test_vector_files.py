@@ -142,6 +142,7 @@ def test_every_word_keeps_its_own_vector(tmp_path_factory, table):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @given(vector_tables())
 @settings(max_examples=2_000, deadline=None)
 def test_every_word_keeps_its_own_vector_at_length(tmp_path_factory, table):
@@ -158,6 +159,7 @@ def test_a_damaged_file_gives_no_word_anothers_vector(tmp_path_factory, table, p
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @given(vector_tables(), st.floats(0, 1), PIECES)
 @settings(max_examples=2_000, deadline=None)
 def test_a_damaged_file_gives_no_word_anothers_vector_at_length(tmp_path_factory, table, place, piece):

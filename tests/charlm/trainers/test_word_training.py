@@ -208,6 +208,8 @@ def test_recipes_of_characters_have_no_new_fields_in_their_fingerprint():
     known = set(TrainingConfig.names()) - TrainingConfig.OMITTED_AT_DEFAULT
     for name in ("demo", "cpu_small", "gpu_base", "gpu_large", "finetune", "flair_classic"):
         assert RECIPES[name]().to_json().keys() == known
+        run = RunConfig(run_dir=".", corpus_dir=".", direction="forward", training=RECIPES[name]())
+        assert run.to_json()["training"].keys() == known
     for recipe in RECIPES.values():
         assert TrainingConfig.from_json(json.loads(json.dumps(recipe().to_json()))) == recipe()
 
