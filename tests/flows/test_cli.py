@@ -74,7 +74,7 @@ BAD_LINES: dict[str, tuple[list[str], str]] = {
     "a missing raw file": (["prepare", "nowhere.txt", "--name", "x"], "nowhere.txt"),
     "a missing raw file of a run": (["run", "nowhere.txt", "--name", "x"], "nowhere.txt"),
     "an unknown recipe": (["train", "x", "--recipe", "huge"], "no recipe named 'huge'; there are demo"),
-    "an unknown field": (["train", "x", "--set", "size=3"], "no field 'size' to set; there are activation_penalty, anneal_factor,"),
+    "an unknown field": (["train", "x", "--set", "size=3"], "no field 'size' to set; there are activation_penalty,"),
     "no number of minutes": (["train", "x", "--max-minutes", "nan"], "max_minutes must be a number greater than 0"),
     "minutes without end": (["plan", "x", "--max-minutes", "inf"], "max_minutes must be a number greater than 0"),
     "a beta above 1": (["train", "x", "--set", "beta2=1.5"], "beta2 must be in [0, 1), got 1.5"),
