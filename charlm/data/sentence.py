@@ -254,7 +254,7 @@ class Sentence(TokenSequence):
         super().clear_embeddings(embedding_names)
         self._matrices = without(self._matrices, embedding_names)
         for token in self._tokens or []:
-            token.clear_embeddings(embedding_names)
+            token._embeddings = without(token._embeddings, embedding_names)  # matrices of other names stay whole
 
     def to(self, device: "torch.device | str", pin_memory: bool = False) -> None:
         super().to(device, pin_memory)

@@ -159,3 +159,13 @@ print(peak() - start)
 """
     result = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
     assert 20 < float(result.stdout) < 100  # the text alone takes 13
+
+
+def test_vectors_of_other_names_stay_in_one_matrix_when_one_name_is_cleared():
+    sentence = Sentence("one two")
+    sentence.set_token_embeddings("kept", torch.ones(2, 3))
+    sentence.set_token_embeddings("cleared", torch.zeros(2, 3))
+    sentence.clear_embeddings(["cleared"])
+    assert sentence.has_token_embeddings("kept")
+    assert not sentence.has_token_embeddings("cleared")
+    assert sentence.get_token_embeddings().tolist() == torch.ones(2, 3).tolist()
