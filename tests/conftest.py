@@ -46,11 +46,28 @@ LONG_FILES = (
     "test_downstream",
 )
 
+SIMULATED_CUDA = "SIMULATED_CUDA"
+"""Set in the process whose torch has simulated GPUs."""
+SIMULATED_FILES = ("test_mixed_precision", "test_simulated_gpu", "test_simulated_gpu_downstream", "test_gpus")
+
 # A training of about a second, and the corpus that is large enough for it.
 QUICK = ("--set", "max_characters=60000", "--set", "hidden_size=16", "--set", "sequence_length=50")
 _WORDS = re.findall(
     r"\w+", "the a of in set call return value object function list string file read write open close name"
 )
+
+
+def pytest_configure() -> None:
+    if SIMULATED_CUDA in os.environ:
+        from tests.simulated_cuda import prepare_autograd
+
+        prepare_autograd()
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Tests of simulated GPUs run in a process of their own: see tests/charlm/test_simulated_process.py."""
+    is_simulated = collection_path.stem in SIMULATED_FILES
+    return True if is_simulated and SIMULATED_CUDA not in os.environ else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -354,6 +354,12 @@ def _set_up_torch() -> None:
         products.impl(operation, cast)
 
 
+def prepare_autograd() -> None:
+    """Let autograd count the simulated GPUs, which it does once in a process: before the first backward pass."""
+    with simulated_cuda(devices=8):
+        torch.ones(2, device="cuda", requires_grad=True).sum().backward()
+
+
 @contextmanager
 def modes() -> Iterator[None]:
     """For the block, this thread computes on the simulated devices."""
