@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from charlm.nn.softmax import LOGITS_AT_ONCE, ClusteredSoftmax, softmax_loss
+from charlm.nn.softmax import LOGITS_AT_ONCE, ClusteredSoftmax, at_least_fp32, softmax_loss
 
 Decoder = nn.Linear | ClusteredSoftmax
 
@@ -34,7 +34,7 @@ def mean_nats(decoder: Decoder, embedding: Tensor, output: Tensor, targets: Tens
         return decoder.loss(rows, embedding, expected)
     if len(rows) * decoder.out_features > MOST_TRAINED_LOGITS and torch.is_grad_enabled():
         return softmax_loss(rows, decoder.weight, decoder.bias, expected)
-    return F.cross_entropy(_at_least_fp32(decoder(rows)), expected)
+    return F.cross_entropy(at_least_fp32(decoder(rows)), expected)
 
 
 def target_nats(decoder: Decoder, embedding: Tensor, output: Tensor, targets: Tensor) -> Tensor:
@@ -44,11 +44,7 @@ def target_nats(decoder: Decoder, embedding: Tensor, output: Tensor, targets: Te
         return decoder.nats(rows, embedding, expected).view_as(targets)
     rows_at_once = max(1, LOGITS_AT_ONCE // decoder.out_features)
     nats = [
-        F.cross_entropy(_at_least_fp32(decoder(part)), target, reduction="none")
+        F.cross_entropy(at_least_fp32(decoder(part)), target, reduction="none")
         for part, target in zip(torch.split(rows, rows_at_once), torch.split(expected, rows_at_once), strict=True)
     ]
     return torch.cat(nats).view_as(targets)
-
-
-def _at_least_fp32(logits: Tensor) -> Tensor:
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))

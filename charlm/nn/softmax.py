@@ -78,12 +78,12 @@ class ClusteredSoftmax(nn.Module):
     def log_probabilities(self, x: Tensor, weight: Tensor) -> Tensor:
         """The logarithm of the probability of every word, (N, V), for few outputs (N, D)."""
         if not self.cutoffs:
-            return _at_least_fp32(x @ weight.t() + self.bias).log_softmax(1)
+            return at_least_fp32(x @ weight.t() + self.bias).log_softmax(1)
         parts = _Parts(weight, self.bias, self.cluster_weight, self.cluster_bias, self.cutoffs)
         head, *clusters = parts.all
-        of_head = _at_least_fp32(x @ head.weight.t() + head.bias).log_softmax(1)
+        of_head = at_least_fp32(x @ head.weight.t() + head.bias).log_softmax(1)
         words, chosen = torch.split(of_head, [self.cutoffs[0], len(self.cutoffs)], dim=1)
-        within = [_at_least_fp32(x @ part.weight.t() + part.bias).log_softmax(1) for part in clusters]
+        within = [at_least_fp32(x @ part.weight.t() + part.bias).log_softmax(1) for part in clusters]
         return torch.cat([words, *(chosen[:, k, None] + part for k, part in enumerate(within))], dim=1)
 
 
@@ -178,7 +178,7 @@ def _compute_type(x: Tensor) -> torch.dtype:
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
 
 
-def _at_least_fp32(x: Tensor) -> Tensor:
+def at_least_fp32(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
@@ -245,7 +245,7 @@ class _SoftmaxLoss(torch.autograd.Function):
     def backward(ctx: _Context, gradient: Tensor) -> tuple[Tensor | None, ...]:
         gradients, ctx.gradients = ctx.gradients, None  # they are used up: nothing else may hold them
         assert gradients is not None
-        if gradient.device.type != "cpu" or float(gradient) != 1:
+        if ctx.scale != 1 or gradient.device.type != "cpu" or float(gradient) != 1:
             gradients = [part.mul_(gradient / ctx.scale) for part in gradients]
         return (*gradients, *(() if ctx.has_clusters else (None, None)), None, None)
 

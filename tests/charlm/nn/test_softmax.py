@@ -146,3 +146,16 @@ def test_a_large_dictionary_is_cut_and_a_small_one_is_not():
     assert choose_cutoffs(zipf_counts(100)) == ()
     assert choose_cutoffs(np.zeros(100)) == ()
     assert len(choose_cutoffs(zipf_counts(33_278), most=2)) == 2
+
+
+def test_gradients_in_fp16_are_those_of_the_mean_on_a_cpu_too() -> None:
+    torch.manual_seed(0)
+    x, weight = torch.randn(40, 8), torch.randn(30, 8)
+    bias, targets = torch.zeros(30), torch.randint(30, (40,))
+    exact, low = (weight.clone().requires_grad_() for _ in range(2))
+    softmax.softmax_loss(x, exact, bias, targets).backward()
+    with torch.autocast("cpu", dtype=torch.float16):
+        softmax.softmax_loss(x, low, bias, targets).backward()
+    assert exact.grad is not None
+    assert low.grad is not None
+    assert torch.allclose(low.grad, exact.grad, atol=1e-3)
