@@ -103,9 +103,11 @@ class Sentence(TokenSequence):
 
     @classmethod
     def set_context_for_sentences(cls, sentences: "Iterable[Sentence]") -> None:
-        """Make neighbours of sentences that follow each other in a document."""
+        """Make neighbours of sentences that follow each other in a document; those that have neighbours keep them."""
         previous: Sentence | None = None
         for sentence in sentences:
+            if sentence.is_context_set():
+                continue
             sentence._has_context = True
             sentence._previous_sentence, sentence._next_sentence = previous, None
             if previous is not None:
