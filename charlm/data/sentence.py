@@ -169,12 +169,6 @@ class Sentence(TokenSequence):
                 DataPoint.remove_labels(label.data_point, typename)
         super().remove_labels(typename)
 
-    def _forget_labels(self, typename: str, part: DataPoint) -> None:
-        """Remove the labels that a part of the sentence has in one layer."""
-        if self._labels is not None and typename in self._labels:
-            kept = [label for label in self._labels[typename] if label.data_point is not part]
-            self._labels[typename] = kept
-
     def get_relations(self, label_type: str | None = None) -> NoReturn:
         raise NotInCharLMError("relations between spans are not part of charlm; Flair has them")
 

@@ -7,7 +7,7 @@ import os
 import re
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Self
+from typing import Protocol, Self
 
 import numpy as np
 import torch
@@ -23,6 +23,14 @@ from charlm.storage.atomic import JsonObject
 from charlm.storage.torch_file import errors_name
 
 _DIGIT = re.compile(r"\d")
+
+
+class _Pieces(Protocol):
+    """What is used of a model of sentencepiece."""
+
+    def LoadFromSerializedProto(self, content: bytes) -> object: ...  # noqa: N802  # its name there
+    def EncodeAsIds(self, text: str) -> list[int]: ...  # noqa: N802  # its name there
+    def vocab_size(self) -> int: ...
 
 
 class BytePairEmbeddings(TokenEmbeddings):
@@ -119,7 +127,7 @@ class BytePairEmbeddings(TokenEmbeddings):
     def _ends(self, word: str) -> tuple[int, int]:
         """The numbers of the first and the last piece of the word."""
         text = (_DIGIT.sub("0", word) if self.preprocess else word).lower()
-        pieces: list[int] = self._model.EncodeAsIds(text) if text.strip() else []
+        pieces = self._model.EncodeAsIds(text) if text.strip() else []
         return (pieces[0], pieces[-1]) if pieces else (len(self.vectors) - 1, len(self.vectors) - 1)
 
 
@@ -133,11 +141,11 @@ def _found(name: str, folder: str | os.PathLike[str] | None) -> Path:
     raise ModelFileError(f"no file {candidates[-1]}: put it there (BPEmb publishes it; nothing is downloaded here)")
 
 
-def _sentencepiece(model: bytes) -> Any:
+def _sentencepiece(model: bytes) -> _Pieces:
     try:
         package = import_module("sentencepiece")
     except ImportError as error:
         raise ConfigError("BytePairEmbeddings needs the package sentencepiece: install it") from error
-    processor = package.SentencePieceProcessor()
+    processor: _Pieces = package.SentencePieceProcessor()
     processor.LoadFromSerializedProto(model)
     return processor

@@ -104,7 +104,7 @@ class DocumentCNNEmbeddings(DocumentEmbeddings):
         self.embeddings.embed(full)
         rows = token_matrix(full, self.embeddings.get_names(), device)
         lengths = [len(sentence) for sentence in full]
-        vectors = self._answers(nn.utils.rnn.pad_sequence(torch.split(rows, lengths), batch_first=True), lengths)
+        vectors = self._answers(nn.utils.rnn.pad_sequence(list(torch.split(rows, lengths)), batch_first=True), lengths)
         if self.static_embeddings:
             vectors = vectors.detach()
         for sentence, vector in zip(full, vectors, strict=True):
@@ -124,4 +124,5 @@ class DocumentCNNEmbeddings(DocumentEmbeddings):
             places = torch.arange(answers.shape[2], device=x.device)
             is_outside = places[None] > ends[:, None] - size
             found.append(answers.masked_fill(is_outside[:, None], 0.0).amax(dim=2))
-        return self.locked_dropout(self.dropout(torch.cat(found, dim=1))[:, None]).flatten(1)
+        vectors: Tensor = self.locked_dropout(self.dropout(torch.cat(found, dim=1))[:, None])
+        return vectors.flatten(1)

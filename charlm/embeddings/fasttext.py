@@ -82,7 +82,8 @@ class FastTextEmbeddings(TokenEmbeddings):
         TokenEmbeddings.__init__(embeddings)
         embeddings.name = settings["name"]
         empty = np.empty((0, settings["shape"][1]), dtype=np.float32)
-        embeddings._keep(_Model(settings["words"], *settings["parts"], empty))
+        num_buckets, shortest, longest = settings["parts"]
+        embeddings._keep(_Model(settings["words"], num_buckets, shortest, longest, empty))
         return embeddings
 
     def get_extra_state(self) -> torch.Tensor:

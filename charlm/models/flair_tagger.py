@@ -6,9 +6,8 @@ its embeddings, a dictionary of tags, and the weights; of objects only the names
 
 # K = tags, D = width of the vectors
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -83,7 +82,7 @@ def read_flair_tagger(path: Path) -> Part:
     return Part(settings, tensors)
 
 
-def _settings(state: Mapping[str, Any]) -> JsonObject:
+def _settings(state: JsonObject) -> JsonObject:
     """The arguments of our tagger; those that older versions did not write have the defaults that Flair gives them."""
     settings = {
         "hidden_size": state["hidden_size"],

@@ -213,8 +213,18 @@ def test_a_transformers_vector_is_that_of_the_sentence_alone(transformer, poolin
     assert not short.embedding.requires_grad
 
 
+def test_layers_of_a_transformer_are_averaged_as_in_flair(transformer):
+    embeddings = TransformerWordEmbeddings(transformer, layers="all")
+    assert embeddings.fine_tune
+    (sentence,) = embeddings.embed(Sentence("hello"))
+    with torch.no_grad():
+        states = embeddings.model(torch.tensor([[2, 5, 3]]), output_hidden_states=True).hidden_states
+    torch.testing.assert_close(sentence[0].embedding.detach(), torch.stack(states)[:, 0, 1].mean(dim=0))
+    assert TransformerWordEmbeddings(transformer, layers="0,1", layer_mean=False).embedding_length == 32
+
+
 def test_a_transformer_reads_the_sentences_around(transformer):
-    embeddings = TransformerWordEmbeddings(transformer, use_context=2, subtoken_pooling="first")
+    embeddings = TransformerWordEmbeddings(transformer, use_context=2, fine_tune=False)
     sentences = [Sentence("hello hello world"), Sentence("world"), Sentence("hello world")]
     Sentence.set_context_for_sentences(sentences)
     embeddings.embed(sentences)
