@@ -38,6 +38,9 @@ def check(folder: Path, task: str) -> None:
         ("train.tsv", "Go on, then\tham\n\nBuy now\tspam\n"),
         ("train.txt", "Go on, then\tham\nBuy now\tspam\n"),
         ("train.csv", '__label__ham,"Go on, then"\n__label__spam,Buy now\n'),
+        ("train.txt", '__label__ham,"Go on, then"\n__label__spam,Buy now\n'),
+        ("train.csv", "__label__ham\tGo on, then\n__label__spam\tBuy now\n"),
+        ("train.csv", 'label,text\nham,"Go on, then"\nlabel,text\nspam,Buy now\n'),
         ("train.csv", 'label,text\n__label__ham,"Go on, then"\n__label__spam,Buy now\n'),
         ("train.csv", 'text,label\n"Go on, then",__label__ham\nBuy now,__label__spam\n'),
         ("train.txt", "Go on, then __label__ham\nBuy now __label__spam\n"),
@@ -52,6 +55,39 @@ def check(folder: Path, task: str) -> None:
 )
 def test_texts_and_labels_are_told_apart_by_their_content(tmp_path, name, content):
     assert texts(put(tmp_path, content, name)) == HAM
+
+
+def test_a_cell_may_hold_several_labels(tmp_path):
+    path = put(tmp_path, "__label__a __label__b,Go on\n__label__c,Stay\n", "train.csv")
+    assert texts(path) == [("a,b", "Go on"), ("c", "Stay")]
+
+
+def test_labels_with_commas_stay_whole_in_lines_of_fasttext(tmp_path):
+    path = put(tmp_path, "__label__a,b Go on\n__label__a,b Stay\n", "train.txt")
+    assert texts(path) == [("a,b", "Go on"), ("a,b", "Stay")]
+
+
+def test_a_row_of_labels_with_a_comma_too_many_is_refused(tmp_path):
+    path = put(tmp_path, "__label__ham,Go on\n__label__spam,Buy, now\n__label__ham,Come\n", "train.csv")
+    with pytest.raises(DatasetError, match="line 2: 2 columns are needed, and 3 found"):
+        texts(path)
+
+
+def test_what_a_table_writer_has_quoted_behind_a_tab_is_read_without_quotes(tmp_path):
+    path = put(tmp_path, '__label__a\t"Say ""go"" now"\n__label__b\t"Stay"\n', "train.csv")
+    assert texts(path) == [("a", 'Say "go" now'), ("b", '"Stay"')]
+
+
+def test_a_header_that_comes_again_is_reported_with_its_lines(tmp_path, caplog):
+    put(tmp_path, "text,label\nGo on,a\ntext,label\nStay here,b\n", "train.csv")
+    read_labelled([tmp_path / "train.csv"])
+    assert "line 1, and again in line 3: taken as the header: text, label" in caplog.text
+
+
+def test_a_tab_behind_every_row_is_no_column(tmp_path):
+    path = put(tmp_path, "Ann\tB-PER\t\nleft\tO\t\n")
+    assert tagged(path) == [[("Ann", "PER"), ("left", "O")]]
+    assert words_of(path) == [["Ann", "left"]]
 
 
 def test_all_files_of_a_corpus_have_the_same_columns(tmp_path):
