@@ -175,7 +175,9 @@ def _rows_of_block(path: Path, block: _Block, layout: Layout, comments: "_Commen
             continue
         fields = split(line)
         if len(fields) != width:
-            raise mistake(path, number, f"{width} columns are needed, and {len(fields)} found: {line.strip(BLANKS)[:60]!r}")
+            raise mistake(
+                path, number, f"{width} columns are needed, and {len(fields)} found: {line.strip(BLANKS)[:60]!r}"
+            )
         if layout.is_numbered:
             if _CONLLU_OTHER.fullmatch(fields[0]):
                 continue
