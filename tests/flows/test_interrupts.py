@@ -19,7 +19,7 @@ waiting.join()
 LOADS = [
     "from charlm.arrays.masks import polars; polars()",
     "import polars; import charlm.arrays.masks; charlm.arrays.masks.polars()",
-    "from charlm_pipeline import use_floors; use_floors(); from tasks.tracking.sync import mlflow_client; mlflow_client()",
+    "import charlm_pipeline as c; c.use_floors(); from tasks.tracking.sync import mlflow_client; mlflow_client()",
 ]
 
 
