@@ -105,14 +105,20 @@ def columns_of_header(header: Header) -> tuple[list[int], list[int]] | None:
 
 
 def check_first_row(path: Path, rows: Iterable[TableRow], texts: Sequence[int], labels: Sequence[int]) -> None:
-    """Raise DatasetError where the first row of a table looks like a header under unusual names.
+    """Raise DatasetError where the first row of a table looks like a comment, or a header under unusual names.
 
-    Its class is seen once in the file, its cells are names, all other classes come again, and other texts are longer.
+    The class of such a header is seen once in the file, its cells are names, all other classes come again, and other
+    texts are longer.
     """
     rows = list(islice(rows, _ROWS_TO_LOOK_AT))
+    line, first = rows[0]
+    if first[0].lstrip().startswith("#") and 0 in labels and not any(row[0].startswith("#") for _, row in rows[1:]):
+        raise DatasetError(
+            f"{path}, line {line}: {', '.join(first)[:60]} looks like a comment, and a table has none; delete it, or "
+            f"use --no-header if it is a row of data"
+        )
     if len(rows) < 4:
         return
-    line, first = rows[0]
     cells = [first[place].strip() for place in (*labels, *texts)]
     counts = Counter(row[place] for _, row in rows for place in labels)
     others = [count for value, count in counts.items() if value not in [first[place] for place in labels]]

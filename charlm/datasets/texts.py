@@ -134,6 +134,9 @@ def read_table(
     if header is not None:
         repeated = [line for line, row in rows[1:] if header.is_repeated_by(row)]
         header.report(repeated)
+        if asked is None and width > len(texts) + len(labels):
+            shown = [", ".join(header.names[column] for column in columns) for columns in (texts, labels)]
+            _LOGGER.warning("%s: texts are read from the column %s and labels from %s", path, *shown)
         rows = [(line, row) for line, row in rows[1:] if line not in repeated]
     elif rules.header is None:
         check_first_row(path, rows, texts, labels)

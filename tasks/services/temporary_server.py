@@ -6,9 +6,9 @@ Usage: python -m tasks.services.temporary_server HOST PORT
 import os
 import signal
 import sys
-from typing import Any
 
 import uvicorn
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.importer import import_from_string
 
 from charlm.distributed.watchdog import end_with_parent
@@ -20,12 +20,12 @@ def main(host: str, port: str) -> None:
     uvicorn.run(_make_app, factory=True, lifespan="on", host=host, port=int(port), log_level="error")
 
 
-def _make_app() -> Any:
+def _make_app() -> ASGIApp:
     """Prefect's server, which ends when it has recorded all events."""
-    server = import_from_string(SERVER_APP)()
+    server: ASGIApp = import_from_string(SERVER_APP)()
 
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        async def receive_late() -> Any:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        async def receive_late() -> Message:
             message = await receive()
             if message["type"] == "lifespan.shutdown":
                 await record_what_waits()

@@ -1,5 +1,6 @@
 """What a labelled file could also mean is settled by its content and reported, or refused; never guessed in silence."""
 
+import json
 import logging
 from pathlib import Path
 
@@ -76,6 +77,26 @@ def test_a_row_of_labels_with_a_comma_too_many_is_refused(tmp_path):
 def test_what_a_table_writer_has_quoted_behind_a_tab_is_read_without_quotes(tmp_path):
     path = put(tmp_path, '__label__a\t"Say ""go"" now"\n__label__b\t"Stay"\n', "train.csv")
     assert texts(path) == [("a", 'Say "go" now'), ("b", '"Stay"')]
+
+
+def test_a_comment_above_a_table_is_refused(tmp_path):
+    path = put(tmp_path, "# from us, in May\nham,Go on\nspam,Buy now\n", "train.csv")
+    with pytest.raises(DatasetError, match="line 1: # from us,  in May looks like a comment"):
+        texts(path)
+    assert texts(put(tmp_path, "#ham,Go on\n#spam,Buy now\n", "train.csv"))[0] == ("#ham", "Go on")
+
+
+def test_columns_that_are_not_read_are_reported(tmp_path, caplog):
+    texts(put(tmp_path, "id,label,text,text2\n1,a,Go on,x\n2,b,Stay here,y\n", "train.csv"))
+    assert "texts are read from the column text and labels from label" in caplog.text
+
+
+@pytest.mark.parametrize("values", [("B-PER", "I-PER"), ("PER", "O")])
+def test_spans_that_are_labelled_like_words_are_refused(tmp_path, values):
+    spans = [[0, 3, values[0]], [4, 7, values[1]]]
+    put(tmp_path, json.dumps({"text": "Ann Dyk left", "label": spans}) + "\n", "train.jsonl")
+    with pytest.raises(DatasetError, match=r"which means (the beginning of a span|no label); label whole spans"):
+        check(tmp_path, "tagger")
 
 
 def test_a_header_that_comes_again_is_reported_with_its_lines(tmp_path, caplog):
