@@ -172,6 +172,9 @@ def test_a_name_that_is_not_utf8_is_one_line(charlm: Charlm, tmp_path: Path, wor
         assert r"caf\udce9' is not UTF-8" in outcome.json["error"]
         assert len(outcome.stderr.splitlines()) == 1
     assert not list(tmp_path.rglob("corpus.json"))
+    outcome = charlm("generate", "models:/a@champion", "--prefix", strange, "--workspace", workspace)
+    assert (outcome.code, outcome.stderr.count("\n")) == (2, 1)
+    assert r"the prefix 'caf\udce9' is not UTF-8" in outcome.stderr
 
 
 def test_a_result_that_cannot_be_written_is_one_line(tmp_path: Path, workspace: Path) -> None:
