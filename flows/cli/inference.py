@@ -1,5 +1,6 @@
 """Commands that use language models: `evaluate`, `score`, `generate`, `embed`, `export`."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -106,6 +107,7 @@ def generate(
     as_json: options.AsJson = False,
 ) -> None:
     """Sample text from a model; a backward model writes the text before the prefix."""
+    prefix = os.fsencode(prefix).decode(errors="surrogateescape")  # UTF-8, whatever the locale
     check_utf8("the prefix", prefix)
     space = open_session(workspace).workspace
     from tasks.inference.generation import generate_text
