@@ -26,7 +26,7 @@ def test_a_licence_is_an_id_of_spdx_or_of_the_hub(given, spelled, on_the_hub):
 
 @pytest.mark.parametrize("given", ["", "CC BY 4.0", "proprietary", "other", "MIT OR"])
 def test_another_licence_is_refused(given):
-    with pytest.raises(ConfigError, match="an id of SPDX or the Hugging Face Hub such as CC-BY-SA-4.0.*; got "):
+    with pytest.raises(ConfigError, match=r"an id of SPDX or the Hugging Face Hub such as CC-BY-SA-4\.0.*; got "):
         licence_id(given)
 
 
