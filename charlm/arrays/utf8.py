@@ -10,20 +10,22 @@ text that is mostly ASCII, only what is not comes here.
 import numpy as np
 
 from charlm.arrays.arrow import binary_values
-from charlm.arrays.masks import column, polars, select
+from charlm.arrays.masks import FEW, column, polars, select
 
 BEYOND_ASCII = 0x80
 _FIRST_OF_THREE, _FIRST_OF_FOUR = 0xE0, 0xF0
 _LARGEST_CONTINUING = -0x41  # as a signed byte; those that continue a character are the smallest ones
 _BITS = 0x3F  # of a character in a byte that continues it
 _SAMPLED = 251  # odd, and so in no step with fields of a fixed width
-_SHORT_BYTES = 1 << 16  # below that, the calls of many functions take longer than decoding
 
 
 def is_utf8(text: bytes | np.ndarray) -> bool:
     """Whether bytes, or uint8 (bytes,), are UTF-8."""
-    if len(text) < _SHORT_BYTES or polars() is None:
-        return _is_decoded(text)
+    values = np.frombuffer(text, dtype=np.uint8)
+    if values.max(initial=0) < BEYOND_ASCII:  # at the speed of memory, and a short English text loads no Polars
+        return True
+    if len(text) < FEW or polars() is None:
+        return _is_decoded(values)
     try:
         polars().from_arrow(binary_values(text, np.array([0, len(text)]))).cast(polars().String)
     except polars().exceptions.PolarsError:
@@ -31,9 +33,9 @@ def is_utf8(text: bytes | np.ndarray) -> bool:
     return True
 
 
-def _is_decoded(text: bytes | np.ndarray) -> bool:
+def _is_decoded(text: np.ndarray) -> bool:
     try:
-        str(np.frombuffer(text, dtype=np.uint8).data, "utf-8")
+        str(text.data, "utf-8")
     except UnicodeDecodeError:
         return False
     return True
@@ -77,7 +79,7 @@ def code_points(text: np.ndarray) -> np.ndarray:
 def code_points_within(padded: np.ndarray) -> np.ndarray:
     """The same of a text between three bytes and one that are ASCII, uint8 (3 + bytes + 1,); that saves a copy."""
     text = padded[3:-1]
-    if len(text) < _SHORT_BYTES or polars() is None or not is_utf8(text):
+    if len(text) < FEW or polars() is None or not is_utf8(text):
         found: np.ndarray = np.array(str(text.data, "utf-8")).reshape(1).view(np.uint32)
         return found
     is_last = column(padded[4:].view(np.int8)) > _LARGEST_CONTINUING
