@@ -5,6 +5,7 @@ Named sets of training settings are in recipes.py.
 
 from charlm.config.baseline import BaselineConfig
 from charlm.config.downstream import DownstreamConfig, DownstreamTrainingConfig, StorageMode
+from charlm.config.finetuning import DictionaryChange
 from charlm.config.json_config import JsonConfig, with_settings
 from charlm.config.promotion import DriftConfig, GateConfig
 from charlm.config.scoring import CacheConfig
@@ -27,6 +28,7 @@ __all__ = [
     "BadBytes",
     "BaselineConfig",
     "CacheConfig",
+    "DictionaryChange",
     "DictionaryConfig",
     "DocumentMode",
     "DownstreamConfig",

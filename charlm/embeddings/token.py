@@ -94,12 +94,12 @@ class WordEmbeddings(TokenEmbeddings):
 
     def _add_embeddings(self, sentences: list[Sentence]) -> None:
         words = itertools.chain.from_iterable(sentence.words for sentence in sentences)
-        rows = np.fromiter(map(self._index, words), np.int64)
+        rows = np.fromiter(map(self.line_of, words), np.int64)
         matrix = np.array(self.vectors[rows]) if len(rows) else np.empty((0, self.embedding_length), np.float32)
         matrix[rows < 0] = 0
         set_token_vectors(sentences, self.name, upload(torch.from_numpy(matrix), self._device.device))  # (W, D)
 
-    def _index(self, word: str) -> int:
+    def line_of(self, word: str) -> int:
         """Line of `word` in the file, -1 when it is not there."""
         lower = word.lower()
         for form in (word, lower, _DIGIT.sub("#", lower), _DIGIT.sub("0", lower)):
