@@ -16,7 +16,7 @@ class DictionaryChange(JsonConfig):
     the items that the model knows keep their weights."""
 
     vectors: str | None = None
-    """File of word vectors, or its name in CHARLM_CACHE, from which new words start; none: at the mean of the others."""
+    """File of word vectors, or its name in CHARLM_CACHE, from which new words start; none: at the mean."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -28,7 +28,5 @@ class DictionaryChange(JsonConfig):
     def of(cls, *, extend: bool, map_: bool, vectors: str | None) -> Self:
         """The change that two flags ask for; raises ConfigError for both at once."""
         if extend and map_:
-            raise ConfigError(
-                "--extend-dictionary keeps the model's items, --map-dictionary those of the corpus: give one"
-            )
+            raise ConfigError("give --extend-dictionary or --map-dictionary, not both")
         return cls(kind="extend" if extend else "map" if map_ else "keep", vectors=vectors)

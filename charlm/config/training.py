@@ -134,7 +134,7 @@ class TrainingConfig(Extensions):
     """Validations spread evenly over the budget; none: one after each split."""
 
     validation_characters: int | None = 200_000
-    """Most characters of the text that a validation reads, spread over it; the final scores read all. None: no limit."""
+    """Most characters that a validation reads, spread over the text; the final scores read all. None: no limit."""
 
     max_epochs: float | None = None
     """Budget in passes over the train shards."""
