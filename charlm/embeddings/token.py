@@ -163,10 +163,11 @@ class CharacterEmbeddings(TokenEmbeddings):
             for sentence in sentences:
                 sentence.set_token_embeddings(self.name, torch.empty(0, self.embedding_length, device=device))
             return
-        ids = [torch.from_numpy(self.char_dictionary.encode(word).astype(np.int64)) for word in words]
-        padded = upload(nn.utils.rnn.pad_sequence(ids), device)  # (C, U)
+        encoded = {word: torch.from_numpy(self.char_dictionary.encode(word).astype(np.int64)) for word in words}
+        words.sort(key=lambda word: -len(encoded[word]))  # torch would sort them with an upload of its own
+        padded = upload(nn.utils.rnn.pad_sequence([encoded[word] for word in words]), device)  # (C, U)
         packed = nn.utils.rnn.pack_padded_sequence(
-            self.char_embedding(padded), torch.tensor([len(word) for word in ids]), enforce_sorted=False
+            self.char_embedding(padded), torch.tensor([len(encoded[word]) for word in words])
         )
         _, (final, _) = self.char_rnn(packed)  # (2, U, H)
         vectors = torch.cat([final[0], final[1]], dim=1)  # (U, 2H)

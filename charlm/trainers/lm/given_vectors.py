@@ -58,4 +58,5 @@ def _mapped(sources: Tensor, targets: Tensor, new: Tensor) -> Tensor:
     weights = torch.linalg.solve(
         gram + ridge * torch.eye(len(gram), dtype=gram.dtype), (sources.t() @ (targets - mean)).double()
     )
-    return mean + ((new - center).double() @ weights).to(mean)
+    mapped: Tensor = mean + ((new - center).double() @ weights).to(mean)
+    return mapped
