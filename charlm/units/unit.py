@@ -21,7 +21,6 @@ from charlm.units.bytes import ByteUnit
 from charlm.units.characters import CharacterUnit
 from charlm.units.encoded_lines import EncodedLines
 from charlm.units.unk_limits import UnkLimits
-from charlm.units.words import WordUnit
 
 if TYPE_CHECKING:  # loads pyarrow, which those do not need who only read a dictionary
     from charlm.units.counts import Counts
@@ -148,14 +147,20 @@ class Unit(Protocol):
         """An encoder of whole files; `items` are those of all ids, the first of them is `<unk>`."""
 
 
-_UNITS: dict[str, Unit] = {unit.name: unit for unit in (CharacterUnit(), ByteUnit(), WordUnit())}
+_UNITS: dict[str, Unit | None] = {"char": CharacterUnit(), "byte": ByteUnit(), "word": None}
+"""By name; None for one that is loaded with its tokenizers when it is first asked for."""
 
 
 def find_unit(name: object) -> Unit:
     """The unit of a name; raises ConfigError when there is none."""
     if not isinstance(name, str) or name not in _UNITS:
         raise ConfigError(f"a unit is one of {', '.join(_UNITS)}; got {name!r:.100}")
-    return _UNITS[name]
+    unit = _UNITS[name]
+    if unit is None:
+        from charlm.units.words import WordUnit
+
+        unit = _UNITS[name] = WordUnit()
+    return unit
 
 
 def as_unit(unit: Unit | UnitName) -> Unit:
