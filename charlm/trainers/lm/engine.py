@@ -12,9 +12,7 @@ a run that was killed and resumed ends with the weights of an undisturbed one (e
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 
-import numpy as np
 import torch
-from torch import Tensor
 from torch.distributed import ReduceOp
 
 from charlm.artifacts import RunFiles
@@ -27,7 +25,7 @@ from charlm.nn.precision import resolve_training_precision
 from charlm.text.corpus.encoding import encoded_info
 from charlm.trainers.events import Event
 from charlm.trainers.lm.averaging import WeightAverage
-from charlm.trainers.lm.bptt import TruncatedBPTT
+from charlm.trainers.lm.bptt import ShardStreams, TruncatedBPTT
 from charlm.trainers.lm.checkpoint import Checkpoint, Progress
 from charlm.trainers.lm.gpu_memory import gpu_bytes
 from charlm.trainers.lm.optimization import (
@@ -193,7 +191,7 @@ class TrainingEngine:
 
     # ---- a shard -----------------------------------------------------------------------------------------------
 
-    def _read_shard(self, streams: np.ndarray | Tensor) -> None:
+    def _read_shard(self, streams: ShardStreams) -> None:
         """Train on one shard (R, B) from `progress.row` to its end, or to the end of the budget."""
         progress, config = self.progress, self.config
         self.model.train()
@@ -213,7 +211,7 @@ class TrainingEngine:
                 self._save_checkpoint()
         self._end_shard()
 
-    def _step(self, streams: np.ndarray | Tensor) -> None:
+    def _step(self, streams: ShardStreams) -> None:
         """One optimizer step."""
         progress, config = self.progress, self.config
         share = min(1.0, self._share_spent() + 0.5 * self._step_share())
