@@ -81,7 +81,8 @@ class ValueTable:
         self._sentences = sentences
         self._lowercase = lowercase
         # What is quick leaves out lower case, and the literal tokens that stand for something else.
-        self._quick = None if lowercase or not tokenizer.is_chunkwise else tokenizer.cut_at_once
+        quick = tokenizer.at_once or tokenizer.cut_at_once
+        self._quick = None if lowercase or not tokenizer.is_chunkwise else quick
         self.clear()
 
     def clear(self) -> None:
@@ -142,12 +143,15 @@ class ValueTable:
         more_bytes, more_characters = (counts[grown[:, 2], None] * grown[:, :2]).sum(axis=0).tolist()
         return more_bytes, more_characters
 
-    def _in_form(self, text: str, number: int) -> str:
-        """A value in the Unicode form of the unit; what that adds to it is noted."""
-        if self._normalization == "none" or text.isascii() or unicodedata.is_normalized(self._normalization, text):
-            return text
-        formed = unicodedata.normalize(self._normalization, text)
-        self._growth[number] = len(formed.encode()) - len(text.encode()), len(formed) - len(text)
+    def _in_form(self, texts: list[str]) -> list[str]:
+        """New values in the Unicode form of the unit; what that adds to one is noted. The same list where all are."""
+        form = self._normalization
+        if form == "none" or unicodedata.is_normalized(form, "".join(texts)):
+            return texts
+        formed = [unicodedata.normalize(form, text) for text in texts]
+        for number, (text, new) in enumerate(zip(texts, formed, strict=True), start=len(self._texts)):
+            if text != new:
+                self._growth[number] = len(new.encode()) - len(text.encode()), len(new) - len(text)
         return formed
 
     def _look_up(self, text: np.ndarray, ends: np.ndarray) -> np.ndarray:
@@ -171,14 +175,13 @@ class ValueTable:
 
     def _add(self, raws: list[str]) -> None:
         """Cut new values into words; nearly all have nothing between these, and what is left goes by arrays."""
-        quick, num_before = self._quick, len(self._texts)
-        texts = list(raws)
+        num_before, texts = len(self._texts), self._in_form(raws)
+        quick = self._quick if texts is raws else None
         words: list[str] = []
         lengths: list[int] = []
         gaps_inside: list[tuple[int, str]] = []  # those that are not empty, by the place of the word after them
-        for place, raw in enumerate(raws):
-            texts[place] = text = self._in_form(raw, num_before + place)
-            found = quick(text[:-1]) if quick is not None and text is raw and text != _SENTENCE_END else None
+        for text in texts:
+            found = quick(text[:-1]) if quick is not None and text != _SENTENCE_END else None
             if found is None or text == " ":
                 found = self._cut_whole(num_before + len(lengths), text, len(words), gaps_inside)
                 words += found
