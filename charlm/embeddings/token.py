@@ -56,6 +56,11 @@ class WordEmbeddings(TokenEmbeddings):
                 "%s: %d rows are left out, for their words have one already, such as %r", path, repeated, again
             )
 
+        if ending := [word for word in words if word.endswith(" ") and word.strip()]:
+            _LOGGER.warning(
+                "%s: %d words end with a blank, such as %r, and are found with it only", path, len(ending), ending[0]
+            )
+
     def _keep(self, words: list[str], vectors: np.ndarray) -> None:
         self.vectors = vectors
         self.vocab: dict[str, int] = {}

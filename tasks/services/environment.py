@@ -27,8 +27,11 @@ def workspace_variables(workspace: Workspace) -> dict[str, str]:
         # A server that is away must not hold up a training: the default of 7 retries blocks for 4 minutes.
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
-        # Several commands write to one SQLite database: a server that found it locked answers 500 or 503.
+        # Several commands write to one SQLite database: a server that found it locked answers 500 or 503. Its clients
+        # try again after 2, 4, ... 128 seconds, each at another moment.
         "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500,503",
+        "PREFECT_CLIENT_MAX_RETRIES": "7",
+        "PREFECT_CLIENT_RETRY_JITTER_FACTOR": "0.5",
         "DO_NOT_TRACK": "1",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         # Our own lines reach the log of a flow run in the Prefect UI through this logger.
