@@ -20,7 +20,7 @@ from charlm.arrays.arrow import to_numpy
 from charlm.config.text import Normalization
 from charlm.units.gaps import NEWLINE, NUM_CLASSES, OTHER, Gap, class_before, class_of
 from charlm.units.growing import Column, Numbers
-from charlm.units.word_tokenizers import EOS_TOKEN, UNK_TOKEN, SentenceRule, WordTokenizer
+from charlm.units.word_tokenizers import EOS_TOKEN, UNK_TOKEN, SentenceEnds, SentenceRule, WordTokenizer
 
 _SPACE, _LINE_END = 0x20, 0x0A
 _MOST_VALUES, _MOST_CHARACTERS = 500_000, 100_000_000  # in memory; then all are forgotten
@@ -129,7 +129,8 @@ class ValueTable:
         if num_empty:
             numbers, ends = numbers[~is_empty], ends[~is_empty]
         if self._sentences.ends is not None and self._tokenizer.keeps_text:
-            numbers = self._with_sentence_ends(numbers, text, ends)
+            places = _places_of_sentence_ends(self._sentences.ends, text, ends)
+            numbers = np.insert(numbers, places, self._numbers_of([_SENTENCE_END])[0])
         num_characters = int(np.count_nonzero(text & 0xC0 != 0x80)) - num_empty
         more_bytes, more_characters = self._growth_of(numbers) if self._growth else (0, 0)
         return Values(
@@ -307,35 +308,31 @@ class ValueTable:
             return self._around[number][1]
         return " " if self._ends_space.array[number] else ""
 
-    # ---- sentences ---------------------------------------------------------------------------------------------
-
-    def _with_sentence_ends(self, numbers: np.ndarray, text: np.ndarray, ends: np.ndarray) -> np.ndarray:
-        """The values with one for the end of a sentence after each that a sentence of a line ends with.
-
-        An end inside a value is none: nothing but white space stands between two sentences.
-        """
-        assert self._sentences.ends is not None
-        (end_number,) = self._numbers_of([_SENTENCE_END]).tolist()
-        line_ends = np.flatnonzero(text == _LINE_END)
-        found: list[int] = []
-        start = 0
-        for line_end in line_ends.tolist():
-            line = bytes(text[start:line_end]).decode()
-            sentence_ends = self._sentences.ends(line) if line else []
-            if sentence_ends:
-                if line.isascii():
-                    found += [start + end for end in sentence_ends]
-                else:
-                    found += [start + len(line[:end].encode()) for end in sentence_ends]
-            start = line_end + 1
-        # The value whose text ends at a byte, or one further on, a space.
-        places = np.searchsorted(ends, np.array(found, dtype=np.int64))
-        is_whole = (ends[places] == found) | (ends[places] == np.array(found) + 1)
-        return np.insert(numbers, np.unique(places[is_whole]) + 1, end_number)
-
 
 _SENTENCE_END = "\n\n"  # no value of a text holds two newlines
 _SPECIAL = {UNK_TOKEN: KINDS.literal_unk, EOS_TOKEN: KINDS.literal_eos}
+
+
+def _places_of_sentence_ends(find: SentenceEnds, text: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Where, in the values with these ends, the end of a sentence stands: behind the value that a sentence ends with.
+
+    An end inside a value is none: nothing but white space stands between two sentences.
+    """
+    found: list[int] = []
+    start = 0
+    for line_end in np.flatnonzero(text == _LINE_END).tolist():
+        line = bytes(text[start:line_end]).decode()
+        sentence_ends = find(line) if line else []
+        if sentence_ends:
+            if line.isascii():
+                found += [start + end for end in sentence_ends]
+            else:
+                found += [start + len(line[:end].encode()) for end in sentence_ends]
+        start = line_end + 1
+    # The value whose text ends at a byte, or one further on, a space.
+    places = np.searchsorted(ends, np.array(found, dtype=np.int64))
+    is_whole = (ends[places] == found) | (ends[places] == np.array(found) + 1)
+    return np.unique(places[is_whole]) + 1
 
 
 def _class_before(word: str) -> int:
