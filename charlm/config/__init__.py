@@ -7,6 +7,7 @@ from charlm.config.baseline import BaselineConfig
 from charlm.config.downstream import DownstreamConfig, DownstreamTrainingConfig, StorageMode
 from charlm.config.finetuning import DictionaryChange
 from charlm.config.json_config import JsonConfig, with_settings
+from charlm.config.metadata import CorpusMetadata
 from charlm.config.promotion import DriftConfig, GateConfig
 from charlm.config.scoring import CacheConfig
 from charlm.config.text import BadBytes, DictionaryConfig, DocumentMode, ReadConfig, SplitConfig, UnitName, parse_size
@@ -28,6 +29,7 @@ __all__ = [
     "BadBytes",
     "BaselineConfig",
     "CacheConfig",
+    "CorpusMetadata",
     "DictionaryChange",
     "DictionaryConfig",
     "DocumentMode",
