@@ -10,13 +10,14 @@ text that is mostly ASCII, only what is not comes here.
 import numpy as np
 
 from charlm.arrays.arrow import binary_values
-from charlm.arrays.masks import FEW, column, polars, select
+from charlm.arrays.masks import column, polars, select
 
 BEYOND_ASCII = 0x80
 _FIRST_OF_THREE, _FIRST_OF_FOUR = 0xE0, 0xF0
 _LARGEST_CONTINUING = -0x41  # as a signed byte; those that continue a character are the smallest ones
 _BITS = 0x3F  # of a character in a byte that continues it
 _SAMPLED = 251  # odd, and so in no step with fields of a fixed width
+_SHORT_BYTES = 1 << 16  # below that, the calls of many functions take longer than decoding
 
 
 def is_utf8(text: bytes | np.ndarray) -> bool:
@@ -24,7 +25,7 @@ def is_utf8(text: bytes | np.ndarray) -> bool:
     values = np.frombuffer(text, dtype=np.uint8)
     if values.max(initial=0) < BEYOND_ASCII:  # at the speed of memory, and a short English text loads no Polars
         return True
-    if len(text) < FEW or polars() is None:
+    if len(values) < _SHORT_BYTES or polars() is None:
         return _is_decoded(values)
     try:
         polars().from_arrow(binary_values(text, np.array([0, len(text)]))).cast(polars().String)
@@ -79,10 +80,10 @@ def code_points(text: np.ndarray) -> np.ndarray:
 def code_points_within(padded: np.ndarray) -> np.ndarray:
     """The same of a text between three bytes and one that are ASCII, uint8 (3 + bytes + 1,); that saves a copy."""
     text = padded[3:-1]
-    if len(text) < FEW or polars() is None or not is_utf8(text):
+    if len(text) < _SHORT_BYTES or polars() is None or not is_utf8(text):
         found: np.ndarray = np.array(str(text.data, "utf-8")).reshape(1).view(np.uint32)
         return found
-    is_last = column(padded[4:].view(np.int8)) > _LARGEST_CONTINUING
+    is_last = polars().Series(padded[4:].view(np.int8)) > _LARGEST_CONTINUING
     # Of each character the last byte and those before it, which may belong to an earlier one.
     last, second, third = select(is_last, text, padded[2:-2], padded[1:-3])
     # A byte at a distance of two that begins a character of three begins this one; of any other one nothing is to stay,

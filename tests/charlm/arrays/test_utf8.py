@@ -26,8 +26,8 @@ BYTES = st.lists(
 def _engine(request: pytest.FixtureRequest) -> Iterator[None]:
     """Short text is treated like long text, also on machines without Polars."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (utf8, masks):
-            patch.setattr(module, "FEW", 0)
+        patch.setattr(utf8, "_SHORT_BYTES", 0)
+        patch.setattr(masks, "FEW", 0)
         if request.param == "without":
             for module in (utf8, masks):
                 patch.setattr(module, "polars", lambda: None)

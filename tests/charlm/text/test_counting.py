@@ -92,7 +92,7 @@ def counted(*chunks: bytes, few: float) -> dict[str, int]:
     counter = CharacterUnit().counter()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("charlm.arrays.masks.FEW", 0)
-        patch.setattr("charlm.arrays.utf8.FEW", 0)
+        patch.setattr("charlm.arrays.utf8._SHORT_BYTES", 0)
         patch.setattr("charlm.units.code_points._FEW_TO_COUNT", few)
         for chunk in chunks:
             counter.add(chunk)
