@@ -56,6 +56,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
+app.callback()(lambda: None)  # so that one command alone has its name in the command line, as all together
 
 
 def add_command(command: Callable[..., None]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, TypeVar
 
 from charlm.artifacts import Workspace
-from charlm.config import DictionaryConfig, GateConfig, JsonConfig, ReadConfig, SplitConfig, parse_size
+from charlm.config import CorpusMetadata, DictionaryConfig, GateConfig, JsonConfig, ReadConfig, SplitConfig, parse_size
 from charlm.errors import ConfigError
 from flows.cli.options import CorpusOptions
 from tasks.terminal import write_stdout
@@ -70,6 +70,7 @@ class CorpusSettings(TypedDict):
     reading: ReadConfig
     domain: str | None
     extend_dictionary: bool
+    metadata: CorpusMetadata
 
 
 def corpus_settings(workspace: Workspace, name: str, corpus: CorpusOptions) -> CorpusSettings:
@@ -80,7 +81,7 @@ def corpus_settings(workspace: Workspace, name: str, corpus: CorpusOptions) -> C
     for size in ("shard_size", "max_document_bytes", "max_unpacked_bytes"):
         if size in given:
             given[size] = parse_size(str(given[size]))
-    for texts in ("valid_text", "test_text"):
+    for texts in ("valid_text", "test_text", "languages"):
         if texts in given:
             given[texts] = tuple(given[texts])
     split, dictionary = known_settings(workspace, name, given.get("unit"))
@@ -90,6 +91,7 @@ def corpus_settings(workspace: Workspace, name: str, corpus: CorpusOptions) -> C
         "reading": _changed(ReadConfig(), given),
         "domain": corpus.domain,
         "extend_dictionary": corpus.extend_dictionary,
+        "metadata": _changed(CorpusMetadata(), given),
     }
 
 
