@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from charlm.artifacts import DIRECTIONS, BundleFiles
+from charlm.config.metadata import hub_languages, hub_licence
 from charlm.errors import ConfigError, ModelFileError, how_to_install
 from charlm.serialization.bundle import read_bundle
 from charlm.storage.atomic import JsonObject
@@ -21,11 +22,6 @@ if TYPE_CHECKING:
     from huggingface_hub import EvalResult
 
 _PIPELINE = "feature-extraction"
-_HUB_LICENCES = frozenset(
-    ["apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "gpl-3.0", "agpl-3.0", "lgpl-3.0", "mpl-2.0", "cc0-1.0"]
-    + [f"cc-by{kind}-{version}" for kind in ("", "-sa", "-nc", "-nd", "-nc-sa", "-nc-nd") for version in ("3.0", "4.0")]
-)
-"""Licences that the Hub knows by an id of its own, among those that models and texts often have."""
 
 
 def push_to_hub(bundle: Path | str, repo_id: str, *, private: bool = False, message: str | None = None) -> str:
@@ -75,11 +71,14 @@ def _bundle_names() -> list[str]:
 
 
 def _front_matter(manifest: JsonObject) -> str:
-    """What the Hub sorts models by, as the YAML at the head of the card: licence, and scores on held-out text."""
+    """What the Hub sorts models by, as the YAML at the head of the card: licence, languages, held-out scores."""
     from huggingface_hub import ModelCardData
 
     name = str(manifest.get("corpus", {}).get("name", "character language models"))
-    licence_id, licence_name = _licence(manifest.get("licence"))
+    licence, licence_name = hub_licence(manifest.get("licence"))
+    languages = manifest.get("languages", [])
+    codes = hub_languages(languages)
+    tags = {} if codes == languages else {"language_bcp47": languages}
     data = ModelCardData(
         model_name=name,
         library_name="charlm",
@@ -87,17 +86,12 @@ def _front_matter(manifest: JsonObject) -> str:
         tags=["character-language-model"],
         eval_results=list(_results(manifest, name)),
         ignore_metadata_errors=False,
-        license=licence_id,
+        language=codes or None,
+        license=licence,
         license_name=licence_name,
+        **tags,
     )
     return f"---\n{data.to_yaml()}\n---\n\n"
-
-
-def _licence(licence: str | None) -> tuple[str | None, str | None]:
-    """A licence as the Hub writes it: its own id where it has one, otherwise `other` and the name."""
-    if not licence:
-        return None, None
-    return (licence.lower(), None) if licence.lower() in _HUB_LICENCES else ("other", licence)
 
 
 def _results(manifest: JsonObject, name: str) -> "Iterator[EvalResult]":

@@ -5,6 +5,7 @@ nobody else's `tasks.py` can take their place and they take nobody's (docs/adr/0
 the path of processes that are ours, such as the command line and its children, and of no others.
 """
 
+import gc
 import importlib
 import importlib.util
 import json
@@ -19,6 +20,7 @@ from charlm import errors
 FLOORS = ("tasks", "flows", "deployments")
 _NEEDED = ("typer", "rich", "prefect", "mlflow")
 _USER_MISTAKE = 2
+_OBJECTS_BETWEEN_COLLECTIONS = 50_000  # loading packages makes many objects that stay: Python's 700 costs 5 to 10 %
 _RESOLVE = "import charlm_pipeline; charlm_pipeline.answer()"
 
 
@@ -53,6 +55,7 @@ def use_floors() -> None:
 
 def main() -> None:
     """The console command `charlm`; without the packages of the pipeline, one line and exit code 2."""
+    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS, *gc.get_threshold()[1:])
     arguments = sys.argv[1:]
     if arguments == ["--version"]:
         print(f"charlm {charlm.__version__}")

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from charlm.artifacts import Workspace
-from charlm.config import SplitConfig
+from charlm.config import CorpusMetadata, SplitConfig
 from flows.pipeline import charlm_pipeline
 from tasks.corpus.demo_text import gather_documentation
 from tasks.inference.embedding import embed_words, nearest_words
@@ -14,6 +14,7 @@ from tasks.training.pair import TrainedPair
 
 NAME = "python-docs"
 _SPLIT = SplitConfig(shard_size=500_000)  # several shards, so that there is something to see
+_METADATA = CorpusMetadata(licence="PSF-2.0", languages=("en",))
 _WORD = "return"  # a verb in one sentence, a noun in the other
 _CONTEXTS = ("The method must return the value .", "The return value is an integer .")
 _NUM_NEIGHBOURS = 3
@@ -31,7 +32,7 @@ def run_demo(workspace: Path) -> TrainedPair:
     if not space.demo_text.is_file():
         with terminal.step("gather the documentation that ships with Python") as bar:
             bar.finish(counted(gather_documentation(space.demo_text), "document"))
-    return charlm_pipeline([str(space.demo_text)], NAME, workspace, split=_SPLIT, resume=True)
+    return charlm_pipeline([str(space.demo_text)], NAME, workspace, split=_SPLIT, metadata=_METADATA, resume=True)
 
 
 def show_result(workspace: Workspace, result: TrainedPair) -> None:

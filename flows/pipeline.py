@@ -6,7 +6,7 @@ raw text -> shards -> counts -> dictionary -> encoded shards -> language models 
 from dataclasses import replace
 from pathlib import Path
 
-from charlm.config import DictionaryConfig, GateConfig, ReadConfig, SplitConfig, TrainingConfig
+from charlm.config import CorpusMetadata, DictionaryConfig, GateConfig, ReadConfig, SplitConfig, TrainingConfig
 from charlm.recipes import demo
 from flows.parameters import Count
 from flows.prepare import prepare_corpus
@@ -34,6 +34,7 @@ def charlm_pipeline(
     reading: ReadConfig = ReadConfig(),  # noqa: B008
     domain: str | None = None,
     extend_dictionary: bool = False,
+    metadata: CorpusMetadata = CorpusMetadata(),  # noqa: B008
     task_runner: TaskRunnerName = "threads",
     resume: bool = False,
     register: bool = True,
@@ -55,6 +56,7 @@ def charlm_pipeline(
         reading: How raw text is read.
         domain: Kind of text that this is; the corpus name by default.
         extend_dictionary: Give new characters ids at the end of the dictionary.
+        metadata: Licence and languages for the model cards; by default as known.
         task_runner: Where the work on shards runs.
         resume: Continue unfinished runs of the same text and settings.
         register: Register the best pair and let it pass the gate.
@@ -62,7 +64,7 @@ def charlm_pipeline(
         gate: What the promotion gate requires.
     """
     space = use_workspace(workspace)
-    prepare_corpus(raw, name, workspace, split, dictionary, reading, domain, extend_dictionary, task_runner)
+    prepare_corpus(raw, name, workspace, split, dictionary, reading, domain, extend_dictionary, metadata, task_runner)
     with group_run(space, name, f"pipeline {name}", tags={"charlm.flow": "charlm-pipeline"}) as run_id:
         pairs = [
             train_pair(

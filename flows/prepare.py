@@ -6,7 +6,7 @@ raw text -> shards -> counts -> dictionary -> encoded shards
 from functools import partial
 from pathlib import Path
 
-from charlm.config import DictionaryConfig, ReadConfig, SplitConfig
+from charlm.config import CorpusMetadata, DictionaryConfig, ReadConfig, SplitConfig
 from flows.task_runners import TaskRunnerName, open_task_runner
 from flows.workspace_flow import flow
 from tasks.corpus import prepare as corpora
@@ -25,6 +25,7 @@ def prepare_corpus(
     reading: ReadConfig = ReadConfig(),  # noqa: B008  # never changed; the form in the UI shows it
     domain: str | None = None,
     extend_dictionary: bool = False,
+    metadata: CorpusMetadata = CorpusMetadata(),  # noqa: B008
     task_runner: TaskRunnerName = "threads",
 ) -> PreparedCorpus:
     """Bring raw text into a corpus; steps that an earlier run has finished are not repeated.
@@ -38,6 +39,7 @@ def prepare_corpus(
         reading: How raw text is read.
         domain: Kind of text that this is; the corpus name by default.
         extend_dictionary: Give new characters ids at the end of the dictionary.
+        metadata: Licence and languages for the model cards; by default as known.
         task_runner: Where the work on shards runs.
     """
     return corpora.prepare_corpus(
@@ -49,5 +51,6 @@ def prepare_corpus(
         reading=reading,
         domain=domain,
         extend_dictionary=extend_dictionary,
+        metadata=metadata,
         steps=PrefectSteps(partial(open_task_runner, task_runner)),
     )

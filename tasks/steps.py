@@ -18,7 +18,7 @@ from prefect.runtime import flow_run
 from prefect.task_runners import TaskRunner
 
 from charlm.artifacts import CorpusFiles, Workspace
-from charlm.config import DictionaryConfig, DriftConfig, GateConfig, ReadConfig, SplitConfig
+from charlm.config import CorpusMetadata, DictionaryConfig, DriftConfig, GateConfig, ReadConfig, SplitConfig
 from charlm.errors import decoration
 from charlm.evaluation.promotion import GateReport
 from charlm.evaluation.scores import Baseline
@@ -79,9 +79,12 @@ def split_text(
     *,
     dictionary: DictionaryConfig | None,
     domain: str | None,
+    metadata: CorpusMetadata,
 ) -> CorpusFiles:
     """Cut raw text into train shards and held-out text."""
-    return corpora.split_text(workspace, raw, name, config, reading, dictionary=dictionary, domain=domain)
+    return corpora.split_text(
+        workspace, raw, name, config, reading, dictionary=dictionary, domain=domain, metadata=metadata
+    )
 
 
 @task(task_run_name="count {shard.name}", cache_policy=NO_CACHE)

@@ -5,7 +5,9 @@ Named sets of training settings are in recipes.py.
 
 from charlm.config.baseline import BaselineConfig
 from charlm.config.downstream import DownstreamConfig, DownstreamTrainingConfig, StorageMode
+from charlm.config.finetuning import DictionaryChange
 from charlm.config.json_config import JsonConfig, with_settings
+from charlm.config.metadata import CorpusMetadata
 from charlm.config.promotion import DriftConfig, GateConfig
 from charlm.config.scoring import CacheConfig
 from charlm.config.text import BadBytes, DictionaryConfig, DocumentMode, ReadConfig, SplitConfig, UnitName, parse_size
@@ -27,6 +29,8 @@ __all__ = [
     "BadBytes",
     "BaselineConfig",
     "CacheConfig",
+    "CorpusMetadata",
+    "DictionaryChange",
     "DictionaryConfig",
     "DocumentMode",
     "DownstreamConfig",

@@ -10,6 +10,7 @@ from charlm.errors import ConfigError
 from charlm.storage.atomic import JsonObject
 
 UnitName = Literal["char", "byte", "word"]
+Normalization = Literal["none", "NFC", "NFKC"]
 DocumentMode = Literal["auto", "line", "paragraph", "file"]
 BadBytes = Literal["strict", "replace", "skip"]
 
@@ -52,7 +53,7 @@ class SplitConfig(JsonConfig):
     normalize_newlines: bool = True
     r"""Turn `\r\n` into `\n`."""
 
-    normalization: Literal["none", "NFC", "NFKC"] = "none"
+    normalization: Normalization = "none"
     """Unicode normalisation form."""
 
     tokenizer: str | None = None

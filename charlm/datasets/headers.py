@@ -48,14 +48,20 @@ class Header:
     line: int
     names: list[str]
 
-    def report(self) -> None:
-        """Say which row is not read as data."""
+    def report(self, repeated: Sequence[int] = ()) -> None:
+        """Say which row is not read as data, and in which lines it is repeated."""
+        again = f", and again in line {', '.join(map(str, repeated[:5]))}" if repeated else ""
         _LOGGER.warning(
-            "%s, line %d: taken as the header: %s (not read as data; --no-header reads it)",
+            "%s, line %d%s: taken as the header: %s (not read as data; --no-header reads it)",
             self.path,
             self.line,
+            again,
             ", ".join(self.names),
         )
+
+    def is_repeated_by(self, row: Sequence[str]) -> bool:
+        """Whether a row is the header of another table that was appended: it has the same names, of text and label."""
+        return row == self.names and {"text", "label"} <= set(map(_kind_of, self.names))
 
 
 def find_header(
@@ -79,7 +85,8 @@ def find_header(
     labels = [place for place, kind in enumerate(kinds) if kind == "label"]
     if "text" not in kinds and not (labels and "other" in kinds):
         return None
-    if any(len(row) > place and row[place] == first[place] for _, row in rows[1:] for place in labels):
+    others = [row for _, row in rows[1:] if not header.is_repeated_by(row)]
+    if any(len(row) > place and row[place] == first[place] for row in others for place in labels):
         return None
     known = sum(kind is not None for kind in kinds)
     return header if known * 2 >= len(folded) and (labels or known > 1) else None
@@ -98,14 +105,20 @@ def columns_of_header(header: Header) -> tuple[list[int], list[int]] | None:
 
 
 def check_first_row(path: Path, rows: Iterable[TableRow], texts: Sequence[int], labels: Sequence[int]) -> None:
-    """Raise DatasetError where the first row of a table looks like a header under unusual names.
+    """Raise DatasetError where the first row of a table looks like a comment, or a header under unusual names.
 
-    Its class is seen once in the file, its cells are names, all other classes come again, and other texts are longer.
+    The class of such a header is seen once in the file, its cells are names, all other classes come again, and other
+    texts are longer.
     """
     rows = list(islice(rows, _ROWS_TO_LOOK_AT))
+    line, first = rows[0]
+    if first[0].lstrip().startswith("#") and 0 in labels and not any(row[0].startswith("#") for _, row in rows[1:]):
+        raise DatasetError(
+            f"{path}, line {line}: {', '.join(first)[:60]} looks like a comment, and a table has none; delete it, or "
+            f"use --no-header if it is a row of data"
+        )
     if len(rows) < 4:
         return
-    line, first = rows[0]
     cells = [first[place].strip() for place in (*labels, *texts)]
     counts = Counter(row[place] for _, row in rows for place in labels)
     others = [count for value, count in counts.items() if value not in [first[place] for place in labels]]

@@ -21,7 +21,7 @@ from charlm.datasets.headers import are_names, without_header
 from charlm.datasets.json_lines import read_json_objects
 from charlm.datasets.lines import DEFAULT_RULES, ReadingRules, is_blank, read_lines, read_lines_and_places
 from charlm.datasets.rows import Layout, find_layout, is_document_start, read_rows_of_words
-from charlm.datasets.sniffing import sniff
+from charlm.datasets.sniffing import PREFIX, sniff
 from charlm.datasets.tables import table_rows
 from charlm.datasets.tag_schemes import looks_like_a_tag
 from charlm.datasets.texts import read_labelled_lines, read_table
@@ -91,7 +91,7 @@ def find_input_format(path: Path, rules: ReadingRules = DEFAULT_RULES) -> InputF
             return "lines"
         case "jsonl" | "spans":
             return "jsonl"
-        case "table" if suffix in (".csv", ".tsv"):
+        case "table" if suffix in (".csv", ".tsv") or all(PREFIX in line for line in full[1:]):
             assert sniffed is not None
             widths = [len(row) for _, row in islice(table_rows(path, sniffed.delimiter or ",", rules), 100)]
             return "table" if widths and min(widths) > 1 else "text"
@@ -151,10 +151,15 @@ def _words(path: Path, rules: ReadingRules) -> Iterator[InputText]:
 
 def _texts(path: Path, file_format: InputFormat, rules: ReadingRules) -> Iterator[InputText]:
     size = path.stat().st_size
+    num_empty = 0
     for text in _bare_texts(path, file_format, rules):
         sentence = Sentence(text)
         if len(sentence):
             yield InputText(sentence, text, size)
+        else:
+            num_empty += 1
+    if num_empty:
+        _LOGGER.warning("%s: %d texts without words are left out", path, num_empty)
 
 
 def _bare_texts(path: Path, file_format: InputFormat, rules: ReadingRules) -> Iterable[str]:

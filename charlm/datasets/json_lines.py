@@ -42,7 +42,7 @@ def parse_object(path: Path, number: int, line: str) -> dict[str, Any]:
         hint = "; an object may not go on in the next line" if line.strip() in ("{", "[") else ""
         raise mistake(path, number, f"this is not valid JSON: {reason}{hint}") from error
     if not isinstance(value, dict):
-        raise mistake(path, number, f"the object has no field 'text' or any other, it is {line.strip()[:60]!r}")
+        raise mistake(path, number, f"one JSON object is needed on each line, and this is {line.strip()[:60]!r}")
     return value
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
 
-from charlm.arrays.utf8 import wide_encoding
+from charlm.arrays.utf8 import is_utf8, wide_encoding
 from charlm.errors import DatasetError
 
 BLANKS = " \t"
@@ -18,11 +18,11 @@ BLANKS = " \t"
 _BLOCK = 1 << 16
 _SURE_BYTES = 4096  # of a file that is looked at for zero bytes
 _MARKS = (
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32", "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32", "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16", "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16", "utf-16-be"),
+    (codecs.BOM_UTF8, "utf-8", "utf-8-sig"),
 )
 
 
@@ -161,16 +161,19 @@ def _check_encoding(path: Path, file: IO[bytes], rules: ReadingRules) -> None:
     start = file.read(_BLOCK)
     file.seek(0)
     asked = rules.codec.replace("_", "-")
-    for mark, encoding in _MARKS:
+    for mark, *encodings in _MARKS:
         if start.startswith(mark):
-            if not asked.startswith(encoding):
+            if asked not in encodings:
                 raise mistake(
-                    path, 1, f"this is {encoding} by its byte order mark, not {rules.encoding}; set the encoding"
+                    path, 1, f"this is {encodings[0]} by its byte order mark, not {rules.encoding}; set the encoding"
                 )
             return
-    if asked.startswith(("utf-16", "utf-32")):
-        return
-    if wide := wide_encoding(start[:_SURE_BYTES]):
+    wide = wide_encoding(start[:_SURE_BYTES])
+    if wide and wide != asked:
         raise mistake(path, 1, f"its zero bytes show that this is {wide}, not {rules.encoding}; set the encoding")
+    if asked.startswith(("utf-16", "utf-32")):
+        if start and b"\0" not in start and is_utf8(start[: start.rfind(b"\n") + 1] or start):
+            raise mistake(path, 1, f"this is utf-8, not {rules.encoding}, for it has no zero byte; set the encoding")
+        return
     if b"\n" not in start and b"\r" in start.rstrip(b"\r"):
         raise mistake(path, 1, "the lines end with carriage returns alone; convert them to line feeds")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from charlm.data.cache import cache_dir
 from charlm.data.corpus import Corpus
-from charlm.datasets.checksums import SHA256, UD_RELEASE
+from charlm.datasets.checksums import SHA256, TREC, UD_RELEASE, UNIVERSAL_DEPENDENCIES, WNUT
 from charlm.datasets.column_corpus import ColumnCorpus
 from charlm.datasets.lines import ReadingRules, mistake, read_lines
 from charlm.datasets.sniffing import PREFIX
@@ -26,9 +26,6 @@ from charlm.storage.atomic import atomic_write
 
 _SECONDS = 30
 _BLOCK = 1 << 20
-_UNIVERSAL_DEPENDENCIES = "https://raw.githubusercontent.com/UniversalDependencies"
-_WNUT = "https://raw.githubusercontent.com/leondz/emerging_entities_17/master"
-_TREC = "https://cogcomp.seas.upenn.edu/Data/QA/QC"
 
 
 class UD_ENGLISH(UniversalDependenciesCorpus):
@@ -41,7 +38,7 @@ class UD_ENGLISH(UniversalDependenciesCorpus):
 
     def __init__(self, base_path: Path | str | None = None, *, revision: str = UD_RELEASE) -> None:
         names = [f"en_ewt-ud-{split}.conllu" for split in ("train", "dev", "test")]
-        url = f"{_UNIVERSAL_DEPENDENCIES}/UD_English-EWT/{revision}"
+        url = f"{UNIVERSAL_DEPENDENCIES}/UD_English-EWT/{revision}"
         super().__init__(_folder(base_path, "ud_english", url, names), name="UD_ENGLISH")
 
 
@@ -55,7 +52,7 @@ class UD_GERMAN(UniversalDependenciesCorpus):
 
     def __init__(self, base_path: Path | str | None = None, *, revision: str = UD_RELEASE) -> None:
         names = [f"de_gsd-ud-{split}.conllu" for split in ("train", "dev", "test")]
-        url = f"{_UNIVERSAL_DEPENDENCIES}/UD_German-GSD/{revision}"
+        url = f"{UNIVERSAL_DEPENDENCIES}/UD_German-GSD/{revision}"
         super().__init__(_folder(base_path, "ud_german", url, names), name="UD_GERMAN")
 
 
@@ -70,7 +67,7 @@ class WNUT_17(ColumnCorpus):
 
     def __init__(self, base_path: Path | str | None = None) -> None:
         names = ["wnut17train.conll", "emerging.dev.conll", "emerging.test.annotated"]
-        folder = _folder(base_path, "wnut_17", _WNUT, names)
+        folder = _folder(base_path, "wnut_17", WNUT, names)
         super().__init__(folder, {0: "text", 1: "ner"}, check_tags=False, name="WNUT_17")
 
 
@@ -85,7 +82,7 @@ class TREC_6(Corpus):
     """
 
     def __init__(self, base_path: Path | str | None = None, label_type: str = "class") -> None:
-        folder = _folder(base_path, "trec_6", _TREC, ["train_5500.label", "TREC_10.label"], others=_TREC_NAMES)
+        folder = _folder(base_path, "trec_6", TREC, ["train_5500.label", "TREC_10.label"], others=_TREC_NAMES)
         splits = []
         for names in zip(["train_5500.label", "TREC_10.label"], *_TREC_NAMES, strict=True):
             path = next(folder / name for name in names if (folder / name).is_file())

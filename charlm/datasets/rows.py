@@ -91,8 +91,11 @@ def find_layout(lines: list[str], delimiter: str | re.Pattern[str] | None = None
     split = Layout(delimiter=delimiter, width=_ANY_WIDTH).split
     widths = Counter(len(split(line)) for line in rows)
     width = max(widths, key=lambda width: (widths[width], width), default=0)
-    is_conllu = width == CONLLU_COLUMNS and delimiter == "\t"
     cells = [split(line) for line in rows]
+    while width > 1 and all(len(row) == width and not row[-1] for row in cells):  # a tab ends every row
+        width -= 1
+        cells = [row[:width] for row in cells]
+    is_conllu = width == CONLLU_COLUMNS and delimiter == "\t"
     num_tags = [sum(map(looks_like_a_tag, (row[place] for row in cells))) for place in (0, -1)]
     return Layout(
         delimiter=delimiter,
@@ -172,7 +175,9 @@ def _rows_of_block(path: Path, block: _Block, layout: Layout, comments: "_Commen
             continue
         fields = split(line)
         if len(fields) != width:
-            raise mistake(path, number, f"{width} columns are needed, and {len(fields)} found: {line.strip()[:60]!r}")
+            raise mistake(
+                path, number, f"{width} columns are needed, and {len(fields)} found: {line.strip(BLANKS)[:60]!r}"
+            )
         if layout.is_numbered:
             if _CONLLU_OTHER.fullmatch(fields[0]):
                 continue

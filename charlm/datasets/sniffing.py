@@ -28,7 +28,7 @@ Format = Literal["conllu", "table", "jsonl", "spans", "lines", "columns"]
 PREFIX = "__label__"
 _LINES_TO_LOOK_AT = 2_000
 _LABEL = re.compile(rf'(?:^"?|(?<=\s)){PREFIX}')
-_LABEL_CELL = re.compile(rf"\s*{PREFIX}\S+\s*")
+_LABEL_CELL = re.compile(rf"\s*(?:{PREFIX}\S+\s*)+")
 _TABLE_SUFFIXES = (".csv", ".tsv")
 _JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 
@@ -63,7 +63,7 @@ def sniff(path: Path, rules: ReadingRules = DEFAULT_RULES, *, label_field: str |
     suffix = path.suffix.lower()
     is_json = bool(full) and _is_object(full[0])
     if not is_json and sum(map(_has_label, full)) * 2 >= max(1, len(full)):
-        delimiter = _delimiter_of_labels(full) if suffix in _TABLE_SUFFIXES else None
+        delimiter = _delimiter_of_labels(full, is_table=suffix in _TABLE_SUFFIXES)
         return Sniffed(format="table" if delimiter else "lines", delimiter=delimiter)
     if suffix in _JSON_SUFFIXES or is_json:
         return Sniffed(format=_json_format(path, rules, label_field or "label"))
@@ -80,15 +80,24 @@ def _has_label(line: str) -> bool:
     return PREFIX in line and _LABEL.search(line) is not None
 
 
-def _delimiter_of_labels(lines: Sequence[str]) -> str | None:
+def _delimiter_of_labels(lines: Sequence[str], *, is_table: bool) -> str | None:
     """What separates labels from texts in a table of `__label__ham,Go home`; None for lines of fastText.
 
-    A first line without label may name the columns. A tab ends a label in lines of fastText too.
+    A first line without label may name the columns. A tab ends a label in lines of fastText too, and a label of theirs
+    may hold any other delimiter: unless the file `is_table` by its suffix, each line would then have a label of its
+    own.
     """
+    lines = lines if _has_label(lines[0]) else lines[1:]
     for delimiter in DELIMITERS.replace("\t", ""):
-        rows = parse_rows(lines if _has_label(lines[0]) else lines[1:], delimiter)
-        cells = [row for row in rows if len(row) > 1 and any(_LABEL_CELL.fullmatch(cell) for cell in row)]
-        if len(cells) == len(rows) > 0 and len({len(row) for row in rows}) == 1:
+        rows = parse_rows(lines, delimiter)
+        is_first = all(len(row) > 1 and _LABEL_CELL.fullmatch(row[0]) for row in rows)
+        is_somewhere = len({len(row) for row in rows}) == 1 and all(
+            len(row) > 1 and any(map(_LABEL_CELL.fullmatch, row)) for row in rows
+        )
+        if not rows or not (is_first or (is_table and is_somewhere)):
+            continue
+        labels = [word for line in lines for word in line.split() if word.startswith(PREFIX) and delimiter in word]
+        if is_table or len(set(labels)) == len(labels):
             return delimiter
     return None
 

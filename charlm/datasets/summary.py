@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from charlm.data.corpus import Corpus
 from charlm.data.sentence import Sentence, Token
-from charlm.data.spans import spans_of
+from charlm.data.spans import OUTSIDE, spans_of
 from charlm.datasets.tag_schemes import looks_like_a_tag
 from charlm.errors import DatasetError
 
@@ -122,6 +122,8 @@ def check_corpus(
         raise DatasetError(
             f"{corpus.name} has sentences with labels of words, and a classifier learns classes of texts; use tag-train"
         )
+    if task == "tagger":
+        _check_values(corpus, train.labels)
     if task == "classifier":
         _check_classes(corpus, summary, sampled)
     elif len(train.labels) == 1 and _covers_all_words(corpus.train, label_type):
@@ -154,6 +156,16 @@ def _check_classes(corpus: Corpus, summary: CorpusSummary, sampled: Collection[s
         raise DatasetError(
             f"each of the {len(whole)} texts of {corpus.name} has a class of its own, such as {train.examples[0]!r}; "
             f"if another column holds the class, name the columns, as --columns text,label"
+        )
+
+
+def _check_values(corpus: Corpus, labels: Collection[str]) -> None:
+    """Raise DatasetError where the labels of spans, as JSON gives them, are tags of their words."""
+    tags = [label for label in labels if label.startswith("B-") and f"I-{label[2:]}" in labels]
+    if OUTSIDE in labels or tags:
+        tag, meaning = (tags[0], "the beginning of a span") if tags else (OUTSIDE, "no label")
+        raise DatasetError(
+            f"{corpus.name} has the label {tag!r}, which means {meaning}; label whole spans, and only those"
         )
 
 

@@ -22,6 +22,8 @@ LabelledText = tuple[int, list[str], str]
 _LOGGER = logging.getLogger("charlm")
 _NO_OPTIONS = TextOptions()
 _LABEL = re.compile(rf"(?:^|(?<=\s)){PREFIX}(\S*)(?:[ \t]+|\s|$)")
+_LABELS = re.compile(rf"\s*(?:{PREFIX}\S+\s*)+")
+_QUOTED = re.compile(r'"(?:[^"]|"")*"')
 
 
 @collector_paused()
@@ -69,8 +71,8 @@ def label_texts(
 def read_labelled_lines(path: Path, rules: ReadingRules = DEFAULT_RULES) -> Iterator[LabelledText]:
     """The lines of the format of fastText: a label is a word with `__label__` in front, wherever it stands.
 
-    Any white space ends a label: blanks and tabs, or one other character, for the next may belong to the text. A line
-    that a table writer has put in quotes is read without them.
+    Any white space ends a label: blanks and tabs, or one other character, for the next may belong to the text. A line,
+    or the text behind a tab, that a table writer has put in quotes is read without them.
     """
     for number, line in read_lines(path, rules):
         if is_blank(line):
@@ -80,7 +82,10 @@ def read_labelled_lines(path: Path, rules: ReadingRules = DEFAULT_RULES) -> Iter
         labels = _LABEL.findall(line)
         if not all(labels):
             raise mistake(path, number, f"a label is missing behind {PREFIX}")
-        yield number, labels, _LABEL.sub("", line).strip(BLANKS)
+        text = _LABEL.sub("", line).strip(BLANKS)
+        if f"\t{text}" in line and '""' in text[1:-1] and _QUOTED.fullmatch(text):
+            text = text[1:-1].replace('""', '"')
+        yield number, labels, text
 
 
 def read_table(
@@ -127,14 +132,20 @@ def read_table(
         if len(row) != width or width < needed:
             raise mistake(path, line, f"{max(needed, width)} columns are needed, and {len(row)} found: {str(row)[:60]}")
     if header is not None:
-        header.report()
-        del rows[0]
+        repeated = [line for line, row in rows[1:] if header.is_repeated_by(row)]
+        header.report(repeated)
+        if asked is None and width > len(texts) + len(labels):
+            shown = [", ".join(header.names[column] for column in columns) for columns in (texts, labels)]
+            _LOGGER.warning("%s: texts are read from the column %s and labels from %s", path, *shown)
+        rows = [(line, row) for line, row in rows[1:] if line not in repeated]
     elif rules.header is None:
         check_first_row(path, rows, texts, labels)
     cells = [row[column] for _, row in rows for column in labels if row[column]]
-    prefix = PREFIX if all(_LABEL.fullmatch(cell) for cell in cells) else ""
+    has_prefixes = all(_LABELS.fullmatch(cell) for cell in cells)
     for line, row in rows:
-        found = [row[column].removeprefix(prefix) for column in labels if row[column]]
+        found = [row[column] for column in labels if row[column]]
+        if has_prefixes:
+            found = [label for cell in found for label in _LABEL.findall(cell)]
         yield line, found, " ".join(row[column] for column in texts)
 
 

@@ -64,6 +64,8 @@ def read_conllu(
             tokens, multiword = [], None
             continue
         fields = line.split("\t")
+        while len(fields) > _COLUMNS and not fields[-1]:
+            fields.pop()
         if len(fields) != _COLUMNS:
             raise mistake(
                 path, number, f"{_COLUMNS} columns are needed, and {len(fields)} found: {line.strip()[:60]!r}"

@@ -3,6 +3,7 @@
 Memory does not grow with the file. Words in columns count as joined by single spaces.
 """
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -15,6 +16,7 @@ from charlm.datasets.inputs import InputText, read_inputs
 from charlm.datasets.lines import DEFAULT_RULES, ReadingRules
 from charlm.errors import DatasetError, SourceError
 
+_LOGGER = logging.getLogger("charlm")
 Format = Literal["text", "conll", "parquet"]
 
 
@@ -44,20 +46,25 @@ def _read_parquet(path: Path) -> Iterator[InputText]:
     names = [name for name in ("tokens", "text") if name in file.schema_arrow.names]
     if not names:
         raise SourceError(f"{path} has no column `text` or `tokens`; it has {', '.join(file.schema_arrow.names)}")
-    position = 0
+    if file.schema_arrow.names.count(names[0]) > 1:
+        raise SourceError(f"{path} has several columns {names[0]!r}; keep one")
+    position = num_empty = 0
     for batch in file.iter_batches(batch_size=4096, columns=names[:1]):
         for value in batch.column(0).to_pylist():  # categories become their texts
             position += 1
             _check_value(path, position, value)
-            if value and isinstance(value, str):
-                yield InputText(Sentence(value), value, position)
-            elif value:
-                yield InputText(Sentence(value), " ".join(value), position)
+            sentence = Sentence(value or "")
+            if len(sentence):
+                yield InputText(sentence, value if isinstance(value, str) else " ".join(value), position)
+            else:
+                num_empty += 1
+    if num_empty:
+        _LOGGER.warning("%s: %d rows without words are left out", path, num_empty)
 
 
 def _check_value(path: Path, row: int, value: object) -> None:
     """Raise SourceError for what is neither a text nor a list of words."""
-    is_list = isinstance(value, list) and all(isinstance(word, str) for word in value)
+    is_list = isinstance(value, list) and all(isinstance(word, str) and word.strip() for word in value)
     if not (value is None or isinstance(value, str) or is_list):
         raise SourceError(f"{path}, row {row} holds neither a text nor a list of words: {str(value)[:60]}")
 

@@ -182,11 +182,11 @@ class _Rows:
 
     def _of_another_width(self, number: int, row: bytes) -> ModelFileError:
         if not self.width:
-            return self._mistake(number, f"no number ends {row[:60].decode(errors='replace')!r}")
+            return self._mistake(number, f"no number ends {row[:60].decode(errors='replace')!r}{_hint(row)}")
         if _numbers_at_the_end(row) == self.width:
             return self._mistake(number, "it has no word")
         expected = f"the header says {self.width}" if self.header else f"the first row has {self.width}"
-        return self._mistake(number, f"it has {_numbers_at_the_end(row)} numbers, and {expected}")
+        return self._mistake(number, f"it has {_numbers_at_the_end(row)} numbers, and {expected}{_hint(row)}")
 
     def _mistake(self, number: int, what: str) -> ModelFileError:
         return ModelFileError(f"{self.path}, line {number} is not a word and its numbers: {what}")
@@ -206,6 +206,13 @@ def _split(row: bytes, width: int) -> tuple[bytes, np.ndarray] | None:
             except ValueError:
                 continue
     return None
+
+
+def _hint(row: bytes) -> str:
+    """What a row may be, where it is no text."""
+    if row.startswith((b"\x1f\x8b", b"PK\x03\x04")):
+        return "; the file is compressed: unpack it"
+    return "; the file is binary: save it as text" if b"\0" in row else ""
 
 
 def _numbers_at_the_end(row: bytes) -> int:

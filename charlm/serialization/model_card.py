@@ -22,13 +22,14 @@ def model_card(bundle: Mapping[str, object]) -> str:
     """The card of the bundle whose manifest (`bundle.json`) this is.
 
     Facts are taken from `corpus`, `scores` (by direction, then split), `recipe`, `training`, `parent_version`,
-    `library_versions` and `licence` where the manifest has them.
+    `library_versions`, `licence` and `languages` where the manifest has them.
     """
     corpus = _mapping(bundle.get("corpus"))
     name = corpus.get("name", "language model")
     sections = [
         f"# Character language models of {escape(name)}",
         f"Licence: {escape(bundle.get('licence') or _UNKNOWN)}",
+        f"Languages: {escape(_cell(bundle.get('languages')))}",
         _section("Models", _models(bundle)),
         _section("Text they were trained on", _facts(corpus)),
         _section("Scores", _scores(_mapping(bundle.get("scores")))),

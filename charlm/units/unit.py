@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from charlm.config import DictionaryConfig, SplitConfig, UnitName
+from charlm.config.text import Normalization
 from charlm.errors import ConfigError
 from charlm.storage.atomic import JsonObject
 from charlm.units.bytes import ByteUnit
 from charlm.units.characters import CharacterUnit
 from charlm.units.encoded_lines import EncodedLines
 from charlm.units.unk_limits import UnkLimits
-from charlm.units.words import WordUnit
 
 if TYPE_CHECKING:  # loads pyarrow, which those do not need who only read a dictionary
     from charlm.units.counts import Counts
@@ -83,6 +83,9 @@ class Unit(Protocol):
     case_depends_on_neighbours: bool
     """True where lower-casing an item takes the letters beside it: `Σ` is `σ` within a word and `ς` at its end."""
 
+    normalization: Normalization
+    """The Unicode form that it brings a text into; `none` leaves it as it is."""
+
     @property
     def keeps_text(self) -> bool:
         """True where every text can be rebuilt from what is known of it, so that its bits are those of the text."""
@@ -144,14 +147,20 @@ class Unit(Protocol):
         """An encoder of whole files; `items` are those of all ids, the first of them is `<unk>`."""
 
 
-_UNITS: dict[str, Unit] = {unit.name: unit for unit in (CharacterUnit(), ByteUnit(), WordUnit())}
+_UNITS: dict[str, Unit | None] = {"char": CharacterUnit(), "byte": ByteUnit(), "word": None}
+"""By name; None for one that is loaded with its tokenizers when it is first asked for."""
 
 
 def find_unit(name: object) -> Unit:
     """The unit of a name; raises ConfigError when there is none."""
     if not isinstance(name, str) or name not in _UNITS:
         raise ConfigError(f"a unit is one of {', '.join(_UNITS)}; got {name!r:.100}")
-    return _UNITS[name]
+    unit = _UNITS[name]
+    if unit is None:
+        from charlm.units.words import WordUnit
+
+        unit = _UNITS[name] = WordUnit()
+    return unit
 
 
 def as_unit(unit: Unit | UnitName) -> Unit:

@@ -23,6 +23,7 @@ UNK_TOKEN, EOS_TOKEN = "<unk>", "<eos>"
 _LITERALS = frozenset((UNK_TOKEN, EOS_TOKEN))
 Spans = Callable[[str], Iterable[tuple[int, int]]]
 Words = Callable[[str], Sequence[str]]
+SentenceEnds = Callable[[str], Sequence[int]]
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,7 @@ class SentenceRule:
 
     name: str
     version: str
-    ends: Callable[[str], Sequence[int]] | None
+    ends: SentenceEnds | None
     """The ends of the sentences of a line but its last one; none where lines alone end sentences."""
 
 

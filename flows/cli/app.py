@@ -3,6 +3,9 @@
 What a user gets wrong ends with one line and exit code 2.
 """
 
+import codecs
+import copy
+import io
 import json
 import shlex
 import signal
@@ -47,12 +50,13 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
 
 
 app = typer.Typer(
-    help="Train character language models on any text, and use them as word embeddings.",
+    help="Train language models of characters, bytes or words on any text, and use them as word embeddings.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
+app.callback()(lambda: None)  # so that one command alone has its name in the command line, as all together
 
 
 def add_command(command: Callable[..., None]) -> None:
@@ -67,10 +71,11 @@ for _command in _COMMANDS:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command line and exit with its code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    _accept_all_characters()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as after Ctrl-C
     as_json = "--json" in arguments
     try:
-        code = app(args=arguments, prog_name="charlm", standalone_mode=False)
+        code = _app_for(arguments)(args=arguments, prog_name="charlm", standalone_mode=False)
         if code == _INTERRUPTED:  # what typer makes of Ctrl-C
             raise KeyboardInterrupt
     except TrainingInterruptedError:
@@ -91,6 +96,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (KeyboardInterrupt, typer.Abort):
         code = _fail("interrupted", as_json, _INTERRUPTED)
     sys.exit(code or 0)
+
+
+def _accept_all_characters() -> None:
+    """Let both streams write any text: as UTF-8 in the C locale, as Python does unless PYTHONUTF8=0 forbids it."""
+    for stream in (sys.stdout, sys.stderr):
+        if not isinstance(stream, io.TextIOWrapper) or codecs.lookup(stream.encoding).name == "utf-8":
+            continue
+        if codecs.lookup(stream.encoding).name == "ascii":
+            stream.reconfigure(encoding="utf-8", errors="surrogateescape")
+        else:
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _app_for(arguments: Sequence[str]) -> typer.Typer:
+    """The application with only the command that is asked for, if there is one: to build all of them takes longer."""
+    asked = [
+        command
+        for command in app.registered_commands
+        if arguments and command.callback and command.callback.__name__.replace("_", "-") == arguments[0]
+    ]
+    if not asked:
+        return app
+    narrowed = copy.copy(app)
+    narrowed.registered_commands = asked
+    return narrowed
 
 
 def _fail(line: str, as_json: bool, code: int = _USER_MISTAKE) -> int:

@@ -1,14 +1,15 @@
 """Commands that use language models: `evaluate`, `score`, `generate`, `embed`, `export`."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from charlm.config import BaselineConfig, CacheConfig
+from charlm.config import BaselineConfig, CacheConfig, CorpusMetadata
 from charlm.errors import ConfigError
 from flows.cli import options
-from flows.cli.context import DEFAULT_WORKSPACE, open_session, show
+from flows.cli.context import DEFAULT_WORKSPACE, check_utf8, open_session, show
 from flows.cli.options import example
 from tasks.terminal import print_result, score_table, write_stdout
 
@@ -106,6 +107,8 @@ def generate(
     as_json: options.AsJson = False,
 ) -> None:
     """Sample text from a model; a backward model writes the text before the prefix."""
+    prefix = os.fsencode(prefix).decode(errors="surrogateescape")  # UTF-8, whatever the locale
+    check_utf8("the prefix", prefix)
     space = open_session(workspace).workspace
     from tasks.inference.generation import generate_text
 
@@ -163,15 +166,17 @@ def export(
     output: Annotated[Path, typer.Option(help="Folder to write to; it must be empty, or not exist yet.")],
     model_format: Annotated[str, typer.Option("--format", help="flair or safetensors.")] = "flair",
     card: Annotated[bool, typer.Option("--card", help="Write the model card too.")] = False,
-    licence: Annotated[str | None, typer.Option(help="Licence of the models, for card and manifest.")] = None,
+    licence: options.Licence = None,
+    language: options.Languages = None,
     workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
 ) -> None:
     """Export a model: files that Flair opens, or safetensors with JSON."""
+    metadata = CorpusMetadata(licence=licence, languages=tuple(language or ()))
     space = open_session(workspace).workspace
     from tasks.inference.export import export_model
 
-    files = export_model(space, model, output, model_format=model_format, with_card=card, licence=licence)
+    files = export_model(space, model, output, model_format=model_format, with_card=card, metadata=metadata)
     if as_json:
         show({"files": [str(file) for file in files]}, as_json)
     else:

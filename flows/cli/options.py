@@ -30,8 +30,22 @@ WorkspaceDir = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON object to stdout, and nothing else.")]
 
+Licence = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ID", help="Licence of the models, for their card: CC-BY-4.0, or LicenseRef-NAME for your own."
+    ),
+]
+Languages = Annotated[
+    list[str] | None,
+    typer.Option("--language", metavar="CODE", help="Language of the text, for the card: en, sr-Latn (repeatable)."),
+]
+
 TextColumn = Annotated[
     str | None, typer.Option(help="Field of JSON lines, or column of a table, that holds the text; text by default.")
+]
+Tokenizer = Annotated[
+    str | None, typer.Option(help="What makes words: rules (the default), whitespace, unicode or moses.")
 ]
 TaskRunner = Annotated[
     str | None, typer.Option(help="Run as a Prefect flow, with shards in threads, processes or dask.")
@@ -93,9 +107,7 @@ class CorpusOptions:
         None
     )
     unit: Annotated[str | None, typer.Option(help="What the model predicts: char (the default), byte or word.")] = None
-    tokenizer: Annotated[
-        str | None, typer.Option(help="What makes words: rules (the default), whitespace, unicode or moses.")
-    ] = None
+    tokenizer: Tokenizer = None
     sentences: Annotated[
         str | None, typer.Option(help="What ends words like a line: none (the default) or punkt, at each sentence.")
     ] = None
@@ -141,6 +153,8 @@ class CorpusOptions:
         bool, typer.Option("--extend-dictionary", help="Append new characters to the dictionary.")
     ] = False
     domain: Annotated[str | None, typer.Option(help="Domain of this text; the corpus name by default.")] = None
+    licence: Licence = None
+    languages: Languages = None
     deduplicate: Annotated[
         bool, typer.Option("--deduplicate", help="Drop documents that the corpus already holds.")
     ] = False

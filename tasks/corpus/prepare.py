@@ -11,10 +11,10 @@ Every step finds out from the manifest and the digests what is done already, and
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from charlm.artifacts import CorpusFiles, Workspace
-from charlm.config import DictionaryConfig, ReadConfig, SplitConfig
+from charlm.config import CorpusMetadata, DictionaryConfig, ReadConfig, SplitConfig
 from charlm.storage.locks import exclusive_lock
 from charlm.text.corpus.counting import build_dictionary as build
 from charlm.text.corpus.counting import check_frozen_dictionary, load_dictionary, read_counts
@@ -28,7 +28,7 @@ from charlm.text.corpus.encoding import (
     record_unk_rate,
     split_files,
 )
-from charlm.text.corpus.manifest import CorpusManifest, load_manifest
+from charlm.text.corpus.manifest import CorpusManifest, load_manifest, record_metadata
 from charlm.text.corpus.splitting import split_corpus
 from charlm.text.sources.finding import find_sources
 from charlm.units.unit import find_unit, unit_of_split
@@ -48,6 +48,8 @@ class PreparedCorpusJson(TypedDict):
     unk_rate: float
     units: dict[str, int]
     unk_rates: dict[str, float]
+    licence: NotRequired[str]
+    languages: NotRequired[list[str]]
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ class PreparedCorpus:
             "unk_rate": self.unk_rate,
             "units": self.units,
             "unk_rates": {side: self.unknown[side] / max(number, 1) for side, number in self.units.items()},
+            **self.manifest.metadata,
         }
 
 
@@ -99,11 +102,13 @@ def prepare_corpus(
     reading: ReadConfig,
     domain: str | None = None,
     extend_dictionary: bool = False,
+    metadata: CorpusMetadata = CorpusMetadata(),  # noqa: B008  # never changed
     steps: CorpusSteps = CALLED_HERE,
 ) -> PreparedCorpus:
     """Bring raw text into the corpus `name`, from split to encoded shards; what is done already is not done again.
 
-    Without `split` and `dictionary` the settings are those that the corpus was first prepared with.
+    Without `split` and `dictionary` the settings are those that the corpus was first prepared with. `metadata` is kept
+    with the corpus, in place of what was known.
     Raises SourceError when some of `raw` is missing, before the workspace is made.
     """
     check_sources([*raw, *reading.valid_text, *reading.test_text])
@@ -112,7 +117,17 @@ def prepare_corpus(
         busy=None,
         on_wait=lambda: terminal.print_line(f"  another process prepares {name}; waiting for it"),
     ):
-        corpus = steps.call(split_text, workspace, raw, name, split, reading, dictionary=dictionary, domain=domain)
+        corpus = steps.call(
+            split_text,
+            workspace,
+            raw,
+            name,
+            split,
+            reading,
+            dictionary=dictionary,
+            domain=domain,
+            metadata=metadata,
+        )
         return complete_corpus(corpus, dictionary, extend_dictionary=extend_dictionary, steps=steps)
 
 
@@ -125,7 +140,8 @@ def complete_corpus(
 ) -> PreparedCorpus:
     """Count, build the dictionary and encode, for a corpus that is split."""
     with steps.workers(corpus) as for_each:
-        for_each("count characters", count_shard, corpus.shards())
+        unit = unit_of_split(load_manifest(corpus).split)
+        for_each(f"count {unit.plural}", count_shard, corpus.shards())
         steps.call(build_dictionary, corpus, dictionary, with_new_units=extend_dictionary)
         for_each("encode", encode_split, encoded_names(corpus))
     return steps.call(finish_corpus, corpus)
@@ -149,6 +165,7 @@ def split_text(
     *,
     dictionary: DictionaryConfig | None = None,
     domain: str | None = None,
+    metadata: CorpusMetadata = CorpusMetadata(),  # noqa: B008  # never changed
 ) -> CorpusFiles:
     """Cut raw text into train shards and held-out text; without `config` as the corpus was first cut.
 
@@ -169,6 +186,7 @@ def split_text(
         manifest = result.manifest
         size = f"{counted(manifest.documents, 'document')}, {counted(len(corpus.shards()), 'train shard')}"
         bar.finish(f"revision {manifest.revision}, {size}" if result.is_new_revision else f"no new text, kept {size}")
+    record_metadata(corpus, metadata)
     for reason, number in result.skipped.items():
         terminal.print_line(f"! {name}: {reason}: {number:,}")
     return corpus

@@ -5,9 +5,11 @@ import tempfile
 from pathlib import Path
 
 from charlm.artifacts import BundleFiles, RunFiles, Workspace
+from charlm.config import CorpusMetadata
 from charlm.errors import ConfigError, ModelFileError
 from charlm.storage.atomic import JsonObject, atomic_folder
 from charlm.storage.user_paths import user_path
+from charlm.text.corpus.manifest import load_manifest
 from charlm.trainers.lm.manifest import RunManifest
 from tasks.registry.download import open_model
 
@@ -22,13 +24,13 @@ def export_model(
     *,
     model_format: str,
     with_card: bool = False,
-    licence: str | None = None,
+    metadata: CorpusMetadata = CorpusMetadata(),  # noqa: B008  # never changed
 ) -> list[Path]:
     """Write every direction of `model` to the folder `output`; the files that were written.
 
     `flair` gives `forward/best-lm.pt` and so on, which Flair opens, and the model card if requested; `safetensors`
-    gives a whole bundle. `licence` is written to card and manifest. Raises ConfigError for another format, or when
-    `output` already holds something.
+    gives a whole bundle. What `metadata` has is written to card and manifest, in place of what is known. Raises
+    ConfigError for another format, or when `output` already holds something.
     """
     if model_format not in FORMATS:
         raise ConfigError(f"--format is {' or '.join(FORMATS)}, got {model_format!r}")
@@ -45,7 +47,8 @@ def export_model(
     with tempfile.TemporaryDirectory(prefix="charlm-export-") as folder:
         bundle = BundleFiles(Path(folder) / "bundle")
         states = {direction: lm.language_model_state() for direction, lm in models.items()}
-        info = _known_about(opened.path) | ({"licence": licence} if licence else {})
+        given = {name: value for name, value in metadata.to_json().items() if value}
+        info = _known_about(opened.path, workspace) | given
         write_bundle(bundle.root, states, info)
         wanted = [bundle.best_lm(direction) for direction in models] + [bundle.card] * with_card
         if model_format == "safetensors":
@@ -61,7 +64,7 @@ def export_model(
     return [output / name for name in names]
 
 
-def _known_about(path: Path) -> JsonObject:
+def _known_about(path: Path, workspace: Workspace) -> JsonObject:
     """The origin of the models of a bundle or a run; nothing for a single file."""
     if BundleFiles(path).manifest.is_file():
         from charlm.serialization.bundle import read_bundle
@@ -72,6 +75,7 @@ def _known_about(path: Path) -> JsonObject:
     if not run.manifest.is_file():
         return {}
     known = RunManifest.load(run)
+    corpus = workspace.corpus(known.corpus["name"])
     scores = {split: known.result[split] for split in ("valid", "test") if split in known.result}
     return {
         "corpus": known.corpus,
@@ -79,4 +83,5 @@ def _known_about(path: Path) -> JsonObject:
         "training": known.config.training.to_json(),
         "scores": {known.config.direction: scores},
         "library_versions": known.libraries,
+        **(load_manifest(corpus).metadata if corpus.manifest.is_file() else {}),
     }

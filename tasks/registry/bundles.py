@@ -30,6 +30,7 @@ from tasks.registry.versions import (
     find_tagged,
 )
 from tasks.runs import TrainedRun, scores_of
+from tasks.terminal import terminal
 from tasks.tracking.client import mlflow_client
 from tasks.tracking.runs import create_mlflow_run, find_experiment
 from tasks.tracking.sync import mlflow_run_of
@@ -61,6 +62,7 @@ def register_runs(
         fingerprint = build_bundle(workspace, name, runs, bundle, parent_version=_parent_label(parent, name))
         with clear_errors(f"{name} is trained but not registered (the command with --resume does that); MLflow"):
             if known := find_tagged(name, _FINGERPRINT_TAG, fingerprint):
+                _report_older_metadata(known[0], BundleFiles(bundle))
                 return known[0]
             if run_id is None:  # MLflow was away when the training began
                 run_id = create_mlflow_run(find_experiment(workspace, name), "registration", parent=None, tags={})
@@ -68,6 +70,17 @@ def register_runs(
             with decoration(f"the description of the new version of {name}"):
                 description = version_description(BundleFiles(bundle), parent or find_champion(name), domains)
             return _register(bundle, name, run_id, fingerprint, description, _run_ids(runs), parent)
+
+
+def _report_older_metadata(known: RegisteredVersion, files: BundleFiles) -> None:
+    """Report where a version that is kept was registered with another licence or languages than its corpus has."""
+    tags = mlflow_client().get_model_version(known.name, str(known.version)).tags
+    for name, value in _metadata_tags(_manifest_of(files)).items():
+        if tags.get(name) != value:
+            terminal.print_line(
+                f"! {known.address} is the same model and keeps its {name} ({tags.get(name, 'none')}), not {value};"
+                f" charlm export --{name.removesuffix('s')} gives a copy another"
+            )
 
 
 def _parent_label(parent: RegisteredVersion | None, name: str) -> str | None:
@@ -99,6 +112,7 @@ def build_bundle(
         "runs": {direction: run.files.name for direction, run in runs.items()},
         "parent_version": parent_version,
         "library_versions": first.libraries,
+        **load_manifest(corpus).metadata,
     }
     states = {direction: read_flair_file(run.files.best_lm) for direction, run in runs.items()}
     return write_bundle(folder, states, info)
@@ -119,9 +133,7 @@ def _register(
     run_ids: Mapping[str, str],
     parent: RegisteredVersion | None,
 ) -> RegisteredVersion:
-    manifest = read_json(
-        BundleFiles(bundle).manifest, remedy="restore it, or fetch the bundle again", error=ModelFileError
-    )
+    manifest = _manifest_of(BundleFiles(bundle))
     client = mlflow_client()
     from charlm.embeddings.answers import AnswerForm
 
@@ -155,9 +167,23 @@ def _version_tags(manifest: JsonObject, fingerprint: str) -> dict[str, str]:
         "dictionary.fingerprint": manifest["dictionary"]["fingerprint"],
         "recipe": manifest["recipe"],
         "parent.version": str(manifest["parent_version"] or "none"),
+        **_metadata_tags(manifest),
     }
     for direction, splits in manifest["scores"].items():
         for score in ("bits_per_character", "bits_per_byte", "unk_rate"):
             if (value := splits["test"][score]) is not None:  # a model that loses text has no bits of it
                 tags[f"{direction}.{score}"] = f"{value:.6g}"
     return tags
+
+
+def _metadata_tags(manifest: JsonObject) -> dict[str, str]:
+    """Licence and languages, where the corpus has them."""
+    tags = {"licence": manifest.get("licence"), "languages": ", ".join(manifest.get("languages", []))}
+    return {name: value for name, value in tags.items() if value}
+
+
+def _manifest_of(files: BundleFiles) -> JsonObject:
+    manifest: JsonObject = read_json(
+        files.manifest, remedy="restore it, or fetch the bundle again", error=ModelFileError
+    )
+    return manifest

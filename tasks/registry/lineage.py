@@ -35,6 +35,8 @@ def _facts(older: JsonObject, newer: JsonObject) -> Iterator[tuple[str, object, 
     """Every property in which two versions may differ: its name, and both values."""
     for name in ("name", "revision", "documents", "characters", "domains"):
         yield f"corpus {name}", older["corpus"].get(name), newer["corpus"].get(name)
+    for name in ("licence", "languages"):
+        yield name, older.get(name), newer.get(name)
     yield "dictionary size", older["dictionary"]["size"], newer["dictionary"]["size"]
     yield "recipe", older.get("recipe"), newer.get("recipe")
     settings, others = older.get("training", {}), newer.get("training", {})

@@ -21,7 +21,8 @@ from charlm.storage.locks import exclusive_lock
 from tasks.services.prefect_compat import CONSOLE_LEVEL, send_what_waits, temporary_server_variables
 
 _QUIETENED = (CONSOLE_LEVEL, "PREFECT_SERVER_LOGGING_LEVEL")  # by the command line
-_LONGEST_START = 600.0  # seconds; the first start of a server builds its database, on a busy machine for minutes
+_LONGEST_START = 1800.0  # seconds; the first start of a server builds its database, on a busy machine for many minutes
+_LONGEST_END = 60.0  # seconds; it writes the last events, and may wait for the servers of other commands
 
 
 @contextlib.contextmanager
@@ -90,7 +91,7 @@ class TemporaryServer:
         send_what_waits()
         self._process.terminate()
         try:
-            self._process.wait(5)
+            self._process.wait(_LONGEST_END)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

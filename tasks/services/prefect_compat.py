@@ -3,8 +3,10 @@
 A new release may rename any of it: `SYMBOLS` and `SETTINGS` are checked by tests/tasks/services/test_compat.py.
 """
 
+import asyncio
 import os
 import sys
+import time
 import warnings
 
 SERVER_APP = "prefect.server.api.server:create_app"
@@ -22,6 +24,7 @@ SYMBOLS = (
     "prefect.client.orchestration:SyncPrefectClient.read_events_page",
     "prefect.client.orchestration:SyncPrefectClient.request",
     "prefect.client.schemas.objects:FlowRun.infrastructure_pid",
+    "prefect.server.utilities.messaging.memory:METRICS",
 )
 """`module:name` of every such object."""
 SETTINGS = (
@@ -30,6 +33,7 @@ SETTINGS = (
     "PREFECT_API_URL",
     "PREFECT_CLIENT_MAX_RETRIES",
     "PREFECT_CLIENT_RETRY_EXTRA_CODES",
+    "PREFECT_CLIENT_RETRY_JITTER_FACTOR",
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY",
     "PREFECT_HOME",
     "PREFECT_LOGGING_EXTRA_LOGGERS",
@@ -48,6 +52,7 @@ CONSOLE_LEVEL = "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"
 """Not a setting: it overrides handlers.console.level of Prefect's logging.yml."""
 
 _DRAIN_SECONDS = 10.0
+_RECORD_SECONDS = 45.0
 
 
 def temporary_server_variables() -> dict[str, str]:
@@ -87,6 +92,18 @@ def send_what_waits() -> None:
 
     APILogWorker.drain_all(timeout=_DRAIN_SECONDS)
     EventsWorker.drain_all(timeout=_DRAIN_SECONDS)
+
+
+async def record_what_waits() -> None:
+    """In a server that ends: wait until its services have recorded the events that it has received.
+
+    Prefect 3.8 cancels them at once, and the last tasks of a flow run would stay pending for ever.
+    """
+    from prefect.server.utilities.messaging.memory import METRICS
+
+    deadline = time.monotonic() + _RECORD_SECONDS
+    while any(topic["consumed"] < topic["published"] for topic in METRICS.values()) and time.monotonic() < deadline:
+        await asyncio.sleep(0.05)
 
 
 def prefect_server_variables() -> tuple[str | None, str | None]:

@@ -39,7 +39,9 @@ def place(tmp_path: Path) -> Path:
     }
     states = {direction: model.language_model_state() for direction, model in models.items()}
     write_bundle(
-        tmp_path / "books-bundle", states, {"licence": "CC-BY-4.0", "corpus": {"name": "books"}, "scores": SCORES}
+        tmp_path / "books-bundle",
+        states,
+        {"licence": "CC-BY-4.0", "languages": ["en", "de-AT"], "corpus": {"name": "books"}, "scores": SCORES},
     )
     return tmp_path
 
@@ -64,6 +66,7 @@ def test_the_shown_programs_publish_and_use_a_bundle(hub, place):
     assert files["forward/model.safetensors"] == (place / "books-bundle/forward/model.safetensors").read_bytes()
     head = yaml.safe_load(files["README.md"].decode().split("---\n")[1])
     assert (head["license"], head["library_name"]) == ("cc-by-4.0", "charlm")
+    assert (head["language"], head["language_bcp47"]) == (["en", "de"], ["en", "de-AT"])
     (model,) = head["model-index"]
     (result,) = model["results"]
     assert (model["name"], result["dataset"]["name"], result["dataset"]["split"]) == ("books", "books test", "test")
@@ -77,7 +80,7 @@ def test_the_shown_programs_publish_and_use_a_bundle(hub, place):
 def test_a_licence_that_the_hub_does_not_know_keeps_its_name():
     head = yaml.safe_load(_front_matter({"licence": "Ours: 1.0"}).split("---\n")[1])
     assert (head["license"], head["license_name"]) == ("other", "Ours: 1.0")
-    assert "license" not in yaml.safe_load(_front_matter({}).split("---\n")[1])
+    assert not {"license", "language", "language_bcp47"} & set(yaml.safe_load(_front_matter({}).split("---\n")[1]))
 
 
 def test_only_files_of_a_bundle_come_down_and_with_the_weights_that_went_up(hub, place):

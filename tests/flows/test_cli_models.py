@@ -175,11 +175,11 @@ def test_an_exported_bundle_is_the_original(
     assert charlm("evaluate", tmp_path / "bundle", trained_workspace.text, *place).json == scores
 
 
-def test_the_card_names_the_licence_it_is_given(charlm: Charlm, bundle: Path, tmp_path: Path) -> None:
-    arguments = ["--card", "--licence", "CC BY-SA 4.0"]
+def test_the_card_names_the_licence_and_the_languages_it_is_given(charlm: Charlm, bundle: Path, tmp_path: Path) -> None:
+    arguments = ["--card", "--licence", "cc-by-sa-4.0", "--language", "en", "--language", "sr-latn"]
     outcome = charlm("export", bundle, "--output", tmp_path / "shared", *arguments)
     assert outcome.code == 0, outcome.stderr
-    assert "Licence: CC BY-SA 4.0" in (tmp_path / "shared" / "README.md").read_text()
+    assert "\n\nLicence: CC-BY-SA-4.0\n\nLanguages: en, sr-Latn\n\n" in (tmp_path / "shared" / "README.md").read_text()
 
 
 def test_an_export_writes_over_nothing(charlm: Charlm, bundle: Path, tmp_path: Path) -> None:

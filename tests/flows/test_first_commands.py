@@ -1,37 +1,42 @@
 """Commands that start together in a new workspace all succeed: one makes what is missing, the others wait."""
 
-import subprocess
-import sys
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import QUICK, ROOT, environment
+from charlm.artifacts import Workspace
+from tests.conftest import QUICK, run_charlm
 
 _TEXTS = 3
 
 
-def _start_together(folder: Path, commands: list[list[str]]) -> None:
+def _start_together(folder: Path, commands: list[list[str]]) -> Workspace:
     """Run all `commands` in a new workspace; fails with the output of those that did not succeed."""
-    workspace = folder / "workspace"
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", "from flows.cli.app import main; main()", *command, "--workspace", str(workspace)],
-            cwd=ROOT,
-            env=environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for command in commands
-    ]
-    outputs = [process.communicate()[0] for process in processes]
+    workspace = Workspace(folder / "workspace")
+    with ThreadPoolExecutor(len(commands)) as pool:
+        outcomes = list(pool.map(lambda command: run_charlm(*command, "--workspace", workspace.root), commands))
     failed = [
-        f"{command}: {output}"
-        for command, process, output in zip(commands, processes, outputs, strict=True)
-        if process.returncode != 0
+        f"{command}: {outcome.stdout}{outcome.stderr}"
+        for command, outcome in zip(commands, outcomes, strict=True)
+        if outcome.code != 0
     ]
     assert not failed, "\n".join(failed)
+    return workspace
+
+
+def _check_history(workspace: Workspace) -> None:
+    """Prefect has recorded the end of every run and task, and an event of it."""
+    with closing(sqlite3.connect(workspace.prefect_home / "prefect.db")) as database:
+        for kind in ("flow", "task"):
+            runs = database.execute(f"SELECT name, state_name FROM {kind}_run WHERE state_type != 'COMPLETED'")
+            assert runs.fetchall() == []
+            (num_runs,) = database.execute(f"SELECT count(*) FROM {kind}_run").fetchone()
+            event = f"prefect.{kind}-run.Completed"
+            (num_events,) = database.execute("SELECT count(*) FROM events WHERE event = ?", [event]).fetchone()
+            assert num_events == num_runs > 0
 
 
 def _texts(folder: Path) -> list[str]:
@@ -53,11 +58,10 @@ def _preparations(texts: list[str]) -> list[list[str]]:
 
 
 def test_preparations_that_start_together_all_succeed(tmp_path: Path) -> None:
-    from charlm.artifacts import Workspace
     from charlm.text.corpus.manifest import load_manifest
 
-    _start_together(tmp_path, _preparations(_texts(tmp_path)))
-    manifest = load_manifest(Workspace(tmp_path / "workspace").corpus("one"))
+    workspace = _start_together(tmp_path, _preparations(_texts(tmp_path)))
+    manifest = load_manifest(workspace.corpus("one"))
     assert manifest.revision == 2
     assert manifest.documents == 4000
     assert manifest.dictionary is not None
@@ -70,9 +74,9 @@ def test_ten_first_commands_that_start_together_all_succeed(attempt: int, tmp_pa
     texts = _texts(tmp_path)
     more = [
         ["prepare", texts[1], "--name", "three", "--task-runner", "threads"],
-        ["prepare", texts[1], "--name", "four", "--task-runner", "threads"],
+        ["prepare", texts[0], "--name", "one", "--task-runner", "threads"],
         ["run", texts[0], "--name", "five", *QUICK],
-        ["run", texts[0], "--name", "five", *QUICK],
+        ["run", texts[1], "--name", "five", *QUICK],
         ["run", texts[2], "--name", "six", *QUICK],
     ]
-    _start_together(tmp_path, [*_preparations(texts), *more])
+    _check_history(_start_together(tmp_path, [*_preparations(texts), *more]))

@@ -19,7 +19,7 @@ waiting.join()
 LOADS = [
     "from charlm.arrays.masks import polars; polars()",
     "import polars; import charlm.arrays.masks; charlm.arrays.masks.polars()",
-    "from tasks.tracking.sync import mlflow_client; mlflow_client()",
+    "import charlm_pipeline as c; c.use_floors(); from tasks.tracking.sync import mlflow_client; mlflow_client()",
 ]
 
 
@@ -29,7 +29,7 @@ def test_ctrl_c_ends_a_wait(load: str, tmp_path: Path):
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
-            assert process.stdout.readline() == "waiting\n"
+            assert process.stdout.readline() == "waiting\n", process.communicate()[1]
             process.send_signal(signal.SIGINT)
             _, stderr = process.communicate(timeout=60)
         finally:

@@ -58,12 +58,15 @@ def test_what_changed_is_told_and_nothing_else() -> None:
     older = {
         "corpus": {"name": "books", "revision": 1, "documents": 1000, "characters": 50_000, "domains": ["books"]},
         "dictionary": {"size": 90},
+        "languages": ["en"],
         "recipe": "demo",
         "training": {"recipe": "demo", "hidden_size": 256, "learning_rate": 0.008},
     }
     newer = {
         "corpus": {**older["corpus"], "revision": 2, "documents": 1500, "domains": ["books", "law"]},  # type: ignore[dict-item]
         "dictionary": {"size": 95},
+        "licence": "CC-BY-4.0",
+        "languages": ["en", "de"],
         "recipe": "finetune",
         "training": {"recipe": "finetune", "hidden_size": 256, "learning_rate": 0.002, "old_share": 0.2},
     }
@@ -78,6 +81,8 @@ def test_what_changed_is_told_and_nothing_else() -> None:
         "| corpus revision | 1 | 2 |",
         "| corpus documents | 1,000 | 1,500 (+50 %) |",
         "| corpus domains | books | books, law |",
+        "| licence | – | CC-BY-4.0 |",
+        "| languages | en | en, de |",
         "| dictionary size | 90 | 95 |",
         "| recipe | demo | finetune |",
         "| `learning_rate` | 0.008 | 0.002 |",

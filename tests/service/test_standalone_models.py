@@ -15,6 +15,7 @@ from charlm.artifacts import Workspace
 from tests.conftest import TrainedWorkspace, environment, run_charlm
 from tests.labelled_data import write_entities
 from tests.light_environment import light_environment
+from tests.model_server import ask, model_server
 
 pytestmark = pytest.mark.service
 
@@ -35,14 +36,17 @@ print(json.dumps([charlm.__file__, answers]))
 def registered(trained_workspace: TrainedWorkspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A copy of the workspace with the pair `tiny`, and the tagger `places` on it."""
     folder = tmp_path_factory.mktemp("standalone")
-    root = folder / "workspace"
-    shutil.copytree(trained_workspace.root, root)
-    write_entities(folder / "entities")
-    small = ("--set", "max_epochs=1", "--set", "hidden_size=8")
-    model = ("--name", "places", "--label", "ner", "--model", "models:/tiny/1")
-    outcome = run_charlm("tag-train", folder / "entities", *model, *small, "--workspace", root, "--json")
+    workspace = Workspace(Path(shutil.copytree(trained_workspace.root, folder / "workspace")))
+    data = write_entities(folder / "entities")
+    train_on_tiny(workspace, "tag-train", data, "--name", "places", "--label", "ner", "--set", "hidden_size=8")
+    return workspace
+
+
+def train_on_tiny(workspace: Workspace, command: str, *arguments: object) -> None:
+    """Train and register a tagger or classifier on the embeddings of the pair."""
+    common = ("--model", "models:/tiny/1", "--set", "max_epochs=1", "--workspace", workspace.root, "--json")
+    outcome = run_charlm(command, *arguments, *common)
     assert outcome.code == 0, outcome.stderr
-    return Workspace(root)
 
 
 def model_folder(registered: Workspace, holds: str) -> Path:
@@ -88,6 +92,22 @@ def test_a_version_answers_where_charlm_is_not_installed(programs: Path, registe
     assert not any(mean[1]["embedding"])
     np.testing.assert_array_equal(decoded(ends[0]["embedding"], "<f2"), vectors[[0, 2]].reshape(-1).astype(np.float16))
     assert [entry["tokens"] for entry in labels] == [["I", "love", "Berlin"], [], ["größer"]]
+
+
+@pytest.mark.slow
+def test_versions_are_served_where_charlm_is_not_installed(
+    programs: Path, registered: Workspace, tmp_path: Path
+) -> None:
+    for split in ("train", "dev", "test"):
+        (tmp_path / f"{split}.csv").write_text("label,text\nyes,good\nno,bad\nyes,fine\nno,poor\n")
+    train_on_tiny(registered, "classify-train", tmp_path, "--name", "kinds")
+    addresses = [f"models:/{name}/1" for name in ("tiny", "places", "kinds")]
+    _, loaded = predict(programs, registered, *((address, TEXTS, {}) for address in addresses))
+    for address, answers in zip(addresses, loaded, strict=True):
+        with model_server(address, registered.root, programs=programs, PYTHONPATH="") as server:
+            assert ask(server, {"inputs": TEXTS})["predictions"] == answers
+    assert [len(answers) for answers in loaded] == [len(TEXTS)] * 3
+    assert {label["value"] for entry in loaded[2] for label in entry["labels"]} <= {"yes", "no"}
 
 
 def decoded(text: str, dtype: str) -> Any:

@@ -6,15 +6,22 @@ input gives equal bytes.
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, TypedDict
 
 from charlm.artifacts import CorpusFiles
-from charlm.config import DictionaryConfig, SplitConfig
+from charlm.config import CorpusMetadata, DictionaryConfig, SplitConfig
 from charlm.errors import CharLMError, CorpusError
 from charlm.storage.atomic import JsonObject, read_json, write_json
 from charlm.storage.fingerprints import fingerprint
 
 _FORMAT = "charlm.corpus/1"
+
+
+class MetadataJson(TypedDict, total=False):
+    """Licence and languages of a corpus, as far as they were given."""
+
+    licence: str
+    languages: list[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +128,21 @@ class CorpusManifest:
     split: SplitConfig
     revisions: tuple[Revision, ...] = ()
     dictionary: DictionaryRecord | None = None
+    licence: str | None = None
+    """Licence of the models that are trained on it, where it was given; it changes nothing in the text."""
+
+    languages: tuple[str, ...] = ()
+    """Languages of its text, where they were given."""
+
+    @property
+    def metadata(self) -> MetadataJson:
+        """What was given of licence and languages."""
+        found: MetadataJson = {}
+        if self.licence:
+            found["licence"] = self.licence
+        if self.languages:
+            found["languages"] = list(self.languages)
+        return found
 
     @property
     def revision(self) -> int:
@@ -157,13 +179,13 @@ class CorpusManifest:
         return fingerprint([split, {file.name: file.sha256 for file in self.files.values()}])
 
     def to_json(self) -> JsonObject:
-        revisions = [revision.to_json() for revision in self.revisions]
         return {
             "format": _FORMAT,
             "fingerprint": self.fingerprint,
-            **dataclasses.asdict(self),
             "split": self.split.to_json(),
-            "revisions": revisions,
+            "revisions": [revision.to_json() for revision in self.revisions],
+            "dictionary": self.dictionary and dataclasses.asdict(self.dictionary),
+            **self.metadata,
         }
 
     @classmethod
@@ -185,6 +207,8 @@ class CorpusManifest:
                 )
                 for revision in value["revisions"]
             ),
+            licence=value.get("licence"),
+            languages=tuple(value.get("languages", ())),
         )
 
 
@@ -205,3 +229,13 @@ def load_manifest(corpus: CorpusFiles) -> CorpusManifest:
 
 def save_manifest(corpus: CorpusFiles, manifest: CorpusManifest) -> None:
     write_json(corpus.manifest, manifest.to_json())
+
+
+def record_metadata(corpus: CorpusFiles, metadata: CorpusMetadata) -> None:
+    """Note what is given of licence and languages in the manifest; what is not given stays."""
+    manifest = load_manifest(corpus)
+    known = dataclasses.replace(
+        manifest, licence=metadata.licence or manifest.licence, languages=metadata.languages or manifest.languages
+    )
+    if known != manifest:
+        save_manifest(corpus, known)

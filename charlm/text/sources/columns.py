@@ -15,11 +15,15 @@ def check_column(source: SourceText, column: str, names: Sequence[str]) -> None:
             f"{source.source.address} has no column {column!r}, it has {', '.join(names)}; "
             f"name the right one with --text-column"
         )
+    if names.count(column) > 1:
+        raise SourceError(f"{source.source.address} has {names.count(column)} columns {column!r}; keep one")
 
 
 def column_texts(source: SourceText, column: str, values: pa.Array | pa.ChunkedArray) -> Iterator[bytes | None]:
     """The values of a column as stored, unchecked; None where there is none."""
     kind = values.type
+    if pa.types.is_null(kind):  # how a table is written that has no value at all in the column
+        kind = pa.string()
     if pa.types.is_dictionary(kind):  # what pandas and Polars call categories
         kind = kind.value_type
         values = values.cast(kind)

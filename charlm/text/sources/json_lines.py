@@ -21,9 +21,14 @@ def read_json_lines(source: SourceText) -> Iterator[tuple[bytes, int]]:
             try:
                 record = load_record(source.check_record(line, number))
             except ValueError as error:
-                source.refuse_record(f"{where} is not JSON ({' '.join(str(error).split())}); fix the line")
+                source.refuse_record(
+                    f"{where} is not JSON ({' '.join(str(error).split())}); write one object on each line"
+                )
                 continue
-            fields = record if isinstance(record, dict) else {}
+            if not isinstance(record, dict):
+                source.refuse_record(f"{where} is no JSON object, but {line.decode()[:40]}; write one on each line")
+                continue
+            fields = record
             text = fields.get(source.column)
             if line.count(key) > 1 and _num_fields(line, source.column) > 1:
                 source.refuse_record(
@@ -37,7 +42,7 @@ def read_json_lines(source: SourceText) -> Iterator[tuple[bytes, int]]:
                     f"add it, or use --bad-bytes skip"
                 )
             else:
-                found = f"fields {', '.join(map(str, fields))}" if fields else "no fields"
+                found = f"fields {', '.join(fields)}" if fields else "no fields"
                 source.refuse_record(
                     f"{where} has no text in {source.column!r}, it has {found}; name the right one with --text-column"
                 )

@@ -22,11 +22,18 @@ from tests.charlm.datasets.test_reading_rules import CONLLU, put
         ("in.txt", "__label__a Go home\n__label__b Stay\n", [["Go", "home"], ["Stay"]]),
         ("in.jsonl", '{"text": "Go home", "label": 1}\n{"text": ["Stay", "Go"]}\n', [["Go", "home"], ["Stay"], ["Go"]]),
         ("in.csv", "label,text\nham,Go home\n", [["Go", "home"]]),
+        ("in.txt", "__label__a,Go home\n__label__b,Stay\n", [["Go", "home"], ["Stay"]]),
         ("in.txt", "\ufeffGo home\r\n", [["Go", "home"]]),
     ],
 )
 def test_texts_to_embed_follow_the_same_rules(tmp_path, name, content, expected):
     assert [item.sentence.words for item in read_inputs(put(tmp_path, content, name))] == expected
+
+
+def test_texts_without_words_are_counted(tmp_path, caplog):
+    path = put(tmp_path, '{"text": "Go"}\n{"text": " "}\n', "in.jsonl")
+    assert [item.sentence.words for item in read_inputs(path)] == [["Go"]]
+    assert "in.jsonl: 1 texts without words are left out" in caplog.text
 
 
 def test_texts_to_embed_may_be_in_another_encoding(tmp_path):

@@ -1,5 +1,6 @@
 """What a labelled file could also mean is settled by its content and reported, or refused; never guessed in silence."""
 
+import json
 import logging
 from pathlib import Path
 
@@ -38,6 +39,9 @@ def check(folder: Path, task: str) -> None:
         ("train.tsv", "Go on, then\tham\n\nBuy now\tspam\n"),
         ("train.txt", "Go on, then\tham\nBuy now\tspam\n"),
         ("train.csv", '__label__ham,"Go on, then"\n__label__spam,Buy now\n'),
+        ("train.txt", '__label__ham,"Go on, then"\n__label__spam,Buy now\n'),
+        ("train.csv", "__label__ham\tGo on, then\n__label__spam\tBuy now\n"),
+        ("train.csv", 'label,text\nham,"Go on, then"\nlabel,text\nspam,Buy now\n'),
         ("train.csv", 'label,text\n__label__ham,"Go on, then"\n__label__spam,Buy now\n'),
         ("train.csv", 'text,label\n"Go on, then",__label__ham\nBuy now,__label__spam\n'),
         ("train.txt", "Go on, then __label__ham\nBuy now __label__spam\n"),
@@ -52,6 +56,59 @@ def check(folder: Path, task: str) -> None:
 )
 def test_texts_and_labels_are_told_apart_by_their_content(tmp_path, name, content):
     assert texts(put(tmp_path, content, name)) == HAM
+
+
+def test_a_cell_may_hold_several_labels(tmp_path):
+    path = put(tmp_path, "__label__a __label__b,Go on\n__label__c,Stay\n", "train.csv")
+    assert texts(path) == [("a,b", "Go on"), ("c", "Stay")]
+
+
+def test_labels_with_commas_stay_whole_in_lines_of_fasttext(tmp_path):
+    path = put(tmp_path, "__label__a,b Go on\n__label__a,b Stay\n", "train.txt")
+    assert texts(path) == [("a,b", "Go on"), ("a,b", "Stay")]
+
+
+def test_a_row_of_labels_with_a_comma_too_many_is_refused(tmp_path):
+    path = put(tmp_path, "__label__ham,Go on\n__label__spam,Buy, now\n__label__ham,Come\n", "train.csv")
+    with pytest.raises(DatasetError, match="line 2: 2 columns are needed, and 3 found"):
+        texts(path)
+
+
+def test_what_a_table_writer_has_quoted_behind_a_tab_is_read_without_quotes(tmp_path):
+    path = put(tmp_path, '__label__a\t"Say ""go"" now"\n__label__b\t"Stay"\n', "train.csv")
+    assert texts(path) == [("a", 'Say "go" now'), ("b", '"Stay"')]
+
+
+def test_a_comment_above_a_table_is_refused(tmp_path):
+    path = put(tmp_path, "# from us, in May\nham,Go on\nspam,Buy now\n", "train.csv")
+    with pytest.raises(DatasetError, match="line 1: # from us,  in May looks like a comment"):
+        texts(path)
+    assert texts(put(tmp_path, "#ham,Go on\n#spam,Buy now\n", "train.csv"))[0] == ("#ham", "Go on")
+
+
+def test_columns_that_are_not_read_are_reported(tmp_path, caplog):
+    texts(put(tmp_path, "id,label,text,text2\n1,a,Go on,x\n2,b,Stay here,y\n", "train.csv"))
+    assert "texts are read from the column text and labels from label" in caplog.text
+
+
+@pytest.mark.parametrize("values", [("B-PER", "I-PER"), ("PER", "O")])
+def test_spans_that_are_labelled_like_words_are_refused(tmp_path, values):
+    spans = [[0, 3, values[0]], [4, 7, values[1]]]
+    put(tmp_path, json.dumps({"text": "Ann Dyk left", "label": spans}) + "\n", "train.jsonl")
+    with pytest.raises(DatasetError, match=r"which means (the beginning of a span|no label); label whole spans"):
+        check(tmp_path, "tagger")
+
+
+def test_a_header_that_comes_again_is_reported_with_its_lines(tmp_path, caplog):
+    put(tmp_path, "text,label\nGo on,a\ntext,label\nStay here,b\n", "train.csv")
+    read_labelled([tmp_path / "train.csv"])
+    assert "line 1, and again in line 3: taken as the header: text, label" in caplog.text
+
+
+def test_a_tab_behind_every_row_is_no_column(tmp_path):
+    path = put(tmp_path, "Ann\tB-PER\t\nleft\tO\t\n")
+    assert tagged(path) == [[("Ann", "PER"), ("left", "O")]]
+    assert words_of(path) == [["Ann", "left"]]
 
 
 def test_all_files_of_a_corpus_have_the_same_columns(tmp_path):

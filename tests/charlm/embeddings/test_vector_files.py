@@ -66,6 +66,8 @@ def test_a_word_may_hold_everything_but_a_line_feed(tmp_path, content, expected)
         (" a 1 1\nb 2 2\n", "line 1 .* its word begins or ends with a blank"),
         ("a 1_0 2\nb 1 2\n", "line 2 .* it has 2 numbers, and the first row has 1"),
         ("2 2\n 1 1\nb 2 2\n", "line 2 .* it has no word"),
+        ("2 2\na \0\0\nb \0\0\n", "line 2 .* the file is binary: save it as text"),
+        (b"\x1f\x8b\x08\0ab", "line 1 .* the file is compressed: unpack it"),
         ("word\tx\ty\na\t1\t1\n", "line 1 .* no number ends 'word"),
         ("a 1 1\n".encode("utf-16"), "is UTF-16 text by its byte order mark; convert it to UTF-8"),
     ],
@@ -83,6 +85,12 @@ def test_the_first_row_of_a_repeated_word_counts_and_the_others_are_reported(tmp
     WordEmbeddings(tmp_path / "v.vec").embed(sentence)
     assert sentence[0].embedding.tolist() == [1, 1]
     assert "v.vec: 1 rows are left out, for their words have one already, such as 'a'" in caplog.text
+
+
+def test_words_that_end_with_a_blank_are_reported(tmp_path, cache, caplog):
+    (tmp_path / "v.vec").write_text("2 1\na  1\nb 2\n")
+    assert list(WordEmbeddings(tmp_path / "v.vec").vocab) == ["a ", "b"]
+    assert "1 words end with a blank, such as 'a ', and are found with it only" in caplog.text
 
 
 def test_a_copy_that_was_cut_is_refused(tmp_path, cache):

@@ -41,7 +41,7 @@ def test_the_code_on_the_card_runs(tmp_path, monkeypatch):
 
 def test_an_empty_manifest_still_has_a_card():
     card = model_card({})
-    assert "Licence: not recorded" in card
+    assert "Licence: not recorded\n\nLanguages: not recorded\n" in card
     assert "Not recorded." in card
 
 

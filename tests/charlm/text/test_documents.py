@@ -223,7 +223,7 @@ def test_a_missing_text_field_is_named_with_those_there_are(name: str, tmp_path:
     [
         ('{"text": 1}', r"a\.jsonl, line 2 has no text in 'text'"),
         ('{"text": null}', r"a\.jsonl, line 2 has no text in 'text'"),
-        ("[1]", r"a\.jsonl, line 2 has no text in 'text', it has no fields"),
+        ("[1]", r"a\.jsonl, line 2 is no JSON object, but \[1\]; write one on each line"),
         ('{"text": "cut', r"a\.jsonl, line 2 is not JSON"),
         ('{"text": "caf\udce9"}', r"a\.jsonl, line 2, byte 13: 0xe9 is not UTF-8"),
     ],

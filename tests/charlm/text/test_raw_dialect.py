@@ -154,6 +154,7 @@ def test_any_bytes_are_read_or_refused_or_counted(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @settings(deadline=None, max_examples=20_000)
 @given(content=_mutated(), suffix=st.sampled_from([".txt", ".jsonl"]))
 def test_very_many_bytes_are_read_or_refused_or_counted(
@@ -221,3 +222,16 @@ def test_a_parquet_column_of_categories_is_text(tmp_path: Path) -> None:
     assert reader.skipped["bad_records"] == 1
     with pytest.raises(SourceError, match="column 'n' holds int64, not text"):
         read(tmp_path / "a.parquet", text_column="n")
+
+
+def test_a_parquet_column_without_any_value_has_records_without_text(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": pa.nulls(2)}), tmp_path / "a.parquet")
+    documents, reader = read(tmp_path / "a.parquet", bad_bytes="skip")
+    assert (documents, reader.skipped["bad_records"]) == ([], 2)
+
+
+def test_two_parquet_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    text = pa.array(["one"])
+    pq.write_table(pa.Table.from_arrays([text, text], names=["text", "text"]), tmp_path / "a.parquet")
+    with pytest.raises(SourceError, match="has 2 columns 'text'; keep one"):
+        read(tmp_path / "a.parquet")

@@ -1,6 +1,7 @@
 """Trainings that are stopped, killed, resumed or rolled back, and full disks and memories."""
 
 import dataclasses
+import itertools
 import json
 import math
 import random
@@ -113,6 +114,17 @@ def test_terminated_run_leaves_a_checkpoint_and_a_usable_model(corpus_dir, tmp_p
     assert RunManifest.load(files).state == "interrupted"
     assert list(load_language_models(files.root)) == ["forward"]
     assert Checkpoint.load(files.checkpoint).restored_progress().step > 0
+
+
+def test_a_clock_that_jumps_changes_no_training(corpus_dir, tmp_path, monkeypatch):
+    steady, _ = train(corpus_dir, tmp_path / "steady")
+    now, jumps = time.time(), itertools.cycle([0, -40 * 86_400, 40 * 86_400])
+    monkeypatch.setattr(time, "time", lambda: now + next(jumps))
+    jumping, recorder = train(corpus_dir, tmp_path / "jumping", dataclasses.replace(TINY, checkpoint_minutes=0.002))
+    assert jumping.valid == steady.valid
+    assert 0 < jumping.seconds < 3600
+    assert len({event["time"] for event in recorder.events}) > 1
+    assert recorder.of("checkpoint")
 
 
 def test_two_trainers_never_write_one_run(corpus_dir, tmp_path):

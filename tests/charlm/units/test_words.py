@@ -2,6 +2,7 @@
 
 import math
 import pickle
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -127,7 +128,7 @@ def test_words_of_another_version_are_refused() -> None:
 
 def rebuilt(text: str, tokenizer: str, sentences: str) -> str:
     """`text`, from the words and gaps of it alone."""
-    table = ValueTable(find_tokenizer(tokenizer), find_sentence_rule(sentences), lowercase=False)
+    table = ValueTable(find_tokenizer(tokenizer), find_sentence_rule(sentences), False, "none")
     values = table.read(np.frombuffer(text.encode(), dtype=np.uint8), keep_empty_lines=True)
     parts = []
     for value, gap in zip(values.numbers.tolist(), values.gaps.tolist(), strict=True):
@@ -181,6 +182,23 @@ def test_lines_of_white_space_are_rows_and_empty_lines_are_none(tmp_path: Path) 
     assert lines.lengths.tolist() == [3, 1, 2]
     assert (lines.bytes, lines.characters) == (len("a b\n \n a\n"), len("a b\n \n a\n"))
     assert dictionary.decode(lines.ids.tolist()) == "a b\n\na\n"
+
+
+@pytest.mark.parametrize("form", ["NFD", "NFC"])
+@pytest.mark.parametrize("tokenizer", ["rules", "whitespace"])
+def test_a_text_in_another_unicode_form_counts_as_prepared_text(form: str, tokenizer: str, tmp_path: Path) -> None:
+    prepared = "Älter für Ärzte, wie schön!\n Über  Ä\u00a0Ö\n" * 3
+    dictionary = dictionary_of(prepared, tmp_path, tokenizer=tokenizer, normalization="NFC")
+    (expected,) = encode_chunks(tmp_path / "text", dictionary)
+    given = unicodedata.normalize(form, prepared)
+    (tmp_path / "text").write_text(given)
+    (lines,) = encode_chunks(tmp_path / "text", dictionary)
+    assert lines.ids.tolist() == expected.ids.tolist() == dictionary.encode(given).tolist()
+    assert (lines.bytes, lines.characters) == (len(prepared.encode()), len(prepared))
+    assert lines.unknown_bits.tolist() == pytest.approx(expected.unknown_bits.tolist())
+    again = Dictionary.from_json(dictionary.to_json())
+    assert again.unit_of == dictionary.unit_of
+    assert again.fingerprint == dictionary.fingerprint
 
 
 def test_a_literal_unk_is_unk_and_a_literal_eos_ends_a_line(tmp_path: Path) -> None:

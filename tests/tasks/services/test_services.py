@@ -1,13 +1,20 @@
 """The servers that stand behind a command."""
 
+import json
 import os
+import sqlite3
 import subprocess
 import sys
 import time
+import urllib.request
+from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
+from charlm.artifacts import Workspace
 from tests.conftest import ROOT, environment
 from tests.prefect_server import answers
 
@@ -27,16 +34,36 @@ def test_the_temporary_server_ends_with_a_command_that_is_killed(tmp_path: Path)
         [sys.executable, "-c", PROGRAM, tmp_path], env=environment(), stdout=subprocess.PIPE, text=True
     )
     assert command.stdout
-    health = f"{command.stdout.readline().strip()}/health"
-    assert answers(health)
+    api = command.stdout.readline().strip()
+    assert answers(f"{api}/health")
+    _send_events(api, 500)
 
     command.kill()
     command.wait()
 
-    deadline = time.monotonic() + 60
-    while answers(health) and time.monotonic() < deadline:
+    deadline = time.monotonic() + 120
+    while answers(f"{api}/health") and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert not answers(health)
+    assert not answers(f"{api}/health")
+    while _num_events(tmp_path) < 500 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert _num_events(tmp_path) == 500  # it records what it has received before it ends
+
+
+def _send_events(api: str, count: int) -> None:
+    now = datetime.now(UTC).isoformat()
+    events = [
+        {"id": str(uuid4()), "occurred": now, "event": "test.sent", "resource": {"prefect.resource.id": f"test.{one}"}}
+        for one in range(count)
+    ]
+    request = urllib.request.Request(f"{api}/events", json.dumps(events).encode(), {"Content-Type": "application/json"})
+    urllib.request.urlopen(request, timeout=60).close()
+
+
+def _num_events(workspace: Path) -> int:
+    with closing(sqlite3.connect(Workspace(workspace).prefect_home / "prefect.db", timeout=60)) as database:
+        (count,) = database.execute("SELECT count(*) FROM events WHERE event = 'test.sent'").fetchone()
+    return int(count)
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
