@@ -115,16 +115,17 @@ def _cut_signs(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 
 def words_at_once(text: str) -> list[str] | None:
-    """The words of a text without white space; None where it matters whether another one follows."""
+    """The words of a text without white space; None where there is any, or it matters whether another word follows."""
     if text.isalnum():
         return [text]
     if text[-1:] in _MARKS and text[:-1].isalnum():
         return None if text[-1] == "." and _is_abbreviation(text[:-1]) else [text[:-1], text[-1]]
     words: list[str] = _word_pattern(text.isascii()).findall(text)
-    if all(len(word) == 1 or word[-1].isalnum() for word in words) and not _APOSTROPHE.search(text):
-        return words
-    words = [text[start:end] for start, end in tokenize(text)]
-    return None if words[-1] == "." and len(words) > 1 and _is_abbreviation(words[-2]) else words
+    if _APOSTROPHE.search(text) or any(len(word) > 1 and not word[-1].isalnum() for word in words):
+        words = [text[start:end] for start, end in tokenize(text)]
+        if words[-1] == "." and len(words) > 1 and _is_abbreviation(words[-2]):
+            return None
+    return words if "".join(words) == text else None
 
 
 def split_at_spaces(text: str) -> Iterator[tuple[int, int]]:

@@ -37,7 +37,8 @@ class WordTokenizer:
     spans: Spans | None = None
     words: Words | None = None
     at_once: Callable[[str], list[str] | None] | None = None
-    """A faster way to the words of a text without spaces; None where it matters whether another one follows."""
+    """A faster way to the words of a text where nothing stands between them; None elsewhere, and where it matters
+    whether another word follows."""
 
     is_chunkwise: bool = True
     """True where each run of characters between spaces is cut by itself, so that each distinct one is cut once.
@@ -53,9 +54,6 @@ class WordTokenizer:
         """The words of `text` where nothing stands between them, as is the rule without spaces; None elsewhere."""
         if self.spans is None:
             return None
-        if self.at_once is not None:
-            words = self.at_once(text)
-            return words if words is not None and "".join(words) == text and text not in _LITERALS else None
         words = [text[start:end] for start, end in self.spans(text)]
         return words if "".join(words) == text and text not in _LITERALS else None
 
