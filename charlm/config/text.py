@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from charlm.artifacts import DIRECTIONS
 from charlm.config.json_config import JsonConfig, check_share, check_words
@@ -108,11 +108,22 @@ class DictionaryConfig(JsonConfig):
     min_count: int = 1
     """Smallest number of occurrences of a kept item."""
 
+    reserved: tuple[str, ...] = ()
+    """Items that get an id whether they occur or not."""
+
+    OMITTED_AT_DEFAULT: ClassVar[frozenset[str]] = frozenset({"reserved"})
+
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "reserved", tuple(self.reserved))  # a list in JSON
         check_share("coverage", self.coverage, zero=False, one=True)
         if self.max_size is not None and self.max_size < 3:
             raise ConfigError(f"max_size must leave room for <unk>, newline and space, got {self.max_size}")
+        if self.max_size is not None and self.max_size < 3 + len(self.reserved):
+            raise ConfigError(
+                f"max_size={self.max_size} leaves no room for {len(self.reserved)} reserved items beside <unk>, newline"
+                f" and space"
+            )
         if self.min_count < 1:
             raise ConfigError(f"min_count must be at least 1, got {self.min_count}")
 

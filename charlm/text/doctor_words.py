@@ -107,7 +107,7 @@ def describe_words(report: WordReport) -> list[str]:
     return [
         f"words       {report.words:,} by {report.tokenizer}, {report.types:,} different",
         *(
-            f"            {found.size:,} occur {found.min_count} times or more: {found.coverage:.2%} of the text; "
+            f"            --min-count {found.min_count}: {found.size:,} ids, {found.coverage:.2%} of the text; "
             f"about {found.unk_rate:.1%} <unk> in new text"
             for found in report.vocabularies
         ),

@@ -81,9 +81,9 @@ def corpus_settings(workspace: Workspace, name: str, corpus: CorpusOptions) -> C
     for size in ("shard_size", "max_document_bytes", "max_unpacked_bytes"):
         if size in given:
             given[size] = parse_size(str(given[size]))
-    for texts in ("valid_text", "test_text", "languages"):
-        if texts in given:
-            given[texts] = tuple(given[texts])
+    for several in ("valid_text", "test_text", "languages", "reserved"):
+        if several in given:
+            given[several] = tuple(given[several])
     split, dictionary = known_settings(workspace, name, given.get("unit"))
     return {
         "split": _changed(split, given),

@@ -149,6 +149,10 @@ class CorpusOptions:
     min_count: Annotated[
         int | None, typer.Option(help="Minimum occurrences of what gets an id; 1 by default, of words 3.")
     ] = None
+    reserved: Annotated[
+        list[str] | None,
+        typer.Option("--reserve", metavar="ITEM", help="What gets an id whether it occurs or not (repeatable)."),
+    ] = None
     extend_dictionary: Annotated[
         bool, typer.Option("--extend-dictionary", help="Append new characters to the dictionary.")
     ] = False

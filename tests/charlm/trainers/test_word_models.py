@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from charlm.artifacts import Workspace
-from charlm.config import DictionaryChange, DictionaryConfig, ReadConfig, SplitConfig, TrainingConfig
+from charlm.config import DictionaryChange, DictionaryConfig, GateConfig, ReadConfig, SplitConfig, TrainingConfig
 from charlm.data.dictionary import Dictionary
 from charlm.embeddings import FlairEmbeddings
 from charlm.errors import ConfigError, ModelFileError
@@ -20,6 +20,9 @@ from charlm.trainers.language_model_trainer import TextCorpus
 from charlm.trainers.lm.finetuning import extended, initial_model
 from charlm.units.words import WordUnit
 from tasks.corpus.prepare import PreparedCorpus, prepare_corpus
+from tasks.promotion.gate import _baseline
+from tasks.registry.download import OpenedModel
+from tasks.terminal import terminal
 from tests.charlm.trainers.runs import train
 
 pytestmark = pytest.mark.numeric
@@ -220,3 +223,12 @@ def test_what_reads_characters_refuses_words_in_one_line(model: LanguageModel, o
     assert TextCorpus(old.files.root, model.dictionary, True, character_level=False).num_units > 0
     with pytest.raises(ConfigError, match="the unit of this dictionary is the character; prepare the text with"):
         TextCorpus(old.files.root, Dictionary.from_items("ab"), True, character_level=False)
+
+
+def test_the_gate_requires_words_to_beat_the_n_gram_model(model: LanguageModel, old: PreparedCorpus) -> None:
+    opened = OpenedModel(name="words", path=old.files.root, version=None, models={"forward": model})
+    with terminal.step("gate") as bar:
+        baseline = _baseline(old.files, opened, GateConfig(), bar)
+        assert baseline is not None
+        assert baseline.required
+        assert not _baseline(old.files, opened, GateConfig(beat_baseline=False), bar).required  # type: ignore[union-attr]

@@ -1,5 +1,6 @@
 """Words: what tokenizers make of a text, what is counted and encoded, and that words and gaps are the text."""
 
+import json
 import math
 import pickle
 import unicodedata
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charlm.config import SplitConfig
+from charlm.config import DictionaryConfig, SplitConfig
 from charlm.data.dictionary import Dictionary
 from charlm.errors import ConfigError, DictionaryError
 from charlm.text.corpus.chunks import read_chunks
@@ -303,3 +304,15 @@ def test_rare_words_are_forgotten_where_there_are_too_many(tmp_path: Path, monke
     unit, counts = counts_of("".join(f"the w{number}\n" for number in range(50)), tmp_path)
     assert counts.to_dict() == {"the": 50, "\n": 50}
     assert unit.losses(counts) == {"words that occurred once, not counted for want of memory": 50}
+
+
+def test_reserved_words_have_an_id_whether_they_occur_or_not(tmp_path: Path) -> None:
+    unit, counts = counts_of("a b a b c\n", tmp_path)
+    config = DictionaryConfig(coverage=1.0, min_count=2, max_size=6, reserved=("c", "newt"))
+    assert choose_items(counts, config, unit) == [b"a", b"b", b"\n", b"c", b"newt"]
+    assert "reserved" not in DictionaryConfig().to_json()
+    assert DictionaryConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
+    with pytest.raises(ConfigError, match="the reserved 'a newt' is no word, but 2 of them"):
+        choose_items(counts, DictionaryConfig(reserved=("a newt",)), unit)
+    with pytest.raises(ConfigError, match="leaves no room for 2 reserved items"):
+        DictionaryConfig(max_size=4, reserved=("c", "newt"))
