@@ -43,8 +43,10 @@ def find(name: str) -> type:
     if name.startswith("UD_"):
         return _treebank(name)
     if name in _COLUMNS:
-        return _column_corpus(name)
-    if name.startswith(("NER_", "CONLL_", "ONTONOTES", "UP_", "KEYPHRASE_", "WNUT_", "MASAKHA_", "FEWNERD")):
+        return _column_corpus(name, _COLUMNS[name])
+    if name.startswith("UP_"):
+        return _column_corpus(name, {1: "text", 10: "frame"}, comment_symbol="#", label_name_map={"_": "O"})
+    if name.startswith(("NER_", "CONLL_", "ONTONOTES", "KEYPHRASE_", "WNUT_", "MASAKHA_", "FEWNERD")):
         reader = "ColumnCorpus(folder, column_format)"
     elif len(name) > 3 and name.isupper():
         reader = "ClassificationCorpus(folder) or CSVClassificationCorpus(folder, column_name_map)"
@@ -75,13 +77,13 @@ def _treebank(name: str) -> type[UniversalDependenciesCorpus]:
     return _named(Treebank, name)
 
 
-def _column_corpus(name: str) -> type[ColumnCorpus]:
+def _column_corpus(name: str, columns: dict[int, str], **usual: object) -> type[ColumnCorpus]:
     """A corpus of words in columns, read from a folder; tags are read as conlleval reads them."""
 
     class Columns(ColumnCorpus):
         def __init__(self, base_path: Path | str | None = None, **options: object) -> None:
-            options = {"check_tags": False, **options}
-            super().__init__(_folder(name, base_path), _COLUMNS[name], name=name, **options)  # type: ignore[arg-type]
+            options = {"check_tags": False, **usual, **options}
+            super().__init__(_folder(name, base_path), columns, name=name, **options)  # type: ignore[arg-type]
 
     return _named(Columns, name)
 

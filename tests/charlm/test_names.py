@@ -89,6 +89,15 @@ def test_a_treebank_that_is_at_hand_is_read_by_its_name(tmp_path, monkeypatch):
     assert [(label.data_point.text, label.value) for label in corpus.train[0].get_labels("ner")] == [("Ann", "PER")]
 
 
+def test_a_proposition_bank_is_read_by_name(tmp_path):
+    rows = [(word, "frame.01" if word == "comes" else "_") for word in ("This", "comes")]
+    lines = [f"{place}\t{word}" + "\t_" * 8 + f"\t{frame}\n" for place, (word, frame) in enumerate(rows)]
+    for split in ("train", "dev", "test"):
+        (tmp_path / f"en_ewt-up-{split}.conllu").write_text("# text = This comes\n" + "".join(lines) + "\n")
+    (sentence,) = charlm.datasets.UP_ENGLISH(tmp_path).dev
+    assert [token.get_label("frame", "none").value for token in sentence] == ["none", "frame.01"]
+
+
 def test_rooms_seed_and_version_are_found_at_charlm_itself():
     assert charlm.data.Sentence("a b").words == ["a", "b"]
     assert charlm.__version__
