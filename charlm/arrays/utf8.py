@@ -9,7 +9,6 @@ text that is mostly ASCII, only what is not comes here.
 
 import numpy as np
 
-from charlm.arrays.arrow import binary_values
 from charlm.arrays.masks import column, polars, select
 
 BEYOND_ASCII = 0x80
@@ -27,6 +26,8 @@ def is_utf8(text: bytes | np.ndarray) -> bool:
         return True
     if len(values) < _SHORT_BYTES or polars() is None:
         return _is_decoded(values)
+    from charlm.arrays.arrow import binary_values  # loads pyarrow, which labelled sentences do not need
+
     try:
         polars().from_arrow(binary_values(text, np.array([0, len(text)]))).cast(polars().String)
     except polars().exceptions.PolarsError:

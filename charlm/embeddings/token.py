@@ -27,7 +27,7 @@ from charlm.nn.device import upload
 __all__ = ["CharacterEmbeddings", "FlairEmbeddings", "PooledFlairEmbeddings", "StackedEmbeddings", "WordEmbeddings"]
 
 _LOGGER = logging.getLogger("charlm")
-_SUFFIXES = [".vec", ".txt"]
+_SUFFIXES = [".vec", ".bin", ".txt"]
 _DIGIT = re.compile(r"\d")
 
 

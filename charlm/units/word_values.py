@@ -251,14 +251,13 @@ class ValueTable:
         """The words of a value, newline included, and the gaps around them."""
         if text == _SENTENCE_END:
             return [KINDS.sentence_end], ["", ""]
-        words, gaps = self._tokenizer.cut(text[:-1])
+        ends_line = text[-1] == "\n"
+        words, gaps = self._tokenizer.cut(text[:-1] if ends_line else text)
         if self._lowercase:
             words = [word.lower() for word in words]
         words = [_SPECIAL.get(word, word) for word in words]
-        if text[-1] == "\n":
+        if ends_line:
             return [*words, KINDS.newline], [*gaps, ""] if gaps else []
-        if gaps:
-            gaps[-1] += " "
         return words, gaps
 
     # ---- gaps between values -----------------------------------------------------------------------------------

@@ -51,7 +51,7 @@ class WordUnit(_Word):
     """
 
     tokenizer: str = "rules"
-    tokenizer_version: str = "1"
+    tokenizer_version: str = "2"
     sentences: str = "none"
     sentences_version: str = ""
     lowercase: bool = False

@@ -54,6 +54,11 @@ def dictionary_of(text: str, folder: Path, min_count: int = 1, **settings: objec
     ("tokenizer", "text", "words"),
     [
         ("rules", "I don't, e.g. <unk>\n", ["I", "do", "n't", ",", "e.g.", "<", "unk", ">", "\n"]),
+        (
+            "rules",
+            "Dr. J. Co. etc\n:-) 9:30, Dr.\n",
+            ["Dr.", "J.", "Co", ".", "etc", "\n", ":-)", "9:30", ",", "Dr", ".", "\n"],
+        ),
         ("whitespace", "I don't, <unk> <eos> \n", ["I", "don't,", "<unk>", "\n", "\n"]),
         ("unicode", "It's 3.5 €, ok\n", ["It's", "3.5", "€", ",", "ok", "\n"]),
         ("moses", 'the "<unk>" & can\'t.\n', ["the", '"', "<unk>", '"', "&", "can", "'t", ".", "\n"]),
@@ -64,7 +69,13 @@ def test_a_tokenizer_is_chosen_by_name(tokenizer: str, text: str, words: list[st
 
 
 def test_rules_are_those_of_a_sentence_however_a_text_is_cut_into_values() -> None:
-    for line in (*TEXT.split("\n"), "a..b C. D.C. x'sy wasn't. (a)--b 'tis", "İßﬃ don’t — «ja»!!"):
+    for line in (
+        *TEXT.split("\n"),
+        "a..b C. D.C. x'sy wasn't. (a)--b 'tis",
+        "İßﬃ don’t — «ja»!!",
+        "Mr. X e.g. (etc.), p.m.",
+        "p.m. ",
+    ):
         assert words_of(line) == [line[start:end] for start, end in tokenize(line)]
 
 
@@ -72,7 +83,7 @@ def test_sentences_end_like_lines_where_that_is_set() -> None:
     text = "Mr. Holmes was here. He left at 5 p.m. today.\nÖl? Ja! Nein.\n"
     words = words_of(text, sentences="punkt")
     assert " ".join(words).split("\n") == [
-        "Mr . Holmes was here . ",
+        "Mr. Holmes was here . ",
         " He left at 5 p.m. today . ",
         " Öl ? ",
         " Ja ! ",
@@ -109,7 +120,7 @@ def test_a_function_becomes_a_tokenizer_and_one_that_loses_text_says_so() -> Non
 
 def test_words_of_another_version_are_refused() -> None:
     unit = WordUnit(tokenizer="rules", tokenizer_version="0")
-    with pytest.raises(ConfigError, match="made by rules, version '0', here is '1'"):
+    with pytest.raises(ConfigError, match="made by rules, version '0', here is '2'"):
         unit.words("a b")
 
 
