@@ -43,7 +43,7 @@ from charlm.nn.precision import resolve_training_precision
 from charlm.recipes import gpu_base
 from charlm.text.corpus.encoding import encoded_info
 from charlm.trainers.events import Event
-from charlm.trainers.lm.bptt import TruncatedBPTT
+from charlm.trainers.lm.bptt import ShardStreams, TruncatedBPTT
 from charlm.trainers.lm.engine import TrainingEngine
 from charlm.trainers.lm.text_corpus import TextCorpus
 from charlm.trainers.model_trainer import ModelTrainer
@@ -183,7 +183,7 @@ class Benchmark:
         trained = self.bptt(hidden, batch)
         streams = self.streams(batch).to(self.device)
         for number in range(20):
-            trained.step(streams, 10 * number, sequence_length=10, learning_rate=1e-3)
+            trained.step(ShardStreams(streams), 10 * number, sequence_length=10, learning_rate=1e-3)
         found = []
         for precision in ("fp32", self.precision):
             bptt = self.bptt(hidden, batch, precision=precision)
@@ -211,13 +211,13 @@ class Benchmark:
         streams = self.streams(batch).to(self.device)
         length, row, nats = self.sizes.length, 0, 0.0
         for _ in range(WARM_UP_STEPS):
-            row += bptt.step(streams, row, sequence_length=length, learning_rate=1e-3)
+            row += bptt.step(ShardStreams(streams), row, sequence_length=length, learning_rate=1e-3)
         first = bptt.take_nats() / (WARM_UP_STEPS * length * batch)
         started, count = time.perf_counter(), 0
         while time.perf_counter() - started < self.sizes.seconds:
             for _ in range(10):
                 row = 0 if row + length >= len(streams) else row
-                count += bptt.step(streams, row, sequence_length=length, learning_rate=1e-3) * batch
+                count += bptt.step(ShardStreams(streams), row, sequence_length=length, learning_rate=1e-3) * batch
                 row += length
             nats = bptt.take_nats()
             last = nats / max(1, 10 * length * batch)

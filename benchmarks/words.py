@@ -87,7 +87,7 @@ def our_steps(config: TrainingConfig, corpus: TextCorpus, corpus_dir: Path, prec
     print(f"  {config.recipe}, {config.softmax}: cutoffs {model.cutoffs}", flush=True)
     bptt = TruncatedBPTT(model, config, ProcessGroup(), precision)
     model.train()
-    streams = bptt.load(corpus.streams(0, config.mini_batch_size, seed=1, epoch=0))
+    streams = bptt.load(bptt.prepare(corpus.streams(0, config.mini_batch_size, seed=1, epoch=0)))
     row = 0
     while row < len(streams) - 1:
         rows = bptt.step(streams, row, sequence_length=config.sequence_length, learning_rate=config.learning_rate / 10)

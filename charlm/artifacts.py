@@ -1,5 +1,7 @@
 """The names of all files that charlm writes. No other module spells a file name of the workspace."""
 
+import hashlib
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +11,7 @@ from charlm.errors import ConfigError, CorpusError
 
 SPLITS = ("train", "valid", "test")
 DIRECTIONS = ("forward", "backward")
+_LONGEST_OUTPUT_NAME = 248  # bytes, of the 255 that file systems allow
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -210,7 +213,11 @@ class EmbeddingFiles:
 
     @property
     def parts_dir(self) -> Path:
-        return self.output.with_name(f".{self.output.name}.parts")
+        name, encoded = self.output.name, os.fsencode(self.output.name)
+        if len(encoded) > _LONGEST_OUTPUT_NAME:  # a name of the full length leaves no room for more
+            start = encoded[: _LONGEST_OUTPUT_NAME - 13].decode(errors="ignore")
+            name = f"{start}-{hashlib.sha256(encoded).hexdigest()[:12]}"
+        return self.output.with_name(f".{name}.parts")
 
     def part(self, number: int) -> Path:
         """The part `number`, counted from 0."""

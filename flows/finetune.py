@@ -5,6 +5,7 @@ model, corpus --> language models --> scores before and after --> registry
 
 from pathlib import Path
 
+from charlm.config import DictionaryChange
 from charlm.recipes import changed_recipe
 from flows.parameters import CorpusName, Minutes, RecipeName
 from flows.workspace_flow import flow
@@ -20,6 +21,8 @@ def finetune_language_model(
     workspace: Path = Path("workspace"),
     recipe: RecipeName = "finetune",
     extend_dictionary: bool = False,
+    map_dictionary: bool = False,
+    vectors: str | None = None,
     settings: list[str] = [],  # noqa: B006  # never changed; the form in the UI shows it
     max_minutes: Minutes | None = None,
 ) -> FinetunedPair:
@@ -32,7 +35,9 @@ def finetune_language_model(
         model: The model to continue: `models:/NAME@champion`, best-lm.pt, a run folder, or a bundle folder.
         workspace: Folder that holds everything a run leaves.
         recipe: Named settings of the training; width and depth are the model's.
-        extend_dictionary: Give characters that the model does not know an id.
+        extend_dictionary: Give characters or words that the model does not know an id.
+        map_dictionary: Continue with the dictionary of the corpus; what the model knows of it keeps its weights.
+        vectors: File of word vectors, or its name in CHARLM_CACHE, from which new words start.
         settings: Changes to the recipe, as `field=value`.
         max_minutes: Budget in minutes for each direction, instead of the recipe's own.
     """
@@ -42,7 +47,7 @@ def finetune_language_model(
         model,
         (),  # all directions that it has
         changed_recipe(recipe, settings, max_minutes=max_minutes),
-        extend_dictionary=extend_dictionary,
+        change=DictionaryChange.of(extend=extend_dictionary, map_=map_dictionary, vectors=vectors),
         reuse=True,
         resume=True,
         register=True,

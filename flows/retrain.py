@@ -13,7 +13,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from charlm.artifacts import Workspace
-from charlm.config import ARCHITECTURE, DriftConfig, GateConfig, ReadConfig, TrainingConfig
+from charlm.config import ARCHITECTURE, DictionaryChange, DriftConfig, GateConfig, ReadConfig, TrainingConfig
 from charlm.errors import ConfigError
 from charlm.recipes import changed_recipe
 from flows.parameters import CorpusName, Minutes, RecipeName
@@ -126,7 +126,7 @@ def _train(
             champion.address,
             (),  # all directions that it has
             tuned,
-            extend_dictionary=plan.action == "finetune-extended",
+            change=DictionaryChange(kind="extend" if plan.action == "finetune-extended" else "keep"),
             reuse=True,
             resume=True,
             register=True,

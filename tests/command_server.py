@@ -5,13 +5,18 @@ above all, it loads as ever; tests of what is loaded when, and of signals, start
 """
 
 import atexit
+import gc
 import json
 import os
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
+import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NoReturn
 
 _PRELOADED = (
     "torch",
@@ -83,6 +88,8 @@ def serve(listening: int) -> None:
     keep_libraries_quiet()
     for name in _PRELOADED:
         importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # a collection in a child would copy the memory of all these libraries
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are not waited for here
     with socket.socket(fileno=listening) as accepting:
         while True:
@@ -106,14 +113,37 @@ def _answer(connection: socket.socket) -> None:
         _become(request)
         from charlm_pipeline import main
 
-        main()  # raises SystemExit, so that this process ends as an interpreter does
-        sys.exit()
+        _end(_code_of(main))
     _, status = os.waitpid(command, 0)
     connection.sendall(b"%d\n" % os.waitstatus_to_exitcode(status))
     os._exit(0)
 
 
-def _become(request: dict) -> None:
+def _code_of(main: Callable[[], None]) -> int:
+    try:
+        main()
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def _end(code: int) -> NoReturn:
+    """End as an interpreter does, which waits for threads and calls what was registered, but free no memory."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(code)
+
+
+def _become(request: dict[str, Any]) -> None:
     for descriptor, path in enumerate([os.devnull, *request["outputs"]]):
         opened = os.open(path, os.O_RDWR | os.O_CREAT)
         os.dup2(opened, descriptor)

@@ -1,7 +1,8 @@
 """Compare the values of arrays, and select those where a mask is true.
 
 Polars does it with the processor's vector instructions, in a tenth of the time that NumPy takes. Machines that only
-train can do without it: then a column is its array, and a mask an array of bool.
+train can do without it: then a column is its array, and a mask an array of bool. So it is for a short array, which
+NumPy is done with before Polars is loaded.
 """
 
 import importlib
@@ -13,7 +14,10 @@ from typing import Any
 import numpy as np
 
 Column = Any
-"""A Polars series, or an array where Polars is not installed."""
+"""A Polars series, or an array where Polars is not installed or the values are few."""
+
+FEW = 1 << 18
+"""Below that many values the import of Polars, a fifth of a second, takes longer than the work; chunks are longer."""
 
 _MOST_ASCENDING = 1 << 20  # more than a chunk of text has
 
@@ -35,15 +39,15 @@ def polars() -> Any:
 
 def column(values: np.ndarray) -> Column:
     """An array in a form whose comparisons are masks, with slices, `&`, `|`, `~`, `all` and `any`."""
-    return values if polars() is None else polars().Series(values)
+    return values if len(values) < FEW or polars() is None else polars().Series(values)
 
 
 def select(mask: Column, *arrays: np.ndarray) -> list[np.ndarray]:
     """Of each array the values where `mask` is true, in their order."""
-    if polars() is None:
+    if isinstance(mask, np.ndarray):
         where = np.flatnonzero(mask)
         return [values[where] for values in arrays]
-    return [column(values).filter(mask).to_numpy() for values in arrays]
+    return [polars().Series(values).filter(mask).to_numpy() for values in arrays]
 
 
 def true_indices(mask: Column) -> np.ndarray:

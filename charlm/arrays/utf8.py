@@ -9,7 +9,6 @@ text that is mostly ASCII, only what is not comes here.
 
 import numpy as np
 
-from charlm.arrays.arrow import binary_values
 from charlm.arrays.masks import column, polars, select
 
 BEYOND_ASCII = 0x80
@@ -22,8 +21,13 @@ _SHORT_BYTES = 1 << 16  # below that, the calls of many functions take longer th
 
 def is_utf8(text: bytes | np.ndarray) -> bool:
     """Whether bytes, or uint8 (bytes,), are UTF-8."""
-    if len(text) < _SHORT_BYTES or polars() is None:
-        return _is_decoded(text)
+    values = np.frombuffer(text, dtype=np.uint8)
+    if values.max(initial=0) < BEYOND_ASCII:  # at the speed of memory, and a short English text loads no Polars
+        return True
+    if len(values) < _SHORT_BYTES or polars() is None:
+        return _is_decoded(values)
+    from charlm.arrays.arrow import binary_values  # loads pyarrow, which labelled sentences do not need
+
     try:
         polars().from_arrow(binary_values(text, np.array([0, len(text)]))).cast(polars().String)
     except polars().exceptions.PolarsError:
@@ -31,9 +35,9 @@ def is_utf8(text: bytes | np.ndarray) -> bool:
     return True
 
 
-def _is_decoded(text: bytes | np.ndarray) -> bool:
+def _is_decoded(text: np.ndarray) -> bool:
     try:
-        str(np.frombuffer(text, dtype=np.uint8).data, "utf-8")
+        str(text.data, "utf-8")
     except UnicodeDecodeError:
         return False
     return True
@@ -80,7 +84,7 @@ def code_points_within(padded: np.ndarray) -> np.ndarray:
     if len(text) < _SHORT_BYTES or polars() is None or not is_utf8(text):
         found: np.ndarray = np.array(str(text.data, "utf-8")).reshape(1).view(np.uint32)
         return found
-    is_last = column(padded[4:].view(np.int8)) > _LARGEST_CONTINUING
+    is_last = polars().Series(padded[4:].view(np.int8)) > _LARGEST_CONTINUING
     # Of each character the last byte and those before it, which may belong to an earlier one.
     last, second, third = select(is_last, text, padded[2:-2], padded[1:-3])
     # A byte at a distance of two that begins a character of three begins this one; of any other one nothing is to stay,

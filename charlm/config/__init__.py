@@ -5,6 +5,7 @@ Named sets of training settings are in recipes.py.
 
 from charlm.config.baseline import BaselineConfig
 from charlm.config.downstream import DownstreamConfig, DownstreamTrainingConfig, StorageMode
+from charlm.config.finetuning import DictionaryChange
 from charlm.config.json_config import JsonConfig, with_settings
 from charlm.config.metadata import CorpusMetadata
 from charlm.config.promotion import DriftConfig, GateConfig
@@ -29,6 +30,7 @@ __all__ = [
     "BaselineConfig",
     "CacheConfig",
     "CorpusMetadata",
+    "DictionaryChange",
     "DictionaryConfig",
     "DocumentMode",
     "DownstreamConfig",

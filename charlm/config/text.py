@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from charlm.artifacts import DIRECTIONS
 from charlm.config.json_config import JsonConfig, check_share, check_words
@@ -10,6 +10,7 @@ from charlm.errors import ConfigError
 from charlm.storage.atomic import JsonObject
 
 UnitName = Literal["char", "byte", "word"]
+Normalization = Literal["none", "NFC", "NFKC"]
 DocumentMode = Literal["auto", "line", "paragraph", "file"]
 BadBytes = Literal["strict", "replace", "skip"]
 
@@ -52,7 +53,7 @@ class SplitConfig(JsonConfig):
     normalize_newlines: bool = True
     r"""Turn `\r\n` into `\n`."""
 
-    normalization: Literal["none", "NFC", "NFKC"] = "none"
+    normalization: Normalization = "none"
     """Unicode normalisation form."""
 
     tokenizer: str | None = None
@@ -107,11 +108,22 @@ class DictionaryConfig(JsonConfig):
     min_count: int = 1
     """Smallest number of occurrences of a kept item."""
 
+    reserved: tuple[str, ...] = ()
+    """Items that get an id whether they occur or not."""
+
+    OMITTED_AT_DEFAULT: ClassVar[frozenset[str]] = frozenset({"reserved"})
+
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "reserved", tuple(self.reserved))  # a list in JSON
         check_share("coverage", self.coverage, zero=False, one=True)
         if self.max_size is not None and self.max_size < 3:
             raise ConfigError(f"max_size must leave room for <unk>, newline and space, got {self.max_size}")
+        if self.max_size is not None and self.max_size < 3 + len(self.reserved):
+            raise ConfigError(
+                f"max_size={self.max_size} leaves no room for {len(self.reserved)} reserved items beside <unk>, newline"
+                f" and space"
+            )
         if self.min_count < 1:
             raise ConfigError(f"min_count must be at least 1, got {self.min_count}")
 

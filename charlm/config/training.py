@@ -57,7 +57,7 @@ class TrainingConfig(Extensions):
     """`clustered`: first one of the frequent words or a cluster, then the word in the cluster (with `tie_weights`)."""
 
     sequence_length: int = 100
-    """Characters of each stream between two optimizer steps (truncated BPTT)."""
+    """Units of each stream between two optimizer steps (truncated BPTT)."""
 
     grow_to_sequence_length: int | None = None
     """Grow `sequence_length` by one a split until this length, as Flair can; none by default."""
@@ -115,7 +115,7 @@ class TrainingConfig(Extensions):
     """The same in characters read, instead of `patience`."""
 
     stop_characters: int | None = None
-    """Stop early after so many characters without improvement; none: never."""
+    """Stop early after so many characters read without improvement; none: never."""
 
     averaging_patience: int | None = None
     """Average the weights of all steps once a validation is worse than the best of those before the last so many ones
@@ -140,7 +140,7 @@ class TrainingConfig(Extensions):
     """Budget in passes over the train shards."""
 
     max_characters: int | None = None
-    """Budget in characters read."""
+    """Budget in characters of the text read; a byte counts as one."""
 
     max_words: int | None = None
     """Budget in words read, for a model of words: in units, whatever the unit is."""

@@ -68,22 +68,30 @@ class DataPoint:
 
     def add_label(self, typename: str, value: str, score: float = 1.0, **metadata: object) -> Self:
         """Add a label in the layer `typename`, such as `ner`; `metadata` is kept with it."""
-        self._keep_label(typename, Label(self, value, score, **metadata))
+        label = Label(self, value, score, **metadata) if metadata else Label(self, value, score)
+        self._keep_label(typename, label)
         return self
 
     def set_label(self, typename: str, value: str, score: float = 1.0, **metadata: object) -> Self:
         """Make this the only label of the layer `typename`."""
-        self.remove_labels(typename)
-        return self.add_label(typename, value, score, **metadata)
+        if self._labels is not None and typename in self._labels:
+            self.remove_labels(typename)
+        label = Label(self, value, score, **metadata) if metadata else Label(self, value, score)
+        self._keep_label(typename, label)
+        return self
 
     def remove_labels(self, typename: str) -> None:
         if self._labels is not None:
             self._labels.pop(typename, None)
 
     def _keep_label(self, typename: str, label: Label) -> None:
-        if self._labels is None:
-            self._labels = {}
-        self._labels.setdefault(typename, []).append(label)
+        labels = self._labels
+        if labels is None:
+            self._labels = {typename: [label]}
+        elif typename in labels:
+            labels[typename].append(label)
+        else:
+            labels[typename] = [label]
 
     def get_labels(self, typename: str | None = None) -> list[Label]:
         """The labels of one layer, or of all."""

@@ -27,15 +27,26 @@ class _Part(DataPoint):
         raise NotImplementedError
 
     def _keep_label(self, typename: str, label: Label) -> None:
-        super()._keep_label(typename, label)
-        if (sentence := self._sentence()) is not None:
-            sentence._keep_label(typename, label)
+        sentence = self._sentence()
+        for point in (self,) if sentence is None else (self, sentence):
+            labels = point._labels
+            if labels is None:
+                point._labels = {typename: [label]}
+            elif typename in labels:
+                labels[typename].append(label)
+            else:
+                labels[typename] = [label]
 
     def remove_labels(self, typename: str) -> None:
-        sentence = self._sentence()
-        if sentence is not None and self.has_label(typename):
-            sentence._forget_labels(typename, self)
-        super().remove_labels(typename)
+        own = self._labels.pop(typename, None) if self._labels is not None else None
+        if not own or (sentence := self._sentence()) is None or sentence._labels is None:
+            return
+        kept = sentence._labels.get(typename, [])
+        for label in own:  # as a rule the oldest ones there
+            if kept and kept[0] is label:
+                del kept[0]
+            else:
+                kept[:] = [known for known in kept if known is not label]
 
 
 class Token(_Part):

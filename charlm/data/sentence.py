@@ -103,9 +103,11 @@ class Sentence(TokenSequence):
 
     @classmethod
     def set_context_for_sentences(cls, sentences: "Iterable[Sentence]") -> None:
-        """Make neighbours of sentences that follow each other in a document."""
+        """Make neighbours of sentences that follow each other in a document; those that have neighbours keep them."""
         previous: Sentence | None = None
         for sentence in sentences:
+            if sentence.is_context_set():
+                continue
             sentence._has_context = True
             sentence._previous_sentence, sentence._next_sentence = previous, None
             if previous is not None:
@@ -166,12 +168,6 @@ class Sentence(TokenSequence):
             if label.data_point is not self:
                 DataPoint.remove_labels(label.data_point, typename)
         super().remove_labels(typename)
-
-    def _forget_labels(self, typename: str, part: DataPoint) -> None:
-        """Remove the labels that a part of the sentence has in one layer."""
-        if self._labels is not None and typename in self._labels:
-            kept = [label for label in self._labels[typename] if label.data_point is not part]
-            self._labels[typename] = kept
 
     def get_relations(self, label_type: str | None = None) -> NoReturn:
         raise NotInCharLMError("relations between spans are not part of charlm; Flair has them")

@@ -82,8 +82,11 @@ class Layout:
         return fields
 
 
-def find_layout(lines: list[str], delimiter: str | re.Pattern[str] | None = None) -> Layout:
-    """The layout that most of the `lines` have; comments and what stands between sentences are no rows."""
+def find_layout(lines: list[str], delimiter: str | re.Pattern[str] | None = None, *, least: int = 2) -> Layout:
+    """The layout that most of the `lines` have; comments and what stands between sentences are no rows.
+
+    A tab that ends every row begins no column, unless fewer than `least` would be left.
+    """
     lines = [line for line in lines if not _is_between(line)]
     rows = [line for line in lines if not line.startswith("#")] or lines
     if delimiter is None and sum("\t" in line for line in rows) * 2 > len(rows):
@@ -92,7 +95,7 @@ def find_layout(lines: list[str], delimiter: str | re.Pattern[str] | None = None
     widths = Counter(len(split(line)) for line in rows)
     width = max(widths, key=lambda width: (widths[width], width), default=0)
     cells = [split(line) for line in rows]
-    while width > 1 and all(len(row) == width and not row[-1] for row in cells):  # a tab ends every row
+    while width > max(least, 2) and all(len(row) == width and not row[-1] for row in cells):
         width -= 1
         cells = [row[:width] for row in cells]
     is_conllu = width == CONLLU_COLUMNS and delimiter == "\t"
@@ -132,7 +135,7 @@ def read_rows_of_words(
     """
     blocks = _blocks(path, rules, first_line, document_column is not None)
     first = list(islice(blocks, _SENTENCES_TO_LOOK_AT))
-    layout = layout or find_layout([line for block in first for _, line in block], delimiter)
+    layout = layout or find_layout([line for block in first for _, line in block], delimiter, least=least)
     if layout.width < least and first:
         rows = [row for block in first for row in block]
         number, line = next((row for row in rows if not row[1].startswith("#")), rows[0])

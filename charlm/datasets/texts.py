@@ -23,6 +23,7 @@ _LOGGER = logging.getLogger("charlm")
 _NO_OPTIONS = TextOptions()
 _LABEL = re.compile(rf"(?:^|(?<=\s)){PREFIX}(\S*)(?:[ \t]+|\s|$)")
 _LABELS = re.compile(rf"\s*(?:{PREFIX}\S+\s*)+")
+_MARK = re.compile("[,;|]")
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 
 
@@ -74,6 +75,7 @@ def read_labelled_lines(path: Path, rules: ReadingRules = DEFAULT_RULES) -> Iter
     Any white space ends a label: blanks and tabs, or one other character, for the next may belong to the text. A line,
     or the text behind a tab, that a table writer has put in quotes is read without them.
     """
+    holds_mark, example = True, ""
     for number, line in read_lines(path, rules):
         if is_blank(line):
             continue
@@ -85,7 +87,11 @@ def read_labelled_lines(path: Path, rules: ReadingRules = DEFAULT_RULES) -> Iter
         text = _LABEL.sub("", line).strip(BLANKS)
         if f"\t{text}" in line and '""' in text[1:-1] and _QUOTED.fullmatch(text):
             text = text[1:-1].replace('""', '"')
+        holds_mark = holds_mark and any(map(_MARK.search, labels))
+        example = example or next(iter(labels), "")
         yield number, labels, text
+    if holds_mark and example:
+        _LOGGER.warning("%s: every label holds a comma or the like, such as %r; is this a table?", path, example)
 
 
 def read_table(

@@ -1,9 +1,12 @@
 """Vectors for words and sentences."""
 
 from charlm.embeddings.base import DocumentEmbeddings, Embeddings, TokenEmbeddings
+from charlm.embeddings.byte_pair import BytePairEmbeddings
 from charlm.embeddings.document import DocumentPoolEmbeddings, DocumentRNNEmbeddings
+from charlm.embeddings.document_cnn import DocumentCNNEmbeddings
 from charlm.embeddings.document_lm import DocumentLMEmbeddings
 from charlm.embeddings.document_word_lm import DocumentWordLMEmbeddings
+from charlm.embeddings.fasttext import FastTextEmbeddings
 from charlm.embeddings.flair import CharLMEmbeddings, FlairEmbeddings, PooledFlairEmbeddings
 from charlm.embeddings.hashed import HashEmbeddings
 from charlm.embeddings.one_hot import OneHotEmbeddings
@@ -18,14 +21,17 @@ from charlm.embeddings.word_lm import WordLMEmbeddings
 from charlm.errors import outside_charlm
 
 __all__ = [
+    "BytePairEmbeddings",
     "CharLMEmbeddings",
     "CharacterEmbeddings",
+    "DocumentCNNEmbeddings",
     "DocumentEmbeddings",
     "DocumentLMEmbeddings",
     "DocumentPoolEmbeddings",
     "DocumentRNNEmbeddings",
     "DocumentWordLMEmbeddings",
     "Embeddings",
+    "FastTextEmbeddings",
     "FlairEmbeddings",
     "HashEmbeddings",
     "OneHotEmbeddings",
@@ -42,9 +48,6 @@ __all__ = [
 __getattr__ = outside_charlm(
     __name__,
     {
-        "BytePairEmbeddings": "vectors of byte pairs (written as text, WordEmbeddings reads them)",
-        "FastTextEmbeddings": "binary models of fastText (WordEmbeddings reads their .vec files)",
-        "DocumentCNNEmbeddings": "convolutions over words",
         "DocumentTFIDFEmbeddings": "counts of words",
         "ELMoEmbeddings": "ELMo's vectors",
         "MuseCrosslingualEmbeddings": "downloads of crosslingual vectors (WordEmbeddings reads their files)",

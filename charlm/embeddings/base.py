@@ -87,6 +87,11 @@ class Embeddings(nn.Module, metaclass=_InEvaluation):
         """The largest parts of these embeddings whose vectors never change, so that they can be stored."""
         return [self] if self.static_embeddings else []
 
+    @property
+    def reads_neighbours(self) -> bool:
+        """Whether the vectors of a sentence depend on the sentences around it."""
+        return any(getattr(part, "context_length", 0) for part in self.modules())
+
     def layer_groups(self) -> list[list[nn.Parameter]]:
         """Trained weights that can have a rate of their own, from the layer nearest to the output down; none here."""
         return []

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from charlm.data.sentence import Sentence
 from charlm.embeddings.base import DocumentEmbeddings, Embeddings, TokenEmbeddings
 from charlm.embeddings.batches import token_matrix
-from charlm.embeddings.stacked import StackedEmbeddings, token_embeddings_from_json
+from charlm.embeddings.document_cnn import DocumentCNNEmbeddings
+from charlm.embeddings.document_lm import DocumentLMEmbeddings
+from charlm.embeddings.stacked import stacked, token_embeddings_from_json
 from charlm.embeddings.transformer import TransformerDocumentEmbeddings
 from charlm.errors import ConfigError
 from charlm.nn.bf16_linear import Linear
@@ -22,7 +24,13 @@ from charlm.nn.ragged import Ragged
 from charlm.storage.atomic import JsonObject
 
 # Flair's `embeddings.document` has them all.
-__all__ = ["DocumentPoolEmbeddings", "DocumentRNNEmbeddings", "TransformerDocumentEmbeddings"]
+__all__ = [
+    "DocumentCNNEmbeddings",
+    "DocumentLMEmbeddings",
+    "DocumentPoolEmbeddings",
+    "DocumentRNNEmbeddings",
+    "TransformerDocumentEmbeddings",
+]
 
 
 class DocumentPoolEmbeddings(DocumentEmbeddings):
@@ -46,7 +54,7 @@ class DocumentPoolEmbeddings(DocumentEmbeddings):
             raise ConfigError(f"pooling is mean, max or min, got {pooling!r}")
         if fine_tune_mode not in ("none", "linear", "nonlinear"):
             raise ConfigError(f"fine_tune_mode is none, linear or nonlinear, got {fine_tune_mode!r}")
-        self.embeddings = _stacked(embeddings)
+        self.embeddings = stacked(embeddings)
         self.fine_tune_mode = fine_tune_mode
         self.static_embeddings = self.embeddings.static_embeddings and fine_tune_mode == "none"
         width = self.embeddings.embedding_length
@@ -133,7 +141,7 @@ class DocumentRNNEmbeddings(DocumentEmbeddings):
         super().__init__()
         if rnn_type not in ("GRU", "LSTM"):
             raise ConfigError(f"rnn_type is GRU or LSTM, got {rnn_type!r}")
-        self.embeddings = _stacked(embeddings)
+        self.embeddings = stacked(embeddings)
         self.static_embeddings = not fine_tune
         width = self.embeddings.embedding_length
         self.word_reprojection_map: Linear | None = None
@@ -213,9 +221,3 @@ class DocumentRNNEmbeddings(DocumentEmbeddings):
         if isinstance(self.rnn, nn.GRU) and x.device.type == "cpu":
             return gru_states(self.rnn, x, ragged)
         return packed_states(self.rnn, x, ragged)
-
-
-def _stacked(embeddings: TokenEmbeddings | Sequence[TokenEmbeddings]) -> StackedEmbeddings:
-    if isinstance(embeddings, StackedEmbeddings):
-        return embeddings
-    return StackedEmbeddings([embeddings] if isinstance(embeddings, TokenEmbeddings) else embeddings)

@@ -66,6 +66,13 @@ class StackedEmbeddings(TokenEmbeddings):
         return f"StackedEmbeddings [{','.join(map(str, self._parts))}]"
 
 
+def stacked(embeddings: TokenEmbeddings | Sequence[TokenEmbeddings]) -> StackedEmbeddings:
+    """The embeddings as a stack."""
+    if isinstance(embeddings, StackedEmbeddings):
+        return embeddings
+    return StackedEmbeddings([embeddings] if isinstance(embeddings, TokenEmbeddings) else embeddings)
+
+
 def token_embeddings_from_json(value: JsonObject) -> TokenEmbeddings:
     embeddings = embeddings_from_json(value)
     if not isinstance(embeddings, TokenEmbeddings):

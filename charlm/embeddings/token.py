@@ -27,7 +27,7 @@ from charlm.nn.device import upload
 __all__ = ["CharacterEmbeddings", "FlairEmbeddings", "PooledFlairEmbeddings", "StackedEmbeddings", "WordEmbeddings"]
 
 _LOGGER = logging.getLogger("charlm")
-_SUFFIXES = [".vec", ".txt"]
+_SUFFIXES = [".vec", ".bin", ".txt"]
 _DIGIT = re.compile(r"\d")
 
 
@@ -99,12 +99,12 @@ class WordEmbeddings(TokenEmbeddings):
 
     def _add_embeddings(self, sentences: list[Sentence]) -> None:
         words = itertools.chain.from_iterable(sentence.words for sentence in sentences)
-        rows = np.fromiter(map(self._index, words), np.int64)
+        rows = np.fromiter(map(self.line_of, words), np.int64)
         matrix = np.array(self.vectors[rows]) if len(rows) else np.empty((0, self.embedding_length), np.float32)
         matrix[rows < 0] = 0
         set_token_vectors(sentences, self.name, upload(torch.from_numpy(matrix), self._device.device))  # (W, D)
 
-    def _index(self, word: str) -> int:
+    def line_of(self, word: str) -> int:
         """Line of `word` in the file, -1 when it is not there."""
         lower = word.lower()
         for form in (word, lower, _DIGIT.sub("#", lower), _DIGIT.sub("0", lower)):
@@ -168,10 +168,11 @@ class CharacterEmbeddings(TokenEmbeddings):
             for sentence in sentences:
                 sentence.set_token_embeddings(self.name, torch.empty(0, self.embedding_length, device=device))
             return
-        ids = [torch.from_numpy(self.char_dictionary.encode(word).astype(np.int64)) for word in words]
-        padded = upload(nn.utils.rnn.pad_sequence(ids), device)  # (C, U)
+        encoded = {word: torch.from_numpy(self.char_dictionary.encode(word).astype(np.int64)) for word in words}
+        words.sort(key=lambda word: -len(encoded[word]))  # torch would sort them with an upload of its own
+        padded = upload(nn.utils.rnn.pad_sequence([encoded[word] for word in words]), device)  # (C, U)
         packed = nn.utils.rnn.pack_padded_sequence(
-            self.char_embedding(padded), torch.tensor([len(word) for word in ids]), enforce_sorted=False
+            self.char_embedding(padded), torch.tensor([len(encoded[word]) for word in words])
         )
         _, (final, _) = self.char_rnn(packed)  # (2, U, H)
         vectors = torch.cat([final[0], final[1]], dim=1)  # (U, 2H)

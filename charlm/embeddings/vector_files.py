@@ -1,6 +1,7 @@
 """Text files of word vectors, and the copy of them that is mapped into memory.
 
 Reads  glove.txt, wiki.vec …               text files of GloVe, word2vec and fastText: a word and its numbers a line
+       GoogleNews.bin …                    word2vec's binary format: the same, each number as four bytes
 Writes CHARLM_CACHE/word_vectors/HASH-2/   words.txt and vectors.npy
 
 A row ends at a line feed and nowhere else. Words may hold any other character, because real files have words with
@@ -45,7 +46,7 @@ def word_vectors(path: Path) -> tuple[list[str], np.ndarray]:
         raise ModelFileError(f"{path} is UTF-16 text by its byte order mark; convert it to UTF-8")
     folder = cache_dir() / "word_vectors" / f"{digest.hexdigest()}-{_LAYOUT}"
     if not folder.exists():
-        _convert(path, folder)
+        (_convert_binary if path.suffix == ".bin" else _convert)(path, folder)
     words = (folder / "words.txt").read_bytes().decode().split("\n")
     vectors: np.ndarray = np.load(folder / "vectors.npy", mmap_mode="r", allow_pickle=False)
     if len(words) != len(vectors):
@@ -84,6 +85,34 @@ def _convert(path: Path, folder: Path) -> None:
         table = np.memmap(raw, np.float32, "r", shape=(rows.count, rows.width))
         np.save(temporary / "vectors.npy", table, allow_pickle=False)
         raw.unlink()
+
+
+def _convert_binary(path: Path, folder: Path) -> None:
+    """The same for word2vec's binary format: a word, a blank and its numbers as float32, row after row."""
+    with path.open("rb") as file:
+        header = _header(file.readline(64))
+        if header is None or not header.rows or not header.width:
+            raise ModelFileError(
+                f"{path} is not in the binary format of word2vec; for a model of fastText take FastTextEmbeddings, or "
+                f"its .vec file"
+            )
+        size = 4 * header.width
+        with atomic_folder(folder) as temporary:
+            vectors = np.lib.format.open_memmap(
+                temporary / "vectors.npy", "w+", np.float32, (header.rows, header.width)
+            )
+            with (temporary / "words.txt").open("wb") as words:
+                for row in range(header.rows):
+                    word = bytearray()
+                    while (byte := file.read(1)) not in (b" ", b""):
+                        word += byte
+                    content = file.read(size)
+                    if len(content) < size:
+                        raise ModelFileError(f"{path} announces {header.rows} words and ends in word {row + 1}")
+                    text = word.lstrip(b"\n").decode(errors="replace")
+                    words.write(b"\n" * (row > 0) + text.encode())
+                    vectors[row] = np.frombuffer(content, np.float32)
+            vectors.flush()
 
 
 def _header(line: bytes) -> _Header | None:

@@ -11,7 +11,7 @@ from charlm.evaluation.held_out_limit import choose_documents, held_out_limit, w
 from charlm.evaluation.language_model import score_documents, score_file
 from charlm.evaluation.scores import DocumentScores, LMScore
 from charlm.language_models.language_model import LanguageModel
-from charlm.text.corpus.held_out import HeldOutDocuments, held_out_documents
+from charlm.text.corpus.held_out import HeldOutDocuments, held_out_documents, in_parts
 from charlm.text.corpus.manifest import FileRecord, load_manifest
 
 _BLOCK = 1 << 20
@@ -75,20 +75,21 @@ def score_domains(model: LanguageModel, corpus: CorpusFiles, split: str = "test"
 
 
 def score_documents_by_domain(
-    model: LanguageModel, corpus: CorpusFiles, split: str = "test"
+    model: LanguageModel, corpus: CorpusFiles, split: str = "test", *, least: int = 1
 ) -> dict[str, DocumentScores]:
     """The score of `model` on each held-out document of a corpus, by domain and in the order of the text.
 
-    Of more text than a score reads, those that `write_domains` writes.
+    Of more text than a score reads, those that `write_domains` writes. A domain of fewer than `least` documents is cut
+    into parts of them (`in_parts`).
     """
     limited = _limited(corpus, split)
     documents = {domain: found[chosen] for domain, (found, chosen) in limited.items()}
     documents = documents or held_out_documents(corpus, split)
     with tempfile.TemporaryDirectory(prefix="charlm-domains-") as folder:
-        return {
-            domain: score_documents(model, path, documents[domain])
-            for domain, path in write_domains(corpus, split, Path(folder)).items()
-        }
+        texts = write_domains(corpus, split, Path(folder))
+        few = {domain for domain, found in documents.items() if len(found) < least}
+        documents |= {domain: in_parts(documents[domain], texts[domain]) for domain in few & texts.keys()}
+        return {domain: score_documents(model, path, documents[domain]) for domain, path in texts.items()}
 
 
 def score_since(

@@ -20,6 +20,7 @@ from charlm.config import GateConfig, UnitName
 from charlm.errors import GateError
 from charlm.evaluation.bootstrap import interval_of, resampled_ratios
 from charlm.evaluation.scores import DocumentScores, PairScores
+from charlm.text.corpus.held_out import PART_BYTES
 from charlm.units.unit import find_unit
 
 
@@ -52,6 +53,8 @@ class DomainComparison:
     """Challenger and champion on the held-out text of one domain; the champion's numbers are None without one."""
 
     documents: int
+    """Held-out documents, or the parts that they were cut into because they were few."""
+
     bits_per_byte: float
     """The challenger's, mean of the directions."""
 
@@ -62,6 +65,9 @@ class DomainComparison:
 
     interval: tuple[float, float] | None = None
     """Bootstrap interval of the improvement."""
+
+    parts_of: int | None = None
+    """Number of the documents where these were cut into parts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -280,8 +286,11 @@ def _compare_domains(
     for domain, first in next(iter(challenger.values())).items():
         scores = [domains[domain] for domains in challenger.values()]
         bits = _mean_bits(challenger, domain)
+        num_documents = len(np.unique(first.keys))
+        has_parts = num_documents < min(config.min_documents, len(first.keys))
         comparison = DomainComparison(
             documents=len(first.keys),
+            parts_of=num_documents if has_parts else None,
             bits_per_byte=float(bits.sum() / first.bytes.sum()),
             unk_rate=max(score.unk_rate for score in scores),
         )
@@ -356,8 +365,9 @@ def _faults_of_target(comparison: DomainComparison | None, target: str, config: 
     num_documents = comparison.documents if comparison else 0
     if comparison is None or num_documents < config.min_documents:
         return [
-            f"the domain {target} has {num_documents} held-out documents, and {config.min_documents} are needed"
-            " (add text of that domain: the corpus holds a share of its documents out)"
+            f"the domain {target} has {num_documents} held-out documents, and {config.min_documents} are needed,"
+            f" or parts of {PART_BYTES:,} bytes of them (add text of that domain: the corpus holds a share of its"
+            " documents out, or takes a longer --test-text)"
         ]
     if comparison.improvement is None or comparison.interval is None:
         return [f"the scores on the domain {target} are not finite"]

@@ -3,6 +3,7 @@
 # N = units of a text, R = its lines that are not empty
 
 import math
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 
 from charlm.artifacts import CorpusFiles
 from charlm.config import BaselineConfig, CacheConfig
+from charlm.config.text import Normalization
 from charlm.errors import CorpusError
 from charlm.evaluation.baseline import open_ngrams
 from charlm.evaluation.language_model import encoded_text, unit_nats
@@ -64,7 +66,7 @@ def score_rows(
         row_nats = np.add.reduceat(nats, starts)
         unknown = np.add.reduceat((ids == 0).astype(np.int64), starts)
         extra = cost * unknown if cost is not None else read_unknown_bits(encoded)
-    sizes = np.array(list(_sizes(path)), dtype=np.int64).reshape(-1, 3)
+    sizes = np.array(list(_sizes(path, model.dictionary.unit_of.normalization)), dtype=np.int64).reshape(-1, 3)
     if len(sizes) != len(lengths) or sizes[:, 2].sum() != info.bytes:
         raise CorpusError(f"{path} has changed while it was scored: it had {info.bytes} bytes in {len(lengths)} lines")
     return RowScores(
@@ -95,13 +97,14 @@ def _nats(
     return nats if mixture is None else mixed_nats(nats, mixture.ngrams.nats(ids), mixture.weight)
 
 
-def _sizes(path: Path) -> Iterator[tuple[int, int, int]]:
+def _sizes(path: Path, form: Normalization) -> Iterator[tuple[int, int, int]]:
     """Number, characters and bytes of each line that is not empty, all with a newline, as they are encoded."""
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             if line != b"\n":
                 missing = 0 if line.endswith(b"\n") else 1
-                yield number, len(line.decode()) + missing, len(line) + missing
+                text = line.decode() if form == "none" else unicodedata.normalize(form, line.decode())
+                yield number, len(text) + missing, len(text.encode()) + missing
 
 
 def open_mixture(

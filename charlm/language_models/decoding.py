@@ -6,6 +6,8 @@ no more logits are in memory at a time than the constants here and in softmax.py
 
 # T = sequence length in units, B = mini-batch size, D = width of the output, V = dictionary size
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -27,11 +29,21 @@ def logits_of(decoder: Decoder, embedding: Tensor, output: Tensor) -> Tensor:
     return decoder.log_probabilities(rows, embedding).view(*output.shape[:-1], -1)
 
 
-def mean_nats(decoder: Decoder, embedding: Tensor, output: Tensor, targets: Tensor) -> Tensor:
-    """Mean cross entropy of the targets (T, B) after outputs (T, B, D), in nats, for training."""
+def mean_nats(
+    decoder: Decoder,
+    embedding: Tensor,
+    output: Tensor,
+    targets: Tensor,
+    *,
+    cluster_sizes: Sequence[int] | None = None,
+) -> Tensor:
+    """Mean cross entropy of the targets (T, B) after outputs (T, B, D), in nats, for training.
+
+    `cluster_sizes` are those of `ClusteredSoftmax.loss`.
+    """
     rows, expected = output.flatten(0, 1), targets.flatten()
     if isinstance(decoder, ClusteredSoftmax):
-        return decoder.loss(rows, embedding, expected)
+        return decoder.loss(rows, embedding, expected, cluster_sizes=cluster_sizes)
     if len(rows) * decoder.out_features > MOST_TRAINED_LOGITS and torch.is_grad_enabled():
         return softmax_loss(rows, decoder.weight, decoder.bias, expected)
     return F.cross_entropy(at_least_fp32(decoder(rows)), expected)

@@ -34,7 +34,8 @@ from charlm.nn.recurrent import initialize_gatewise, recurrent_layer, recurrent_
 from charlm.nn.softmax import ClusteredSoftmax
 from charlm.serialization.bundle import read_bundle
 from charlm.serialization.flair_file import read_flair_file, write_flair_file
-from charlm.serialization.state import LanguageModelState, extended_state
+from charlm.serialization.new_dictionary import extended_state
+from charlm.serialization.state import LanguageModelState
 
 Hidden = tuple[Tensor, Tensor] | Tensor
 """The state of an LSTM, or of a GRU; each tensor (nlayers, B, H)."""

@@ -6,11 +6,12 @@ from charlm.models.downstream_model import DownstreamModel
 from charlm.models.evaluation import Evaluation
 from charlm.models.sequence_tagger import SequenceTagger
 from charlm.models.text_classifier import TextClassifier
+from charlm.models.token_classifier import TokenClassifier
 
 # Registered versions from before version 0.2 carry code that imports `TaskModel`.
 TaskModel = DownstreamModel
 
-__all__ = ["DownstreamModel", "Evaluation", "LanguageModel", "SequenceTagger", "TextClassifier"]
+__all__ = ["DownstreamModel", "Evaluation", "LanguageModel", "SequenceTagger", "TextClassifier", "TokenClassifier"]
 
 __getattr__ = outside_charlm(
     __name__,
@@ -25,6 +26,6 @@ __getattr__ = outside_charlm(
         **dict.fromkeys(("RelationClassifier", "RelationExtractor"), "relations between spans"),
         **dict.fromkeys(("TextPairClassifier", "TextPairRegressor", "TextTripleClassifier"), "models of several texts"),
         "TextRegressor": "models of numbers",
-        **dict.fromkeys(("TokenClassifier", "WordTagger"), "classifiers of single words (SequenceTagger labels words)"),
+        "WordTagger": "classifiers of that name (TokenClassifier is the newer one)",
     },
 )

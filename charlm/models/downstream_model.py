@@ -23,9 +23,10 @@ from charlm.embeddings.base import Embeddings, find_model
 from charlm.errors import ConfigError, DatasetError, ModelFileError
 from charlm.evaluation.labels import EvaluationMetric, LabelScores
 from charlm.models.evaluation import Evaluation, Metric
+from charlm.models.flair_tagger import read_flair_tagger
 from charlm.models.progress import progress_bar
 from charlm.nn.device import find_device
-from charlm.storage.archive import Part, read_archive, write_archive
+from charlm.storage.archive import Part, is_pickled, read_archive, write_archive
 from charlm.storage.atomic import JsonObject, write_text
 from charlm.storage.torch_file import errors_name
 
@@ -139,6 +140,7 @@ class DownstreamModel(nn.Module):
         targets = self._known_targets(sentences) if return_loss else {}
         for sentence in sentences:
             sentence.remove_labels(layer)
+        self._link(sentences)
         how = Prediction(layer, all_classes=return_probabilities_for_all_classes, on_tokens=force_token_predictions)
         batches: Iterable[list[Sentence]] = self._batches(sentences, mini_batch_size)
         if verbose:
@@ -182,6 +184,7 @@ class DownstreamModel(nn.Module):
         """
         gold_label_type = gold_label_type or self.label_type
         sentences = list(data_points)
+        self._link(sentences)
         places = {id(sentence): place for place, sentence in enumerate(sentences)}
         lines = [""] * len(sentences)
         scores, loss, count = LabelScores(), 0.0, 0
@@ -201,6 +204,11 @@ class DownstreamModel(nn.Module):
         ).without(exclude_labels or ())
         result.main_score  # noqa: B018  # raises ConfigError for an unknown metric
         return result
+
+    def _link(self, sentences: list[Sentence]) -> None:
+        """Make neighbours of sentences that have none, where the embeddings read neighbours."""
+        if self.embeddings.reads_neighbours:
+            Sentence.set_context_for_sentences(sentences)
 
     def _known_targets(self, sentences: list[Sentence]) -> dict[int, Tensor]:
         """The targets of the sentences whose labels are known to the model, by the identity of the sentence."""
@@ -254,21 +262,30 @@ class DownstreamModel(nn.Module):
     def load(cls, model_path: str | os.PathLike[str]) -> Self:
         """Load `best-model.pt`, `final-model.pt` or `checkpoint.pt`, or the file of that name in CHARLM_CACHE.
 
-        `DownstreamModel.load` accepts any kind. Nothing in the file is executed. Raises ModelFileError when it is
-        missing, damaged, or holds another kind of model.
+        `DownstreamModel.load` accepts any kind. Taggers of Flair are read too (flair_tagger.py). Nothing in the file
+        is executed. Raises ModelFileError when it is missing, damaged, or holds another kind of model.
         """
         path = find_model(model_path, [".pt"], "model")
-        parts = read_archive(path)
         with errors_name(path):
-            model = cls.from_part(parts[MODEL_PART])
+            is_of_flair = is_pickled(path)
+        parts = {} if is_of_flair else read_archive(path)
+        with errors_name(path):
+            model = cls.from_part(read_flair_tagger(path) if is_of_flair else parts[MODEL_PART])
         return model.to(find_device())
+
+    @classmethod
+    def _kinds(cls) -> Iterator[type[Self]]:
+        """This class and all that are made of it."""
+        yield cls
+        for kind in cls.__subclasses__():
+            yield from kind._kinds()
 
     @classmethod
     def from_part(cls, part: Part) -> Self:
         """The model in evaluation mode. It is built on the meta device, so no size in a file allocates memory."""
         settings = dict(part.settings)
         kind = settings.pop("kind")
-        kinds = {known.__name__: known for known in (cls, *cls.__subclasses__())}
+        kinds = {known.__name__: known for known in cls._kinds()}
         if kind not in kinds:
             raise ModelFileError(f"it holds a {kind}, not a {cls.__name__}")
         embeddings = settings.pop("embeddings")

@@ -41,12 +41,15 @@ class ClusteredSoftmax(nn.Module):
         super().__init__()
         self.cutoffs = tuple(cutoffs)
         self.bias = nn.Parameter(torch.zeros(size))
+        self.register_buffer("_bounds", torch.tensor(self.cutoffs, dtype=torch.int64), persistent=False)
         if self.cutoffs:
             self.cluster_weight = nn.Parameter(torch.zeros(len(self.cutoffs), width))
             self.cluster_bias = nn.Parameter(torch.zeros(len(self.cutoffs)))
         else:
             self.register_parameter("cluster_weight", None)
             self.register_parameter("cluster_bias", None)
+
+    _bounds: Tensor
 
     @torch.no_grad()
     def start_at(self, counts: np.ndarray) -> None:
@@ -56,17 +59,22 @@ class ClusteredSoftmax(nn.Module):
         for number, part in enumerate(torch.tensor_split(logarithms, self.cutoffs)[1:]):
             self.cluster_bias[number] = part.logsumexp(0)
 
-    def loss(self, x: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
-        """Mean cross entropy of targets (N,) after outputs (N, D), nats, with the words' weights (V, D)."""
+    def loss(self, x: Tensor, weight: Tensor, targets: Tensor, *, cluster_sizes: Sequence[int] | None = None) -> Tensor:
+        """Mean cross entropy of targets (N,) after outputs (N, D), nats, with the words' weights (V, D).
+
+        `cluster_sizes`, how many targets are in no cluster and in each of them (1 + K), spares a wait for a GPU.
+        """
         if not torch.is_grad_enabled():
             return self.nats(x, weight, targets).mean()
-        return softmax_loss(x, weight, self.bias, targets, self.cluster_weight, self.cluster_bias, self.cutoffs)
+        clusters = Clusters(self.cutoffs, self._bounds, cluster_sizes)
+        return softmax_loss(x, weight, self.bias, targets, self.cluster_weight, self.cluster_bias, clusters)
 
     @torch.no_grad()
     def nats(self, x: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
         """Cross entropy of each target, (N,) of at least fp32, without a gradient."""
         nats = torch.zeros(len(targets), dtype=torch.promote_types(x.dtype, torch.float32), device=x.device)
-        parts = _Parts(weight, self.bias, self.cluster_weight, self.cluster_bias, self.cutoffs)
+        clusters = Clusters(self.cutoffs, self._bounds)
+        parts = _Parts(weight, self.bias, self.cluster_weight, self.cluster_bias, clusters)
         low, memory = _compute_type(x), _memory(x, parts)
         for part, places, expected in parts.of(targets):
             rows = part.weight.to(low)
@@ -79,12 +87,29 @@ class ClusteredSoftmax(nn.Module):
         """The logarithm of the probability of every word, (N, V), for few outputs (N, D)."""
         if not self.cutoffs:
             return at_least_fp32(x @ weight.t() + self.bias).log_softmax(1)
-        parts = _Parts(weight, self.bias, self.cluster_weight, self.cluster_bias, self.cutoffs)
-        head, *clusters = parts.all
+        clusters = Clusters(self.cutoffs, self._bounds)
+        head, *tails = _Parts(weight, self.bias, self.cluster_weight, self.cluster_bias, clusters).all
         of_head = at_least_fp32(x @ head.weight.t() + head.bias).log_softmax(1)
         words, chosen = torch.split(of_head, [self.cutoffs[0], len(self.cutoffs)], dim=1)
-        within = [at_least_fp32(x @ part.weight.t() + part.bias).log_softmax(1) for part in clusters]
+        within = [at_least_fp32(x @ part.weight.t() + part.bias).log_softmax(1) for part in tails]
         return torch.cat([words, *(chosen[:, k, None] + part for k, part in enumerate(within))], dim=1)
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """Which words are in which cluster."""
+
+    cutoffs: tuple[int, ...] = ()
+    """The id where each of the K clusters begins."""
+
+    bounds: Tensor | None = None
+    """The same (K,), on the device of the targets."""
+
+    sizes: Sequence[int] | None = None
+    """How many targets are in no cluster and in each of them, (1 + K), where that is known."""
+
+
+NO_CLUSTERS = Clusters()
 
 
 def softmax_loss(
@@ -94,7 +119,7 @@ def softmax_loss(
     targets: Tensor,
     cluster_weight: Tensor | None = None,
     cluster_bias: Tensor | None = None,
-    cutoffs: tuple[int, ...] = (),
+    clusters: Clusters = NO_CLUSTERS,
 ) -> Tensor:
     """Mean cross entropy of targets (N,) after outputs (N, D), nats, whose gradients are ready when it returns.
 
@@ -107,10 +132,10 @@ def softmax_loss(
         targets: ids (N,).
         cluster_weight: of the clusters (K, D).
         cluster_bias: of the clusters (K,).
-        cutoffs: the id where each of the K clusters begins.
+        clusters: the words in them.
     """
     loss: Tensor = _SoftmaxLoss.apply(  # type: ignore[no-untyped-call]
-        x, weight, bias, cluster_weight, cluster_bias, targets, cutoffs
+        x, weight, bias, cluster_weight, cluster_bias, targets, clusters
     )
     return loss
 
@@ -137,10 +162,10 @@ class _Parts:
         bias: Tensor,
         cluster_weight: Tensor | None,
         cluster_bias: Tensor | None,
-        cutoffs: tuple[int, ...],
+        clusters: Clusters,
     ) -> None:
-        self.cutoffs = cutoffs
-        ends = (*cutoffs, len(weight))
+        self.clusters = clusters
+        ends = (*clusters.cutoffs, len(weight))
         head = slice(0, ends[0])
         if cluster_weight is None or cluster_bias is None:
             self.all = [_Part(weight, bias, head)]
@@ -152,16 +177,17 @@ class _Parts:
     def of(self, targets: Tensor) -> Iterator[tuple[_Part, Tensor, Tensor]]:
         """Each softmax, the places of the targets that need it (n,), and what it has to predict there (n,)."""
         places = torch.arange(len(targets), device=targets.device)
-        if not self.cutoffs:
+        cutoffs, bounds, sizes = self.clusters.cutoffs, self.clusters.bounds, self.clusters.sizes
+        if bounds is None or not cutoffs:
             yield self.all[0], places, targets
             return
-        bounds = torch.tensor(self.cutoffs, device=targets.device)
         cluster = torch.bucketize(targets, bounds, right=True)  # 0 for a frequent word
-        num_frequent = self.cutoffs[0]
+        num_frequent = cutoffs[0]
         yield self.all[0], places, torch.where(cluster == 0, targets, num_frequent - 1 + cluster)
         by_cluster = torch.argsort(cluster, stable=True)
-        sizes = torch.bincount(cluster, minlength=len(self.all)).tolist()
-        for part, own in zip(self.all[1:], torch.split(by_cluster, sizes)[1:], strict=True):
+        if sizes is None:
+            sizes = torch.bincount(cluster, minlength=len(self.all)).tolist()
+        for part, own in zip(self.all[1:], torch.split(by_cluster, list(sizes))[1:], strict=True):
             yield part, own, targets[own] - part.words.start
 
 
@@ -228,13 +254,13 @@ class _SoftmaxLoss(torch.autograd.Function):
         cluster_weight: Tensor | None,
         cluster_bias: Tensor | None,
         targets: Tensor,
-        cutoffs: tuple[int, ...],
+        clusters: Clusters,
     ) -> Tensor:
         low = _compute_type(x)
         ctx.scale = _FP16_SCALE if low == torch.float16 else 1.0
         with torch.autocast(x.device.type, enabled=False):
             loss, gradients = _loss_and_gradients(
-                x, _Parts(weight, bias, cluster_weight, cluster_bias, cutoffs), targets, low, len(weight), ctx.scale
+                x, _Parts(weight, bias, cluster_weight, cluster_bias, clusters), targets, low, len(weight), ctx.scale
             )
         ctx.has_clusters = cluster_weight is not None
         ctx.gradients = gradients
@@ -264,7 +290,8 @@ def _loss_and_gradients(
     memory = _memory(x, parts)
     for part, places, expected in parts.of(targets):
         weight = part.weight.to(low)
-        if parts.cutoffs and part is parts.all[0]:
+        has_clusters = bool(parts.clusters.cutoffs) and part is parts.all[0]
+        if has_clusters:
             into, into_bias = torch.empty_like(part.weight), torch.empty_like(part.bias)
         else:
             into, into_bias = to_weight[part.words], to_bias[part.words]
@@ -294,7 +321,7 @@ def _loss_and_gradients(
                 to_x += to_own
             else:
                 to_x.index_add_(0, places[chunk], to_own)
-        if into.data_ptr() != to_weight[part.words].data_ptr():
+        if has_clusters:
             frequent = part.words.stop
             to_weight[:frequent], to_bias[:frequent] = into[:frequent], into_bias[:frequent]
             of_clusters = [into[frequent:].clone(), into_bias[frequent:].clone()]

@@ -10,7 +10,7 @@ from charlm.storage.plain_pickle import Name, PickledObject
 from charlm.storage.torch_file import StoredTensor, TorchFile, errors_name, read_torch_file, write_torch_file
 from charlm.units.unit import find_unit
 
-_FLAIR_DICTIONARY = Name("flair.data", "Dictionary")
+FLAIR_DICTIONARY = Name("flair.data", "Dictionary")
 # Flair would misread the items of bytes and words, and a model that shares its weights: their files name our class,
 # which Flair refuses.
 _OUR_DICTIONARY = Name("charlm.data.dictionary", "Dictionary")
@@ -24,7 +24,7 @@ def read_flair_file(path: Path | str) -> LanguageModelState:
     """
     path = Path(path)
     with errors_name(path):
-        return _state_from(read_torch_file(path, classes=frozenset({_FLAIR_DICTIONARY, _OUR_DICTIONARY})))
+        return _state_from(read_torch_file(path, classes=frozenset({FLAIR_DICTIONARY, _OUR_DICTIONARY})))
 
 
 def _state_from(file: TorchFile) -> LanguageModelState:
@@ -47,7 +47,7 @@ def _state_from(file: TorchFile) -> LanguageModelState:
         has_decoder=value.get("has_decoder", True),
         **{name: value[name] for name in LanguageModelConfig.OMITTED_AT_DEFAULT if name in value},
     )
-    dictionary = _dictionary_from(value["dictionary"])
+    dictionary = dictionary_from(value["dictionary"])
     stored = {
         name: tensor
         for name, tensor in value["state_dict"].items()
@@ -61,7 +61,8 @@ def _state_from(file: TorchFile) -> LanguageModelState:
     )
 
 
-def _dictionary_from(pickled: object) -> Dictionary:
+def dictionary_from(pickled: object) -> Dictionary:
+    """The dictionary that a file of Flair holds; raises ModelFileError where it is damaged."""
     attributes = pickled.state if isinstance(pickled, PickledObject) else None
     items = attributes.get("idx2item") if isinstance(attributes, dict) else None
     if not isinstance(attributes, dict) or not isinstance(items, list) or not items:
@@ -95,7 +96,7 @@ def write_flair_file(state: LanguageModelState, path: Path | str) -> None:
         attributes["unit"] = dictionary.unit
     if dictionary.unit_settings:
         attributes["unit_settings"] = dictionary.unit_settings
-    name = _FLAIR_DICTIONARY if dictionary.unit_of.in_flair and state.config.in_flair else _OUR_DICTIONARY
+    name = FLAIR_DICTIONARY if dictionary.unit_of.in_flair and state.config.in_flair else _OUR_DICTIONARY
     names = expected_shapes(state.config, len(dictionary))  # in the order of Flair's state dict
     write_torch_file(
         Path(path),

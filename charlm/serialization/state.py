@@ -62,21 +62,3 @@ def check_shapes(config: LanguageModelConfig, dictionary: Dictionary, found: Map
     for name, shape in expected.items():
         if found[name] != shape:
             raise ModelFileError(f"{name} has shape {list(found[name])} where {list(shape)} is declared")
-
-
-def extended_state(state: LanguageModelState, dictionary: Dictionary) -> LanguageModelState:
-    """`state` with a dictionary that adds items at the end of its own; new items start as the mean of the old ones.
-
-    New words of a clustered softmax are in its last cluster. Raises ModelFileError when the dictionary begins with
-    other items.
-    """
-    size = len(state.dictionary)
-    if not dictionary.extends(state.dictionary):
-        raise ModelFileError("a dictionary is extended at its end: the first items must be the model's own")
-    tensors = dict(state.tensors)
-    for name in ("encoder.weight", "decoder.weight", "decoder.bias"):
-        if name in tensors:
-            rows = tensors[name]  # (V, …)
-            new = rows.mean(dim=0, keepdim=True).expand(len(dictionary) - size, *rows.shape[1:])
-            tensors[name] = torch.cat([rows, new])
-    return LanguageModelState(state.config, dictionary, tensors)

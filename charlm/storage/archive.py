@@ -69,19 +69,22 @@ def read_archive(path: Path | str) -> dict[str, Part]:
         }
 
 
-def _opened(path: Path) -> zipfile.ZipFile:
-    """The file as a zip; ModelFileError for what torch.save wrote, in its new format or in the old one."""
+def is_pickled(path: Path) -> bool:
+    """Whether torch.save wrote the file, in its new format or in the old one, as Flair does."""
     with path.open("rb") as file:
-        is_pickle = file.read(1) == b"\x80"
-    archive = None if is_pickle else zipfile.ZipFile(path)
-    if archive is None or any(name.endswith("/data.pkl") for name in archive.namelist()):
-        if archive is not None:
-            archive.close()
-        raise ModelFileError(
-            "it is a pickle of torch, as Flair writes taggers and classifiers; of Flair's models charlm reads language "
-            "models: train the tagger again on the same sentences, or use Flair"
-        )
-    return archive
+        if file.read(1) == b"\x80":
+            return True
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/data.pkl") for name in archive.namelist())
+
+
+def _opened(path: Path) -> zipfile.ZipFile:
+    """The file as a zip; ModelFileError for what torch.save wrote."""
+    if is_pickled(path):
+        raise ModelFileError("it is a pickle of torch, as Flair writes models; a training of charlm is none")
+    return zipfile.ZipFile(path)
 
 
 def _to_json(value: object) -> bytes:

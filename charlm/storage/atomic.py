@@ -87,7 +87,7 @@ def _renameat2(new: Path, old: Path) -> bool:
 def _temporary_name(path: Path) -> Path:
     unique = f"-{uuid.uuid4().hex[:12]}"
     room = _LONGEST_NAME - len(_TEMPORARY_PREFIX) - len(unique)
-    name = os.fsdecode(os.fsencode(path.name)[:room])  # a name of the full length leaves no room for more
+    name = os.fsencode(path.name)[:room].decode(errors="ignore")  # a name of the full length leaves no room for more
     return path.with_name(f"{_TEMPORARY_PREFIX}{name}{unique}")
 
 

@@ -56,6 +56,8 @@ Functions = Mapping[Name, Callable[..., Value]]
 
 _ORDERED_DICT = Name("collections", "OrderedDict")
 _ENCODE = Name("_codecs", "encode")
+# Flair's dictionaries keep a defaultdict(int) when they were used before they were saved.
+_DEFAULT_DICT, _INT = Name("collections", "defaultdict"), Name("builtins", "int")
 _MARK = object()
 _VALUES = {
     "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT",
@@ -84,8 +86,9 @@ class _Machine:
     """The stack machine, reduced to what plain data needs."""
 
     def __init__(self, functions: Functions, classes: frozenset[Name]) -> None:
-        self._functions: Functions = {_ORDERED_DICT: _ordered_dict, _ENCODE: _encode_latin1, **functions}
-        self._classes = classes
+        plain: Functions = {_ORDERED_DICT: _ordered_dict, _ENCODE: _encode_latin1, _DEFAULT_DICT: _default_dict}
+        self._functions: Functions = {**plain, **functions}
+        self._classes = classes | {_INT}
         self._stack: list[Value] = []
         self._memo: dict[int, Value] = {}
 
@@ -197,6 +200,10 @@ def _pairs(values: list[Value]) -> dict[Value, Value]:
 
 def _ordered_dict(pairs: Value = ()) -> dict[Value, Value]:
     return _pairs([value for pair in pairs for value in pair])
+
+
+def _default_dict(_default: Value = None) -> dict[Value, Value]:
+    return {}
 
 
 def _encode_latin1(text: str, encoding: str) -> bytes:

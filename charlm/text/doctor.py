@@ -23,6 +23,7 @@ from charlm.text.corpus.revision import Progress
 from charlm.text.corpus.sides import document_keys
 from charlm.text.doctor_advice import advise, suggest_settings
 from charlm.text.doctor_report import DoctorReport, Lengths, SourceReport
+from charlm.text.doctor_words import WordExamination
 from charlm.text.sources.boundaries import choose_document_mode
 from charlm.text.sources.documents import DocumentReader
 from charlm.text.sources.finding import find_sources
@@ -43,16 +44,20 @@ def examine(
     raw: Sequence[str],
     *,
     text_column: str | None = None,
+    unit: str | None = None,
+    tokenizer: str | None = None,
     on_progress: Progress | None = None,
 ) -> DoctorReport:
     """Read all of `raw` once and report on it. A source that cannot be read is part of the report, not an error.
 
-    In a corpus folder (Flair's, or a prepared one) only the text files are read.
+    In a corpus folder (Flair's, or a prepared one) only the text files are read. With the unit `word` the report has
+    the size of vocabularies, by the given tokenizer or the default one.
 
-    Raises SourceError when `raw` leads to nothing, or none of it can be read.
+    Raises SourceError when `raw` leads to nothing, or none of it can be read, and ConfigError for a unit or tokenizer
+    that there is not.
     """
     with tempfile.TemporaryDirectory(prefix="charlm-doctor-") as folder:
-        examination = _Examination(Path(folder), text_column)
+        examination = _Examination(Path(folder), text_column, WordExamination(unit, tokenizer))
         sources = find_sources([part for item in raw for part in _text_of_corpus(item)])
         num_total, num_done = sum(source.size or 0 for source in sources), 0
         for source in sorted(sources, key=lambda source: _role(source) != "train"):  # leaks show once train is known
@@ -104,7 +109,8 @@ class _Lengths:
 class _Examination:
     """What has been seen so far."""
 
-    def __init__(self, folder: Path, text_column: str | None) -> None:
+    def __init__(self, folder: Path, text_column: str | None, words: WordExamination) -> None:
+        self.words = words
         self.reading = ReadConfig(bad_bytes="replace", text_column=text_column)
         self.sources: list[SourceReport] = []
         self.counter = CharacterUnit().counter()
@@ -156,6 +162,7 @@ class _Examination:
         text = "".join(texts)
         self.num_bytes += len(joined)
         self.counter.add(joined)
+        self.words.add(joined)
         self.documents.add(np.fromiter(map(len, texts), dtype=np.int64, count=len(texts)))
         lines = text.split("\n")[:-1]
         self.lines.add(np.fromiter(map(len, lines), dtype=np.int64, count=len(lines)))
@@ -194,6 +201,7 @@ class _Examination:
             replacement_characters=number_of.get("\N{REPLACEMENT CHARACTER}", 0) - self.num_replaced,
             duplicates=self.num_duplicates,
             leaks=dict(self.leaks),
+            words=self.words.report,
             settings={},
             advice=[],
         )
@@ -201,7 +209,7 @@ class _Examination:
         settings = suggest_settings(report, modes=modes, is_normalized=is_normalized)
         report = dataclasses.replace(report, settings=settings)
         advice = advise(report, modes=modes, is_normalized=is_normalized, num_columned=self.num_columned)
-        return dataclasses.replace(report, advice=advice)
+        return dataclasses.replace(report, advice=[*advice, *self.words.advice()])
 
 
 def _subfolder(folder: Path, name: str) -> Path:

@@ -19,16 +19,16 @@ def suggest_settings(report: DoctorReport, *, modes: Mapping[str, int], is_norma
     is_mixed = number < _CLEAR_MAJORITY * report.documents.number
     # A dictionary below 256 items costs nothing to complete; beyond, rare characters cost a row of weights each.
     coverage = 1.0 if report.distinct_characters < 255 else 0.9999
-    settings: JsonObject = {
-        "document": "auto" if mode == "record" or is_mixed else mode,
-        "coverage": coverage,
-        "shard_size": suggest_shard_size(report.bytes),
-    }
+    settings: JsonObject = {"document": "auto" if mode == "record" or is_mixed else mode}
+    settings |= (
+        {"coverage": coverage} if report.words is None else {"unit": "word", "tokenizer": report.words.tokenizer}
+    )
+    settings["shard_size"] = suggest_shard_size(report.bytes)
     held_out = report.characters * SplitConfig().valid_share
     if held_out < _NOISY_HELD_OUT_CHARACTERS:
         share = min(0.1, _NOISY_HELD_OUT_CHARACTERS / report.characters)
         settings |= {"valid_share": round(share, 2), "test_share": round(share, 2)}
-    if not is_normalized:
+    if not is_normalized and report.words is None:  # words are in NFC anyway
         settings["normalization"] = "NFC"
     if report.duplicates > 0.01 * report.documents.number and mode != "line":
         settings["deduplicate"] = True
@@ -58,7 +58,7 @@ def advise(report: DoctorReport, *, modes: Mapping[str, int], is_normalized: boo
     if suspects:
         shown = ", ".join(f"{name} {number:,} times" for name, number in list(suspects.items())[:5])
         advice.append(f"invisible or unassigned characters: {shown}")
-    if not is_normalized:
+    if not is_normalized and report.words is None:
         advice.append(
             "some characters are not in Unicode form NFC: equal letters would get two ids; --normalization NFC"
         )

@@ -5,6 +5,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from charlm.storage.atomic import JsonObject
+from charlm.text.doctor_words import WordReport, describe_words
 from charlm.text.sources.checking import BadByte
 
 
@@ -64,6 +65,8 @@ class DoctorReport:
     """Documents that repeat an earlier one exactly, white space around them aside."""
     leaks: dict[str, int]
     """Documents of a valid or test file that a train file holds too."""
+    words: WordReport | None
+    """The text as words, where that was asked for."""
     settings: JsonObject
     """Suggested settings of `prepare`."""
     advice: list[str]
@@ -94,6 +97,7 @@ def _describe(report: DoctorReport) -> list[str]:
         f"documents   {_describe_lengths(report.documents)}",
         f"duplicates  {report.duplicates:,} of {report.documents.number:,} documents",
         f"characters  {report.distinct_characters:,} distinct; dictionary {sizes} coverage",
+        *([] if report.words is None else describe_words(report.words)),
         f"suggested   {settings}",
     ]
 

@@ -59,7 +59,7 @@ class StartEvent(LMMoment, Computing):
     direction: str
     parameters: int
     train_characters: int
-    """Units of all train shards."""
+    """Characters of all train shards; a byte counts as one."""
 
     dictionary_size: int
     num_threads: int

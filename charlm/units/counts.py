@@ -53,5 +53,12 @@ class Counts:
         shares: np.ndarray = np.cumsum(self.counts) / max(self.total, 1)
         return shares
 
+    def by_id(self, items: Sequence[str]) -> np.ndarray:
+        """How often each item of a dictionary occurs, the first one (`<unk>`) for all that it lacks, (V,) float64."""
+        counts = self.to_dict()
+        known = np.array([counts.get(item, 0) for item in items], dtype=np.float64)
+        known[0] = max(self.total - known[1:].sum(), known[0])
+        return known
+
     def to_dict(self) -> dict[str, int]:
         return dict(zip(self.items.to_pylist(), self.counts.tolist(), strict=True))

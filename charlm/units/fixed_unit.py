@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Self
 
 from charlm.config import DictionaryConfig, SplitConfig, UnitName
+from charlm.config.text import Normalization
 from charlm.errors import ConfigError
 from charlm.storage.atomic import JsonObject
 from charlm.units.unk_limits import ALL_KNOWN
@@ -18,6 +19,7 @@ class FixedUnit:
     name: UnitName
     settings: JsonObject
     keeps_text = True
+    normalization: Normalization = "none"
     items_are_characters = True
     unk_limits = ALL_KNOWN
 

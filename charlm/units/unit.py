@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from charlm.config import DictionaryConfig, SplitConfig, UnitName
+from charlm.config.text import Normalization
 from charlm.errors import ConfigError
 from charlm.storage.atomic import JsonObject
 from charlm.units.bytes import ByteUnit
@@ -81,6 +82,9 @@ class Unit(Protocol):
 
     case_depends_on_neighbours: bool
     """True where lower-casing an item takes the letters beside it: `Σ` is `σ` within a word and `ς` at its end."""
+
+    normalization: Normalization
+    """The Unicode form that it brings a text into; `none` leaves it as it is."""
 
     @property
     def keeps_text(self) -> bool:

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from charlm.arrays.arrow import strings
+from charlm.config.text import Normalization
 from charlm.units.counts import Counts
 from charlm.units.encoded_lines import NUM_BEFORE, NUM_BEHIND, EncodedLines
+from charlm.units.growing import Column
 from charlm.units.word_coding import LITERAL_EOS, PRUNED, SENTENCE_END, Coding, gap_name
 from charlm.units.word_tokenizers import SentenceRule, WordTokenizer
-from charlm.units.word_values import KINDS, NO_GAP, Column, ValueTable
+from charlm.units.word_values import KINDS, NO_GAP, ValueTable
 
 _MOST_TYPES = 5_000_000  # of one shard in memory
 _MOST_GAPS = 10_000  # kinds of gaps that are counted
@@ -20,8 +22,10 @@ _NEWLINE = b"\n"
 class WordCounter:
     """Counts words and what stands between them."""
 
-    def __init__(self, tokenizer: WordTokenizer, sentences: SentenceRule, lowercase: bool) -> None:
-        self._table = ValueTable(tokenizer, sentences, lowercase)
+    def __init__(
+        self, tokenizer: WordTokenizer, sentences: SentenceRule, lowercase: bool, normalization: Normalization
+    ) -> None:
+        self._table = ValueTable(tokenizer, sentences, lowercase, normalization)
         self._value_counts = np.zeros(0, dtype=np.int64)
         self._gap_counts = np.zeros(0, dtype=np.int64)
         self._counted: Counter[str] = Counter()
@@ -96,6 +100,7 @@ class WordEncoder:
         tokenizer: WordTokenizer,
         sentences: SentenceRule,
         lowercase: bool,
+        normalization: Normalization,
         coding: Coding | None,
         items: Sequence[str],
         id_type: np.dtype[np.unsignedinteger],
@@ -103,7 +108,7 @@ class WordEncoder:
         self._item_ids = {item: idx for idx, item in enumerate(items)}
         self._id_type = id_type
         self._coding = coding if tokenizer.keeps_text and not lowercase else None
-        self._table = ValueTable(tokenizer, sentences, lowercase)
+        self._table = ValueTable(tokenizer, sentences, lowercase, normalization)
         self._forget()
 
     def _forget(self) -> None:

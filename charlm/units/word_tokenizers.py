@@ -23,6 +23,7 @@ UNK_TOKEN, EOS_TOKEN = "<unk>", "<eos>"
 _LITERALS = frozenset((UNK_TOKEN, EOS_TOKEN))
 Spans = Callable[[str], Iterable[tuple[int, int]]]
 Words = Callable[[str], Sequence[str]]
+SentenceEnds = Callable[[str], Sequence[int]]
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,14 @@ class WordTokenizer:
     spans: Spans | None = None
     words: Words | None = None
     at_once: Callable[[str], list[str] | None] | None = None
-    """A faster way to the words of a text without spaces, where they are all of it; None leaves it to `spans`."""
+    """A faster way to the words of a text where nothing stands between them; None elsewhere, and where it matters
+    whether another word follows."""
 
     is_chunkwise: bool = True
-    """True where each run of characters between spaces is cut by itself, so that each distinct one is cut once."""
+    """True where each run of characters between spaces is cut by itself, so that each distinct one is cut once.
+
+    Such a run may be given with the space after it; without one, the line ends.
+    """
 
     @property
     def keeps_text(self) -> bool:
@@ -49,8 +54,6 @@ class WordTokenizer:
         """The words of `text` where nothing stands between them, as is the rule without spaces; None elsewhere."""
         if self.spans is None:
             return None
-        if self.at_once is not None and (words := self.at_once(text)) is not None:
-            return words
         words = [text[start:end] for start, end in self.spans(text)]
         return words if "".join(words) == text and text not in _LITERALS else None
 
@@ -102,7 +105,7 @@ def _moses() -> WordTokenizer:
 
 
 _MAKERS: dict[str, Callable[[], WordTokenizer]] = {
-    "rules": lambda: WordTokenizer("rules", "1", tokenize, at_once=words_at_once),
+    "rules": lambda: WordTokenizer("rules", "2", tokenize, at_once=words_at_once),
     "whitespace": lambda: WordTokenizer("whitespace", "1", _at_white_space),
     "unicode": _unicode,
     "moses": _moses,
@@ -177,7 +180,7 @@ class SentenceRule:
 
     name: str
     version: str
-    ends: Callable[[str], Sequence[int]] | None
+    ends: SentenceEnds | None
     """The ends of the sentences of a line but its last one; none where lines alone end sentences."""
 
 

@@ -4,27 +4,28 @@ A value is what stands up to and with a space or a newline: `word `, `word.\\n`,
 them, so each distinct one is tokenised when it is first met, and a text is then an array of numbers of values. Of a
 tokenizer that looks at its surroundings the values are whole lines.
 
+Values are brought into the Unicode form of the unit before they are cut: a text counts as prepared text would.
+
 Every word has a gap before it. Inside a value both are known from the value alone; the gap before its first word
 depends on the values before it: it is a space in nearly all cases, and the others are put together one by one.
 """
 
-from collections.abc import Sequence
+import unicodedata
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import DTypeLike
 
 from charlm.arrays.arrow import to_numpy
+from charlm.config.text import Normalization
 from charlm.units.gaps import NEWLINE, NUM_CLASSES, OTHER, Gap, class_before, class_of
-from charlm.units.word_tokenizers import EOS_TOKEN, UNK_TOKEN, SentenceRule, WordTokenizer
+from charlm.units.growing import Column, Numbers
+from charlm.units.word_tokenizers import EOS_TOKEN, UNK_TOKEN, SentenceEnds, SentenceRule, WordTokenizer
 
 _SPACE, _LINE_END = 0x20, 0x0A
 _MOST_VALUES, _MOST_CHARACTERS = 500_000, 100_000_000  # in memory; then all are forgotten
 _MOST_SPACES = 16  # between two words, in the table of gaps
 NO_GAP = -1
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ KINDS = WordKinds()
 class Values:
     """A chunk of text, its empty lines left out: the number of each value, and of the gap before its first word.
 
+    Bytes and characters are those of the text in its Unicode form.
     The gap is NO_GAP for a value without words, and where the tokenizer loses text.
     """
 
@@ -57,41 +59,6 @@ class Values:
     gaps: np.ndarray
     num_bytes: int
     num_characters: int
-
-
-class Numbers(dict[_T, int]):
-    """Numbers things in the order in which they are met.
-
-    Attributes:
-        things: the things by their number.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.things: list[_T] = []
-
-    def __missing__(self, thing: _T) -> int:
-        self[thing] = number = len(self)
-        self.things.append(thing)
-        return number
-
-
-class Column:
-    """A growing array."""
-
-    def __init__(self, kind: DTypeLike) -> None:
-        self._memory = np.zeros(1024, dtype=kind)
-        self.size = 0
-
-    def append(self, values: Sequence[float] | np.ndarray) -> None:
-        if self.size + len(values) > len(self._memory):
-            self._memory = np.concatenate([self._memory, np.zeros(len(self._memory) + len(values), self._memory.dtype)])
-        self._memory[self.size : self.size + len(values)] = values
-        self.size += len(values)
-
-    @property
-    def array(self) -> np.ndarray:
-        return self._memory[: self.size]
 
 
 class ValueTable:
@@ -106,12 +73,16 @@ class ValueTable:
         distinct_words, distinct_gaps: what these numbers mean.
     """
 
-    def __init__(self, tokenizer: WordTokenizer, sentences: SentenceRule, lowercase: bool) -> None:
+    def __init__(
+        self, tokenizer: WordTokenizer, sentences: SentenceRule, lowercase: bool, normalization: Normalization
+    ) -> None:
         self._tokenizer = tokenizer
+        self._normalization = normalization
         self._sentences = sentences
         self._lowercase = lowercase
         # What is quick leaves out lower case, and the literal tokens that stand for something else.
-        self._quick = None if lowercase or not tokenizer.is_chunkwise else tokenizer.cut_at_once
+        quick = tokenizer.at_once or tokenizer.cut_at_once
+        self._quick = None if lowercase or not tokenizer.is_chunkwise else quick
         self.clear()
 
     def clear(self) -> None:
@@ -121,6 +92,7 @@ class ValueTable:
         self._texts: list[str] = []
         self._numbers: dict[str, int] = {}
         self._num_characters = 0
+        self._growth: dict[int, tuple[int, int]] = {}  # bytes and characters that its Unicode form adds to a value
         self._around: dict[
             int, tuple[str, str]
         ] = {}  # gaps before and after the words of a value that has unusual ones
@@ -157,9 +129,31 @@ class ValueTable:
         if num_empty:
             numbers, ends = numbers[~is_empty], ends[~is_empty]
         if self._sentences.ends is not None and self._tokenizer.keeps_text:
-            numbers = self._with_sentence_ends(numbers, text, ends)
+            places = _places_of_sentence_ends(self._sentences.ends, text, ends)
+            numbers = np.insert(numbers, places, self._numbers_of([_SENTENCE_END])[0])
         num_characters = int(np.count_nonzero(text & 0xC0 != 0x80)) - num_empty
-        return Values(numbers, self._gaps_before(numbers), len(text) - num_empty, num_characters)
+        more_bytes, more_characters = self._growth_of(numbers) if self._growth else (0, 0)
+        return Values(
+            numbers, self._gaps_before(numbers), len(text) - num_empty + more_bytes, num_characters + more_characters
+        )
+
+    def _growth_of(self, numbers: np.ndarray) -> tuple[int, int]:
+        """The bytes and characters that their Unicode form adds to values."""
+        counts = np.bincount(numbers, minlength=len(self._texts))
+        grown = np.array([(*growth, number) for number, growth in self._growth.items()])  # (…, 3)
+        more_bytes, more_characters = (counts[grown[:, 2], None] * grown[:, :2]).sum(axis=0).tolist()
+        return more_bytes, more_characters
+
+    def _in_form(self, texts: list[str]) -> list[str]:
+        """New values in the Unicode form of the unit; what that adds to one is noted. The same list where all are."""
+        form = self._normalization
+        if form == "none" or unicodedata.is_normalized(form, "".join(texts)):
+            return texts
+        formed = [unicodedata.normalize(form, text) for text in texts]
+        for number, (text, new) in enumerate(zip(texts, formed, strict=True), start=len(self._texts)):
+            if text != new:
+                self._growth[number] = len(new.encode()) - len(text.encode()), len(new) - len(text)
+        return formed
 
     def _look_up(self, text: np.ndarray, ends: np.ndarray) -> np.ndarray:
         offsets = np.concatenate([[0], ends]).astype(np.int32)
@@ -180,9 +174,10 @@ class ValueTable:
 
     # ---- values ------------------------------------------------------------------------------------------------
 
-    def _add(self, texts: list[str]) -> None:
+    def _add(self, raws: list[str]) -> None:
         """Cut new values into words; nearly all have nothing between these, and what is left goes by arrays."""
-        quick, num_before = self._quick, len(self._texts)
+        num_before, texts = len(self._texts), self._in_form(raws)
+        quick = self._quick if texts is raws else None
         words: list[str] = []
         lengths: list[int] = []
         gaps_inside: list[tuple[int, str]] = []  # those that are not empty, by the place of the word after them
@@ -200,7 +195,7 @@ class ValueTable:
                 else:
                     lengths.append(len(found))
         self._texts += texts
-        self._numbers.update(zip(texts, range(num_before, len(self._texts)), strict=True))
+        self._numbers.update(zip(raws, range(num_before, len(self._texts)), strict=True))
         self._num_characters += sum(map(len, texts))
         ends = np.cumsum(lengths)
         starts = ends - lengths
@@ -256,14 +251,13 @@ class ValueTable:
         """The words of a value, newline included, and the gaps around them."""
         if text == _SENTENCE_END:
             return [KINDS.sentence_end], ["", ""]
-        words, gaps = self._tokenizer.cut(text[:-1])
+        ends_line = text[-1] == "\n"
+        words, gaps = self._tokenizer.cut(text[:-1] if ends_line else text)
         if self._lowercase:
             words = [word.lower() for word in words]
         words = [_SPECIAL.get(word, word) for word in words]
-        if text[-1] == "\n":
+        if ends_line:
             return [*words, KINDS.newline], [*gaps, ""] if gaps else []
-        if gaps:
-            gaps[-1] += " "
         return words, gaps
 
     # ---- gaps between values -----------------------------------------------------------------------------------
@@ -313,35 +307,31 @@ class ValueTable:
             return self._around[number][1]
         return " " if self._ends_space.array[number] else ""
 
-    # ---- sentences ---------------------------------------------------------------------------------------------
-
-    def _with_sentence_ends(self, numbers: np.ndarray, text: np.ndarray, ends: np.ndarray) -> np.ndarray:
-        """The values with one for the end of a sentence after each that a sentence of a line ends with.
-
-        An end inside a value is none: nothing but white space stands between two sentences.
-        """
-        assert self._sentences.ends is not None
-        (end_number,) = self._numbers_of([_SENTENCE_END]).tolist()
-        line_ends = np.flatnonzero(text == _LINE_END)
-        found: list[int] = []
-        start = 0
-        for line_end in line_ends.tolist():
-            line = bytes(text[start:line_end]).decode()
-            sentence_ends = self._sentences.ends(line) if line else []
-            if sentence_ends:
-                if line.isascii():
-                    found += [start + end for end in sentence_ends]
-                else:
-                    found += [start + len(line[:end].encode()) for end in sentence_ends]
-            start = line_end + 1
-        # The value whose text ends at a byte, or one further on, a space.
-        places = np.searchsorted(ends, np.array(found, dtype=np.int64))
-        is_whole = (ends[places] == found) | (ends[places] == np.array(found) + 1)
-        return np.insert(numbers, np.unique(places[is_whole]) + 1, end_number)
-
 
 _SENTENCE_END = "\n\n"  # no value of a text holds two newlines
 _SPECIAL = {UNK_TOKEN: KINDS.literal_unk, EOS_TOKEN: KINDS.literal_eos}
+
+
+def _places_of_sentence_ends(find: SentenceEnds, text: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Where, in the values with these ends, the end of a sentence stands: behind the value that a sentence ends with.
+
+    An end inside a value is none: nothing but white space stands between two sentences.
+    """
+    found: list[int] = []
+    start = 0
+    for line_end in np.flatnonzero(text == _LINE_END).tolist():
+        line = bytes(text[start:line_end]).decode()
+        sentence_ends = find(line) if line else []
+        if sentence_ends:
+            if line.isascii():
+                found += [start + end for end in sentence_ends]
+            else:
+                found += [start + len(line[:end].encode()) for end in sentence_ends]
+        start = line_end + 1
+    # The value whose text ends at a byte, or one further on, a space.
+    places = np.searchsorted(ends, np.array(found, dtype=np.int64))
+    is_whole = (ends[places] == found) | (ends[places] == np.array(found) + 1)
+    return np.unique(places[is_whole]) + 1
 
 
 def _class_before(word: str) -> int:
@@ -356,14 +346,16 @@ def _class_after(word: str) -> int:
     return class_of("\n" if word[0] == "\n" else word[-1])
 
 
-def words_of(text: str, tokenizer: WordTokenizer, sentences: SentenceRule, lowercase: bool) -> list[str]:
+def words_of(
+    text: str, tokenizer: WordTokenizer, sentences: SentenceRule, lowercase: bool, normalization: Normalization
+) -> list[str]:
     """The words of a text as `ValueTable` gives them, newlines and ends of sentences as they are in KINDS.
 
     A last line without a newline has none here.
     """
     if not text:
         return []
-    table = ValueTable(tokenizer, sentences, lowercase)
+    table = ValueTable(tokenizer, sentences, lowercase, normalization)
     ended = text if text.endswith("\n") else text + "\n"
     values = table.read(np.frombuffer(ended.encode(), dtype=np.uint8), keep_empty_lines=True).numbers
     words = [

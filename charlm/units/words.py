@@ -7,11 +7,12 @@ ids, what they leave out: how its unknown words are spelled, and what stands bet
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
 from charlm.config import DictionaryConfig, SplitConfig, UnitName
+from charlm.config.text import Normalization
 from charlm.errors import ConfigError, DictionaryError
 from charlm.storage.atomic import JsonObject
 from charlm.units.unk_limits import MANY_UNKNOWN
@@ -50,10 +51,13 @@ class WordUnit(_Word):
     """
 
     tokenizer: str = "rules"
-    tokenizer_version: str = "1"
+    tokenizer_version: str = "2"
     sentences: str = "none"
     sentences_version: str = ""
     lowercase: bool = False
+    normalization: Normalization = "none"
+    """The Unicode form that a text is brought into before it is cut."""
+
     coding_json: JsonObject | None = field(default=None, compare=False, repr=False)
     """What ids leave out, as JSON (word_coding.py); none before a text was counted."""
 
@@ -62,7 +66,8 @@ class WordUnit(_Word):
     def with_split(self, split: SplitConfig) -> "WordUnit":
         tokenizer = find_tokenizer(split.tokenizer or "rules")
         sentences = find_sentence_rule(split.sentences or "none")
-        return WordUnit(tokenizer.name, tokenizer.version, sentences.name, sentences.version, bool(split.lowercase))
+        names = (tokenizer.name, tokenizer.version, sentences.name, sentences.version)
+        return WordUnit(*names, bool(split.lowercase), split.normalization)
 
     def default_split(self) -> JsonObject:
         return {
@@ -78,22 +83,24 @@ class WordUnit(_Word):
 
     @property
     def settings(self) -> JsonObject:
-        return {name: getattr(self, name) for name in _SETTINGS} | {"coding": self.coding_json}
+        form = {} if self.normalization == "none" else {"normalization": self.normalization}
+        return {name: getattr(self, name) for name in _SETTINGS} | form | {"coding": self.coding_json}
 
     def with_settings(self, settings: Mapping[str, object]) -> "WordUnit":
         values = {name: settings.get(name) for name in _SETTINGS}
-        coding = settings.get("coding")
+        coding, form = settings.get("coding"), settings.get("normalization", "none")
         if (
             not all(isinstance(values[name], str) for name in _SETTINGS[:-1])
             or not isinstance(values["lowercase"], bool)
             or not isinstance(coding, dict | None)
+            or form not in get_args(Normalization)
         ):
-            raise DictionaryError("a dictionary of words names its tokenizer, sentences and lowercase")
-        return WordUnit(**values, coding_json=coding)  # type: ignore[arg-type]  # checked
+            raise DictionaryError("a dictionary of words names its tokenizer, sentences, lowercase and Unicode form")
+        return WordUnit(**values, normalization=form, coding_json=coding)  # type: ignore[arg-type]  # checked
 
     @property
     def identity(self) -> str:
-        return " ".join(["word", *(str(getattr(self, name)) for name in _SETTINGS)])
+        return " ".join(["word", *(str(getattr(self, name)) for name in _SETTINGS), self.normalization])
 
     @property
     def keeps_text(self) -> bool:
@@ -155,7 +162,7 @@ class WordUnit(_Word):
         """The items of a text, known or not: its words, and a newline for each line and each end of a sentence."""
         from charlm.units.word_values import KINDS, words_of
 
-        return [KINDS.item(word) for word in words_of(text, *self._parts, self.lowercase)]
+        return [KINDS.item(word) for word in words_of(text, *self._parts, self.lowercase, self.normalization)]
 
     def text_encoder(self, items: Sequence[str], id_type: np.dtype[np.unsignedinteger]) -> Callable[[str], np.ndarray]:
         return _TextEncoder(self, {item: idx for idx, item in enumerate(items)}, id_type)
@@ -181,12 +188,12 @@ class WordUnit(_Word):
     def counter(self) -> "WordCounter":
         from charlm.units.word_shards import WordCounter  # loads pyarrow, which a dictionary does not need
 
-        return WordCounter(*self._parts, self.lowercase)
+        return WordCounter(*self._parts, self.lowercase, self.normalization)
 
     def encoder(self, items: Sequence[str], id_type: np.dtype[np.unsignedinteger]) -> "WordEncoder":
         from charlm.units.word_shards import WordEncoder
 
-        return WordEncoder(*self._parts, self.lowercase, self.coding, items, id_type)
+        return WordEncoder(*self._parts, self.lowercase, self.normalization, self.coding, items, id_type)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,9 @@
 What a user gets wrong ends with one line and exit code 2.
 """
 
+import codecs
 import copy
+import io
 import json
 import shlex
 import signal
@@ -54,6 +56,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
+app.callback()(lambda: None)  # so that one command alone has its name in the command line, as all together
 
 
 def add_command(command: Callable[..., None]) -> None:
@@ -68,6 +71,7 @@ for _command in _COMMANDS:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command line and exit with its code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    _accept_all_characters()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as after Ctrl-C
     as_json = "--json" in arguments
     try:
@@ -92,6 +96,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (KeyboardInterrupt, typer.Abort):
         code = _fail("interrupted", as_json, _INTERRUPTED)
     sys.exit(code or 0)
+
+
+def _accept_all_characters() -> None:
+    """Let both streams write any text: as UTF-8 in the C locale, as Python does unless PYTHONUTF8=0 forbids it."""
+    for stream in (sys.stdout, sys.stderr):
+        if not isinstance(stream, io.TextIOWrapper) or codecs.lookup(stream.encoding).name == "utf-8":
+            continue
+        if codecs.lookup(stream.encoding).name == "ascii":
+            stream.reconfigure(encoding="utf-8", errors="surrogateescape")
+        else:
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _app_for(arguments: Sequence[str]) -> typer.Typer:

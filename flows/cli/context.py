@@ -27,15 +27,20 @@ _C = TypeVar("_C", bound=JsonConfig)
 
 def open_session(root: Path) -> "Session":
     """The session of the workspace at `root`, with Prefect and MLflow inside it and silent on the terminal."""
-    try:
-        str(root.absolute()).encode()
-    except UnicodeEncodeError as error:  # Arrow and the databases need it
-        raise ConfigError(f"the name of the workspace {str(root)!r} is not UTF-8; {UTF8_REMEDY}") from error
+    check_utf8("the name of the workspace", str(root.absolute()))  # Arrow and the databases need it
     from tasks.services.environment import keep_libraries_quiet
     from tasks.services.session import Session
 
     keep_libraries_quiet()
     return Session.open(root)
+
+
+def check_utf8(what: str, text: str) -> None:
+    """Raise ConfigError for an argument that is not UTF-8, or that Python has decoded as something else."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"{what} {text!r} is not UTF-8; {UTF8_REMEDY}") from error
 
 
 def start_prefect(session: "Session", raw: list[str]) -> None:
@@ -76,9 +81,9 @@ def corpus_settings(workspace: Workspace, name: str, corpus: CorpusOptions) -> C
     for size in ("shard_size", "max_document_bytes", "max_unpacked_bytes"):
         if size in given:
             given[size] = parse_size(str(given[size]))
-    for texts in ("valid_text", "test_text", "languages"):
-        if texts in given:
-            given[texts] = tuple(given[texts])
+    for several in ("valid_text", "test_text", "languages", "reserved"):
+        if several in given:
+            given[several] = tuple(given[several])
     split, dictionary = known_settings(workspace, name, given.get("unit"))
     return {
         "split": _changed(split, given),

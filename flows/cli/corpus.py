@@ -43,6 +43,8 @@ def prepare(
 def doctor(
     raw: options.Raw,
     text_column: options.TextColumn = None,
+    unit: Annotated[str | None, typer.Option(help="word: the size of vocabularies too.")] = None,
+    tokenizer: options.Tokenizer = None,
     workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
 ) -> None:
@@ -50,7 +52,7 @@ def doctor(
     open_session(workspace)
     from tasks.corpus.doctor import examine_text
 
-    report, lines = examine_text(raw, text_column=text_column)
+    report, lines = examine_text(raw, text_column=text_column, unit=unit, tokenizer=tokenizer)
     if as_json:
         show(report, as_json)
     else:

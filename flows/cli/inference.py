@@ -1,5 +1,6 @@
 """Commands that use language models: `evaluate`, `score`, `generate`, `embed`, `export`."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +9,7 @@ import typer
 from charlm.config import BaselineConfig, CacheConfig, CorpusMetadata
 from charlm.errors import ConfigError
 from flows.cli import options
-from flows.cli.context import DEFAULT_WORKSPACE, open_session, show
+from flows.cli.context import DEFAULT_WORKSPACE, check_utf8, open_session, show
 from flows.cli.options import example
 from tasks.terminal import print_result, score_table, write_stdout
 
@@ -106,6 +107,8 @@ def generate(
     as_json: options.AsJson = False,
 ) -> None:
     """Sample text from a model; a backward model writes the text before the prefix."""
+    prefix = os.fsencode(prefix).decode(errors="surrogateescape")  # UTF-8, whatever the locale
+    check_utf8("the prefix", prefix)
     space = open_session(workspace).workspace
     from tasks.inference.generation import generate_text
 

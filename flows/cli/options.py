@@ -44,6 +44,9 @@ Languages = Annotated[
 TextColumn = Annotated[
     str | None, typer.Option(help="Field of JSON lines, or column of a table, that holds the text; text by default.")
 ]
+Tokenizer = Annotated[
+    str | None, typer.Option(help="What makes words: rules (the default), whitespace, unicode or moses.")
+]
 TaskRunner = Annotated[
     str | None, typer.Option(help="Run as a Prefect flow, with shards in threads, processes or dask.")
 ]
@@ -104,9 +107,7 @@ class CorpusOptions:
         None
     )
     unit: Annotated[str | None, typer.Option(help="What the model predicts: char (the default), byte or word.")] = None
-    tokenizer: Annotated[
-        str | None, typer.Option(help="What makes words: rules (the default), whitespace, unicode or moses.")
-    ] = None
+    tokenizer: Tokenizer = None
     sentences: Annotated[
         str | None, typer.Option(help="What ends words like a line: none (the default) or punkt, at each sentence.")
     ] = None
@@ -147,6 +148,10 @@ class CorpusOptions:
     ] = None
     min_count: Annotated[
         int | None, typer.Option(help="Minimum occurrences of what gets an id; 1 by default, of words 3.")
+    ] = None
+    reserved: Annotated[
+        list[str] | None,
+        typer.Option("--reserve", metavar="ITEM", help="What gets an id whether it occurs or not (repeatable)."),
     ] = None
     extend_dictionary: Annotated[
         bool, typer.Option("--extend-dictionary", help="Append new characters to the dictionary.")

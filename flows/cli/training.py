@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from charlm.config import BaselineConfig, parse_directions
+from charlm.config import BaselineConfig, DictionaryChange, parse_directions
 from charlm.recipes import changed_recipe
 from flows.cli import options
 from flows.cli.context import DEFAULT_WORKSPACE, corpus_settings, gate_settings, open_session, show, start_prefect
@@ -113,8 +113,15 @@ def finetune(
     model: Annotated[str, typer.Option("--from", metavar="MODEL", help="The model to fine-tune.")],
     direction: Annotated[str | None, typer.Option(help="forward, backward or both; by default all it has.")] = None,
     extend_dictionary: Annotated[
-        bool, typer.Option("--extend-dictionary", help="Append new characters to the dictionary.")
+        bool, typer.Option("--extend-dictionary", help="Append new characters or words to the dictionary.")
     ] = False,
+    map_dictionary: Annotated[
+        bool,
+        typer.Option("--map-dictionary", help="Take the dictionary of the corpus; known items keep their weights."),
+    ] = False,
+    vectors: Annotated[
+        str | None, typer.Option(help="Word vectors from which new words start: a file, or its name in CHARLM_CACHE.")
+    ] = None,
     recipe: options.Recipe = "finetune",
     settings: options.Settings = None,
     max_minutes: options.MaxMinutes = None,
@@ -125,6 +132,7 @@ def finetune(
     as_json: options.AsJson = False,
 ) -> None:
     """Fine-tune a model on a prepared corpus; direction, dictionary and architecture are those of the model."""
+    change = DictionaryChange.of(extend=extend_dictionary, map_=map_dictionary, vectors=vectors)
     training = changed_recipe(recipe, settings or [], max_minutes=max_minutes, num_processes=num_processes)
     directions = parse_directions(direction) if direction else ()
     session = open_session(workspace)
@@ -137,7 +145,7 @@ def finetune(
             model,
             directions,
             training,
-            extend_dictionary=extend_dictionary,
+            change=change,
             resume=resume,
             register=not no_register,
             num_processes=num_processes,

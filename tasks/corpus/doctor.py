@@ -7,9 +7,17 @@ from charlm.text.doctor import examine
 from tasks.terminal import terminal
 
 
-def examine_text(raw: Sequence[str], *, text_column: str | None = None) -> tuple[JsonObject, list[str]]:
+def examine_text(
+    raw: Sequence[str], *, text_column: str | None = None, unit: str | None = None, tokenizer: str | None = None
+) -> tuple[JsonObject, list[str]]:
     """The doctor's report as JSON, and as lines to read."""
     with terminal.step("read the text") as bar:
-        report = examine(raw, text_column=text_column, on_progress=lambda done, total: bar.update(done / max(total, 1)))
+        report = examine(
+            raw,
+            text_column=text_column,
+            unit=unit,
+            tokenizer=tokenizer,
+            on_progress=lambda done, total: bar.update(done / max(total, 1)),
+        )
         bar.finish("done")
     return report.to_json(), report.to_text()

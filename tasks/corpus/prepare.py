@@ -140,7 +140,8 @@ def complete_corpus(
 ) -> PreparedCorpus:
     """Count, build the dictionary and encode, for a corpus that is split."""
     with steps.workers(corpus) as for_each:
-        for_each("count characters", count_shard, corpus.shards())
+        unit = unit_of_split(load_manifest(corpus).split)
+        for_each(f"count {unit.plural}", count_shard, corpus.shards())
         steps.call(build_dictionary, corpus, dictionary, with_new_units=extend_dictionary)
         for_each("encode", encode_split, encoded_names(corpus))
     return steps.call(finish_corpus, corpus)

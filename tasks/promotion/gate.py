@@ -97,8 +97,8 @@ def pass_gate(
                 probe = None if config.probe is None else Probe.open(config.probe)
                 challenger = open_model(version, workspace)
                 opponent = None if champion is None else open_model(champion, workspace)
-                scores = _score(corpus, challenger, bar)
-                old_scores = None if opponent is None else _score(corpus, opponent, bar)
+                scores = _score(corpus, challenger, config, bar)
+                old_scores = None if opponent is None else _score(corpus, opponent, config, bar)
                 target = target or load_manifest(corpus).revisions[-1].domain
                 baseline = _baseline(corpus, challenger, config, bar)
                 split = load_manifest(corpus).split
@@ -161,14 +161,14 @@ def _known_report(
     return stored if tags.get(_OPPONENT) == _number(champion) else None
 
 
-def _score(corpus: CorpusFiles, opened: OpenedModel, bar: Bar) -> PairScores:
-    """The cost of each test document of the corpus under each direction of a model, by domain."""
+def _score(corpus: CorpusFiles, opened: OpenedModel, config: GateConfig, bar: Bar) -> PairScores:
+    """The cost of each test document of the corpus under each direction of a model, by domain; of few, of parts."""
     from charlm.evaluation.domains import score_documents_by_domain
 
     scores: dict[str, dict[str, DocumentScores]] = {}
     for direction, model in opened.models.items():
         bar.update(note=f"score {opened.name} {direction}")
-        scores[direction] = score_documents_by_domain(model, corpus)
+        scores[direction] = score_documents_by_domain(model, corpus, least=config.min_documents)
     return scores
 
 
@@ -180,8 +180,7 @@ def _baseline(corpus: CorpusFiles, challenger: OpenedModel, config: GateConfig, 
     scores = score_baseline(corpus)
     required = config.beat_baseline
     if required is None:
-        (unit,) = {find_unit(model.unit) for model in challenger.models.values()}
-        required = unit.must_beat_baseline
+        required = any(find_unit(model.unit).must_beat_baseline for model in challenger.models.values())
     bits_per_byte = scores.test["bits_per_byte"]
     if bits_per_byte is None:
         return None

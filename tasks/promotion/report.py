@@ -50,7 +50,8 @@ def _rows(report: GateReport) -> Iterator[list[str]]:
                 f"{low:+.4f} to {high:+.4f}",
             ]
         label = f"{domain} (target)" if domain == report.target else domain
-        yield [label, f"{numbers.bits_per_byte:.4f}", *compared, f"{numbers.documents:,}", f"{numbers.unk_rate:.3%}"]
+        documents = f"{numbers.documents:,}" + ("" if numbers.parts_of is None else f" parts of {numbers.parts_of}")
+        yield [label, f"{numbers.bits_per_byte:.4f}", *compared, documents, f"{numbers.unk_rate:.3%}"]
 
 
 def _remarks(report: GateReport) -> str:

@@ -5,6 +5,7 @@ Reads  PREFECT_API_URL, CHARLM_PASSWORD    (a server of the user, and its passwo
 
 import logging
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from urllib.parse import unquote
@@ -15,6 +16,7 @@ from tasks.services.prefect_compat import CONSOLE_LEVEL
 
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_TEMPORARY_BYTES = 64 << 20  # SQLite and MLflow write temporary files; too little room ends as a database that is full
 USER_NAME = "charlm"
 """The user of both servers, where they have a password."""
 
@@ -93,13 +95,17 @@ def check_proxies() -> None:
 
 
 def find_temporary_folder(workspace: Workspace) -> None:
-    """Use a folder in the workspace for temporary files where the system has no folder that can be written."""
+    """Use a folder in the workspace for temporary files where the system has none with room that can be written."""
     try:
-        tempfile.gettempdir()
+        room = shutil.disk_usage(tempfile.gettempdir()).free
     except FileNotFoundError:
-        folder = workspace.root / ".tmp"
-        folder.mkdir(parents=True, exist_ok=True)
-        os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
+        room = 0
+    existing = next(folder for folder in (workspace.root, *workspace.root.parents) if folder.is_dir())
+    if room >= _TEMPORARY_BYTES or room >= shutil.disk_usage(existing).free:
+        return
+    folder = workspace.root / ".tmp"
+    folder.mkdir(parents=True, exist_ok=True)
+    os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
 
 
 def check_dotenv() -> None:

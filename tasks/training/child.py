@@ -99,6 +99,8 @@ def _failure(run: RunFiles, code: int, line: str) -> RunError:
     if code in _INTERRUPTED:
         return TrainingInterruptedError(f"training was interrupted; {run.root} holds what it had reached")
     reason = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    if code == -signal.SIGKILL:
+        reason += ", as the system sends it when memory is full"
     return RunError(
         f"the training in {run.root} ended with {reason}{': ' if line else ''}{line}; see {run.training_log}"
     )

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from charlm.artifacts import BundleFiles, CorpusFiles, RunFiles, Workspace, check_name
-from charlm.config import ARCHITECTURE, TrainingConfig
+from charlm.config import ARCHITECTURE, DictionaryChange, TrainingConfig
 from charlm.errors import ConfigError, ModelFileError
 from charlm.recipes import find_recipe
 from charlm.storage.atomic import read_json
@@ -25,6 +26,9 @@ from tasks.training.baseline import log_baseline
 from tasks.training.direction import TrainingRequest, threads_for
 from tasks.training.pair import TrainedPair, TrainedPairJson, pair_run, register_pair
 from tasks.training.steps import CALLED_HERE, TrainingSteps
+
+if TYPE_CHECKING:
+    from charlm.language_models.language_model import LanguageModel
 
 
 class FinetunedPairJson(TrainedPairJson):
@@ -51,7 +55,7 @@ def finetune_pair(
     directions: Sequence[str],
     training: TrainingConfig,
     *,
-    extend_dictionary: bool,
+    change: DictionaryChange,
     reuse: bool = False,
     resume: bool,
     register: bool,
@@ -73,7 +77,7 @@ def finetune_pair(
             opened,
             directions,
             training,
-            extend_dictionary=extend_dictionary,
+            change=change,
             reuse=reuse,
             resume=resume,
             num_processes=num_processes,
@@ -100,7 +104,7 @@ def finetuning_requests(
     directions: Sequence[str],
     training: TrainingConfig,
     *,
-    extend_dictionary: bool,
+    change: DictionaryChange,
     reuse: bool,
     resume: bool,
     num_processes: int,
@@ -109,7 +113,7 @@ def finetuning_requests(
 
     Raises ConfigError where corpus and model do not fit, or `training` has another architecture than the model.
     """
-    from charlm.trainers.lm.finetuning import adapted, initial_model
+    from charlm.trainers.lm.finetuning import adapted
 
     corpus = workspace.prepared_corpus(name)
     models = opened.models
@@ -123,7 +127,7 @@ def finetuning_requests(
     with tempfile.TemporaryDirectory(prefix="charlm-initial-") as folder:
         requests = []
         for direction in chosen:
-            initial = initial_model(models[direction], corpus, extend_dictionary=extend_dictionary)
+            initial = _initial_model(models[direction], corpus, change)
             initial.save(Path(folder) / f"{direction}.pt")
             requests.append(
                 TrainingRequest(
@@ -139,6 +143,21 @@ def finetuning_requests(
                 )
             )
         yield requests
+
+
+def _initial_model(model: "LanguageModel", corpus: CorpusFiles, change: DictionaryChange) -> "LanguageModel":
+    """What the training of one direction starts from; a line reports how its dictionary has changed."""
+    from charlm.trainers.lm.finetuning import initial_model
+
+    if change.kind == "keep":
+        return initial_model(model, corpus, change).model
+    with terminal.step(f"{change.kind} the dictionary of the {model.direction} model") as bar:
+        initial = initial_model(model, corpus, change)
+        note = f"{len(initial.model.dictionary):,} items, of which {initial.new:,} are new"
+        if change.vectors is not None:
+            note += f" and {initial.from_vectors:,} of these start at their vectors"
+        bar.finish(note)
+    return initial.model
 
 
 def _check_architecture(training: TrainingConfig, kept: TrainingConfig, model: str) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import warnings
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import torch.distributed as dist
 
 from charlm.artifacts import RunFiles
 from charlm.config import RunConfig, TrainingConfig
+from charlm.data.dictionary import Dictionary
 from charlm.distributed.group import ProcessGroup
 from charlm.errors import CharLMWarning, ConfigError, RunError, TrainingInterruptedError
 from charlm.evaluation.language_model import score_file
@@ -190,6 +192,29 @@ def test_fifty_steps_wait_for_nothing_and_upload_nothing(corpus_dir, tmp_path, o
     assert not ledger.uploads
     assert not ledger.pinned_uploads
     assert engine.progress.step == 51
+
+
+@pytest.mark.parametrize("changes", [{}, {"embedding_dropout": 0.1, "weight_dropout": 0.1, "activation_penalty": 1.0}])
+def test_steps_of_a_clustered_softmax_wait_for_nothing_either(corpus_dir, tmp_path, changes) -> None:
+    config = dataclasses.replace(
+        TINY, embedding_size=16, tie_weights=True, softmax="clustered", dropout=0.1, locked_dropout=True, **changes
+    )
+    dictionary = Dictionary.from_items([*dictionary_of(corpus_dir).get_items()[1:], *map(str, range(10, 4_000))])
+    torch.manual_seed(config.seed)
+    with simulated_cuda() as ledger:
+        model = LanguageModel.from_config(config, dictionary, is_forward_lm=True).to("cuda")
+        assert model.cutoffs
+        engine = TrainingEngine(model, TextCorpus(corpus_dir, dictionary, True), config, RunFiles(tmp_path / "run"))
+        streams = engine.bptt.load(engine.bptt.prepare(engine.corpus.streams(0, 8, seed=1, epoch=0)))
+        engine._step(streams)
+        ledger.clear()
+        for _ in range(50):
+            engine._step(streams)
+        assert [ledger.waits, ledger.uploads, ledger.pinned_uploads] == [Counter()] * 3
+        targets = streams.ids[1:21].long().flatten()
+        cluster = torch.bucketize(targets, model.decoder._bounds, right=True)
+        sizes = torch.bincount(cluster, minlength=len(model.cutoffs) + 1)
+        assert streams.cluster_sizes(1, 21) == sizes.tolist()
 
 
 # ---- a whole training ----------------------------------------------------------------------------------------------

@@ -172,6 +172,19 @@ def test_a_name_that_is_not_utf8_is_one_line(charlm: Charlm, tmp_path: Path, wor
         assert r"caf\udce9' is not UTF-8" in outcome.json["error"]
         assert len(outcome.stderr.splitlines()) == 1
     assert not list(tmp_path.rglob("corpus.json"))
+    outcome = charlm("generate", "models:/a@champion", "--prefix", strange, "--workspace", workspace)
+    assert (outcome.code, outcome.stderr.count("\n")) == (2, 1)
+    assert r"the prefix 'caf\udce9' is not UTF-8" in outcome.stderr
+
+
+@pytest.mark.parametrize(("encoding", "written"), [("ascii", "ü 日\n"), ("latin-1", "ü \\u65e5\n")])
+def test_a_result_is_written_in_any_locale(encoding: str, written: str) -> None:
+    program = r"from flows.cli import app; app._accept_all_characters(); app.write_stdout('\u00fc \u65e5')"
+    variables = {"PYTHONUTF8": "0", "PYTHONIOENCODING": encoding}
+    outcome = subprocess.run(
+        [sys.executable, "-c", program], env=environment() | variables, cwd=ROOT, capture_output=True
+    )
+    assert outcome.stdout.decode("utf-8" if encoding == "ascii" else encoding) == written
 
 
 def test_a_result_that_cannot_be_written_is_one_line(tmp_path: Path, workspace: Path) -> None:

@@ -21,7 +21,7 @@ from charlm.arrays.arrow import numbers, to_numpy
 from charlm.artifacts import CorpusFiles
 from charlm.config import DictionaryConfig, UnitName
 from charlm.data.dictionary import Dictionary
-from charlm.errors import CorpusError, DictionaryError, decoration
+from charlm.errors import ConfigError, CorpusError, DictionaryError, decoration
 from charlm.malloc import keep_freed_memory
 from charlm.storage.atomic import atomic_folder, atomic_write, write_text
 from charlm.storage.fingerprints import sha256_of
@@ -130,7 +130,12 @@ def is_kept(counts: Counts, config: DictionaryConfig, always_kept: Sequence[str]
 
 def choose_items(counts: Counts, config: DictionaryConfig, unit: Unit | UnitName) -> list[bytes]:
     """The items of a dictionary without `<unk>`: the kept ones by rank, then those always kept that never occur."""
-    always_kept, to_item = as_unit(unit).always_kept, as_unit(unit).to_item
+    unit = as_unit(unit)
+    if odd := [item for item in config.reserved if unit.num_items(item) != 1]:
+        raise ConfigError(
+            f"the reserved {odd[0]!r:.60} is no {unit.noun}, but {unit.num_items(odd[0])} of them; reserve each one"
+        )
+    always_kept, to_item = (*unit.always_kept, *config.reserved), unit.to_item
     kept = is_kept(counts, config, always_kept).tolist()
     chosen = [item for item, is_chosen in zip(counts.items.to_pylist(), kept, strict=True) if is_chosen]
     chosen += [item for item in always_kept if item not in chosen]
@@ -156,11 +161,12 @@ def build_dictionary(corpus: CorpusFiles, config: DictionaryConfig, unit: Unit |
 
 def check_frozen_dictionary(corpus: CorpusFiles, record: DictionaryRecord, config: DictionaryConfig) -> None:
     """Raise CorpusError when `config` would have built another dictionary."""
-    frozen, given = record.config.to_json(), config.to_json()
-    for name in frozen:
-        if frozen[name] != given[name]:
+    frozen, given = record.config, config
+    for name in config.names():
+        if getattr(frozen, name) != getattr(given, name):
             raise CorpusError(
-                f"the dictionary of corpus {corpus.name!r} was built with {name}={frozen[name]}, got {given[name]}; "
+                f"the dictionary of corpus {corpus.name!r} was built with {name}={getattr(frozen, name)}, got "
+                f"{getattr(given, name)}; "
                 f"keep the setting, extend the dictionary, or prepare the text under another name"
             )
 

@@ -9,6 +9,7 @@ found by hashing the text line after line until the next hash is met.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from xxhash import xxh3_64
@@ -21,6 +22,8 @@ from charlm.text.corpus.manifest import FileRecord, Revision, load_manifest
 from charlm.text.corpus.sides import TEST_FILE, TEST_PLACE, VALID_FILE, VALID_PLACE, choose_places, without_shares
 
 _KEYS_PER_BLOCK = 1 << 20
+PART_BYTES = 5_000
+"""Length of the parts that long documents are compared in where there are few of them."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,24 @@ def held_out_documents(corpus: CorpusFiles, split: str) -> dict[str, HeldOutDocu
         )
         for domain, found in parts.items()
     }
+
+
+def in_parts(documents: HeldOutDocuments, text: Path) -> HeldOutDocuments:
+    """`documents`, which make up a text file, cut at ends of lines into parts of about PART_BYTES.
+
+    Each part has the key of its document; a shorter document is one part.
+    """
+    with text.open("rb") as file:
+        lines = [line + b"\n" for raw in file for line in cleaned(raw).split(b"\n")[:-1]]
+    sizes = np.array([(len(line.decode()), len(line), 1) for line in lines], dtype=np.int64).reshape(-1, 3)
+    document = np.repeat(np.arange(len(documents)), documents.lines)
+    before = np.cumsum(sizes[:, 1]) - sizes[:, 1]
+    before -= (np.cumsum(documents.bytes) - documents.bytes)[document]  # bytes of the document before each line
+    num_parts = np.maximum(documents.bytes // PART_BYTES, 1)
+    part = before * num_parts[document] // documents.bytes[document]
+    starts = np.flatnonzero(np.diff(document, prepend=-1) | np.diff(part, prepend=-1))
+    characters, num_bytes, num_lines = np.add.reduceat(sizes, starts).T if len(starts) else sizes.T
+    return HeldOutDocuments(documents.keys[document[starts]], characters, num_bytes, num_lines)
 
 
 def _keys_of(corpus: CorpusFiles, revision: Revision, config: SplitConfig, place: int) -> np.ndarray:

@@ -3,7 +3,10 @@
 State is carried from one sequence of a stream to the next; gradients stop at the sequence's beginning.
 """
 
-# T = sequence length in units, B = mini-batch size of the whole group, R = rows of a shard
+# T = sequence length in units, B = mini-batch size of the whole group, R = rows of a shard, K = clusters of the softmax
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,11 +14,34 @@ from torch import Tensor
 
 from charlm.config import TrainingConfig
 from charlm.distributed.group import ProcessGroup
+from charlm.language_models.decoding import mean_nats
 from charlm.language_models.language_model import Hidden, LanguageModel
 from charlm.nn.mixed_precision import MixedPrecision
 from charlm.nn.penalties import activation_penalties
 from charlm.trainers.lm.averaging import WeightAverage
 from charlm.trainers.lm.optimization import build_optimizer
+
+
+@dataclass(frozen=True)
+class ShardStreams:
+    """The streams of a shard, or of this process's part of it."""
+
+    ids: np.ndarray | Tensor
+    """(R, B)"""
+
+    cluster_counts: np.ndarray | None = None
+    """How many ids of all rows before each one are in no cluster of the softmax and in each of them, (R + 1, 1 + K).
+    With them a step on a GPU needs not ask it. None where there are no clusters, and on a CPU."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def cluster_sizes(self, start: int, end: int) -> list[int] | None:
+        """How many ids of the rows from `start` to `end` are in no cluster, and in each of them."""
+        if self.cluster_counts is None:
+            return None
+        sizes: list[int] = (self.cluster_counts[end] - self.cluster_counts[start]).tolist()
+        return sizes
 
 
 class TruncatedBPTT:
@@ -52,18 +78,21 @@ class TruncatedBPTT:
     def precision(self) -> str:
         return self.mixed.precision
 
-    def prepare(self, streams: np.ndarray) -> np.ndarray | Tensor:
+    def prepare(self, streams: np.ndarray) -> ShardStreams:
         """This process's part of a shard's streams (R, B); for a GPU in pinned memory. Runs in the reader's thread."""
         streams = streams[:, self.group.streams(self.config.mini_batch_size)]
         if self.model.device.type == "cpu":
-            return streams
-        return torch.from_numpy(_signed(np.ascontiguousarray(streams))).pin_memory()
+            return ShardStreams(streams)
+        pinned = torch.from_numpy(_signed(np.ascontiguousarray(streams))).pin_memory()
+        return ShardStreams(pinned, _cluster_counts(streams, self.model.cutoffs))
 
-    def load(self, streams: np.ndarray | Tensor) -> np.ndarray | Tensor:
+    def load(self, streams: ShardStreams) -> ShardStreams:
         """What `prepare` has made, on the device: all at once, in small integers, while the GPU computes."""
-        return streams.to(self.model.device, non_blocking=True) if isinstance(streams, Tensor) else streams
+        if not isinstance(streams.ids, Tensor):
+            return streams
+        return replace(streams, ids=streams.ids.to(self.model.device, non_blocking=True))
 
-    def step(self, streams: np.ndarray | Tensor, row: int, *, sequence_length: int, learning_rate: float) -> int:
+    def step(self, streams: ShardStreams, row: int, *, sequence_length: int, learning_rate: float) -> int:
         """Learn from `gradient_accumulation` sequences that begin at `row`, or what the shard has left of them.
 
         The gradient is that of the mean loss of all their units. Returns the rows that were read.
@@ -76,8 +105,8 @@ class TruncatedBPTT:
         rows = min(config.gradient_accumulation * sequence_length, len(streams) - 1 - row)
         for start in range(row, row + rows, sequence_length):
             length = min(sequence_length, row + rows - start)
-            ids = _to_ids(streams[start : start + length + 1])  # (T + 1, B / processes)
-            loss, minimised = self._loss(ids[:-1], ids[1:])
+            ids = _to_ids(streams.ids[start : start + length + 1])  # (T + 1, B / processes)
+            loss, minimised = self._loss(ids[:-1], ids[1:], streams.cluster_sizes(start + 1, start + length + 1))
             self.mixed.backward(minimised / (rows / length))
             self._nats += loss.detach().double() * (length * ids.shape[1])
         self.group.average_gradients(self.model.parameters())
@@ -86,19 +115,19 @@ class TruncatedBPTT:
             self.average.add(self.model)
         return rows
 
-    def _loss(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def _loss(self, inputs: Tensor, targets: Tensor, cluster_sizes: Sequence[int] | None) -> tuple[Tensor, Tensor]:
         """Mean cross entropy of targets (T, B) after inputs (T, B), and what is minimised; carries the state on."""
-        config = self.config
+        config, model = self.config, self.model
+        assert model.decoder is not None  # a model that cannot predict is not trained
         with self.mixed.autocast():
+            output, dropped, hidden = model.read(inputs, self.hidden)
+            minimised = loss = mean_nats(
+                model.decoder, model.encoder.weight, dropped, targets, cluster_sizes=cluster_sizes
+            )
             if config.activation_penalty or config.slowness_penalty:
-                output, dropped, hidden = self.model.read(inputs, self.hidden)
-                loss = self.model.mean_nats(dropped, targets)
                 minimised = loss + activation_penalties(
                     output, dropped, activation=config.activation_penalty, slowness=config.slowness_penalty
                 )
-            else:
-                loss, hidden = self.model.loss(inputs, targets, self.hidden)
-                minimised = loss
         if isinstance(hidden, tuple):  # of an LSTM
             self.hidden = (hidden[0].detach(), hidden[1].detach())
         else:
@@ -151,6 +180,16 @@ def _signed(ids: np.ndarray) -> np.ndarray:
     if ids.dtype == np.uint16:
         return ids.view(np.int16) if not ids.size or ids.max() < 2**15 else ids.astype(np.int32)
     return ids.view(np.int32) if ids.dtype == np.uint32 else ids
+
+
+def _cluster_counts(streams: np.ndarray, cutoffs: Sequence[int]) -> np.ndarray | None:
+    """The `cluster_counts` of streams (R, B)."""
+    if not cutoffs:
+        return None
+    counts = np.zeros((len(streams) + 1, 1 + len(cutoffs)), dtype=np.int64)
+    below = np.stack([np.count_nonzero(streams < cutoff, axis=1) for cutoff in cutoffs], axis=1)  # (R, K)
+    counts[1:] = np.diff(below, axis=1, prepend=0, append=streams.shape[1])
+    return counts.cumsum(axis=0)
 
 
 def _to_ids(rows: np.ndarray | Tensor) -> Tensor:

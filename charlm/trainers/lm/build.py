@@ -92,10 +92,7 @@ def item_counts(config: RunConfig, dictionary: Dictionary) -> np.ndarray | None:
     path = CorpusFiles(Path(config.corpus_dir)).total_counts
     if not config.training.tie_weights or not path.is_file():
         return None
-    counts = read_counts(path).to_dict()
-    known = np.array([counts.get(item, 0) for item in dictionary.get_items()], dtype=np.float64)
-    known[0] = max(sum(counts.values()) - known[1:].sum(), known[0])
-    return known
+    return read_counts(path).by_id(dictionary.get_items())
 
 
 def run_dictionary(config: RunConfig) -> Dictionary:

@@ -15,7 +15,12 @@ from charlm.errors import ModelFileError
 from charlm.storage.atomic import atomic_write
 
 _FORMAT = "charlm.checkpoint/1"
-_FILE_NAMES = {"rollbacks": "setbacks"}
+_FILE_NAMES = {
+    "rollbacks": "setbacks",
+    "units": "characters",
+    "validated_units": "validated_characters",
+    "best_units": "best_characters",
+}
 """What the file calls a field by another name."""
 
 
@@ -26,7 +31,7 @@ class Progress:
     step: int = 0
     """Optimizer steps done."""
 
-    characters: int = 0
+    units: int = 0
     """Units predicted while training."""
 
     seconds: float = 0.0
@@ -47,20 +52,20 @@ class Progress:
     validations: int = 0
     """Validations done."""
 
-    validated_characters: int = -1
-    """`characters` at the last validation."""
+    validated_units: int = -1
+    """`units` at the last validation."""
 
     best_loss: float = float("inf")
     """Lowest validation loss so far, nats per unit."""
 
-    best_characters: int = 0
-    """`characters` when the lowest loss was reached."""
+    best_units: int = 0
+    """`units` when the lowest loss was reached."""
 
     bad_validations: int = 0
     """Validations without improvement since the last improvement or annealing (`plateau`)."""
 
     patient_since: int = 0
-    """`characters` at the last improvement or annealing (`plateau`)."""
+    """`units` at the last improvement or annealing (`plateau`)."""
 
     rate_factor: float = 1.0
     """Factor that annealing and rollbacks have put on the learning rate."""

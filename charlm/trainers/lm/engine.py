@@ -12,9 +12,7 @@ a run that was killed and resumed ends with the weights of an undisturbed one (e
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 
-import numpy as np
 import torch
-from torch import Tensor
 from torch.distributed import ReduceOp
 
 from charlm.artifacts import RunFiles
@@ -27,7 +25,7 @@ from charlm.nn.precision import resolve_training_precision
 from charlm.text.corpus.encoding import encoded_info
 from charlm.trainers.events import Event
 from charlm.trainers.lm.averaging import WeightAverage
-from charlm.trainers.lm.bptt import TruncatedBPTT
+from charlm.trainers.lm.bptt import ShardStreams, TruncatedBPTT
 from charlm.trainers.lm.checkpoint import Checkpoint, Progress
 from charlm.trainers.lm.gpu_memory import gpu_bytes
 from charlm.trainers.lm.optimization import (
@@ -144,7 +142,7 @@ class TrainingEngine:
                 self.reporter.precision()
                 self._save_checkpoint()
             reason = self._run()
-            if self.progress.validated_characters < self.progress.characters:
+            if self.progress.validated_units < self.progress.units:
                 self._validate()
             self._save_checkpoint()
             if self._is_stop_requested():  # the scores can take long; a resumed run starts with them
@@ -175,7 +173,7 @@ class TrainingEngine:
             return "the budget is spent"
         if self.progress.rate_factor < MIN_RATE_FACTOR:
             return "the learning rate has annealed to nothing"
-        return reason_to_stop_early(self.config, self.progress)
+        return reason_to_stop_early(self.config, self.progress, self.corpus)
 
     def _score_best(self, reason: str) -> TrainingResult:
         """Score the best model on both held-out texts."""
@@ -183,8 +181,8 @@ class TrainingEngine:
         result = TrainingResult(
             valid=valid,
             test=test,
-            characters=round(self.progress.characters * self.corpus.characters_per_unit),
-            units=self.progress.characters,
+            characters=round(self.progress.units * self.corpus.characters_per_unit),
+            units=self.progress.units,
             seconds=self.progress.seconds,
             reason=reason,
         )
@@ -193,7 +191,7 @@ class TrainingEngine:
 
     # ---- a shard -----------------------------------------------------------------------------------------------
 
-    def _read_shard(self, streams: np.ndarray | Tensor) -> None:
+    def _read_shard(self, streams: ShardStreams) -> None:
         """Train on one shard (R, B) from `progress.row` to its end, or to the end of the budget."""
         progress, config = self.progress, self.config
         self.model.train()
@@ -213,7 +211,7 @@ class TrainingEngine:
                 self._save_checkpoint()
         self._end_shard()
 
-    def _step(self, streams: np.ndarray | Tensor) -> None:
+    def _step(self, streams: ShardStreams) -> None:
         """One optimizer step."""
         progress, config = self.progress, self.config
         share = min(1.0, self._share_spent() + 0.5 * self._step_share())
@@ -228,7 +226,7 @@ class TrainingEngine:
             )
         progress.step += 1
         progress.row += rows
-        progress.characters += rows * config.mini_batch_size
+        progress.units += rows * config.mini_batch_size
         progress.window_units += rows * config.mini_batch_size
 
     def _end_shard(self) -> None:
@@ -244,7 +242,7 @@ class TrainingEngine:
         self._save_checkpoint()
 
     def _share_spent(self) -> float:
-        return self.budget.progress(self.progress.characters, self.progress.seconds)
+        return self.budget.progress(self.progress.units, self.progress.seconds)
 
     def _step_share(self) -> float:
         """Share of the budget that one step takes, from the mean of the steps so far."""
@@ -263,7 +261,7 @@ class TrainingEngine:
         bptt = self.bptt
         bptt.wait()
         with self._watch.paused(), nullcontext() if bptt.average is None else bptt.average.applied(self.model):
-            validation = validate(self.model, self.corpus.valid, self.config, self.progress, self.group)
+            validation = validate(self.model, self.corpus, self.config, self.progress, self.group)
             if validation.score is not None:
                 if validation.is_best:
                     self.model.save(self.files.best_lm)

@@ -120,7 +120,7 @@ class Reporter:
     @property
     def _characters(self) -> int:
         """Characters of the text that were read."""
-        return round(self._progress.characters * self._corpus.characters_per_unit)
+        return round(self._progress.units * self._corpus.characters_per_unit)
 
     def sample(self, model: LanguageModel) -> str:
         """Text that `model` generates, equal for equal weights; none where that fails."""
@@ -139,7 +139,7 @@ class Reporter:
                 "config": self._config.to_json(),
                 "direction": self._model.direction,
                 "parameters": sum(parameter.numel() for parameter in self._model.parameters()),
-                "train_characters": self._corpus.num_units,
+                "train_characters": round(self._corpus.num_units * self._corpus.characters_per_unit),
                 "dictionary_size": len(self._corpus.dictionary),
                 **self._computing(),
                 "num_threads": torch.get_num_threads(),
@@ -207,7 +207,7 @@ class Reporter:
 
     def restart_clock(self, seconds: float) -> None:
         """Count throughput from here, `seconds` after the training began: it begins, or resumes from a checkpoint."""
-        self._last = (self._progress.characters, seconds)
+        self._last = (self._progress.units, seconds)
         self.steps.take()
 
     def is_train_due(self) -> bool:
@@ -250,8 +250,8 @@ class Reporter:
                 "loss": loss,
                 "bits_per_character": loss / math.log(2) / self._corpus.characters_per_unit,
                 "learning_rate": learning_rate,
-                "characters_per_second": (progress.characters - units) / elapsed * self._corpus.characters_per_unit,
-                "units_per_second": (progress.characters - units) / elapsed,
+                "characters_per_second": (progress.units - units) / elapsed * self._corpus.characters_per_unit,
+                "units_per_second": (progress.units - units) / elapsed,
                 "seconds_left": progress.seconds * (1 - share) / max(share, 1e-9),
                 "waiting_share": max(0.0, 1 - in_steps / elapsed),
             }
@@ -275,4 +275,4 @@ class Reporter:
         )
 
     def _share(self) -> float:
-        return self._budget.progress(self._progress.characters, self._progress.seconds)
+        return self._budget.progress(self._progress.units, self._progress.seconds)

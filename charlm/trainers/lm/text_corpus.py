@@ -112,7 +112,7 @@ class TextCorpus:
         if trained == 0:
             longest = max(self._units)
             raise CorpusError(
-                f"the longest train shard in {self.files.train_dir} has {longest} characters; "
+                f"the longest train shard in {self.files.train_dir} has {longest} {self.dictionary.unit_of.plural}; "
                 f"mini_batch_size={mini_batch_size} needs at least {2 * mini_batch_size}. "
                 "Lower mini_batch_size, or prepare more text or larger shards."
             )

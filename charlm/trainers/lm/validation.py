@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
@@ -33,43 +32,49 @@ class Validation:
 
 
 def validate(
-    model: LanguageModel, text: Path, config: TrainingConfig, progress: Progress, group: ProcessGroup
+    model: LanguageModel, corpus: TextCorpus, config: TrainingConfig, progress: Progress, group: ProcessGroup
 ) -> Validation:
-    """Score `model` on the encoded validation text and bring `progress` up to date; all processes agree on it."""
+    """Score `model` on the validation text of `corpus` and bring `progress` up to date; all processes agree on it."""
     score = None
     if group.is_main:
-        score = score_encoded(model, text, encoded_info(text, model.dictionary), max_units=config.validation_characters)
+        info = encoded_info(corpus.valid, model.dictionary)
+        limit = config.validation_characters
+        units = None if limit is None else math.ceil(limit / max(1.0, info.characters / info.units))
+        score = score_encoded(model, corpus.valid, info, max_units=units)
     loss = group.broadcast(math.nan if score is None else score.loss)
     progress.validations += 1
-    progress.validated_characters = progress.characters
+    progress.validated_units = progress.units
     is_best = loss < progress.best_loss
     has_improved = loss < progress.best_loss * (1 - _THRESHOLD)
     if is_best:
-        progress.best_loss, progress.best_characters = loss, progress.characters
+        progress.best_loss, progress.best_units = loss, progress.units
     if config.schedule == "plateau":
-        _anneal(config, progress, has_improved)
+        _anneal(config, progress, corpus, has_improved=has_improved)
     if config.averaging_patience is not None:
         note_loss(progress, loss, config.averaging_patience)
     return Validation(score, is_best)
 
 
-def _anneal(config: TrainingConfig, progress: Progress, has_improved: bool) -> None:
+def _anneal(config: TrainingConfig, progress: Progress, corpus: TextCorpus, *, has_improved: bool) -> None:
     """Lower the rate when validation has not improved for longer than `patience` allows."""
     progress.bad_validations = 0 if has_improved else progress.bad_validations + 1
-    progress.patient_since = progress.characters if has_improved else progress.patient_since
+    progress.patient_since = progress.units if has_improved else progress.patient_since
     if config.patience_characters is not None:
-        is_stuck = progress.characters - progress.patient_since >= config.patience_characters
+        waited = (progress.units - progress.patient_since) * corpus.characters_per_unit
+        is_stuck = waited >= config.patience_characters
     else:
         is_stuck = progress.bad_validations > config.patience
     if is_stuck:
-        progress.bad_validations, progress.patient_since = 0, progress.characters
+        progress.bad_validations, progress.patient_since = 0, progress.units
         progress.rate_factor *= config.anneal_factor
 
 
-def reason_to_stop_early(config: TrainingConfig, progress: Progress) -> str | None:
+def reason_to_stop_early(config: TrainingConfig, progress: Progress, corpus: TextCorpus) -> str | None:
     """Why a training ends before its budget is spent; None while it should continue."""
-    without_gain = progress.characters - progress.best_characters
-    if config.stop_characters is not None and without_gain >= config.stop_characters and progress.validations:
+    if config.stop_characters is None:
+        return None
+    without_gain = round((progress.units - progress.best_units) * corpus.characters_per_unit)
+    if without_gain >= config.stop_characters and progress.validations:
         return f"validation has not improved for {without_gain:,} characters"
     return None
 

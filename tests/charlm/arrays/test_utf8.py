@@ -27,6 +27,7 @@ def _engine(request: pytest.FixtureRequest) -> Iterator[None]:
     """Short text is treated like long text, also on machines without Polars."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(utf8, "_SHORT_BYTES", 0)
+        patch.setattr(masks, "FEW", 0)
         if request.param == "without":
             for module in (utf8, masks):
                 patch.setattr(module, "polars", lambda: None)

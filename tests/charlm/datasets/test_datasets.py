@@ -279,7 +279,7 @@ TABLE = partial(CSVClassificationCorpus, column_name_map={0: "label", 1: "text"}
         (ClassificationCorpus, "__label__ x\n", "line 1: a label is missing behind __label__"),
         (ClassificationCorpus, "\n", "line 1: the file holds no text"),
         (JSONLClassificationCorpus, '{"text": "x"}\n', "line 1: the object has no field 'label'"),
-        (JSONLClassificationCorpus, "\n[1]\n", "line 2: the object has no field 'text'"),
+        (JSONLClassificationCorpus, "\n[1]\n", "line 2: one JSON object is needed on each line, and this is"),
         (JSONLClassificationCorpus, '{"text": 3, "label": "a"}', "line 1: the field 'text' holds neither"),
         (JSONLClassificationCorpus, '{"text": "x", \n', "line 1: this is not valid JSON"),
         (JSONLClassificationCorpus, '{"text": ["x"], "label": []}', "line 1: there must be as many labels"),

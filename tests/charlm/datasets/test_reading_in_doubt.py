@@ -63,9 +63,10 @@ def test_a_cell_may_hold_several_labels(tmp_path):
     assert texts(path) == [("a,b", "Go on"), ("c", "Stay")]
 
 
-def test_labels_with_commas_stay_whole_in_lines_of_fasttext(tmp_path):
+def test_labels_with_commas_stay_whole_in_lines_of_fasttext(tmp_path, caplog):
     path = put(tmp_path, "__label__a,b Go on\n__label__a,b Stay\n", "train.txt")
     assert texts(path) == [("a,b", "Go on"), ("a,b", "Stay")]
+    assert "every label holds a comma or the like, such as 'a,b'; is this a table?" in caplog.text
 
 
 def test_a_row_of_labels_with_a_comma_too_many_is_refused(tmp_path):
@@ -109,6 +110,9 @@ def test_a_tab_behind_every_row_is_no_column(tmp_path):
     path = put(tmp_path, "Ann\tB-PER\t\nleft\tO\t\n")
     assert tagged(path) == [[("Ann", "PER"), ("left", "O")]]
     assert words_of(path) == [["Ann", "left"]]
+    put(tmp_path, "Ann\tB-PER\t\nleft\tO\t\n", "test.txt")
+    assert ColumnCorpus(tmp_path, {0: "text", 2: "ner"}).test[0].labels == []
+    assert tagged(put(tmp_path, "Ann\t\nleft\t\n", "test.txt")) == [[("Ann", "O"), ("left", "O")]]
 
 
 def test_all_files_of_a_corpus_have_the_same_columns(tmp_path):

@@ -14,8 +14,10 @@ from charlm.embeddings import (
     FlairEmbeddings,
     StackedEmbeddings,
     TransformerDocumentEmbeddings,
+    TransformerWordEmbeddings,
     WordEmbeddings,
 )
+from charlm.embeddings.base import load_embeddings
 from charlm.errors import ConfigError, ModelFileError
 from charlm.nn.dropout import LockedDropout, WordDropout
 from tests.conftest import ROOT
@@ -209,6 +211,50 @@ def test_a_transformers_vector_is_that_of_the_sentence_alone(transformer, poolin
     expected = {"cls": states[0], "mean": states.mean(0), "max": states.amax(0)}[pooling]
     torch.testing.assert_close(short.embedding, expected)
     assert not short.embedding.requires_grad
+
+
+def test_layers_of_a_transformer_are_averaged_as_in_flair(transformer):
+    embeddings = TransformerWordEmbeddings(transformer, layers="all")
+    assert embeddings.fine_tune
+    (sentence,) = embeddings.embed(Sentence("hello"))
+    with torch.no_grad():
+        states = embeddings.model(torch.tensor([[2, 5, 3]]), output_hidden_states=True).hidden_states
+    torch.testing.assert_close(sentence[0].embedding.detach(), torch.stack(states)[:, 0, 1].mean(dim=0))
+    assert TransformerWordEmbeddings(transformer, layers="0,1", layer_mean=False).embedding_length == 32
+
+
+def test_a_transformer_reads_the_sentences_around(transformer):
+    embeddings = TransformerWordEmbeddings(transformer, use_context=2, fine_tune=False)
+    sentences = [Sentence("hello hello world"), Sentence("world"), Sentence("hello world")]
+    Sentence.set_context_for_sentences(sentences)
+    embeddings.embed(sentences)
+    separator = embeddings.tokenizer.convert_tokens_to_ids("[FLERT]")
+    ids = [2, 5, 6, separator, 6, separator, 5, 6, 3]  # [CLS] hello world [FLERT] world [FLERT] hello world [SEP]
+    with torch.no_grad():
+        states = embeddings.model(torch.tensor([ids])).last_hidden_state[0]
+    torch.testing.assert_close(sentences[1][0].embedding, states[4])
+    loaded = load_embeddings(embeddings.save_embeddings())
+    assert loaded.context == embeddings.context
+    alone = Sentence("world")
+    embeddings.embed(alone)
+    assert not torch.allclose(alone[0].embedding, sentences[1][0].embedding)
+
+
+def test_context_is_left_out_now_and_then_in_training(transformer):
+    embeddings = TransformerDocumentEmbeddings(
+        transformer, use_context=True, use_context_separator=False, context_dropout=0.5
+    )
+    assert embeddings.context_length == 64
+    first, second = Sentence("hello"), Sentence("world")
+    Sentence.set_context_for_sentences([first, second])
+    torch.manual_seed(3)
+    seen = {len(embeddings.context.around(second, training=True)[0]) for _ in range(20)}
+    assert seen == {0, 1}
+    assert embeddings.context.around(second, training=False) == (["hello"], [])
+    second.is_document_boundary = first.is_document_boundary = True
+    assert embeddings.context.around(second, training=False) == ([], [])
+    with pytest.raises(ConfigError, match="use_context is true, false or a number"):
+        TransformerDocumentEmbeddings(transformer, use_context=-1)
 
 
 def test_a_transformer_as_pickle_is_refused(transformer):

@@ -6,15 +6,15 @@ import torch
 from charlm.data import Dictionary, Sentence
 from charlm.embeddings import (
     CharacterEmbeddings,
+    DocumentCNNEmbeddings,
     DocumentRNNEmbeddings,
     Embeddings,
     FlairEmbeddings,
     HashEmbeddings,
     StackedEmbeddings,
-    TransformerWordEmbeddings,
 )
 from charlm.embeddings.base import load_embeddings
-from charlm.errors import ConfigError, NotInCharLMError
+from charlm.errors import ConfigError
 from charlm.models import LanguageModel
 
 pytestmark = pytest.mark.numeric
@@ -70,6 +70,18 @@ def test_states_after_every_character(language_model):
     assert not states.requires_grad
 
 
-def test_context_of_transformers_is_refused():
-    with pytest.raises(NotInCharLMError, match="use_context"):
-        TransformerWordEmbeddings("any", use_context=True)
+def test_convolutions_see_a_sentence_alone():
+    torch.manual_seed(2)
+    embeddings = DocumentCNNEmbeddings([HashEmbeddings(9, 4)], kernels=((3, 1), (2, 3)), reproject_words=False)
+    short, long, empty = Sentence("Hi"), Sentence("I love Berlin very much indeed"), Sentence("")
+    embeddings.embed([short, long, empty])
+    assert torch.equal(empty.embedding, torch.zeros(5))
+    padded = torch.nn.functional.pad(short.get_token_embeddings(), (0, 0, 0, 2))  # as many words as a kernel sees
+    expected = [conv(padded.T).relu().amax(dim=1) for conv in embeddings.convs]
+    assert torch.allclose(short.embedding, torch.cat(expected), atol=1e-6)
+    loaded = load_embeddings(embeddings.save_embeddings())
+    again = Sentence("I love Berlin very much indeed")
+    loaded.embed(again)
+    assert torch.allclose(again.embedding, long.embedding, atol=1e-6)
+    with pytest.raises(ConfigError, match="kernels are pairs of positive numbers"):
+        DocumentCNNEmbeddings([HashEmbeddings(9, 4)], kernels=())

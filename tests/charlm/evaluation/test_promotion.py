@@ -12,6 +12,7 @@ from charlm.config import GateConfig
 from charlm.errors import ConfigError, GateError
 from charlm.evaluation.promotion import BaselineScore, GateReport, ProbeScores, decide_promotion, paired_interval
 from charlm.evaluation.scores import DocumentScores
+from tasks.promotion.report import gate_markdown
 
 NUM_DOCUMENTS, BYTES = 50, 100
 CONFIG = GateConfig(bootstrap_rounds=400)
@@ -123,6 +124,19 @@ def test_a_target_domain_with_hardly_a_document_proves_nothing(count: int) -> No
     report = decide_promotion(challenger, champion, target="news", config=CONFIG)
     assert not report.promoted
     assert f"the domain news has {count} held-out documents, and 10 are needed" in report.reason
+
+
+def test_one_long_document_is_compared_in_parts_and_the_report_says_so() -> None:
+    challenger, champion = pair(1.5), pair()
+    one = np.zeros(NUM_DOCUMENTS, dtype=np.uint64)  # the parts of a document have its key
+    for scores in (challenger, champion):
+        for domains in scores.values():
+            domains["news"] = dataclasses.replace(domains["news"], keys=one)
+    report = decide_promotion(challenger, champion, target="news", config=CONFIG)
+    assert report.promoted
+    assert (report.domains["news"].parts_of, report.domains["books"].parts_of) == (1, None)
+    assert "| 50 parts of 1 |" in gate_markdown(report)
+    assert GateReport.from_json(json.loads(json.dumps(report.to_json()))) == report
 
 
 @pytest.mark.parametrize(

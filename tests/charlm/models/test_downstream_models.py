@@ -22,7 +22,7 @@ from charlm.embeddings import (
     WordEmbeddings,
 )
 from charlm.errors import ConfigError, DatasetError, ModelFileError
-from charlm.models import DownstreamModel, LanguageModel, SequenceTagger, TextClassifier
+from charlm.models import DownstreamModel, LanguageModel, SequenceTagger, TextClassifier, TokenClassifier
 from tests.toy import GOLDEN, toy_corpus, toy_embeddings, toy_sentences
 
 pytestmark = pytest.mark.numeric
@@ -43,6 +43,11 @@ def tagger(layer: str = "ner", embeddings=None, **settings) -> SequenceTagger:
 def classifier(document_embeddings=None, **settings) -> TextClassifier:
     document_embeddings = document_embeddings or DocumentPoolEmbeddings(toy_embeddings())
     return TextClassifier(document_embeddings, toy_corpus().make_label_dictionary("class"), **settings).eval()
+
+
+def token_classifier(embeddings) -> TokenClassifier:
+    dictionary = toy_corpus().make_label_dictionary("ner")
+    return TokenClassifier(embeddings, dictionary, "ner", "BIO", dropout=0.1).eval()
 
 
 def predictions(model: DownstreamModel, sentences: list[Sentence]) -> list[tuple[str, str, float]]:
@@ -203,6 +208,7 @@ MODELS = {
     "flair": lambda folder: tagger(embeddings=StackedEmbeddings([FlairEmbeddings(folder / "forward.pt")])),
     "one": lambda folder: tagger(embeddings=FlairEmbeddings(folder / "forward.pt", with_whitespace=False)),
     "words": lambda folder: tagger(embeddings=word_vectors(folder), use_crf=False, rnn_layers=2),
+    "linear": lambda folder: token_classifier(word_vectors(folder)),
     "stack": lambda folder: tagger(embeddings=StackedEmbeddings([word_vectors(folder), CharacterEmbeddings()])),
     "pooled": lambda folder: tagger(embeddings=StackedEmbeddings([remembering(folder)]), reproject_embeddings=False),
     "rnn": lambda folder: classifier(DocumentRNNEmbeddings([word_vectors(folder)], 6, bidirectional=True)),
@@ -280,7 +286,7 @@ def test_a_compressed_file_and_a_pickle_are_refused(tmp_path):
         with pytest.raises(ModelFileError, match=name):
             DownstreamModel.load(tmp_path / name)
     assert not Path("/tmp/charlm-was-here").exists()
-    with pytest.raises(ModelFileError, match="it is a pickle of torch, as Flair writes taggers and classifiers"):
+    with pytest.raises(ModelFileError, match="it is a pickle of torch, and it asks to import"):
         DownstreamModel.load(tmp_path / "torch.pt")
     with pytest.raises(ModelFileError, match="no model 'nowhere'"):
         DownstreamModel.load("nowhere")

@@ -91,6 +91,7 @@ FEW = st.sampled_from([0, 2])
 def counted(*chunks: bytes, few: float) -> dict[str, int]:
     counter = CharacterUnit().counter()
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("charlm.arrays.masks.FEW", 0)
         patch.setattr("charlm.arrays.utf8._SHORT_BYTES", 0)
         patch.setattr("charlm.units.code_points._FEW_TO_COUNT", few)
         for chunk in chunks:

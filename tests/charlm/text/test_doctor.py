@@ -7,7 +7,7 @@ import pytest
 
 from charlm.artifacts import CorpusFiles
 from charlm.config import SplitConfig
-from charlm.errors import SourceError
+from charlm.errors import ConfigError, SourceError
 from charlm.text.corpus.splitting import split_corpus
 from charlm.text.doctor import examine
 from charlm.text.doctor_advice import suggest_shard_size
@@ -135,3 +135,34 @@ def test_the_report_is_plain_json(tmp_path: Path) -> None:
 )
 def test_about_twenty_shards_are_suggested(num_bytes: int, size: int) -> None:
     assert suggest_shard_size(num_bytes) == size
+
+
+def test_vocabularies_are_shown_for_words_with_what_they_leave_unknown(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("the cat and the dog\nthe end\n")
+    report = examine([str(tmp_path)], unit="word")
+    assert report.words is not None
+    assert (report.words.tokenizer, report.words.words, report.words.types) == ("rules", 9, 6)
+    two = report.words.vocabularies[1]
+    assert (two.min_count, two.size) == (2, 3)  # <unk>, the, and the end of a line
+    assert (two.coverage, two.unk_rate) == (round(5 / 9, 4), round(6 / 9, 4))
+    assert report.settings["unit"] == "word"
+    assert "coverage" not in report.settings
+    assert "words       9 by rules, 6 different" in report.to_text()
+    assert json.loads(json.dumps(report.to_json()))["words"]["vocabularies"][0]["min_count"] == 1
+    with pytest.raises(ConfigError, match="tokenizer is a setting of the unit word; the unit of this text is char"):
+        examine([str(tmp_path)], tokenizer="rules")
+
+
+@pytest.mark.parametrize(
+    ("settings", "advice"),
+    [
+        ({}, "is for --unit word --tokenizer whitespace"),
+        ({"unit": "word"}, "the tokenizer rules cuts it up"),
+        ({"unit": "word", "tokenizer": "whitespace"}, "with the tokenizer whitespace it is a word that is not known"),
+    ],
+)
+def test_literal_special_words_are_pointed_out(settings: dict[str, str], advice: str, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("the <unk> cat and the <unk> dog\n" * 20)
+    (line,) = [line for line in examine([str(tmp_path)], **settings).advice if "<unk>" in line]
+    assert line.startswith("<unk> stands in the text 40 times: ")
+    assert advice in line

@@ -136,6 +136,7 @@ def test_ids_of_any_text_are_those_of_its_lines(
     folder = tmp_path_factory.mktemp("encode")
     dictionary = Dictionary.from_items([*"\n"[:has_newline], " ", "a", *known.replace("\n", "")])
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("charlm.arrays.masks.FEW", 0)
         patch.setattr("charlm.arrays.utf8._SHORT_BYTES", 0)
         patch.setattr("charlm.units.code_points._FEW_TO_ENCODE", few)
         patch.setattr("charlm.text.corpus.chunks.CHUNK_BYTES", chunk)
@@ -180,6 +181,7 @@ def test_bytes_that_are_not_utf8_are_found_between_plain_text(
     path = tmp_path_factory.mktemp("bad") / "text"
     path.write_bytes(data)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("charlm.arrays.masks.FEW", 0)
         patch.setattr("charlm.arrays.utf8._SHORT_BYTES", 0)
         patch.setattr("charlm.units.code_points._FEW_TO_ENCODE", few)
         try:

@@ -3,12 +3,13 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from charlm.artifacts import CorpusFiles
 from charlm.config import SplitConfig
 from charlm.errors import CorpusError
-from charlm.text.corpus.held_out import held_out_documents
+from charlm.text.corpus.held_out import PART_BYTES, HeldOutDocuments, held_out_documents, in_parts
 from charlm.text.corpus.manifest import load_manifest
 from charlm.text.corpus.sides import document_keys
 from charlm.text.corpus.splitting import split_corpus
@@ -91,3 +92,23 @@ def test_a_corpus_without_its_hashes_says_so(corpus: CorpusFiles, tmp_path: Path
     corpus.document_keys(1).unlink()
     with pytest.raises(CorpusError, match=r"revision_0001\.keys is missing"):
         held_out_documents(corpus, "test")
+
+
+def test_long_documents_are_cut_into_parts_at_the_ends_of_lines(tmp_path: Path) -> None:
+    texts = ["ä short one\n", "".join(f"{'ö' * (number % 90)} line {number}\n\n" for number in range(400)), "\n\nx\n"]
+    (tmp_path / "text").write_text("".join(texts))
+    kept = ["".join(f"{line}\n" for line in kept_lines(text)) for text in texts]
+    documents = HeldOutDocuments(
+        np.array([7, 8, 9], dtype=np.uint64),
+        *(
+            np.array([count(text) for text in kept])
+            for count in (len, lambda t: len(t.encode()), lambda t: t.count("\n"))
+        ),
+    )
+    parts = in_parts(documents, tmp_path / "text")
+    num_parts = len(kept[1].encode()) // PART_BYTES
+    assert parts.keys.tolist() == [7, *[8] * num_parts, 9]
+    for name in ("characters", "bytes", "lines"):
+        values = getattr(parts, name)
+        assert [values[0], values[1:-1].sum(), values[-1]] == getattr(documents, name).tolist()
+    assert abs(parts.bytes[1:-1] - PART_BYTES).max() < 0.3 * PART_BYTES

@@ -114,7 +114,7 @@ def test_what_a_shard_has_left_is_averaged_over_what_is_left(corpus_dir):
         config = dataclasses.replace(TINY, optimizer="sgd", mini_batch_size=2, gradient_accumulation=accumulation)
         model = LanguageModel.from_config(config, dictionary_of(corpus_dir), is_forward_lm=True)
         bptt = TruncatedBPTT(model, config, ProcessGroup(), "fp32")
-        assert bptt.step(streams, 0, sequence_length=5, learning_rate=0.5) == 10
+        assert bptt.step(bptt.prepare(streams), 0, sequence_length=5, learning_rate=0.5) == 10
         losses.append(model.decoder.bias)
     assert torch.equal(*losses)
 

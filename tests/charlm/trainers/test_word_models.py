@@ -7,17 +7,22 @@ import pytest
 import torch
 
 from charlm.artifacts import Workspace
-from charlm.config import DictionaryConfig, ReadConfig, SplitConfig, TrainingConfig
+from charlm.config import DictionaryChange, DictionaryConfig, GateConfig, ReadConfig, SplitConfig, TrainingConfig
 from charlm.data.dictionary import Dictionary
 from charlm.embeddings import FlairEmbeddings
 from charlm.errors import ConfigError, ModelFileError
 from charlm.evaluation.language_model import score_file, score_text
 from charlm.language_models.language_model import LanguageModel
+from charlm.nn.softmax import ClusteredSoftmax
 from charlm.serialization.bundle import read_bundle, write_bundle
+from charlm.serialization.new_dictionary import mapped_state
 from charlm.trainers.language_model_trainer import TextCorpus
 from charlm.trainers.lm.finetuning import extended, initial_model
 from charlm.units.words import WordUnit
 from tasks.corpus.prepare import PreparedCorpus, prepare_corpus
+from tasks.promotion.gate import _baseline
+from tasks.registry.download import OpenedModel
+from tasks.terminal import terminal
 from tests.charlm.trainers.runs import train
 
 pytestmark = pytest.mark.numeric
@@ -110,7 +115,7 @@ def test_another_domain_is_read_with_the_tokenizer_of_the_model(model: LanguageM
 def test_fine_tuning_keeps_known_words_and_new_ones_start_at_the_mean(
     model: LanguageModel, new: PreparedCorpus, workspace: Workspace
 ) -> None:
-    start = initial_model(model, new.files, extend_dictionary=True)
+    start = initial_model(model, new.files, DictionaryChange(kind="extend")).model
     num_old = len(model.dictionary)
     assert start.dictionary.unit_of == model.dictionary.unit_of  # and not that of the corpus: `newt,` is two words
     assert {"newt", "swims", "!"} <= set(start.dictionary.get_items()[num_old:])
@@ -123,7 +128,68 @@ def test_fine_tuning_keeps_known_words_and_new_ones_start_at_the_mean(
     assert after.unk_rate < 0.02 < before.unk_rate
     letters = prepare(workspace, "letters", NEW, unit="char")
     with pytest.raises(ConfigError, match="the model's unit is word, that of the corpus 'letters' is char"):
-        initial_model(model, letters.files, extend_dictionary=False)
+        initial_model(model, letters.files, DictionaryChange())
+
+
+def test_a_mapped_model_has_the_dictionary_of_the_corpus_and_the_rows_of_known_words(
+    model: LanguageModel, new: PreparedCorpus
+) -> None:
+    start = initial_model(model, new.files, DictionaryChange(kind="map"))
+    words, old_ids = start.model.dictionary.get_items(), model.dictionary.item2idx
+    assert start.model.dictionary.fingerprint == Dictionary.load_from_file(new.files.dictionary).fingerprint
+    known = [word for word in words if word.encode() in old_ids]
+    assert {"<unk>", "\n", "near", "the"} & set(known) == {"<unk>", "\n", "the"}
+    assert start.new == len(words) - len(known)
+    for word in words:
+        row = start.model.encoder.weight[start.model.dictionary.get_idx_for_item(word)]
+        expected = model.encoder.weight[old_ids[word.encode()]] if word in known else model.encoder.weight.mean(dim=0)
+        assert torch.allclose(row, expected)
+    assert score_file(start.model, new.files.test).unk_rate < 0.02
+
+
+def test_clusters_of_a_mapped_model_predict_what_the_old_ones_did(model: LanguageModel) -> None:
+    words = model.dictionary.get_items()[1:]
+    config = dataclasses.replace(model.config, tie_weights=True, cutoffs=(5, 12))
+    torch.manual_seed(2)
+    before = LanguageModel(model.dictionary, **config.to_json())
+    assert isinstance(before.decoder, ClusteredSoftmax)
+    torch.nn.init.normal_(before.decoder.bias)
+    torch.nn.init.normal_(before.decoder.cluster_bias)
+    torch.nn.init.normal_(before.decoder.cluster_weight, std=0.1)
+    dictionary = Dictionary.from_items(reversed(words), unit=model.dictionary.unit_of)
+    ids = torch.tensor([dictionary.get_idx_for_item(word) for word in ("<unk>", *words)])
+    output = torch.randn(4, model.output_size) * 0.01
+    expected = before.decoder.log_probabilities(output, before.encoder.weight)
+    for cutoffs in [(), (3, 9, 20)]:
+        after = LanguageModel.from_state(mapped_state(before.language_model_state(), dictionary, cutoffs))
+        assert isinstance(after.decoder, ClusteredSoftmax)
+        found = after.decoder.log_probabilities(output, after.encoder.weight)[:, ids]
+        assert torch.allclose(found, expected, atol=0.01)
+
+
+def test_new_words_start_where_the_map_from_given_vectors_says(
+    model: LanguageModel, new: PreparedCorpus, tmp_path: Path
+) -> None:
+    generator = torch.Generator().manual_seed(1)
+    to_vectors = torch.randn(16, 18, generator=generator)  # of another width and direction
+    rows = {word: model.encoder.weight[idx].detach() for idx, word in enumerate(model.dictionary.get_items())}
+    rows["newt"] = wanted = (rows["cat"] + rows["dog"]) / 2
+    numbers = {word: " ".join(map(str, (row @ to_vectors).tolist())) for word, row in rows.items() if word != "\n"}
+    lines = [f"{word} {vector}\n" for word, vector in numbers.items()]
+    (tmp_path / "given.txt").write_text("".join(lines))
+    change = DictionaryChange(kind="extend", vectors=str(tmp_path / "given.txt"))
+    start = initial_model(model, new.files, change)
+    assert start.from_vectors == 1 < start.new
+    new_row = start.model.encoder.weight[start.model.dictionary.get_idx_for_item("newt")]
+    mean = model.encoder.weight.mean(dim=0)
+    assert (new_row - wanted).norm() < 0.7 * (mean - wanted).norm()
+    (tmp_path / "few.txt").write_text("".join(lines[:3]))
+    with pytest.raises(ConfigError, match=r"has 3 of the \d+ words that the model knows; its vectors of 18 numbers"):
+        initial_model(model, new.files, DictionaryChange(kind="map", vectors=str(tmp_path / "few.txt")))
+    with pytest.raises(ConfigError, match="give --extend-dictionary or --map-dictionary too"):
+        DictionaryChange(vectors="glove")
+    with pytest.raises(ConfigError, match="not both"):
+        DictionaryChange.of(extend=True, map_=True, vectors=None)
 
 
 def test_an_extended_dictionary_of_the_same_words_is_the_old_one(model: LanguageModel, old: PreparedCorpus) -> None:
@@ -157,3 +223,12 @@ def test_what_reads_characters_refuses_words_in_one_line(model: LanguageModel, o
     assert TextCorpus(old.files.root, model.dictionary, True, character_level=False).num_units > 0
     with pytest.raises(ConfigError, match="the unit of this dictionary is the character; prepare the text with"):
         TextCorpus(old.files.root, Dictionary.from_items("ab"), True, character_level=False)
+
+
+def test_the_gate_requires_words_to_beat_the_n_gram_model(model: LanguageModel, old: PreparedCorpus) -> None:
+    opened = OpenedModel(name="words", path=old.files.root, version=None, models={"forward": model})
+    with terminal.step("gate") as bar:
+        baseline = _baseline(old.files, opened, GateConfig(), bar)
+        assert baseline is not None
+        assert baseline.required
+        assert not _baseline(old.files, opened, GateConfig(beat_baseline=False), bar).required  # type: ignore[union-attr]

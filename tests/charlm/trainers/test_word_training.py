@@ -14,6 +14,7 @@ from torch import nn
 from charlm.artifacts import BundleFiles, CorpusFiles, RunFiles
 from charlm.config import DictionaryConfig, RunConfig, SplitConfig, TrainingConfig
 from charlm.data.dictionary import Dictionary
+from charlm.distributed.group import ProcessGroup
 from charlm.errors import ConfigError, ModelFileError, TrainingInterruptedError
 from charlm.language_models.language_model import LanguageModel, load_language_models
 from charlm.nn.penalties import activation_penalties
@@ -22,6 +23,7 @@ from charlm.serialization.bundle import write_bundle
 from charlm.serialization.flair_file import write_flair_file
 from charlm.storage.torch_file import read_torch_file
 from charlm.text.corpus.counting import build_dictionary, count_shard
+from charlm.text.corpus.encoding import encoded_info
 from charlm.text.corpus.splitting import split_corpus
 from charlm.trainers.events import Event
 from charlm.trainers.lm.averaging import WeightAverage, note_loss
@@ -32,6 +34,7 @@ from charlm.trainers.lm.optimization import Budget, learning_rate_at, sequence_l
 from charlm.trainers.lm.planning import plan_training
 from charlm.trainers.lm.text_corpus import TextCorpus
 from charlm.trainers.lm.training import run_training
+from charlm.trainers.lm.validation import reason_to_stop_early, validate
 from tests.charlm.trainers.runs import start_run, trainer_process, wait_for_event
 
 pytestmark = pytest.mark.numeric
@@ -246,6 +249,25 @@ def test_a_budget_in_characters_of_text_is_converted_to_words():
     config = TrainingConfig(max_characters=1_000, max_words=900)
     assert Budget.of(config, units_per_epoch=10, characters_per_unit=5.0).units == 200
     assert Budget.of(config, units_per_epoch=10).units == 900
+
+
+def test_settings_in_characters_are_characters_of_the_text(corpus_dir, tmp_path):
+    dictionary = Dictionary.load_from_file(CorpusFiles(corpus_dir).dictionary)
+    corpus = TextCorpus(corpus_dir, dictionary, True)
+    assert 4 < corpus.characters_per_unit < 8
+    config = TrainingConfig(stop_characters=1_000, patience_characters=1_000, validation_characters=2_000, max_words=1)
+    progress = Progress(units=150, validations=1)
+    assert reason_to_stop_early(config, progress, corpus) is None
+    progress.units = 250
+    assert "not improved for 1," in reason_to_stop_early(config, progress, corpus)
+
+    model = LanguageModel.from_config(EVERYTHING, dictionary, is_forward_lm=True)
+    plateau = dataclasses.replace(config, schedule="plateau", validations=None)
+    for units, factor in ((200, 1.0), (100, 1.0), (350, 0.25)):  # the first one is an improvement
+        progress = Progress(units=units, patient_since=100, best_loss=math.inf if units == 200 else 0.0)
+        validation = validate(model, corpus, plateau, progress, ProcessGroup())
+        assert progress.rate_factor == factor
+    assert 1_000 < validation.score.characters < 4_000 < encoded_info(corpus.valid, dictionary).characters
 
 
 def test_lengths_are_random_but_the_same_for_a_seed_and_a_step():

@@ -1,7 +1,9 @@
 """Words: what tokenizers make of a text, what is counted and encoded, and that words and gaps are the text."""
 
+import json
 import math
 import pickle
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charlm.config import SplitConfig
+from charlm.config import DictionaryConfig, SplitConfig
 from charlm.data.dictionary import Dictionary
 from charlm.errors import ConfigError, DictionaryError
 from charlm.text.corpus.chunks import read_chunks
@@ -52,6 +54,11 @@ def dictionary_of(text: str, folder: Path, min_count: int = 1, **settings: objec
     ("tokenizer", "text", "words"),
     [
         ("rules", "I don't, e.g. <unk>\n", ["I", "do", "n't", ",", "e.g.", "<", "unk", ">", "\n"]),
+        (
+            "rules",
+            "Dr. J. Co. etc\n:-) 9:30, Dr.\n",
+            ["Dr.", "J.", "Co", ".", "etc", "\n", ":-)", "9:30", ",", "Dr", ".", "\n"],
+        ),
         ("whitespace", "I don't, <unk> <eos> \n", ["I", "don't,", "<unk>", "\n", "\n"]),
         ("unicode", "It's 3.5 €, ok\n", ["It's", "3.5", "€", ",", "ok", "\n"]),
         ("moses", 'the "<unk>" & can\'t.\n', ["the", '"', "<unk>", '"', "&", "can", "'t", ".", "\n"]),
@@ -62,7 +69,13 @@ def test_a_tokenizer_is_chosen_by_name(tokenizer: str, text: str, words: list[st
 
 
 def test_rules_are_those_of_a_sentence_however_a_text_is_cut_into_values() -> None:
-    for line in (*TEXT.split("\n"), "a..b C. D.C. x'sy wasn't. (a)--b 'tis", "İßﬃ don’t — «ja»!!"):
+    for line in (
+        *TEXT.split("\n"),
+        "a..b C. D.C. x'sy wasn't. (a)--b 'tis",
+        "İßﬃ don’t — «ja»!!",
+        "Mr. X e.g. (etc.), p.m.",
+        "p.m. ",
+    ):
         assert words_of(line) == [line[start:end] for start, end in tokenize(line)]
 
 
@@ -70,7 +83,7 @@ def test_sentences_end_like_lines_where_that_is_set() -> None:
     text = "Mr. Holmes was here. He left at 5 p.m. today.\nÖl? Ja! Nein.\n"
     words = words_of(text, sentences="punkt")
     assert " ".join(words).split("\n") == [
-        "Mr . Holmes was here . ",
+        "Mr. Holmes was here . ",
         " He left at 5 p.m. today . ",
         " Öl ? ",
         " Ja ! ",
@@ -107,7 +120,7 @@ def test_a_function_becomes_a_tokenizer_and_one_that_loses_text_says_so() -> Non
 
 def test_words_of_another_version_are_refused() -> None:
     unit = WordUnit(tokenizer="rules", tokenizer_version="0")
-    with pytest.raises(ConfigError, match="made by rules, version '0', here is '1'"):
+    with pytest.raises(ConfigError, match="made by rules, version '0', here is '2'"):
         unit.words("a b")
 
 
@@ -116,7 +129,7 @@ def test_words_of_another_version_are_refused() -> None:
 
 def rebuilt(text: str, tokenizer: str, sentences: str) -> str:
     """`text`, from the words and gaps of it alone."""
-    table = ValueTable(find_tokenizer(tokenizer), find_sentence_rule(sentences), lowercase=False)
+    table = ValueTable(find_tokenizer(tokenizer), find_sentence_rule(sentences), False, "none")
     values = table.read(np.frombuffer(text.encode(), dtype=np.uint8), keep_empty_lines=True)
     parts = []
     for value, gap in zip(values.numbers.tolist(), values.gaps.tolist(), strict=True):
@@ -170,6 +183,23 @@ def test_lines_of_white_space_are_rows_and_empty_lines_are_none(tmp_path: Path) 
     assert lines.lengths.tolist() == [3, 1, 2]
     assert (lines.bytes, lines.characters) == (len("a b\n \n a\n"), len("a b\n \n a\n"))
     assert dictionary.decode(lines.ids.tolist()) == "a b\n\na\n"
+
+
+@pytest.mark.parametrize("form", ["NFD", "NFC"])
+@pytest.mark.parametrize("tokenizer", ["rules", "whitespace"])
+def test_a_text_in_another_unicode_form_counts_as_prepared_text(form: str, tokenizer: str, tmp_path: Path) -> None:
+    prepared = "Älter für Ärzte, wie schön!\n Über  Ä\u00a0Ö\n" * 3
+    dictionary = dictionary_of(prepared, tmp_path, tokenizer=tokenizer, normalization="NFC")
+    (expected,) = encode_chunks(tmp_path / "text", dictionary)
+    given = unicodedata.normalize(form, prepared)
+    (tmp_path / "text").write_text(given)
+    (lines,) = encode_chunks(tmp_path / "text", dictionary)
+    assert lines.ids.tolist() == expected.ids.tolist() == dictionary.encode(given).tolist()
+    assert (lines.bytes, lines.characters) == (len(prepared.encode()), len(prepared))
+    assert lines.unknown_bits.tolist() == pytest.approx(expected.unknown_bits.tolist())
+    again = Dictionary.from_json(dictionary.to_json())
+    assert again.unit_of == dictionary.unit_of
+    assert again.fingerprint == dictionary.fingerprint
 
 
 def test_a_literal_unk_is_unk_and_a_literal_eos_ends_a_line(tmp_path: Path) -> None:
@@ -274,3 +304,15 @@ def test_rare_words_are_forgotten_where_there_are_too_many(tmp_path: Path, monke
     unit, counts = counts_of("".join(f"the w{number}\n" for number in range(50)), tmp_path)
     assert counts.to_dict() == {"the": 50, "\n": 50}
     assert unit.losses(counts) == {"words that occurred once, not counted for want of memory": 50}
+
+
+def test_reserved_words_have_an_id_whether_they_occur_or_not(tmp_path: Path) -> None:
+    unit, counts = counts_of("a b a b c\n", tmp_path)
+    config = DictionaryConfig(coverage=1.0, min_count=2, max_size=6, reserved=("c", "newt"))
+    assert choose_items(counts, config, unit) == [b"a", b"b", b"\n", b"c", b"newt"]
+    assert "reserved" not in DictionaryConfig().to_json()
+    assert DictionaryConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
+    with pytest.raises(ConfigError, match="the reserved 'a newt' is no word, but 2 of them"):
+        choose_items(counts, DictionaryConfig(reserved=("a newt",)), unit)
+    with pytest.raises(ConfigError, match="leaves no room for 2 reserved items"):
+        DictionaryConfig(max_size=4, reserved=("c", "newt"))

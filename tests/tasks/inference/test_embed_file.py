@@ -66,6 +66,12 @@ def test_each_token_is_a_row_with_its_place_in_the_file(models, text, tmp_path, 
     np.testing.assert_allclose(matrix(table)[:4], expected(models, Sentence(LINES[0])), atol=tolerance)
 
 
+def test_the_output_may_have_a_name_of_any_length(models, text, tmp_path):
+    output = tmp_path / ("ü" * 127 + "x")
+    assert embed_file(models, text, output).tokens == 7
+    assert [path.name for path in tmp_path.iterdir() if path != text] == [output.name]
+
+
 def test_a_sentence_can_be_one_row(models, text, tmp_path):
     vectors = expected(models, Sentence(LINES[0]))
     mean = pq.read_table(embed_file(models, text, tmp_path / "mean.parquet", pooling="mean").output)

@@ -3,11 +3,13 @@
 import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -123,19 +125,26 @@ def test_a_foreign_dotenv_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         check_dotenv()
 
 
+@pytest.mark.parametrize("fault", ["no folder", "no room", None])
 def test_temporary_files_go_to_the_workspace_where_the_system_has_no_room(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fault: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace = Workspace(tmp_path / "w")
+    usual = tempfile.gettempdir()
 
     def nowhere() -> str:
         raise FileNotFoundError("No usable temporary directory found")
 
+    def usage(folder: object) -> SimpleNamespace:
+        return SimpleNamespace(free=8192 if str(folder) == usual and fault == "no room" else 1 << 40)
+
     with monkeypatch.context() as patch:
-        patch.setattr(tempfile, "gettempdir", nowhere)
+        patch.setattr(shutil, "disk_usage", usage)
+        if fault == "no folder":
+            patch.setattr(tempfile, "gettempdir", nowhere)
         find_temporary_folder(workspace)
     with tempfile.TemporaryDirectory() as folder:
-        assert Path(folder).is_relative_to(workspace.root)
+        assert Path(folder).is_relative_to(workspace.root) is (fault is not None)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import ParamSpec, TypeVar
 import pytest
 
 from charlm.artifacts import Workspace
+from charlm.config import DictionaryChange
 from charlm.evaluation.domains import score_domains
 from charlm.recipes import changed_recipe
 from tasks.registry.download import open_model
@@ -48,7 +49,7 @@ def test_training_scores_and_lineage_are_of_the_version_that_the_alias_named_at_
             "models:/tiny@champion",
             ("forward",),
             changed_recipe("finetune", ["max_characters=20000", "sequence_length=50"]),
-            extend_dictionary=False,
+            change=DictionaryChange(),
             resume=False,
             register=True,
             steps=AliasMoves(),

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from charlm.artifacts import CorpusFiles
-from charlm.config import DictionaryConfig, RunConfig, SplitConfig, TrainingConfig
+from charlm.config import DictionaryChange, DictionaryConfig, RunConfig, SplitConfig, TrainingConfig
 from charlm.data.dictionary import Dictionary
 from charlm.errors import ConfigError, ModelFileError
 from charlm.evaluation.domains import score_documents_by_domain, score_domains, score_since, write_domains
@@ -83,7 +83,7 @@ def test_a_dictionary_that_moves_ids_is_refused():
 def test_unit_of_model_and_corpus_must_agree(corpus):
     model = model_of(Dictionary.from_items([bytes([code]) for code in range(256)], unit="byte"))
     with pytest.raises(ConfigError, match="byte"):
-        initial_model(model, corpus, extend_dictionary=False)
+        initial_model(model, corpus, DictionaryChange())
 
 
 def test_recipe_takes_the_architecture_of_the_model(corpus):
