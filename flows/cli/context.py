@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, TypeVar
 
 from charlm.artifacts import Workspace
-from charlm.config import CorpusMetadata, DictionaryConfig, GateConfig, JsonConfig, ReadConfig, SplitConfig, parse_size
+from charlm.config import (
+    CorpusMetadata,
+    DictionaryConfig,
+    GateConfig,
+    JsonConfig,
+    ReadConfig,
+    SplitConfig,
+    parse_size,
+    with_settings,
+)
 from charlm.errors import ConfigError
 from flows.cli.options import CorpusOptions
 from tasks.terminal import write_stdout
@@ -53,13 +62,14 @@ def start_prefect(session: "Session", raw: list[str]) -> None:
         session.start_prefect()
 
 
-def gate_settings(probe: str | None) -> GateConfig:
+def gate_settings(probe: str | None, settings: list[str] | None = None) -> GateConfig:
     """The settings of the promotion gate; a probe that cannot be read is an error before any work."""
+    config = with_settings(GateConfig(probe=probe), settings or [])
     if probe is not None:
         from tasks.promotion.probe import Probe
 
         Probe.open(probe)
-    return GateConfig(probe=probe)
+    return config
 
 
 class CorpusSettings(TypedDict):

@@ -71,6 +71,11 @@ Probe = Annotated[
     typer.Option(metavar="DATA", help="Labelled data: a challenger that gives worse taggers is refused."),
 ]
 
+GateSettings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="FIELD=VALUE", help="Change a condition of the gate, and decide anew (repeatable)."),
+]
+
 Labelled = Annotated[
     list[str],
     typer.Argument(

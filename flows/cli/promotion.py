@@ -16,16 +16,18 @@ from tasks.terminal import print_result, write_stdout
 def promote(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a registered model.")],
     probe: options.Probe = None,
+    settings: options.GateSettings = None,
     workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
 ) -> None:
     """Run the promotion gate: the newest version becomes champion if it is better on held-out text."""
+    config = gate_settings(probe, settings)
     space = open_session(workspace).workspace
     from tasks.promotion.events import send_promotion
     from tasks.promotion.gate import promote_challenger
     from tasks.promotion.report import gate_table
 
-    version, verdict = promote_challenger(space, name, config=gate_settings(probe))
+    version, verdict = promote_challenger(space, name, config=config, anew=bool(settings))
     report = verdict.report
     if report.promoted:
         send_promotion(version, verdict.champion, report.reason)

@@ -60,11 +60,14 @@ class Rollback:
 
 
 def promote_challenger(
-    workspace: Workspace, name: str, *, config: GateConfig | None = None
+    workspace: Workspace, name: str, *, config: GateConfig | None = None, anew: bool = False
 ) -> tuple[RegisteredVersion, Verdict]:
-    """Let the challenger of the model `name` pass the gate; raises RegistryError when there is none."""
+    """Let the challenger of the model `name` pass the gate, `anew` even if it has been decided on.
+
+    Raises RegistryError when there is none.
+    """
     version = find_version(f"models:/{name}@{CHALLENGER}")
-    return version, pass_gate(workspace, version, config=config)
+    return version, pass_gate(workspace, version, config=config, anew=anew)
 
 
 def pass_gate(
@@ -73,12 +76,13 @@ def pass_gate(
     *,
     config: GateConfig | None = None,
     target: str | None = None,
+    anew: bool = False,
 ) -> Verdict:
     """Make `version` the champion if the gate promotes it; waits while another decision about this model is made.
 
     Challenger and champion are scored on the test text of the corpus; where `config` names a probe, a challenger that
     passes everything else must pass it too. `target` is the domain that has to improve, by default that of the newest
-    revision.
+    revision. What was decided about it against the present champion stays, unless `anew` is given.
     Raises CorpusError, DatasetError or GateError when they cannot be compared, RegistryError when the registry does
     not answer.
     """
@@ -91,7 +95,7 @@ def pass_gate(
         client = mlflow_client()
         champion = find_champion(version.name)
         known = client.get_model_version(version.name, str(version.version))
-        report = _known_report(known.tags, version, champion)
+        report = _known_report(known.tags, version, champion, anew=anew)
         if report is None:
             with terminal.step("gate") as bar:
                 probe = None if config.probe is None else Probe.open(config.probe)
@@ -148,7 +152,7 @@ def roll_back(workspace: Workspace, name: str) -> Rollback:
 
 
 def _known_report(
-    tags: Mapping[str, str], version: RegisteredVersion, champion: RegisteredVersion | None
+    tags: Mapping[str, str], version: RegisteredVersion, champion: RegisteredVersion | None, *, anew: bool
 ) -> GateReport | None:
     """The decision that was made already about `version` against `champion`; None when it has to be made."""
     stored = GateReport.from_json(json.loads(tags[REPORT])) if REPORT in tags else None
@@ -158,7 +162,7 @@ def _known_report(
         return GateReport(decision="promoted", reason="promoted: it is the champion already", target="")
     if ROLLED_BACK in tags:
         return GateReport(decision="refused", reason="refused: it was champion and was rolled back", target="")
-    return stored if tags.get(_OPPONENT) == _number(champion) else None
+    return stored if not anew and tags.get(_OPPONENT) == _number(champion) else None
 
 
 def _score(corpus: CorpusFiles, opened: OpenedModel, config: GateConfig, bar: Bar) -> PairScores:

@@ -31,12 +31,13 @@ def _check_history(workspace: Workspace) -> None:
     """Prefect has recorded the end of every run and task, and an event of it."""
     with closing(sqlite3.connect(workspace.prefect_home / "prefect.db")) as database:
         for kind in ("flow", "task"):
-            runs = database.execute(f"SELECT name, state_name FROM {kind}_run WHERE state_type != 'COMPLETED'")
-            assert runs.fetchall() == []
-            (num_runs,) = database.execute(f"SELECT count(*) FROM {kind}_run").fetchone()
-            event = f"prefect.{kind}-run.Completed"
-            (num_events,) = database.execute("SELECT count(*) FROM events WHERE event = ?", [event]).fetchone()
-            assert num_events == num_runs > 0
+            ended = f"SELECT name, state_name FROM {kind}_run WHERE state_type != 'COMPLETED'"
+            assert database.execute(ended).fetchall() == []
+            # A flow in a flow has a task run of its own, without events.
+            parents = "SELECT parent_task_run_id FROM flow_run WHERE parent_task_run_id IS NOT NULL"
+            runs = f"SELECT count(*) FROM {kind}_run WHERE id NOT IN ({parents})"
+            events = f"SELECT count(*) FROM events WHERE event = 'prefect.{kind}-run.Completed'"
+            assert database.execute(events).fetchall() == database.execute(runs).fetchall() != [(0,)]
 
 
 def _texts(folder: Path) -> list[str]:

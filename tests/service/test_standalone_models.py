@@ -95,6 +95,7 @@ def test_a_version_answers_where_charlm_is_not_installed(programs: Path, registe
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_versions_are_served_where_charlm_is_not_installed(
     programs: Path, registered: Workspace, tmp_path: Path
 ) -> None:
