@@ -9,7 +9,10 @@ Attributes:
 """
 
 from importlib import import_module
-from typing import Any
+
+TYPE_CHECKING = False  # for type checkers it is true; to import `typing` takes longer than all of this
+if TYPE_CHECKING:
+    from typing import Any
 
 __version__ = "0.2.0"
 _ROOMS = frozenset(
@@ -21,7 +24,7 @@ _ROOMS = frozenset(
 )
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name in _ROOMS:
         return import_module(f"charlm.{name}")
     if name == "device":

@@ -135,9 +135,9 @@ def test_bf16_on_a_gpu_is_fp16_and_one_line_says_so(corpus_dir, tmp_path) -> Non
 def gradients(corpus_dir: Path, run_dir: Path, share: float, *, precision: str) -> torch.Tensor:
     """The gradient of the recurrent weights, of a loss as small as that of a batch `1 / share` times as large."""
     engine = engine_on_gpu(corpus_dir, run_dir, dataclasses.replace(TINY, precision=precision))
-    streams = engine.bptt.load(engine.bptt.prepare(engine.corpus.streams(0, 8, seed=1, epoch=0)))
+    ids = engine.bptt.load(engine.bptt.prepare(engine.corpus.streams(0, 8, seed=1, epoch=0))).ids
     with engine.bptt.mixed.autocast():
-        loss, _ = engine.model.loss(streams[:20].long(), streams[1:21].long())
+        loss, _ = engine.model.loss(ids[:20].long(), ids[1:21].long())
     engine.bptt.mixed.backward(loss * share)
     engine.bptt.mixed._scaler.unscale_(engine.bptt.optimizer)
     return engine.model.rnn.weight_hh_l0.grad.cpu().flatten() / share

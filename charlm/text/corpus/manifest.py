@@ -184,7 +184,8 @@ class CorpusManifest:
             "fingerprint": self.fingerprint,
             "split": self.split.to_json(),
             "revisions": [revision.to_json() for revision in self.revisions],
-            "dictionary": self.dictionary and dataclasses.asdict(self.dictionary),
+            "dictionary": self.dictionary
+            and dataclasses.asdict(self.dictionary) | {"config": self.dictionary.config.to_json()},
             **self.metadata,
         }
 

@@ -184,7 +184,8 @@ def test_new_words_start_where_the_map_from_given_vectors_says(
     mean = model.encoder.weight.mean(dim=0)
     assert (new_row - wanted).norm() < 0.7 * (mean - wanted).norm()
     (tmp_path / "few.txt").write_text("".join(lines[:3]))
-    with pytest.raises(ConfigError, match=r"has 3 of the \d+ words that the model knows; its vectors of 18 numbers"):
+    # `The` is looked up in lower case.
+    with pytest.raises(ConfigError, match=r"has 4 of the \d+ words that the model knows; its vectors of 18 numbers"):
         initial_model(model, new.files, DictionaryChange(kind="map", vectors=str(tmp_path / "few.txt")))
     with pytest.raises(ConfigError, match="give --extend-dictionary or --map-dictionary too"):
         DictionaryChange(vectors="glove")
