@@ -27,15 +27,9 @@ class _Part(DataPoint):
         raise NotImplementedError
 
     def _keep_label(self, typename: str, label: Label) -> None:
-        sentence = self._sentence()
-        for point in (self,) if sentence is None else (self, sentence):
-            labels = point._labels
-            if labels is None:
-                point._labels = {typename: [label]}
-            elif typename in labels:
-                labels[typename].append(label)
-            else:
-                labels[typename] = [label]
+        super()._keep_label(typename, label)
+        if (sentence := self._sentence()) is not None:
+            sentence._keep_label(typename, label)
 
     def remove_labels(self, typename: str) -> None:
         own = self._labels.pop(typename, None) if self._labels is not None else None

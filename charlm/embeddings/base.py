@@ -170,6 +170,18 @@ class DocumentEmbeddings(Embeddings):
         return sentence.has_embedding(self.name)
 
 
+class DocumentEmbeddingsOfWords(DocumentEmbeddings):
+    """One vector for each sentence, made of the vectors of its words."""
+
+    embeddings: TokenEmbeddings
+
+    def frozen_parts(self) -> list[Embeddings]:
+        return super().frozen_parts() or self.embeddings.frozen_parts()
+
+    def all_names(self) -> list[str]:
+        return [self.name, *self.embeddings.all_names()]
+
+
 def find_model(name: str | os.PathLike[str], suffixes: Sequence[str], what: str) -> Path:
     """The path `name`, or the file of that name (with one of `suffixes`) in the folder CHARLM_CACHE.
 

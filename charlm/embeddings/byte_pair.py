@@ -3,6 +3,7 @@
 # W = words of all sentences, V = pieces, D = width of a piece's vector
 
 import base64
+import itertools
 import os
 import re
 from importlib import import_module
@@ -30,6 +31,7 @@ class _Pieces(Protocol):
 
     def LoadFromSerializedProto(self, content: bytes) -> object: ...  # noqa: N802  # its name there
     def EncodeAsIds(self, text: str) -> list[int]: ...  # noqa: N802  # its name there
+    def IdToPiece(self, idx: int) -> str: ...  # noqa: N802  # its name there
     def vocab_size(self) -> int: ...
 
 
@@ -74,9 +76,11 @@ class BytePairEmbeddings(TokenEmbeddings):
         pieces, vectors = word_vectors(Path(embedding_file_path))
         with errors_name(Path(model_file_path)):
             self._keep(Path(model_file_path).read_bytes(), np.array(vectors), preprocess)
-            if len(pieces) != self._model.vocab_size():
+            known = [self._model.IdToPiece(idx) for idx in range(self._model.vocab_size())]
+            if pieces != known:
                 raise ModelFileError(
-                    f"it has {self._model.vocab_size()} pieces, {embedding_file_path} vectors of {len(pieces)}"
+                    f"it has {len(known)} pieces, and {embedding_file_path} {len(pieces)} vectors, of the same pieces "
+                    f"in the same order in the first {_num_equal(known, pieces)}; they are not of one model"
                 )
         usual = f"bpe-{language or 'custom'}-{len(pieces)}-{vectors.shape[1]}"
         self.name = name or usual
@@ -129,6 +133,11 @@ class BytePairEmbeddings(TokenEmbeddings):
         text = (_DIGIT.sub("0", word) if self.preprocess else word).lower()
         pieces = self._model.EncodeAsIds(text) if text.strip() else []
         return (pieces[0], pieces[-1]) if pieces else (len(self.vectors) - 1, len(self.vectors) - 1)
+
+
+def _num_equal(some: list[str], others: list[str]) -> int:
+    """How many of two lists are equal before the first that differs."""
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(some, others, strict=False)))
 
 
 def _found(name: str, folder: str | os.PathLike[str] | None) -> Path:

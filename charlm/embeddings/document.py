@@ -9,15 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from charlm.data.sentence import Sentence
-from charlm.embeddings.base import DocumentEmbeddings, Embeddings, TokenEmbeddings
+from charlm.embeddings.base import DocumentEmbeddingsOfWords, TokenEmbeddings
 from charlm.embeddings.batches import token_matrix
 from charlm.embeddings.document_cnn import DocumentCNNEmbeddings
 from charlm.embeddings.document_lm import DocumentLMEmbeddings
-from charlm.embeddings.stacked import stacked, token_embeddings_from_json
+from charlm.embeddings.document_network import DocumentNetworkEmbeddings
+from charlm.embeddings.stacked import StackedEmbeddings, stacked, token_embeddings_from_json
 from charlm.embeddings.transformer import TransformerDocumentEmbeddings
 from charlm.errors import ConfigError
-from charlm.nn.bf16_linear import Linear
-from charlm.nn.dropout import Dropout, LockedDropout, WordDropout
 from charlm.nn.gru import gru_states
 from charlm.nn.packed import packed_states
 from charlm.nn.ragged import Ragged
@@ -33,7 +32,7 @@ __all__ = [
 ]
 
 
-class DocumentPoolEmbeddings(DocumentEmbeddings):
+class DocumentPoolEmbeddings(DocumentEmbeddingsOfWords):
     """The mean, maximum or minimum of the token vectors; zeros for a sentence without tokens.
 
     Args:
@@ -42,6 +41,8 @@ class DocumentPoolEmbeddings(DocumentEmbeddings):
         fine_tune_mode: `linear` puts a learned matrix, which begins as the identity, before the pooling; `nonlinear`
             adds a layer with ReLU after it; `none` pools the vectors as they are.
     """
+
+    embeddings: StackedEmbeddings
 
     def __init__(
         self,
@@ -72,12 +73,6 @@ class DocumentPoolEmbeddings(DocumentEmbeddings):
     def embedding_length(self) -> int:
         return self.embeddings.embedding_length
 
-    def frozen_parts(self) -> list[Embeddings]:
-        return super().frozen_parts() or self.embeddings.frozen_parts()
-
-    def all_names(self) -> list[str]:
-        return [self.name, *self.embeddings.all_names()]
-
     def _settings(self) -> JsonObject:
         settings: JsonObject = {"embeddings": self.embeddings.to_json(), "pooling": self.pooling}
         return settings | ({"fine_tune_mode": self.fine_tune_mode} if self.fine_tune_mode != "none" else {})
@@ -105,7 +100,7 @@ class DocumentPoolEmbeddings(DocumentEmbeddings):
         return matrix.amax(dim=0) if self.pooling == "max" else matrix.amin(dim=0)
 
 
-class DocumentRNNEmbeddings(DocumentEmbeddings):
+class DocumentRNNEmbeddings(DocumentNetworkEmbeddings):
     """The last output of a recurrent layer over the token vectors; with `bidirectional` the first and the last.
 
     Arguments and numbers are Flair's.
@@ -141,74 +136,44 @@ class DocumentRNNEmbeddings(DocumentEmbeddings):
         super().__init__()
         if rnn_type not in ("GRU", "LSTM"):
             raise ConfigError(f"rnn_type is GRU or LSTM, got {rnn_type!r}")
-        self.embeddings = stacked(embeddings)
-        self.static_embeddings = not fine_tune
-        width = self.embeddings.embedding_length
-        self.word_reprojection_map: Linear | None = None
-        if reproject_words:
-            self.word_reprojection_map = Linear(width, reproject_words_dimension or width)
-            nn.init.xavier_uniform_(self.word_reprojection_map.weight)
-            width = self.word_reprojection_map.out_features
+        width = self._set_up(
+            embeddings,
+            reproject_words=reproject_words,
+            reproject_words_dimension=reproject_words_dimension,
+            dropout=dropout,
+            word_dropout=word_dropout,
+            locked_dropout=locked_dropout,
+            fine_tune=fine_tune,
+        )
         layer = nn.GRU if rnn_type == "GRU" else nn.LSTM
         self.rnn = layer(width, hidden_size, rnn_layers, bidirectional=bidirectional, batch_first=True)
-        self.dropout = Dropout(dropout)
-        self.locked_dropout = LockedDropout(locked_dropout)
-        self.word_dropout = WordDropout(word_dropout)
         self.name = f"document_{rnn_type}"
-        self.eval()
 
     @property
     def embedding_length(self) -> int:
         return self.rnn.hidden_size * (4 if self.rnn.bidirectional else 1)
 
-    def frozen_parts(self) -> list[Embeddings]:
-        return super().frozen_parts() or self.embeddings.frozen_parts()
-
-    def all_names(self) -> list[str]:
-        return [self.name, *self.embeddings.all_names()]
+    @property
+    def _network(self) -> nn.Module:
+        return self.rnn
 
     def _settings(self) -> JsonObject:
-        reprojection = self.word_reprojection_map
-        return {
-            "embeddings": self.embeddings.to_json(),
+        return super()._settings() | {
             "hidden_size": self.rnn.hidden_size,
             "rnn_layers": self.rnn.num_layers,
-            "reproject_words": reprojection is not None,
-            "reproject_words_dimension": None if reprojection is None else reprojection.out_features,
             "bidirectional": self.rnn.bidirectional,
-            "dropout": self.dropout.share,
-            "word_dropout": self.word_dropout.share,
-            "locked_dropout": self.locked_dropout.share,
             "rnn_type": "GRU" if isinstance(self.rnn, nn.GRU) else "LSTM",
-            "fine_tune": not self.static_embeddings,
         }
 
-    @classmethod
-    def _from_settings(cls, settings: JsonObject) -> Self:
-        return cls(**settings | {"embeddings": token_embeddings_from_json(settings["embeddings"])})
-
-    def _add_embeddings(self, sentences: list[Sentence]) -> None:
-        device = next(self.rnn.parameters()).device
-        full = [sentence for sentence in sentences if len(sentence)]
-        for sentence in sentences:
-            if not len(sentence):
-                sentence.set_embedding(self.name, torch.zeros(self.embedding_length, device=device))
-        if not full:
-            return
-        self.embeddings.embed(full)
-        full.sort(key=len, reverse=True)
-        names = self.embeddings.get_names()
-        ragged = Ragged([len(sentence) for sentence in full], device)
-        x = token_matrix(full, names, device)  # (W, D)
+    def _vectors(self, sentences: list[Sentence], device: torch.device) -> Tensor:
+        ragged = Ragged([len(sentence) for sentence in sentences], device)
+        x = token_matrix(sentences, self.embeddings.get_names(), device)  # (W, D)
         x = self.word_dropout(self.locked_dropout(self.dropout(x), ragged))
         if self.word_reprojection_map is not None:
             x = self.word_reprojection_map(x)
         vectors = self._ends(x, ragged)  # (B, 1 or 2, H or 2H)
-        vectors = self.locked_dropout(self.dropout(vectors)).flatten(1)
-        if self.static_embeddings:
-            vectors = vectors.detach()
-        for sentence, vector in zip(full, vectors, strict=True):
-            sentence.set_embedding(self.name, vector)
+        answers: Tensor = self.locked_dropout(self.dropout(vectors))
+        return answers.flatten(1)
 
     def _ends(self, x: Tensor, ragged: Ragged) -> Tensor:
         """The output at the last token of each sentence, preceded by that at the first token if bidirectional."""

@@ -4,23 +4,20 @@
 # number of answers
 
 from collections.abc import Sequence
-from typing import Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from charlm.data.sentence import Sentence
-from charlm.embeddings.base import DocumentEmbeddings, Embeddings, TokenEmbeddings
+from charlm.embeddings.base import TokenEmbeddings
 from charlm.embeddings.batches import token_matrix
-from charlm.embeddings.stacked import stacked, token_embeddings_from_json
+from charlm.embeddings.document_network import DocumentNetworkEmbeddings
 from charlm.errors import ConfigError
-from charlm.nn.bf16_linear import Linear
-from charlm.nn.dropout import Dropout, LockedDropout, WordDropout
 from charlm.storage.atomic import JsonObject
 
 
-class DocumentCNNEmbeddings(DocumentEmbeddings):
+class DocumentCNNEmbeddings(DocumentNetworkEmbeddings):
     """The largest answer of each convolution over the words of a sentence; zeros for a sentence without words.
 
     Arguments and numbers are Flair's for a sentence that is embedded alone. Here the vectors do not depend on the
@@ -51,64 +48,34 @@ class DocumentCNNEmbeddings(DocumentEmbeddings):
         super().__init__()
         if not kernels or not all(count > 0 and size > 0 for count, size in kernels):
             raise ConfigError(f"kernels are pairs of positive numbers, as in ((100, 3), (100, 4)); got {kernels!r}")
-        self.embeddings = stacked(embeddings)
-        self.static_embeddings = not fine_tune
-        width = self.embeddings.embedding_length
-        self.word_reprojection_map: Linear | None = None
-        if reproject_words:
-            self.word_reprojection_map = Linear(width, reproject_words_dimension or width)
-            nn.init.xavier_uniform_(self.word_reprojection_map.weight)
-            width = self.word_reprojection_map.out_features
+        width = self._set_up(
+            embeddings,
+            reproject_words=reproject_words,
+            reproject_words_dimension=reproject_words_dimension,
+            dropout=dropout,
+            word_dropout=word_dropout,
+            locked_dropout=locked_dropout,
+            fine_tune=fine_tune,
+        )
         self.kernels = [(count, size) for count, size in kernels]
         self.convs = nn.ModuleList(nn.Conv1d(width, count, size) for count, size in self.kernels)
-        self.dropout = Dropout(dropout)
-        self.locked_dropout = LockedDropout(locked_dropout)
-        self.word_dropout = WordDropout(word_dropout)
         self.name = "document_cnn"
 
     @property
     def embedding_length(self) -> int:
         return sum(count for count, _ in self.kernels)
 
-    def frozen_parts(self) -> list[Embeddings]:
-        return super().frozen_parts() or self.embeddings.frozen_parts()
-
-    def all_names(self) -> list[str]:
-        return [self.name, *self.embeddings.all_names()]
+    @property
+    def _network(self) -> nn.Module:
+        return self.convs
 
     def _settings(self) -> JsonObject:
-        reprojection = self.word_reprojection_map
-        return {
-            "embeddings": self.embeddings.to_json(),
-            "kernels": [list(kernel) for kernel in self.kernels],
-            "reproject_words": reprojection is not None,
-            "reproject_words_dimension": None if reprojection is None else reprojection.out_features,
-            "dropout": self.dropout.share,
-            "word_dropout": self.word_dropout.share,
-            "locked_dropout": self.locked_dropout.share,
-            "fine_tune": not self.static_embeddings,
-        }
+        return super()._settings() | {"kernels": [list(kernel) for kernel in self.kernels]}
 
-    @classmethod
-    def _from_settings(cls, settings: JsonObject) -> Self:
-        return cls(**settings | {"embeddings": token_embeddings_from_json(settings["embeddings"])})
-
-    def _add_embeddings(self, sentences: list[Sentence]) -> None:
-        device = next(self.convs.parameters()).device
-        full = [sentence for sentence in sentences if len(sentence)]
-        for sentence in sentences:
-            if not len(sentence):
-                sentence.set_embedding(self.name, torch.zeros(self.embedding_length, device=device))
-        if not full:
-            return
-        self.embeddings.embed(full)
-        rows = token_matrix(full, self.embeddings.get_names(), device)
-        lengths = [len(sentence) for sentence in full]
-        vectors = self._answers(nn.utils.rnn.pad_sequence(list(torch.split(rows, lengths)), batch_first=True), lengths)
-        if self.static_embeddings:
-            vectors = vectors.detach()
-        for sentence, vector in zip(full, vectors, strict=True):
-            sentence.set_embedding(self.name, vector)
+    def _vectors(self, sentences: list[Sentence], device: torch.device) -> Tensor:
+        lengths = [len(sentence) for sentence in sentences]
+        rows = token_matrix(sentences, self.embeddings.get_names(), device)
+        return self._answers(nn.utils.rnn.pad_sequence(list(torch.split(rows, lengths)), batch_first=True), lengths)
 
     def _answers(self, x: Tensor, lengths: list[int]) -> Tensor:
         """The largest answers, (B, C of all), over words (B, N, D), of which each sentence has its length."""

@@ -6,19 +6,21 @@ from typing import Self
 import torch
 
 from charlm.data.sentence import Sentence
-from charlm.embeddings.base import DocumentEmbeddings, Embeddings
+from charlm.embeddings.base import DocumentEmbeddingsOfWords
 from charlm.embeddings.flair import FlairEmbeddings
 from charlm.embeddings.stacked import StackedEmbeddings, token_embeddings_from_json
 from charlm.errors import ConfigError
 from charlm.storage.atomic import JsonObject
 
 
-class DocumentLMEmbeddings(DocumentEmbeddings):
+class DocumentLMEmbeddings(DocumentEmbeddingsOfWords):
     """The vector of the last word of a forward model, and of the first word of a backward one, side by side.
 
     Args:
         flair_embeddings: embeddings of language models.
     """
+
+    embeddings: StackedEmbeddings
 
     def __init__(self, flair_embeddings: FlairEmbeddings | Sequence[FlairEmbeddings]) -> None:
         super().__init__()
@@ -36,19 +38,13 @@ class DocumentLMEmbeddings(DocumentEmbeddings):
     def embedding_length(self) -> int:
         return self.embeddings.embedding_length
 
-    def frozen_parts(self) -> list[Embeddings]:
-        return super().frozen_parts() or self.embeddings.frozen_parts()
-
-    def all_names(self) -> list[str]:
-        return [self.name, *self.embeddings.all_names()]
-
     def _settings(self) -> JsonObject:
         return {"embeddings": self.embeddings.to_json()}
 
     @classmethod
     def _from_settings(cls, settings: JsonObject) -> Self:
         embeddings = cls.__new__(cls)
-        DocumentEmbeddings.__init__(embeddings)
+        DocumentEmbeddingsOfWords.__init__(embeddings)
         stacked = token_embeddings_from_json(settings["embeddings"])
         assert isinstance(stacked, StackedEmbeddings)
         embeddings._set_up(stacked)

@@ -9,13 +9,13 @@ import torch
 from torch import nn
 
 from charlm.data.sentence import Sentence
-from charlm.embeddings.base import DocumentEmbeddings, Embeddings, embeddings_from_json
+from charlm.embeddings.base import DocumentEmbeddingsOfWords, embeddings_from_json
 from charlm.embeddings.word_lm import WordLMEmbeddings
 from charlm.errors import ModelFileError
 from charlm.storage.atomic import JsonObject
 
 
-class DocumentWordLMEmbeddings(DocumentEmbeddings):
+class DocumentWordLMEmbeddings(DocumentEmbeddingsOfWords):
     """The last state of a text, and the maximum and the mean of all its states, side by side.
 
     The last state of a backward model is that at the first word.
@@ -23,6 +23,8 @@ class DocumentWordLMEmbeddings(DocumentEmbeddings):
     Args:
         embeddings: of language models of words; with `fine_tune=True` they are trained with the classifier.
     """
+
+    embeddings: WordLMEmbeddings
 
     def __init__(self, embeddings: WordLMEmbeddings) -> None:
         super().__init__()
@@ -33,12 +35,6 @@ class DocumentWordLMEmbeddings(DocumentEmbeddings):
     @property
     def embedding_length(self) -> int:
         return 3 * self.embeddings.embedding_length
-
-    def frozen_parts(self) -> list[Embeddings]:
-        return super().frozen_parts() or self.embeddings.frozen_parts()
-
-    def all_names(self) -> list[str]:
-        return [self.name, *self.embeddings.all_names()]
 
     def layer_groups(self) -> list[list[nn.Parameter]]:
         return self.embeddings.layer_groups()

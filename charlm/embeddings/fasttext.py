@@ -143,7 +143,9 @@ def _read(path: Path) -> _Model:
         if version not in _VERSIONS:
             raise ModelFileError(f"it is of version {version} of fastText's format; there are {_VERSIONS}")
         dim, *_, shortest, longest, _, _ = _numbers(file, "<12id")
-        size, num_words, _, _, num_pruned = _numbers(file, "<3i2q")
+        size, num_words, num_labels, _, num_pruned = _numbers(file, "<3i2q")
+        if not 0 < num_words == size - num_labels:
+            raise ModelFileError(f"its dictionary of {size} entries has {num_words} words and {num_labels} labels")
         words = [_entry(file) for _ in range(size)][:num_words]
         (is_quantized,) = _numbers(file, "<?")
         if is_quantized or num_pruned > 0:
@@ -169,4 +171,4 @@ def _entry(file: IO[bytes]) -> str:
             raise ModelFileError("its dictionary has no end")
         text += byte
     file.read(9)
-    return text.decode(errors="replace")
+    return text.decode("utf-8", "backslashreplace")  # no word of a text is spelled like what is not UTF-8

@@ -14,6 +14,7 @@ import codecs
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import xxhash
@@ -97,22 +98,39 @@ def _convert_binary(path: Path, folder: Path) -> None:
                 f"its .vec file"
             )
         size = 4 * header.width
-        with atomic_folder(folder) as temporary:
+        most = (path.stat().st_size - file.tell()) // (size + 1)  # a word may be empty
+        if header.rows > most:
+            raise ModelFileError(f"{path} announces {header.rows} words of {header.width} numbers and ends before")
+        with atomic_folder(folder) as temporary, (temporary / "words.txt").open("wb") as words:
             vectors = np.lib.format.open_memmap(
                 temporary / "vectors.npy", "w+", np.float32, (header.rows, header.width)
             )
-            with (temporary / "words.txt").open("wb") as words:
-                for row in range(header.rows):
-                    word = bytearray()
-                    while (byte := file.read(1)) not in (b" ", b""):
-                        word += byte
-                    content = file.read(size)
-                    if len(content) < size:
-                        raise ModelFileError(f"{path} announces {header.rows} words and ends in word {row + 1}")
-                    text = word.lstrip(b"\n").decode(errors="replace")
-                    words.write(b"\n" * (row > 0) + text.encode())
-                    vectors[row] = np.frombuffer(content, np.float32)
+            for row in range(header.rows):
+                word, content = _binary_word(file), file.read(size)
+                where = f"{path}, word {row + 1} of {header.rows}"
+                if len(content) < size:
+                    raise ModelFileError(f"{where}: the file ends in it")
+                if b"\n" in word:
+                    raise ModelFileError(f"{where}: {word[:60]!r} holds a line feed; has it {header.width} numbers?")
+                try:
+                    word.decode()
+                except UnicodeDecodeError as error:
+                    raise ModelFileError(f"{where}: {word[:60]!r} is not UTF-8") from error
+                vectors[row] = np.frombuffer(content, np.float32)
+                if not np.isfinite(vectors[row]).all():
+                    raise ModelFileError(f"{where}, {word.decode()!r}: one of its numbers is not finite")
+                words.write(b"\n" * (row > 0) + word)
             vectors.flush()
+            if file.read().strip():
+                raise ModelFileError(f"{path} announces {header.rows} words in its first line and holds more")
+
+
+def _binary_word(file: IO[bytes]) -> bytes:
+    """The bytes before the next blank; the line feed that some programs write after a row is no part of them."""
+    word = bytearray()
+    while (byte := file.read(1)) not in (b" ", b""):
+        word += byte
+    return bytes(word.removeprefix(b"\n"))
 
 
 def _header(line: bytes) -> _Header | None:

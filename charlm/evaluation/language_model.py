@@ -24,7 +24,7 @@ from charlm.nn.device import upload
 from charlm.nn.inference import inference
 from charlm.storage.atomic import write_text
 from charlm.text.corpus.encoding import EncodedInfo, encode_file, read_ids, read_lengths, read_unknown_bits
-from charlm.text.corpus.held_out import HeldOutDocuments
+from charlm.text.corpus.held_out import HeldOutDocuments, cleaned_bytes
 
 if TYPE_CHECKING:
     from charlm.language_models.language_model import LanguageModel
@@ -116,10 +116,11 @@ def score_documents(model: "LanguageModel", path: Path | str, documents: HeldOut
     """
     nats, unknown = np.zeros(len(documents)), np.zeros(len(documents), dtype=np.int64)
     with encoded_text(model, path) as (encoded, info):
-        has_all_bytes = info.bytes == documents.bytes.sum() or model.dictionary.unit_of.normalization != "none"
-        if info.lines != documents.lines.sum() or not has_all_bytes:
+        is_as_it_stands = model.dictionary.unit_of.normalization == "none"
+        num_bytes = info.bytes if is_as_it_stands else cleaned_bytes(Path(path))
+        if (info.lines, num_bytes) != (documents.lines.sum(), documents.bytes.sum()):
             raise CorpusError(
-                f"{path} holds {info.lines} lines and {info.bytes} bytes, its documents {documents.lines.sum()} lines "
+                f"{path} holds {info.lines} lines and {num_bytes} bytes, its documents {documents.lines.sum()} lines "
                 f"and {documents.bytes.sum()} bytes; restore it"
             )
         units = _sums(read_lengths(encoded), documents.lines)

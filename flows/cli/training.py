@@ -131,7 +131,7 @@ def finetune(
     workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
 ) -> None:
-    """Fine-tune a model on a prepared corpus; direction, dictionary and architecture are those of the model."""
+    """Fine-tune a model on a prepared corpus; direction, architecture and, by default, dictionary are the model's."""
     change = DictionaryChange.of(extend=extend_dictionary, map_=map_dictionary, vectors=vectors)
     training = changed_recipe(recipe, settings or [], max_minutes=max_minutes, num_processes=num_processes)
     directions = parse_directions(direction) if direction else ()

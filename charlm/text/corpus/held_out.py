@@ -141,6 +141,12 @@ def cleaned(line: bytes) -> bytes:
     return b"".join([part + b"\n" for part in with_universal_newlines(line).split(b"\n") if part])
 
 
+def cleaned_bytes(text: Path) -> int:
+    """The bytes of a text file as the encoded text has them."""
+    with text.open("rb") as file:
+        return sum(len(cleaned(line)) for line in file)
+
+
 class _Matcher:
     """Finds the document of each line. The hash of a document leaves out the white space around it."""
 

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from charlm.config import TrainingConfig
 from charlm.distributed.group import ProcessGroup
-from charlm.language_models.decoding import mean_nats
 from charlm.language_models.language_model import Hidden, LanguageModel
 from charlm.nn.mixed_precision import MixedPrecision
 from charlm.nn.penalties import activation_penalties
@@ -117,13 +116,10 @@ class TruncatedBPTT:
 
     def _loss(self, inputs: Tensor, targets: Tensor, cluster_sizes: Sequence[int] | None) -> tuple[Tensor, Tensor]:
         """Mean cross entropy of targets (T, B) after inputs (T, B), and what is minimised; carries the state on."""
-        config, model = self.config, self.model
-        assert model.decoder is not None  # a model that cannot predict is not trained
+        config = self.config
         with self.mixed.autocast():
-            output, dropped, hidden = model.read(inputs, self.hidden)
-            minimised = loss = mean_nats(
-                model.decoder, model.encoder.weight, dropped, targets, cluster_sizes=cluster_sizes
-            )
+            output, dropped, hidden = self.model.read(inputs, self.hidden)
+            minimised = loss = self.model.mean_nats(dropped, targets, cluster_sizes=cluster_sizes)
             if config.activation_penalty or config.slowness_penalty:
                 minimised = loss + activation_penalties(
                     output, dropped, activation=config.activation_penalty, slowness=config.slowness_penalty

@@ -95,9 +95,25 @@ def word2vec_file(path: Path, words: list[str], matrix: np.ndarray) -> Path:
 def test_word2vecs_binary_format_is_read(cache):
     path = word2vec_file(cache / "vectors.bin", ["New_York", "ü"], MATRIX[:2])
     assert vectors(WordEmbeddings(path), ["ü", "New_York", "x"]) == [MATRIX[1].tolist(), MATRIX[0].tolist(), [0.0, 0.0]]
-    path.write_bytes(path.read_bytes()[:-4])
-    with pytest.raises(ModelFileError, match="announces 2 words and ends in word 2"):
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (lambda content: content[:-4], "announces 2 words of 2 numbers and ends before|word 2 of 2: the file ends"),
+        (lambda content: content + b"z " + MATRIX[2].tobytes(), "announces 2 words in its first line and holds more"),
+        (lambda content: content.replace(b"2 2\n", b"2000000000 2\n"), "announces 2000000000 words of 2 numbers"),
+        (lambda content: content.replace("ü".encode(), b"\xfc"), r"word 2 of 2: .* is not UTF-8"),
+        (lambda content: content.replace(b"New_York", b"New\nYork"), "holds a line feed"),
+        (lambda content: content.replace(MATRIX[0].tobytes(), b"\xff" * 8), "word 1 of 2, 'New_York': .* not finite"),
+    ],
+)
+def test_binary_vectors_that_are_not_those_of_their_words_are_refused(change, line, cache):
+    path = word2vec_file(cache / "vectors.bin", ["New_York", "ü"], MATRIX[:2])
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(ModelFileError, match=line):
         WordEmbeddings(path)
+    assert not list((cache / "cache").rglob("vectors.npy"))
 
 
 class Pieces:
@@ -108,6 +124,9 @@ class Pieces:
 
     def vocab_size(self) -> int:
         return len(self.letters)
+
+    def IdToPiece(self, idx: int) -> str:  # noqa: N802  # its name there
+        return self.letters[idx]
 
     def EncodeAsIds(self, text: str) -> list[int]:  # noqa: N802  # its name there
         return [self.letters.find(letter) for letter in text]
@@ -128,7 +147,10 @@ def test_byte_pairs_are_the_first_and_the_last_piece(cache, monkeypatch):
     assert vectors(embeddings, ["AaB", "97", " "]) == expected
     assert vectors(load_embeddings(embeddings.save_embeddings()), ["AaB", "97", " "]) == expected
     (folder / "en.wiki.bpe.vs3.model").write_text("ab")
-    with pytest.raises(ModelFileError, match="it has 2 pieces"):
+    with pytest.raises(ModelFileError, match=r"it has 2 pieces, and .* 3 vectors"):
+        BytePairEmbeddings("en", dim=2, syllables=3)
+    (folder / "en.wiki.bpe.vs3.model").write_text("a0b")
+    with pytest.raises(ModelFileError, match="in the same order in the first 1; they are not of one model"):
         BytePairEmbeddings("en", dim=2, syllables=3)
 
 
