@@ -180,10 +180,7 @@ class LanguageModel(nn.Module):
         return (self.mean_nats if reduction == "mean" else self.target_nats)(output, targets), hidden
 
     def mean_nats(self, output: Tensor, targets: Tensor, *, cluster_sizes: Sequence[int] | None = None) -> Tensor:
-        """Mean cross entropy of the targets (T, B) after what the decoder gets, (T, B, H or nout), in nats.
-
-        `cluster_sizes` are those of `ClusteredSoftmax.loss`.
-        """
+        """The mean of `target_nats`, for training; `cluster_sizes` are those of `ClusteredSoftmax.loss`."""
         return mean_nats(self._decoder(), self.encoder.weight, output, targets, cluster_sizes=cluster_sizes)
 
     def target_nats(self, output: Tensor, targets: Tensor) -> Tensor:
