@@ -26,7 +26,7 @@ CHARLM_FOR_FLOWS = {"charlm.artifacts", "charlm.config", "charlm.errors", "charl
 
 # Each room may import from its own line and the lines above it in this list.
 ROOMS = (
-    ("errors", "artifacts", "malloc"),
+    ("errors", "artifacts", "malloc", "runtime"),
     ("arrays", "storage"),
     ("config", "recipes"),
     ("units",),
@@ -46,7 +46,7 @@ ROOMS = (
     ("training_utils", "samplers", "visual"),
     ("word",),
 )
-HEAVY = ("prefect", "mlflow", "datasets", "transformers", "matplotlib", "polars")
+HEAVY = ("prefect", "mlflow", "datasets", "transformers", "matplotlib", "polars", "onnx", "onnxruntime")
 
 
 def modules(floor: str) -> list[Path]:

@@ -10,7 +10,16 @@ from charlm.config.json_config import JsonConfig, with_settings
 from charlm.config.metadata import CorpusMetadata
 from charlm.config.promotion import DriftConfig, GateConfig
 from charlm.config.scoring import CacheConfig
-from charlm.config.text import BadBytes, DictionaryConfig, DocumentMode, ReadConfig, SplitConfig, UnitName, parse_size
+from charlm.config.text import (
+    NEAR_THRESHOLD,
+    BadBytes,
+    DictionaryConfig,
+    DocumentMode,
+    ReadConfig,
+    SplitConfig,
+    UnitName,
+    parse_size,
+)
 from charlm.config.training import (
     ARCHITECTURE,
     DEVICE_VARIABLE,
@@ -26,6 +35,7 @@ __all__ = [
     "ARCHITECTURE",
     "DEVICE_VARIABLE",
     "HELD_OUT_VARIABLE",
+    "NEAR_THRESHOLD",
     "BadBytes",
     "BaselineConfig",
     "CacheConfig",

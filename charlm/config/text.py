@@ -14,6 +14,9 @@ Normalization = Literal["none", "NFC", "NFKC"]
 DocumentMode = Literal["auto", "line", "paragraph", "file"]
 BadBytes = Literal["strict", "replace", "skip"]
 
+NEAR_THRESHOLD = 0.8
+"""Of near-duplicates, unless a user sets it."""
+
 _OPTIONAL = ("tokenizer", "sentences", "lowercase", "directions")
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kMG]?)B?\s*", re.IGNORECASE)
 _SIZE_FACTORS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
@@ -150,11 +153,16 @@ class ReadConfig(JsonConfig):
     deduplicate: bool = False
     """Leave out documents that the corpus already holds."""
 
+    near_threshold: float | None = None
+    """Leave out documents too that share so much of their runs of five words with one before; none for exact copies."""
+
     valid_text: tuple[str, ...] = ()
     """Files, folders and addresses of given validation text; then no other document goes there."""
 
     test_text: tuple[str, ...] = ()
     """The same for the test text."""
+
+    OMITTED_AT_DEFAULT: ClassVar[frozenset[str]] = frozenset({"near_threshold"})
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -163,6 +171,11 @@ class ReadConfig(JsonConfig):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if self.max_document_bytes < 1:
             raise ConfigError(f"max_document_bytes must be at least 1, got {self.max_document_bytes}")
+        if self.near_threshold is not None and not (self.deduplicate and 0 < self.near_threshold <= 1):
+            raise ConfigError(
+                f"near_threshold is a share in (0, 1] beside deduplicate, got {self.near_threshold} and "
+                f"deduplicate={self.deduplicate}"
+            )
         if not self.max_ratio > 1:
             raise ConfigError(f"max_ratio must be greater than 1, got {self.max_ratio}")
         if self.max_unpacked_bytes < 1:

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ParamSpec
@@ -12,6 +12,7 @@ from typing import Annotated, Any, ParamSpec
 import typer
 
 from charlm.config import DEVICE_VARIABLE, HELD_OUT_VARIABLE, check_device_name, check_held_out_limit
+from charlm.config.serving import RUNTIME_VARIABLE, check_runtime
 from charlm.errors import ConfigError
 
 P = ParamSpec("P")
@@ -43,6 +44,12 @@ Languages = Annotated[
 
 TextColumn = Annotated[
     str | None, typer.Option(help="Field of JSON lines, or column of a table, that holds the text; text by default.")
+]
+NearThreshold = Annotated[
+    float | None,
+    typer.Option(
+        "--near-threshold", help="Share of runs of five words that near-duplicates have in common; 0.8 by default."
+    ),
 ]
 Tokenizer = Annotated[
     str | None, typer.Option(help="What makes words: rules (the default), whitespace, unicode or moses.")
@@ -165,8 +172,14 @@ class CorpusOptions:
     licence: Licence = None
     languages: Languages = None
     deduplicate: Annotated[
-        bool, typer.Option("--deduplicate", help="Drop documents that the corpus already holds.")
-    ] = False
+        str | None,
+        typer.Option(
+            "--deduplicate",
+            metavar="MODE",
+            help="exact: drop documents that the corpus holds; near: those that are nearly one of them too.",
+        ),
+    ] = None
+    near_threshold: NearThreshold = None
     bad_bytes: Annotated[
         str | None, typer.Option(help="Bytes that are not UTF-8: strict (an error, the default), replace or skip.")
     ] = None
@@ -189,6 +202,15 @@ class CorpusOptions:
         return {name: value for name, (value, default) in values.items() if value != default}
 
 
+def with_default_values(arguments: Sequence[str]) -> list[str]:
+    """A command line in which `--deduplicate` has its value: `exact` where neither that nor `near` follows."""
+    given = list(arguments)
+    return [
+        f"{one}=exact" if one == "--deduplicate" and given[place + 1 : place + 2] not in (["exact"], ["near"]) else one
+        for place, one in enumerate(given)
+    ]
+
+
 def example(line: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
     """Show `line` at the end of the help of a command."""
 
@@ -209,6 +231,12 @@ def with_held_out_limit(command: Callable[..., None]) -> Callable[..., None]:
     """`command` with the option `--held-out-limit`, which holds for the whole process and its children."""
     shown = "Characters of held-out text that a score reads at most, or none; 20,000,000 by default."
     return _with_variable(command, "held_out_limit", HELD_OUT_VARIABLE, check_held_out_limit, shown)
+
+
+def with_runtime(command: Callable[..., None]) -> Callable[..., None]:
+    """`command` with the option `--runtime`, which holds for the whole process and its children."""
+    shown = "What answers requests to the registered model: torch (the default), onnx or onnx-int8."
+    return _with_variable(command, "runtime", RUNTIME_VARIABLE, check_runtime, shown)
 
 
 def _with_variable(
