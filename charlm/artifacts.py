@@ -249,6 +249,9 @@ class ServiceFiles:
         return sorted(path.name.removesuffix(".process.json") for path in self.root.glob("*.process.json"))
 
     lock = _Inside(".lock")
+    addresses = _Inside("addresses.json")
+    """Where both servers listen, for the commands that work in the workspace; while the service runs."""
+
     deployments = _Inside("prefect.yaml")
     """The deployments as they were given to the Prefect server."""
 

@@ -171,7 +171,7 @@ def _score(corpus: CorpusFiles, opened: OpenedModel, config: GateConfig, bar: Ba
 
     scores: dict[str, dict[str, DocumentScores]] = {}
     for direction, model in opened.models.items():
-        bar.update(note=f"score {opened.name} {direction}")
+        bar.update(None, f"score {opened.name} {direction}")
         scores[direction] = score_documents_by_domain(model, corpus, least=config.min_documents)
     return scores
 
@@ -180,7 +180,7 @@ def _baseline(corpus: CorpusFiles, challenger: OpenedModel, config: GateConfig, 
     """The score of the n-gram model of the corpus on the same text; none where its tokenizer loses text."""
     from charlm.evaluation.baseline import score_baseline
 
-    bar.update(note="n-gram model")
+    bar.update(None, "n-gram model")
     scores = score_baseline(corpus)
     required = config.beat_baseline
     if required is None:
