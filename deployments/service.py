@@ -6,6 +6,8 @@ Starting what runs changes nothing. Logs and process files are in the workspace,
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from deployments.servers import (
     workers,
 )
 from deployments.settings import ServiceSettings, visible_gpus
+from tasks.services.prefect import first_start
 
 
 def up(settings: ServiceSettings) -> None:
@@ -36,9 +39,10 @@ def up(settings: ServiceSettings) -> None:
         if running(MLFLOW, files) is None:
             prepare_mlflow(settings)
         servers = [prefect_server(settings), mlflow_server(settings)]
-        started = [program.name for program in servers if start(program, files)]
-        wait_until(lambda: answers(f"{settings.prefect_api_url}/ready"), PREFECT, files)
-        wait_until(lambda: answers(f"{settings.mlflow_url}/health"), MLFLOW, files)
+        with _first_start(settings):
+            started = [program.name for program in servers if start(program, files)]
+            wait_until(lambda: answers(f"{settings.prefect_api_url}/ready"), PREFECT, files)
+            wait_until(lambda: answers(f"{settings.mlflow_url}/health"), MLFLOW, files)
         if settings.password is not None:
             settle_mlflow_password(settings.mlflow_url, settings.password, settings.old_password)
         is_changed = set_up_prefect(settings)
@@ -58,6 +62,16 @@ def up(settings: ServiceSettings) -> None:
         )
     for name, value in settings.addresses().items():
         print(f"{name}={value}")
+
+
+@contextmanager
+def _first_start(settings: ServiceSettings) -> Iterator[None]:
+    """While the servers make what is missing in their databases, commands that would make it too wait."""
+    if settings.database is not None:
+        yield
+        return
+    with first_start(settings.workspace), exclusive_lock(settings.workspace.lock_of("mlflow"), busy=None):
+        yield
 
 
 def down(settings: ServiceSettings) -> None:
