@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from charlm.errors import ConfigError, CorpusError
+from charlm.errors import ConfigError, CorpusError, known_names
 
 SPLITS = ("train", "valid", "test")
 DIRECTIONS = ("forward", "backward")
@@ -283,7 +283,7 @@ class Workspace:
         corpus = self.corpus(name)
         if not corpus.manifest.is_file():
             known = self.corpus_names()
-            hint = f"prepared ones: {', '.join(known)}" if known else f"run `charlm prepare RAW --name {name}` first"
+            hint = known_names(name, known) if known else f"run `charlm prepare RAW --name {name}` first"
             raise CorpusError(f"no corpus named {name!r} in {self.root}; {hint}")
         return corpus
 

@@ -6,6 +6,8 @@ Starting what runs changes nothing. Logs and process files are in the workspace,
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,7 +23,16 @@ from deployments.servers import (
     workers,
 )
 from deployments.settings import ServiceSettings, visible_gpus
-from tasks.services.own_service import MLFLOW, PREFECT, note_addresses, running
+from tasks.services.own_service import (
+    MLFLOW,
+    PREFECT,
+    health_urls,
+    note_addresses,
+    noted_addresses,
+    pages,
+    running,
+)
+from tasks.services.prefect import first_start
 
 
 def up(settings: ServiceSettings) -> None:
@@ -35,9 +46,11 @@ def up(settings: ServiceSettings) -> None:
         if running(MLFLOW, files) is None:
             prepare_mlflow(settings)
         servers = [prefect_server(settings), mlflow_server(settings)]
-        started = [program.name for program in servers if start(program, files)]
-        wait_until(lambda: answers(settings.health_url(PREFECT)), PREFECT, files)
-        wait_until(lambda: answers(settings.health_url(MLFLOW)), MLFLOW, files)
+        health = health_urls(settings.addresses())
+        with _first_start(settings):
+            started = [program.name for program in servers if start(program, files)]
+            wait_until(lambda: answers(health[PREFECT]), PREFECT, files)
+            wait_until(lambda: answers(health[MLFLOW]), MLFLOW, files)
         if settings.password is not None:
             settle_mlflow_password(settings.mlflow_url, settings.password, settings.old_password)
         is_changed = set_up_prefect(settings)
@@ -57,8 +70,18 @@ def up(settings: ServiceSettings) -> None:
         _print_line("at once give DATABASE=postgresql://…")
     for name, value in settings.addresses().items():
         print(f"{name}={value}", flush=True)
-    for name, address in settings.pages().items():
+    for name, address in pages(settings.addresses()).items():
         _print_line(f"{name:<8} {address}")
+
+
+@contextmanager
+def _first_start(settings: ServiceSettings) -> Iterator[None]:
+    """While the servers make what is missing in their databases, commands that would make it too wait."""
+    if settings.database is not None:
+        yield
+        return
+    with first_start(settings.workspace), exclusive_lock(settings.workspace.lock_of("mlflow"), busy=None):
+        yield
 
 
 def down(settings: ServiceSettings) -> None:
@@ -92,14 +115,19 @@ class State:
         return f"{self.name:<14} process {self.pid}{health}"
 
 
+def addresses_of(settings: ServiceSettings) -> dict[str, str]:
+    """The variables that lead to both servers: of the service that runs, or of the one that would be started."""
+    return noted_addresses(settings.workspace) or settings.addresses()
+
+
 def states(settings: ServiceSettings) -> list[State]:
     """Every program that `up` has started, by name."""
-    files = settings.workspace.service
-    found = []
+    files, found = settings.workspace.service, []
+    health = health_urls(addresses_of(settings))
     for name in files.names():
         process = running(name, files)
-        url = settings.health_url(name) if process else None
-        found.append(State(name, process.pid if process else None, url and answers(url), files.log(name)))
+        url = health.get(name) if process else None
+        found.append(State(name, process.pid if process else None, answers(url) if url else None, files.log(name)))
     return found
 
 

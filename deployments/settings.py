@@ -15,7 +15,6 @@ from charlm.artifacts import Workspace
 from charlm.errors import ConfigError, how_to_install
 from charlm.storage.user_paths import user_path
 from tasks.services.environment import access_variables, check_workspace_path
-from tasks.services.own_service import MLFLOW, PREFECT
 
 HOST = "127.0.0.1"
 VARIABLES = (
@@ -108,18 +107,6 @@ class ServiceSettings:
     @property
     def mlflow_url(self) -> str:
         return f"http://{HOST}:{self.mlflow_port}"
-
-    def pages(self) -> dict[str, str]:
-        """The pages for people: what runs, and which models there are."""
-        return {
-            "Prefect": f"http://{HOST}:{self.prefect_port}/dashboard",
-            # Without its last part MLflow 3.17 shows its pages about chat traces.
-            "MLflow": f"{self.mlflow_url}/#/models?workflowType=machine_learning",
-        }
-
-    def health_url(self, program: str) -> str | None:
-        """Where a server answers 200 while it is well; None for a worker."""
-        return {PREFECT: f"{self.prefect_api_url}/ready", MLFLOW: f"{self.mlflow_url}/health"}.get(program)
 
     def addresses(self) -> dict[str, str]:
         """The variables that lead a program to both servers."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from charlm.evaluation.scores import ScoreValues
 
 _PLAIN_SECONDS = 20.0  # between two plain lines of one unfinished step
-_WIDE, _WIDE_BAR, _NARROW_BAR = 100, 24, 8  # columns
+_WIDE, _WIDE_BAR, _NARROW_BAR = 120, 24, 8  # columns
 ShownScore = Literal["bits_per_character", "bits_per_byte", "perplexity", "unk_rate"]
 SHOWN_SCORES: dict[ShownScore, str] = {
     "bits_per_character": "bits/character",

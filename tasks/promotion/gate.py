@@ -24,12 +24,20 @@ from tasks.promotion.probe import Probe
 from tasks.promotion.report import as_sentence, gate_markdown
 from tasks.registry.descriptions import pad_columns
 from tasks.registry.download import OpenedModel, open_model
-from tasks.registry.versions import CHALLENGER, CHAMPION, RegisteredVersion, clear_errors, find_champion, find_version
+from tasks.registry.versions import (
+    CHALLENGER,
+    CHAMPION,
+    DECISION,
+    RegisteredVersion,
+    clear_errors,
+    find_champion,
+    find_version,
+)
 from tasks.services.mlflow_compat import LONGEST_DESCRIPTION
 from tasks.terminal import Bar, terminal
 from tasks.tracking.client import mlflow_client
 
-DECISION, REASON, REPORT = "gate.decision", "gate.reason", "gate.report"
+REASON, REPORT = "gate.reason", "gate.report"
 ROLLED_BACK = "gate.rolled_back"
 _OPPONENT = "gate.champion"
 """Number of the version that it was compared with."""
