@@ -86,7 +86,7 @@ def score_texts(
         with terminal.step(f"score {direction}") as bar:
             mixture = None
             if corpus is not None:
-                bar.update(note=f"n-gram model of {corpus.name}")
+                bar.update(None, f"n-gram model of {corpus.name}")
                 mixture = open_mixture(
                     language_model, corpus, baseline or BaselineConfig(), weight=mix_weight, cache=cache
                 )
