@@ -141,7 +141,7 @@ LOOSE = {
     "tasks": {"steps", "reporting", "terminal", "runs"},
 }
 LONGEST_FILE, LONGEST_CLASS = 400, 250  # lines
-MOST_ANY = 100  # lines with `Any` in charlm and tasks: what foreign libraries force
+MOST_ANY = 110  # lines with `Any` in charlm and tasks: what foreign libraries force
 
 
 @pytest.mark.parametrize("floor", LOOSE)

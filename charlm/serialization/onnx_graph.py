@@ -76,8 +76,8 @@ class _Graph:
 
     def __init__(self, state: LanguageModelState) -> None:
         self._state = state
-        self._nodes: "list[NodeProto]" = []
-        self._constants: "list[TensorProto]" = []
+        self._nodes: list[NodeProto] = []
+        self._constants: list[TensorProto] = []
         self._states: list[tuple[str, int]] = []
 
     def tensor(self, name: str) -> np.ndarray:

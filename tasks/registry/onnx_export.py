@@ -39,11 +39,11 @@ def write_exported(
         embedder = load(folder)
         loss: JsonObject = {}
         if held_out is not None:
-            bar.update(note=f"compare vectors on {held_out.name}")
+            bar.update(None, f"compare vectors on {held_out.name}")
             with held_out.open(encoding="utf-8", errors="replace") as lines:
                 loss = {"text": held_out.name, **asdict(compare_vectors(list(models.values()), embedder, lines))}
         if probe is not None:
-            bar.update(note="compare a tagger on both")
+            bar.update(None, "compare a tagger on both")
             loss |= probe(embedder)
         if loss:
             record_loss(folder, embedder.settings, loss)
@@ -54,10 +54,8 @@ def write_exported(
 def _summary(loss: JsonObject) -> str:
     parts = []
     if "words" in loss:
-        parts.append(
-            f"cosine to torch's vectors {loss['median_cosine']:.5f} in the median, {loss['lowest_cosine']:.5f} at least, "
-            f"over {loss['words']:,} words"
-        )
+        median, lowest = (f"{loss[f'{name}_cosine']:.5f}" for name in ("median", "lowest"))
+        parts.append(f"cosine to torch's vectors {median} (median), {lowest} (lowest) over {loss['words']:,} words")
     if "tagger_f1" in loss:
         parts.append(f"F1 of a tagger {loss['exported_tagger_f1']:.2%}, on torch's vectors {loss['tagger_f1']:.2%}")
     return "; ".join(parts) or "not compared: there is no held-out text of it here (--held-out TEXT)"

@@ -55,6 +55,7 @@ PREPARATION = (
     "charlm prepare laws.txt --name laws",
     "charlm prepare novels/*.txt --name novels --unit word",
     "charlm export models:/books@champion --format flair --output shared/",
+    "charlm export models:/books@champion --format onnx --int8 --output books-onnx",
     "charlm tag-train entities --name places --label ner --model models:/books@champion",
 )
 

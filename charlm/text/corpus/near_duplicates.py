@@ -80,13 +80,11 @@ class NearDuplicates:
 
     def add(self, keys: np.ndarray) -> np.ndarray:
         """Mark documents (N, B) as seen; True for each (in order) that is near to none before, among them too, (N,)."""
-        is_new: np.ndarray = self._seen.add(keys.ravel()).reshape(keys.shape).all(axis=1)
-        return is_new
+        return np.asarray(self._seen.add(keys.ravel()).reshape(keys.shape).all(axis=1))
 
     def contains(self, keys: np.ndarray) -> np.ndarray:
         """True for each of the documents (N, B) that is near to one that has been seen, (N,)."""
-        is_near: np.ndarray = self._seen.contains(keys.ravel()).reshape(keys.shape).any(axis=1)
-        return is_near
+        return np.asarray(self._seen.contains(keys.ravel()).reshape(keys.shape).any(axis=1))
 
     def flush(self) -> list[str]:
         """Put everything on disk; the names of the files that now hold the documents."""
