@@ -56,7 +56,7 @@ def test_base64_holds_the_same_numbers_row_by_row(sentence: Sentence) -> None:
     ],
 )
 def test_a_text_without_tokens_has_zeros_as_its_one_vector(form: AnswerForm, expected: dict[str, object]) -> None:
-    assert form.write(Sentence(""), 2) == expected
+    assert form.write([], matrix_of(Sentence(""), 2)) == expected
 
 
 def test_every_answer_is_plain_json(sentence: Sentence) -> None:
