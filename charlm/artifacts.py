@@ -107,9 +107,16 @@ class CorpusFiles:
         """The scores of the forward n-gram model of one order."""
         return self.baseline_dir / f"order-{order}.json"
 
+    held_out_scores_dir = _Inside("held-out-scores")
+
+    def held_out_scores(self, fingerprint: str) -> Path:
+        """The bits per byte of held-out documents under the models of one fingerprint."""
+        return self.held_out_scores_dir / f"{fingerprint}.parquet"
+
     def shared_folders(self) -> list[Path]:
         """The folders written without the lock: trainings encode, and runs of one corpus count at the same time."""
-        return [self.root, self.counts_dir, self.baseline_dir, *self.encoded_root.glob("*")]
+        own = [self.root, self.counts_dir, self.baseline_dir, self.held_out_scores_dir]
+        return [*own, *self.encoded_root.glob("*")]
 
     lock = _Inside(".lock")
 
@@ -206,8 +213,8 @@ class BundleFiles:
 
 
 @dataclass(frozen=True)
-class EmbeddingFiles:
-    """Where a file of embeddings lies, and its finished parts until it is whole."""
+class OutputFiles:
+    """Where a file of embeddings or scores lies, and its finished parts until it is whole."""
 
     output: Path
 

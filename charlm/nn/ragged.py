@@ -16,6 +16,9 @@ from torch import Tensor
 
 from charlm.nn.device import upload
 
+Hidden = tuple[Tensor, Tensor] | Tensor
+"""The state of a recurrent layer, each tensor (layers, B, H)."""
+
 _CALL_STEPS = 100
 """What calling a recurrent layer once more costs, in steps of one row (measured: 50 to 200)."""
 
@@ -117,6 +120,15 @@ def cuts(lengths: np.ndarray, longest: int) -> list[int]:
     end = _on_grid(previous)
     chunks = [range(*chunk, longest) for chunk in itertools.pairwise(sorted({*places, end}))]
     return [*(cut for cut in itertools.chain(*chunks) if cut < previous), end]
+
+
+def first_rows(hidden: Hidden | None, rows: int) -> Hidden | None:
+    """The states of the first rows, whatever the recurrent layer carries on."""
+    if hidden is None:
+        return None
+    if isinstance(hidden, tuple):
+        return hidden[0][:, :rows].contiguous(), hidden[1][:, :rows].contiguous()
+    return hidden[:, :rows].contiguous()
 
 
 def _on_grid(steps: int) -> int:

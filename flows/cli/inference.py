@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from charlm.config import BaselineConfig, CacheConfig, CorpusMetadata
+from charlm.config import BaselineConfig, CacheConfig, CorpusMetadata, ReadConfig
 from charlm.errors import ConfigError
 from flows.cli import options
 from flows.cli.context import DEFAULT_WORKSPACE, check_utf8, open_session, show
@@ -38,9 +38,15 @@ def evaluate(
 @options.with_device
 def score(
     model: options.Model,
-    texts: Annotated[list[str], typer.Argument(metavar="TEXT...", help="UTF-8 text files.")],
-    output: Annotated[Path | None, typer.Option(help="Parquet file to write, with a row for each line.")] = None,
-    per: Annotated[str, typer.Option(help="A row for each line, or for each text.")] = "line",
+    texts: options.Texts,
+    output: Annotated[
+        Path | None, typer.Option(help="Parquet file to write, with a row for each document, line or record.")
+    ] = None,
+    per: options.Per = "document",
+    with_nats: Annotated[
+        bool, typer.Option("--with-nats", help="Add the columns units, forward_nats and backward_nats, for rescoring.")
+    ] = False,
+    text_column: options.TextColumn = None,
     cache: Annotated[
         int | None, typer.Option(metavar="STATES", help="Remember so many states: what followed them is likelier.")
     ] = None,
@@ -58,22 +64,16 @@ def score(
     workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
 ) -> None:
-    """Score texts line by line, for filtering and rescoring; optionally with a cache and an n-gram model."""
+    """Score each document, line or record by itself; or in context, with a cache and an n-gram model."""
     cached = cache_settings(cache, cache_weight, cache_sharpness)
     ngrams = BaselineConfig(order=order)
+    reading = ReadConfig(text_column=text_column)
     space = open_session(workspace).workspace
-    from tasks.inference.scoring import score_texts
+    from tasks.inference.scoring import Mixing, score_texts
 
+    mixing = Mixing(cache=cached, corpus=mix, weight=mix_weight, baseline=ngrams)
     scored = score_texts(
-        space,
-        model,
-        texts,
-        output=output,
-        per=per,
-        cache=cached,
-        mix=mix,
-        mix_weight=mix_weight,
-        baseline=ngrams,
+        space, model, texts, output=output, per=per, reading=reading, mixing=mixing, with_nats=with_nats
     )
     if as_json:
         show(scored.to_json(), as_json)

@@ -23,6 +23,13 @@ Raw = Annotated[
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="best-lm.pt, a run folder, a bundle folder, or models:/NAME@champion.")
 ]
+Texts = Annotated[
+    list[str],
+    typer.Argument(metavar="TEXT...", help="Text: a file, folder, glob, fsspec address, or hf:NAME[:SPLIT[:COLUMN]]."),
+]
+Per = Annotated[
+    str, typer.Option(help="A row for each document (paragraph, line or record by content), line, record or text.")
+]
 CorpusName = Annotated[str, typer.Option("--name", help="Name of the corpus, and of the registered model.")]
 
 WorkspaceDir = Annotated[
