@@ -57,6 +57,10 @@ class CorpusFiles:
         """The hashes of the documents that a revision brought, so that later text can be compared with them."""
         return self.root / "documents" / f"revision_{revision:04d}.keys"
 
+    def left_out(self, revision: int) -> Path:
+        """The documents that a filter kept out of a revision, with their bits per byte, as JSON lines."""
+        return self.root / "left-out" / f"revision_{revision:04d}.jsonl"
+
     staging_dir = _Inside(".staging")
     """What a revision writes before it is whole; a run that was killed continues from here."""
 

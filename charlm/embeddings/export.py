@@ -34,6 +34,7 @@ from charlm.language_models.language_model import LanguageModel
 from charlm.nn.precision import Precision, resolve_precision
 from charlm.storage.fingerprints import fingerprint
 from charlm.storage.parts import ParquetParts, open_parts
+from charlm.tokenization import tokenizer_name
 
 Pooling = Literal["token", "mean", "first_last"]
 Progress = Callable[[int, int], None]
@@ -105,7 +106,10 @@ def embed_file(
     total = input_size(path, format)
     digests = [_file_digest(path), *(model_digest(models[name]) for name in names)]
     used = resolve_precision(precision, models[names[0]].device)  # parts can be of another machine
-    work = fingerprint([digests, format, rules.codec, rules.header, rules.bad_bytes, pooling, dtype, used])
+    settings = [format, rules.codec, rules.header, rules.bad_bytes, pooling, dtype, used]
+    if rules.tokenizer is not True:
+        settings.append(tokenizer_name(rules.tokenizer))
+    work = fingerprint([digests, *settings])
     with open_parts(files, **_PARQUET) as parts:
         finished = _finished_parts(parts, work)
         num_done = sum(part.sentences for part in finished)

@@ -12,6 +12,7 @@ import itertools
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ from charlm.nn.bf16_lstm import LowPrecisionLSTM, low_precision_lstm
 from charlm.nn.device import upload
 from charlm.nn.lstm_stack import LSTMStack
 from charlm.nn.precision import Precision, precision_notice, resolve_precision
-from charlm.nn.ragged import Hidden, cuts, first_rows
+from charlm.nn.ragged import cuts, first_rows
 
 _CPU_ROWS = 64
 _CPU_BYTES = 64 * 2**20
@@ -100,7 +101,7 @@ class StateReader:
         steps = cuts(lengths, self._chars_per_chunk)
         parts: list[Tensor] = []
         order: list[np.ndarray] = []
-        hidden: Hidden | None = None
+        hidden: Any = None  # of whichever layer reads
         for begin, end in itertools.pairwise(steps):
             active = int(np.searchsorted(-lengths, -begin))  # rows longer than `begin`
             index = np.minimum(starts[:active] + np.arange(begin, end)[:, None], len(ids) - 1)  # (T, B)

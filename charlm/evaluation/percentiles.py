@@ -7,7 +7,7 @@ both directions. Two million characters of test documents, chosen by their hashe
 one; a corpus with less test text has all of them.
 """
 
-# D = held-out documents
+# D = held-out documents, R = texts
 
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from charlm.arrays.arrow import numbers, to_numpy
 from charlm.artifacts import CorpusFiles
+from charlm.config import ScoreBounds
 from charlm.evaluation.domains import write_whole_domains
 from charlm.evaluation.held_out_limit import choose_documents, held_out_limit, write_documents
 from charlm.evaluation.rows import AloneScorer
@@ -35,8 +36,19 @@ _COLUMN = "bits_per_byte"
 
 def percentiles(values: np.ndarray, held_out: np.ndarray) -> np.ndarray:
     """For each value the percentage of the sorted `held_out` (D,) below it; an equal one counts half."""
-    places = [np.searchsorted(held_out, values, side=side) for side in ("left", "right")]  # type: ignore[call-overload]
-    return np.where(np.isnan(values), np.nan, 50 * (places[0] + places[1]) / len(held_out))
+    below = np.searchsorted(held_out, values, side="left")
+    not_above = np.searchsorted(held_out, values, side="right")
+    return np.where(np.isnan(values), np.nan, 50 * (below + not_above) / len(held_out))
+
+
+def are_within(bounds: ScoreBounds, bits_per_byte: np.ndarray, percentile: np.ndarray | None = None) -> np.ndarray:
+    """Which texts lie between the bounds, (R,) bool, by their scores, (R,) each; a score that is no number does not."""
+    kept = np.ones(len(bits_per_byte), dtype=bool)
+    for name, values in (("bits_per_byte", bits_per_byte), ("percentile", percentile)):
+        low, high = getattr(bounds, f"min_{name}"), getattr(bounds, f"max_{name}")
+        kept &= True if low is None else values >= low
+        kept &= True if high is None else values <= high
+    return kept
 
 
 def held_out_bits(models: Mapping[str, LanguageModel], corpus: CorpusFiles) -> np.ndarray:

@@ -41,7 +41,8 @@ class RowScores:
     @property
     def bits_per_byte(self) -> np.ndarray:
         """All bits of each text over its bytes."""
-        return (self.nats / math.log(2) + self.unknown_bits) / self.bytes
+        bits: np.ndarray = (self.nats / math.log(2) + self.unknown_bits) / self.bytes
+        return bits
 
     def total(self, model: LanguageModel) -> LMScore:
         """The score of `model` over all texts."""

@@ -12,6 +12,7 @@ Memory does not grow with the text: a window of about a megabyte is scored at a 
 import dataclasses
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,20 +83,29 @@ def score_windows(
 def write_score_table(
     table: RowTable, windows: Iterable[Window], files: OutputFiles, *, work: str, on_window: Callable[[Window], None]
 ) -> tuple[int, Scores]:
-    """Write the rows of all windows; their number and the scores over all of them.
+    """Write the rows of all windows; their number and the scores over all of them. Arguments: see `score_parts`."""
+    with score_parts(table, windows, files, work=work, on_window=on_window) as (parts, num_rows, scores):
+        parts.join(rows_of_group=_ROWS_OF_GROUP)
+    return num_rows, scores
+
+
+@contextmanager
+def score_parts(
+    table: RowTable, windows: Iterable[Window], files: OutputFiles, *, work: str, on_window: Callable[[Window], None]
+) -> Iterator[tuple[ParquetParts, int, Scores]]:
+    """The parts of the table of all windows for the block, the number of rows, and the scores over all of them.
 
     `work` names models and settings: parts that were written for the same work and rows are kept. `on_window` is called
     after each window. Raises CorpusError where there is nothing to score; finished parts stay for another call.
     """
     with open_parts(files, use_dictionary=["source"]) as parts:
         try:
-            result = _summed(_write_parts(table, _reported(windows, on_window), parts, work))
-            parts.join(rows_of_group=_ROWS_OF_GROUP)
+            num_rows, scores = _summed(_write_parts(table, _reported(windows, on_window), parts, work))
+            yield parts, num_rows, scores
         except CharLMError:
             if parts.facts(0) is None:
                 parts.close()
             raise
-    return result
 
 
 def _write_parts(

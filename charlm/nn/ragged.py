@@ -9,15 +9,13 @@ for padding.
 
 import itertools
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from charlm.nn.device import upload
-
-Hidden = tuple[Tensor, Tensor] | Tensor
-"""The state of a recurrent layer, each tensor (layers, B, H)."""
 
 _CALL_STEPS = 100
 """What calling a recurrent layer once more costs, in steps of one row (measured: 50 to 200)."""
@@ -122,7 +120,7 @@ def cuts(lengths: np.ndarray, longest: int) -> list[int]:
     return [*(cut for cut in itertools.chain(*chunks) if cut < previous), end]
 
 
-def first_rows(hidden: Hidden | None, rows: int) -> Hidden | None:
+def first_rows(hidden: Any, rows: int) -> Any:
     """The states of the first rows, whatever the recurrent layer carries on."""
     if hidden is None:
         return None

@@ -41,6 +41,10 @@ class ParquetParts:
         with atomic_write(self._files.part(number)) as file:
             pq.write_table(table.replace_schema_metadata(dict(facts)), file, **self.options)
 
+    def tables(self, columns: list[str]) -> Iterator[pa.Table]:
+        """Some columns of each part, in order."""
+        return (pq.read_table(path, columns=columns) for path in self._files.parts())
+
     def drop(self, first: int) -> None:
         """Delete the parts from `first` on."""
         for path in self._files.parts()[first:]:
@@ -48,7 +52,7 @@ class ParquetParts:
 
     def close(self) -> None:
         """Delete what is left, and the folder."""
-        shutil.rmtree(self._files.parts_dir)
+        shutil.rmtree(self._files.parts_dir, ignore_errors=True)
 
     def join(self, *, rows_of_group: int = 0) -> None:
         """Write the parts into the file, and delete them; a part is a row group, or several are, of so many rows."""

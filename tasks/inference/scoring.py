@@ -109,7 +109,6 @@ def score_texts(
         workspace.prepared_corpus(mixing.corpus)
     opened = model if isinstance(model, OpenedModel) else open_model(model, workspace)
     from charlm.evaluation.score_table import RowTable, score_windows, write_score_table
-    from charlm.language_models.digest import model_digest
 
     held_out = read_held_out(opened, workspace)
     scorers, weights = _open_scorers(opened, workspace, mixing)
@@ -121,10 +120,9 @@ def score_texts(
         if output is None:
             num_rows, scores = score_windows(table, windows, on_window)
         else:
-            settings = [[model_digest(lm) for lm in opened.models.values()], weights, with_nats]
-            settings += [mixing.cache and mixing.cache.to_json(), mixing.corpus and mixing.baseline.to_json()]
-            settings += [None if held_out is None else held_out.tolist()]
-            work = fingerprint(settings)
+            settings = [weights, with_nats, mixing.cache and mixing.cache.to_json()]
+            settings.append(mixing.corpus and mixing.baseline.to_json())
+            work = work_of(opened, held_out, settings)
             num_rows, scores = write_score_table(table, windows, OutputFiles(output), work=work, on_window=on_window)
         bar.finish(", ".join([counted(num_rows, "row"), *_described(scores)]))
     for reason, number in skipped.items():
@@ -136,6 +134,14 @@ def score_texts(
         mixture_weights=weights,
         held_out_documents=None if held_out is None else len(held_out),
     )
+
+
+def work_of(opened: OpenedModel, held_out: np.ndarray | None, settings: list[object]) -> str:
+    """What identifies models and settings that rows are scored with."""
+    from charlm.language_models.digest import model_digest
+
+    digests = [model_digest(lm) for lm in opened.models.values()]
+    return fingerprint([digests, None if held_out is None else held_out.tolist(), settings])
 
 
 def check_output(output: Path, sources: Sequence[Source]) -> None:

@@ -29,6 +29,7 @@ NAMES = {
     "scan-inbox",
     "embed-corpus",
     "evaluate-champion",
+    "filter-texts",
 }
 
 

@@ -246,7 +246,7 @@ def test_the_command_shows_scores_and_writes_rows(
         ({"output": "new.txt"}, "is one of the texts"),
         ({"output": "words"}, "is a folder"),
         ({"texts": ["blank.txt"]}, "hold nothing to score"),
-        ({"texts": ["latin.txt"]}, "latin.txt, line 2, byte 6: 0xe9 is not UTF-8"),
+        ({"texts": ["latin.txt"]}, "latin.txt, line 2, byte 9: 0xe9 is not UTF-8"),
     ],
 )
 def test_what_cannot_be_scored_is_refused(
