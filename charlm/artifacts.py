@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from charlm.errors import ConfigError, CorpusError
+from charlm.errors import ConfigError, CorpusError, known_names
 
 SPLITS = ("train", "valid", "test")
 DIRECTIONS = ("forward", "backward")
@@ -260,6 +260,9 @@ class ServiceFiles:
         return sorted(path.name.removesuffix(".process.json") for path in self.root.glob("*.process.json"))
 
     lock = _Inside(".lock")
+    addresses = _Inside("addresses.json")
+    """Where both servers listen, for the commands that work in the workspace; while the service runs."""
+
     deployments = _Inside("prefect.yaml")
     """The deployments as they were given to the Prefect server."""
 
@@ -291,7 +294,7 @@ class Workspace:
         corpus = self.corpus(name)
         if not corpus.manifest.is_file():
             known = self.corpus_names()
-            hint = f"prepared ones: {', '.join(known)}" if known else f"run `charlm prepare RAW --name {name}` first"
+            hint = known_names(name, known) if known else f"run `charlm prepare RAW --name {name}` first"
             raise CorpusError(f"no corpus named {name!r} in {self.root}; {hint}")
         return corpus
 

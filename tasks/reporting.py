@@ -22,6 +22,7 @@ from tasks.registry.versions import RegisteredVersion
 from tasks.retraining.plan import RetrainingPlan
 from tasks.retraining.report import plan_markdown
 from tasks.runs import TrainedRun
+from tasks.services.own_service import mlflow_page
 from tasks.terminal import SHOWN_SCORES, shown_score
 from tasks.tracking.client import mlflow_client
 from tasks.tracking.sync import mlflow_run_of
@@ -196,9 +197,7 @@ def _linked_run(run: TrainedRun, experiment: str | None) -> str:
 
 def _page(path: str) -> str:
     """The address of a page of MLflow; where no server runs, where `mlflow ui` will show it."""
-    server = os.environ["MLFLOW_TRACKING_URI"].rstrip("/") if _has_server() else "http://127.0.0.1:5000"
-    # Without its last part MLflow 3.17 shows its pages about chat traces.
-    return f"{server}/#/{path}?workflowType=machine_learning"
+    return mlflow_page(os.environ["MLFLOW_TRACKING_URI"] if _has_server() else "http://127.0.0.1:5000", path)
 
 
 def _has_server() -> bool:

@@ -17,7 +17,7 @@ import typer
 from typer.exceptions import TyperException
 
 from charlm.errors import CharLMError, TrainingInterruptedError
-from flows.cli import corpus, downstream, inference, promotion, training, upkeep
+from flows.cli import corpus, downstream, inference, promotion, registry, training, upkeep
 from flows.cli.context import UTF8_REMEDY
 from tasks.terminal import write_stdout
 
@@ -35,6 +35,7 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     inference.evaluate,
     inference.score,
     inference.filter,
+    registry.models,
     promotion.promote,
     promotion.rollback,
     inference.generate,

@@ -117,5 +117,19 @@ def show(result: Mapping[str, object], as_json: bool) -> None:
         return
     width = max(len(key) for key in result)
     for key, value in result.items():
-        shown = f"{value:,}" if isinstance(value, int) else value
-        write_stdout(f"{key.replace('_', ' '):<{width}}  {shown}")
+        write_stdout(f"{key.replace('_', ' '):<{width}}  {_shown(value)}")
+
+
+def _shown(value: object) -> object:
+    """A value for people: numbers with separators, and four digits behind the first ones that count."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_shown(one)}" for key, one in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(str(_shown(one)) for one in value) or "none"
+    return "none" if value is None else value

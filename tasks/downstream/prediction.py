@@ -150,7 +150,7 @@ def _predictions(labeller: "DownstreamModel", sentences: "Iterable[Sentence]", b
     while block := list(islice(sentences, _SENTENCES_AT_ONCE)):
         labeller.predict(block)
         count += len(block)
-        bar.update(note=f"{count:,} sentences")
+        bar.update(None, f"{count:,} sentences")
         for sentence in block:
             yield {"text": sentence.text, **prediction_json(sentence, labeller.label_type)}
 

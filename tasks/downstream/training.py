@@ -260,11 +260,11 @@ class _BarObserver:
     def __init__(self, bar: Bar, max_epochs: int) -> None:
         self._bar = bar
         self._max_epochs = max_epochs
-        self._note = ""
+        self._notes: list[str] = []
 
     def on_event(self, event: "DownstreamEvent") -> None:
         if event["event"] == "train":
-            self._bar.update((event["epoch"] - 1 + event["share"]) / self._max_epochs, self._note)
+            self._bar.update((event["epoch"] - 1 + event["share"]) / self._max_epochs, *self._notes)
         elif event["event"] == "epoch":
-            score = f", dev micro F1 {event['dev']['micro_f1']:.4f}" if "dev" in event else ""
-            self._note = f"epoch {event['epoch']}, loss {event['train_loss']:.4f}{score}"
+            score = [f"dev micro F1 {event['dev']['micro_f1']:.4f}"] if "dev" in event else []
+            self._notes = [f"epoch {event['epoch']}", *score, f"loss {event['train_loss']:.4f}"]

@@ -13,10 +13,11 @@ import yaml
 from charlm.artifacts import ServiceFiles, Workspace
 from charlm.errors import ConfigError
 from deployments.prefect_setup import DEPLOYMENTS_FILE, lost_runs_automation, machine_deployments
-from deployments.programs import Program, running, start, stop, wait_until
+from deployments.programs import Program, start, stop, wait_until
 from deployments.servers import check_databases, mlflow_server, prefect_server, workers
 from deployments.settings import CPU_POOL, GPU_POOL, ROOT, ServiceSettings, visible_gpus
 from tasks.services.mlflow_database import SERVER_ARTIFACT_ROOT, move_artifact_root
+from tasks.services.own_service import running
 from tasks.services.session import use_workspace
 from tests.conftest import TrainedWorkspace, own_workspace
 
