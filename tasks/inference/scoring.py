@@ -191,7 +191,7 @@ def _open_scorers(
     return scorers, weights
 
 
-def progress(sources: Sequence[Source], update: Callable[[float, str], None]) -> Callable[[Window], None]:
+def progress(sources: Sequence[Source], update: Callable[..., None]) -> Callable[[Window], None]:
     """A function that shows how much of the sources has been read up to a window."""
     total = sum(source.size or 0 for source in sources)
     return lambda window: update(window.num_stored / max(total, window.num_stored, 1), window.sources[-1])

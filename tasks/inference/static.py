@@ -70,7 +70,7 @@ def write_static_vectors(
     cut = True if tokenizer is None else tokenizer
     embeddings = open_embeddings(opened.models)
     with terminal.step("static vectors") as bar:
-        bar.update(note="count words")
+        bar.update(None, "count words")
         words = frequent_words(_lines(sources, max_characters), num_words, tokenizer=cut)
         total = sum(1 for _ in _lines(sources, max_characters))
         vectors, counts = static_vectors(
