@@ -262,7 +262,7 @@ def embed_text(
     )
 
 
-@task(task_run_name="filter {texts}", cache_policy=NO_CACHE)
+@task(task_run_name="filter with {model}", cache_policy=NO_CACHE)
 def filter_texts(
     workspace: Workspace,
     model: str,

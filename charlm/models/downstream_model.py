@@ -29,7 +29,7 @@ from charlm.nn.device import find_device
 from charlm.storage.archive import Part, is_pickled, read_archive, write_archive
 from charlm.storage.atomic import JsonObject, write_text
 from charlm.storage.torch_file import errors_name
-from charlm.tokenization import AnyTokenizer, TokenizerIdentity
+from charlm.tokenization import TokenizerIdentity, tokenizer_of
 
 MODEL_PART = "model"
 
@@ -63,14 +63,9 @@ class DownstreamModel(nn.Module):
     tokenizer: TokenizerIdentity | None = None
     """What the texts that it was trained on were cut with; None where words were given, or it is not known."""
 
-    @property
-    def use_tokenizer(self) -> AnyTokenizer:
-        """What cuts raw texts as those of the training; raises ConfigError where that cannot be done here."""
-        return True if self.tokenizer is None else self.tokenizer.use()
-
     def sentence(self, text: str) -> Sentence:
-        """The sentence of a raw text."""
-        return Sentence(text, use_tokenizer=self.use_tokenizer)
+        """The sentence of a raw text, cut as those of the training."""
+        return Sentence(text, use_tokenizer=tokenizer_of(self.tokenizer))
 
     # ---- what each kind of model implements ---------------------------------------------------------------
 

@@ -7,7 +7,6 @@ Writes OUTPUT            when all parts are there
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,7 +24,7 @@ class ParquetParts:
         options: those of pyarrow's `write_table`.
     """
 
-    def __init__(self, files: OutputFiles, options: Mapping[str, Any]) -> None:
+    def __init__(self, files: OutputFiles, options: Mapping[str, object]) -> None:
         self._files = files
         self.options = options
 
@@ -71,7 +70,7 @@ class ParquetParts:
 
 
 @contextmanager
-def open_parts(files: OutputFiles, **options: Any) -> Iterator[ParquetParts]:
+def open_parts(files: OutputFiles, **options: object) -> Iterator[ParquetParts]:
     """The parts of a file, for one process alone.
 
     Raises ConfigError where the file cannot be written, RunError while another process writes it.

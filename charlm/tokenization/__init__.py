@@ -12,6 +12,7 @@ from charlm.tokenization.tokenizers import (
     TokenizerWrapper,
     as_function,
     tokenizer_name,
+    tokenizer_of,
 )
 
 __all__ = [
@@ -26,4 +27,5 @@ __all__ = [
     "TokenizerWrapper",
     "as_function",
     "tokenizer_name",
+    "tokenizer_of",
 ]

@@ -151,14 +151,20 @@ class TokenizerIdentity:
         """The tokenizer of a name as it is here; raises ConfigError where there is none."""
         return cls(name, find_tokenizer(name).version)
 
-    def use(self) -> AnyTokenizer:
-        """What `use_tokenizer` takes; raises ConfigError where the tokenizer of this name has another version here."""
-        if (found := find_tokenizer(self.name).version) != self.version:
-            raise ConfigError(
-                f"the model was trained on words of the tokenizer {self.name}, version {self.version!r}, here is "
-                f"{found!r}, whose words may differ; install that version, or choose a tokenizer"
-            )
-        return self.name == "rules" or self.name  # the rules are what true stands for
+
+def tokenizer_of(identity: TokenizerIdentity | None) -> AnyTokenizer:
+    """What `use_tokenizer` takes to cut texts as a model remembers it; true, for the rules, where it does not.
+
+    Raises ConfigError where the tokenizer of this name has another version here.
+    """
+    if identity is None:
+        return True
+    if (found := find_tokenizer(identity.name).version) != identity.version:
+        raise ConfigError(
+            f"the model was trained on words of the tokenizer {identity.name}, version {identity.version!r}, here is "
+            f"{found!r}, whose words may differ; install that version, or choose a tokenizer"
+        )
+    return identity.name == "rules" or identity.name  # the rules are what true stands for
 
 
 class _NamedWords:

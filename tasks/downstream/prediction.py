@@ -75,8 +75,9 @@ def label_text(
     labeller = _load(workspace, model)
     from charlm.datasets.inputs import read_inputs
     from charlm.datasets.lines import ReadingRules
+    from charlm.tokenization import tokenizer_of
 
-    rules = ReadingRules(encoding=encoding, header=header, tokenizer=tokenizer or labeller.use_tokenizer)
+    rules = ReadingRules(encoding=encoding, header=header, tokenizer=tokenizer or tokenizer_of(labeller.tokenizer))
     sentences = (item.sentence for item in read_inputs(path, rules=rules))
     with terminal.step(f"label {path.name}") as bar:
         if output is None:
@@ -111,9 +112,10 @@ def judge_labels(
     from charlm.datasets.lines import ReadingRules
     from charlm.datasets.opening import read_labelled
     from charlm.evaluation.collapse import collapse_of
+    from charlm.tokenization import tokenizer_of
     from charlm.trainers.downstream.build import known_labels
 
-    rules = ReadingRules(encoding=encoding, header=header, tokenizer=tokenizer or labeller.use_tokenizer)
+    rules = ReadingRules(encoding=encoding, header=header, tokenizer=tokenizer or tokenizer_of(labeller.tokenizer))
     (sentences,), _ = read_labelled([path], labeller.label_type, columns, known_labels(labeller), rules)
     with terminal.step(f"evaluate {path.name}") as bar:
         evaluation = labeller.evaluate(sentences, out_path=output)

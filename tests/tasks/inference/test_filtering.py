@@ -18,11 +18,12 @@ from charlm.language_models.language_model import LanguageModel
 from charlm.serialization.bundle import write_bundle
 from charlm.trainers.lm.manifest import corpus_identity
 from flows.cli.app import main
-from tasks.corpus.filtering import ModelFilter
+from tasks.corpus.filtering import ModelFilter, without_missing_champion
 from tasks.corpus.prepare import prepare_corpus
 from tasks.inference import filtering
 from tasks.inference.filtering import filter_texts
 from tasks.inference.scoring import score_texts
+from tasks.registry import versions
 from tests.conftest import write_sentences
 from tests.toy import GOLDEN
 
@@ -220,6 +221,27 @@ def test_a_first_revision_that_is_left_out_as_a_whole_is_refused(folder: Path) -
     reading = ReadConfig(max_bits_per_byte=10.0, filter_model=str(GOLDEN / "forward.pt"))
     with pytest.raises(CharLMError, match="the filter leaves out all documents"):
         prepare_corpus(Workspace(folder / "w"), ["odd.txt"], "tiny", None, None, reading=reading)
+
+
+def test_a_retraining_without_a_champion_does_not_filter(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reading = ReadConfig(max_bits_per_byte=6.0)
+    monkeypatch.setattr(versions, "find_champion", lambda name: None)
+    assert without_missing_champion("tiny", reading) == ReadConfig()
+    assert "tiny has no champion yet, so its text is not filtered" in capsys.readouterr().err
+    named = ReadConfig(max_bits_per_byte=6.0, filter_model="best-lm.pt")
+    assert without_missing_champion("tiny", named) == named
+    monkeypatch.setattr(versions, "find_champion", lambda name: "models:/tiny/1")
+    assert without_missing_champion("tiny", reading) == reading
+
+
+@pytest.mark.parametrize(
+    "settings", [{"min_bits_per_byte": 3.0, "max_bits_per_byte": 2.0}, {"filter_model": "best-lm.pt"}]
+)
+def test_settings_that_filter_nothing_are_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="bits_per_byte"):
+        ReadConfig(**settings)
 
 
 def test_a_model_without_bits_per_byte_filters_nothing() -> None:

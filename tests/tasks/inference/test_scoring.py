@@ -3,6 +3,10 @@
 import json
 import math
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +29,7 @@ from charlm.trainers.lm.manifest import corpus_identity
 from flows.cli.app import main
 from tasks.corpus.prepare import prepare_corpus
 from tasks.inference.scoring import Mixing, score_texts
-from tests.conftest import write_sentences
+from tests.conftest import ROOT, write_sentences
 
 pytestmark = pytest.mark.numeric
 
@@ -271,3 +275,32 @@ def test_a_cache_without_memory_settings_is_refused(capsys: pytest.CaptureFixtur
         assert end.value.code == 2
     assert "give --cache STATES too" in capsys.readouterr().err
     assert CacheConfig().window == 2_000
+
+
+@pytest.mark.slow
+def test_a_process_that_was_killed_is_continued_to_the_same_file(workspace: Workspace, tmp_path: Path) -> None:
+    text, output = write_sentences(tmp_path / "many.txt", num_lines=3_000), tmp_path / "scores.parquet"
+    program = f"""
+from pathlib import Path
+from charlm.artifacts import Workspace
+from charlm.text.sources import rows
+from tasks.inference.scoring import score_texts
+rows.BLOCK_BYTES = 3_000
+score_texts(Workspace(Path({str(workspace.root)!r})), {str(tmp_path / "characters")!r}, [{str(text)!r}],
+            output=Path({str(output)!r}), per="line")
+"""
+    kills = 0
+    while not output.exists():
+        before = len(OutputFiles(output).parts())
+        process = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT)
+        while process.poll() is None and not before + 15 < len(OutputFiles(output).parts()):
+            time.sleep(0.01)
+        process.kill()
+        kills += process.wait() == -signal.SIGKILL
+    assert kills >= 2
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rows_of_sources, "BLOCK_BYTES", 3_000)
+        torch.set_num_threads(1)
+        score_texts(workspace, str(tmp_path / "characters"), [str(text)], output=tmp_path / "whole.parquet", per="line")
+    assert scored_rows(output)["index"] == list(range(3_000))
+    assert output.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
