@@ -233,7 +233,7 @@ class _Counts:
     def histogram(self) -> dict[str, list[int]]:
         """Kept and left out by the name of the range; without empty ranges at either end."""
         full = np.flatnonzero(self._bins.sum(axis=0))
-        unit = "percentile" if self._column == "percentile" else "bits/byte"
-        names = [f"{unit} {low:g} to {high:g}" for low, high in zip(self._edges, self._edges[1:], strict=False)]
-        names.append(f"{unit} {self._edges[-1]:g}{'' if unit == 'percentile' else ' or more'}")
+        shown = self._column.replace("bits_per_byte", "bits/byte")
+        names = [f"{shown} {low:g} to {high:g}" for low, high in zip(self._edges, self._edges[1:], strict=False)]
+        names.append(f"{shown} {self._edges[-1]:g} or more")
         return {names[place]: self._bins[:, place].tolist() for place in range(full[0], full[-1] + 1)}
