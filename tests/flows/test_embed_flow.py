@@ -29,7 +29,7 @@ from charlm.config import ReadConfig, ScoreBounds
 from flows.filter import filter_texts
 filtered = filter_texts(
     "models:/tiny@challenger", texts[:1], Path(output) / "kept.txt", Path(output) / "odd.txt",
-    bounds=ScoreBounds(max_bits_per_byte=12.0), reading=ReadConfig(encoding="utf-16"), workspace=Path(workspace),
+    bounds=ScoreBounds(max_bits_per_byte=6.0), reading=ReadConfig(encoding="utf-16"), workspace=Path(workspace),
 )
 assert filtered.rows == 3 and filtered.kept == 2, filtered
 print(json.dumps([text.to_json() for text in embedded]))
