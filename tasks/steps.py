@@ -179,10 +179,15 @@ def log_baseline(workspace: Workspace, name: str, run_id: str | None) -> Baselin
 
 @task(task_run_name="gate {version.name} version {version.version}", cache_policy=NO_CACHE)
 def pass_gate(
-    workspace: Workspace, version: RegisteredVersion, config: GateConfig | None = None, target: str | None = None
+    workspace: Workspace,
+    version: RegisteredVersion,
+    config: GateConfig | None = None,
+    target: str | None = None,
+    *,
+    anew: bool = False,
 ) -> GateReport:
     """Make the version champion if the gate promotes it, publish the report, and send the event of a promotion."""
-    verdict = gate.pass_gate(workspace, version, config=config, target=target)
+    verdict = gate.pass_gate(workspace, version, config=config, target=target, anew=anew)
     report = verdict.report
     if report.promoted:
         send_promotion(version, verdict.champion, report.reason)
@@ -191,6 +196,14 @@ def pass_gate(
         if judged := judged_versions(version.name):
             publish_versions(version.name, judged, log_picture(version, judged))
     return report
+
+
+@task(task_run_name="roll back {name}", cache_policy=NO_CACHE)
+def roll_back(workspace: Workspace, name: str) -> gate.Rollback:
+    """Make the version champion again that the champion has replaced, and send the event of a promotion."""
+    done = gate.roll_back(workspace, name)
+    send_promotion(done.champion, done.replaced, "rolled back")
+    return done
 
 
 @task(task_run_name="gather new text of {own.corpus}", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=5)
