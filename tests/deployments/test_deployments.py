@@ -34,6 +34,7 @@ NAMES = {
     "scan-inbox",
     "embed-corpus",
     "evaluate-champion",
+    "filter-texts",
 }
 
 
