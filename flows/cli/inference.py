@@ -2,16 +2,18 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from charlm.config import BaselineConfig, CacheConfig, CorpusMetadata
 from charlm.errors import ConfigError
 from flows.cli import options
 from flows.cli.context import DEFAULT_WORKSPACE, check_utf8, open_session, show
 from flows.cli.options import example
 from tasks.terminal import print_result, score_table, write_stdout
+
+if TYPE_CHECKING:
+    from charlm.config import CacheConfig
 
 
 @example("charlm evaluate models:/books@champion other-book.txt")
@@ -59,6 +61,8 @@ def score(
     as_json: options.AsJson = False,
 ) -> None:
     """Score texts line by line, for filtering and rescoring; optionally with a cache and an n-gram model."""
+    from charlm.config import BaselineConfig
+
     cached = cache_settings(cache, cache_weight, cache_sharpness)
     ngrams = BaselineConfig(order=order)
     space = open_session(workspace).workspace
@@ -81,7 +85,7 @@ def score(
         print_result(score_table({name: {"text": values} for name, values in scored.to_json()["scores"].items()}))
 
 
-def cache_settings(window: int | None, weight: float | None, sharpness: float | None) -> CacheConfig | None:
+def cache_settings(window: int | None, weight: float | None, sharpness: float | None) -> "CacheConfig | None":
     """The cache of the command line; raises ConfigError for its settings without it."""
     given = {"weight": weight, "sharpness": sharpness}
     values = {name: value for name, value in given.items() if value is not None}
@@ -89,6 +93,8 @@ def cache_settings(window: int | None, weight: float | None, sharpness: float | 
         if values:
             raise ConfigError(f"--cache-{next(iter(values))} is of a cache: give --cache STATES too, such as 2000")
         return None
+    from charlm.config import CacheConfig
+
     return CacheConfig.from_json({"window": window, **values})
 
 
@@ -172,6 +178,8 @@ def export(
     as_json: options.AsJson = False,
 ) -> None:
     """Export a model: files that Flair opens, or safetensors with JSON."""
+    from charlm.config import CorpusMetadata
+
     metadata = CorpusMetadata(licence=licence, languages=tuple(language or ()))
     space = open_session(workspace).workspace
     from tasks.inference.export import export_model
