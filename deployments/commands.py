@@ -117,12 +117,12 @@ def _named(folder: Path) -> Path:
 
 
 def _settings(workspace: Path) -> "ServiceSettings":
-    from deployments.settings import ServiceSettings
+    from deployments.settings import environment_settings
     from tasks.services.environment import ask_loopback_directly, check_dotenv
 
     ask_loopback_directly()
     check_dotenv()
-    return ServiceSettings.from_environment({**os.environ, "CHARLM_WORKSPACE": str(workspace)})
+    return environment_settings(workspace)
 
 
 COMMANDS = (up, down, status, worker, backup, restore, systemd)

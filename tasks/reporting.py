@@ -15,6 +15,7 @@ from charlm.evaluation.promotion import GateReport
 from charlm.serialization.markdown import code, escape
 from tasks.inference.embedding import EmbeddedText
 from tasks.inference.evaluation import ChampionScores
+from tasks.inference.filtering import FilteredTexts
 from tasks.promotion.history import JudgedVersion, versions_markdown
 from tasks.promotion.report import as_sentence, gate_markdown
 from tasks.registry.versions import RegisteredVersion
@@ -84,6 +85,19 @@ def embedding_report(model: str, folder: Path, embedded: Sequence[EmbeddedText])
         numbers = f"{text.num_tokens:,} | {text.num_dimensions:,} | {text.seconds:,.1f}"
         lines.append(f"| {code(text.output.name, in_table=True)} | {numbers} | {text.num_tokens / text.seconds:,.0f} |")
     return "\n".join(lines) + "\n"
+
+
+def publish_filtered(model: str, filtered: FilteredTexts) -> None:
+    """Publish what a filter kept as the artifact `filtered-OUTPUT`."""
+    shown = "\n".join(["```", *filtered.lines(), "```"])
+    places = f"Kept in {code(filtered.output)}" + (
+        "." if filtered.left_out is None else f", left out in {code(filtered.left_out)}."
+    )
+    _publish(
+        lambda: f"# Texts filtered with {escape(model)}\n\n{places}\n\n{shown}\n",
+        key=artifact_key("filtered", filtered.output.name),
+        description=f"Texts filtered with {escape(model)}",
+    )
 
 
 def publish_plan(name: str, plan: RetrainingPlan) -> None:

@@ -21,6 +21,7 @@ def tag_train(
     label_type: options.LabelType = None,
     columns: options.Columns = None,
     encoding: options.Encoding = "utf-8",
+    tokenizer: options.WordsOf = None,
     skip_header: options.SkipHeader = False,
     no_header: options.NoHeader = False,
     settings: options.TaskSettings = None,
@@ -39,6 +40,7 @@ def tag_train(
         label_type,
         columns,
         encoding,
+        tokenizer,
         options.header_of(skip_header=skip_header, no_header=no_header),
         settings,
         resume,
@@ -58,6 +60,7 @@ def classify_train(
     label_type: options.LabelType = None,
     columns: options.Columns = None,
     encoding: options.Encoding = "utf-8",
+    tokenizer: options.WordsOf = None,
     skip_header: options.SkipHeader = False,
     no_header: options.NoHeader = False,
     settings: options.TaskSettings = None,
@@ -76,6 +79,7 @@ def classify_train(
         label_type,
         columns,
         encoding,
+        tokenizer,
         options.header_of(skip_header=skip_header, no_header=no_header),
         settings,
         resume,
@@ -94,6 +98,7 @@ def predict(
     evaluate: Annotated[bool, typer.Option("--evaluate", help="Compare with the labels of TEXT.")] = False,
     columns: options.Columns = None,
     encoding: options.Encoding = "utf-8",
+    tokenizer: options.WordsOf = None,
     skip_header: options.SkipHeader = False,
     no_header: options.NoHeader = False,
     workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
@@ -104,10 +109,11 @@ def predict(
     from tasks.downstream.prediction import judge_labels, label_text, labelled_line
 
     header = options.header_of(skip_header=skip_header, no_header=no_header)
+    reading: options.Reading = {"encoding": encoding, "header": header, "tokenizer": tokenizer}
     if evaluate:
-        labelled = judge_labels(space, model, text, columns=columns, output=output, encoding=encoding, header=header)
+        labelled = judge_labels(space, model, text, columns=columns, output=output, **reading)
     else:
-        labelled = label_text(space, model, text, output=output, encoding=encoding, header=header)
+        labelled = label_text(space, model, text, output=output, **reading)
     if as_json:
         show(labelled.to_json(), as_json)
     elif labelled.table is not None:
@@ -127,6 +133,7 @@ def _train_task(
     label_type: str | None,
     columns: str | None,
     encoding: str,
+    tokenizer: str | None,
     header: bool | None,
     settings: list[str] | None,
     resume: bool,
@@ -148,6 +155,7 @@ def _train_task(
         label_type=label_type,
         columns=columns,
         encoding=encoding,
+        tokenizer=tokenizer,
         header=header,
         config=with_settings(DownstreamConfig(), settings or []),
     )

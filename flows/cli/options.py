@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, ParamSpec
+from typing import Annotated, Any, ParamSpec, TypedDict
 
 import typer
 
@@ -22,6 +22,19 @@ Raw = Annotated[
 ]
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="best-lm.pt, a run folder, a bundle folder, or models:/NAME@champion.")
+]
+Texts = Annotated[
+    list[str],
+    typer.Argument(metavar="TEXT...", help="Text: a file, folder, glob, fsspec address, or hf:NAME[:SPLIT[:COLUMN]]."),
+]
+Per = Annotated[
+    str, typer.Option(help="A row for each document (paragraph, line or record by content), line, record or text.")
+]
+MinBitsPerByte = Annotated[
+    float | None, typer.Option(help="Keep text that needs so many bits per byte: less is repetition or boilerplate.")
+]
+MaxBitsPerByte = Annotated[
+    float | None, typer.Option(help="Keep text that needs no more bits per byte: more is foreign or garbled.")
 ]
 CorpusName = Annotated[str, typer.Option("--name", help="Name of the corpus, and of the registered model.")]
 
@@ -46,6 +59,10 @@ TextColumn = Annotated[
 ]
 Tokenizer = Annotated[
     str | None, typer.Option(help="What makes words: rules (the default), whitespace, unicode or moses.")
+]
+WordsOf = Annotated[
+    str | None,
+    typer.Option("--tokenizer", help="What cuts texts into words: rules (the default), whitespace, unicode or moses."),
 ]
 TaskRunner = Annotated[
     str | None, typer.Option(help="Run as a Prefect flow, with shards in threads, processes or dask.")
@@ -92,13 +109,23 @@ Vectors = Annotated[
 ]
 LabelType = Annotated[str | None, typer.Option("--label", help="Type of labels to learn, such as ner or upos.")]
 Columns = Annotated[str | None, typer.Option(help="Columns of the files, _ for one to ignore: text,_,ner.")]
-Encoding = Annotated[str, typer.Option(help="Encoding of the labelled files or the text: utf-8, utf-16, cp1252 …")]
+_KNOWN_ENCODINGS = "utf-8 (the default), cp1252, utf-16 …; auto looks at each file."
+TextEncoding = Annotated[str | None, typer.Option("--encoding", help=f"Encoding of the text: {_KNOWN_ENCODINGS}")]
+Encoding = Annotated[str, typer.Option(help=f"Encoding of the labelled files or the text: {_KNOWN_ENCODINGS}")]
 SkipHeader = Annotated[bool, typer.Option("--skip-header", help="The first row names the columns; leave it out.")]
 NoHeader = Annotated[bool, typer.Option("--no-header", help="The first row is data, whatever it looks like.")]
 TaskSettings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="FIELD=VALUE", help="Change a setting of the training (repeatable)."),
 ]
+
+
+class Reading(TypedDict):
+    """How a text or labelled data are read."""
+
+    encoding: str
+    header: bool | None
+    tokenizer: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,6 +194,13 @@ class CorpusOptions:
     deduplicate: Annotated[
         bool, typer.Option("--deduplicate", help="Drop documents that the corpus already holds.")
     ] = False
+    min_bits_per_byte: MinBitsPerByte = None
+    max_bits_per_byte: MaxBitsPerByte = None
+    filter_model: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="The model that needs these bits; by default the champion of the corpus."),
+    ] = None
+    encoding: TextEncoding = None
     bad_bytes: Annotated[
         str | None, typer.Option(help="Bytes that are not UTF-8: strict (an error, the default), replace or skip.")
     ] = None

@@ -111,6 +111,7 @@ def _tags(files: DownstreamRunFiles, facts: TrainingFacts, test: "LabelValues | 
         "label_type": facts["label_type"],
         "language_models": ", ".join(facts["language_models"]) or "none",
         "corpus.fingerprint": facts["corpus_fingerprint"],
+        **({"tokenizer": facts["tokenizer"]} if "tokenizer" in facts else {}),
     }
     if test is None:
         return tags

@@ -22,6 +22,10 @@ from tasks.services.session import use_workspace
 from tests.conftest import TrainedWorkspace, own_workspace
 
 NAMES = {
+    "run-pipeline",
+    "promote",
+    "roll-back",
+    "back-up",
     "prepare-corpus",
     "train-language-model",
     "finetune-language-model",
@@ -30,6 +34,7 @@ NAMES = {
     "scan-inbox",
     "embed-corpus",
     "evaluate-champion",
+    "filter-texts",
 }
 
 
@@ -155,7 +160,7 @@ def test_every_deployment_has_what_a_reader_of_the_ui_looks_for() -> None:
 def test_trainings_go_to_the_gpus_where_there_are_some_and_everything_to_this_workspace() -> None:
     config = machine_deployments(settings(gpus=("0",)))
     pools = {deployment["name"]: deployment["work_pool"]["name"] for deployment in config["deployments"]}
-    on_gpu = {"train-language-model", "finetune-language-model", "retrain", "train-downstream"}
+    on_gpu = {"run-pipeline", "train-language-model", "finetune-language-model", "retrain", "train-downstream"}
     assert pools == {name: GPU_POOL if name in on_gpu else CPU_POOL for name in NAMES}
     assert {deployment["parameters"]["workspace"] for deployment in config["deployments"]} == {"/data/workspace"}
     assert config["pull"] == [{"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}]
