@@ -10,6 +10,7 @@ from charlm.config.json_config import JsonConfig, with_settings
 from charlm.config.metadata import CorpusMetadata
 from charlm.config.promotion import DriftConfig, GateConfig
 from charlm.config.scoring import CacheConfig, ScoreBounds
+from charlm.config.serving import check_runtime
 from charlm.config.text import (
     AUTO,
     NEAR_THRESHOLD,
@@ -60,6 +61,7 @@ __all__ = [
     "UnitName",
     "check_device_name",
     "check_held_out_limit",
+    "check_runtime",
     "codec_name",
     "parse_directions",
     "parse_size",

@@ -1,7 +1,7 @@
 """What the commands share: the session that they open, the settings that their options give, and how results are shown.
 
-stdout carries results (with --json: one object, nothing else), stderr everything else. Heavy libraries are imported in
-the functions that need them, so that help and `prepare` start at once.
+stdout carries results (with --json: one object, nothing else), stderr everything else. Heavy libraries, and settings,
+are imported in the functions that need them, so that help and `prepare` start at once.
 """
 
 import json
@@ -11,28 +11,18 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, TypeVar
 
-from charlm.artifacts import Workspace
-from charlm.config import (
-    NEAR_THRESHOLD,
-    CorpusMetadata,
-    DictionaryConfig,
-    GateConfig,
-    JsonConfig,
-    ReadConfig,
-    SplitConfig,
-    parse_size,
-    with_settings,
-)
 from charlm.errors import ConfigError
 from flows.cli.options import CorpusOptions
 from tasks.terminal import write_stdout
 
 if TYPE_CHECKING:
+    from charlm.artifacts import Workspace
+    from charlm.config import CorpusMetadata, DictionaryConfig, GateConfig, JsonConfig, ReadConfig, SplitConfig
     from tasks.services.session import Session
 
 DEFAULT_WORKSPACE = Path("workspace")
 UTF8_REMEDY = f"change it, or, if it is and Python takes it for {sys.getfilesystemencoding()}, set PYTHONUTF8=1"
-_C = TypeVar("_C", bound=JsonConfig)
+_C = TypeVar("_C", bound="JsonConfig")
 
 
 def open_session(root: Path) -> "Session":
@@ -63,8 +53,10 @@ def start_prefect(session: "Session", raw: list[str]) -> None:
         session.start_prefect()
 
 
-def gate_settings(probe: str | None, settings: list[str] | None = None) -> GateConfig:
+def gate_settings(probe: str | None, settings: list[str] | None = None) -> "GateConfig":
     """The settings of the promotion gate; a probe that cannot be read is an error before any work."""
+    from charlm.config import GateConfig, with_settings
+
     config = with_settings(GateConfig(probe=probe), settings or [])
     if probe is not None:
         from tasks.promotion.probe import Probe
@@ -76,16 +68,17 @@ def gate_settings(probe: str | None, settings: list[str] | None = None) -> GateC
 class CorpusSettings(TypedDict):
     """How to prepare a corpus, as arguments of the command's function and of the flow."""
 
-    split: SplitConfig
-    dictionary: DictionaryConfig
-    reading: ReadConfig
+    split: "SplitConfig"
+    dictionary: "DictionaryConfig"
+    reading: "ReadConfig"
     domain: str | None
     extend_dictionary: bool
-    metadata: CorpusMetadata
+    metadata: "CorpusMetadata"
 
 
-def corpus_settings(workspace: Workspace, name: str, corpus: CorpusOptions) -> CorpusSettings:
+def corpus_settings(workspace: "Workspace", name: str, corpus: CorpusOptions) -> CorpusSettings:
     """The given options; for the others the settings that the corpus has, or the defaults of a new one."""
+    from charlm.config import CorpusMetadata, ReadConfig, parse_size
     from tasks.corpus.prepare import corpus_settings as known_settings
 
     given = corpus.given()
@@ -116,6 +109,8 @@ def near_threshold(mode: str | None, threshold: float | None) -> float | None:
         if threshold is not None:
             raise ConfigError("--near-threshold is of near-duplicates, which are not searched for; leave it out")
         return None
+    from charlm.config import NEAR_THRESHOLD
+
     return NEAR_THRESHOLD if threshold is None else threshold
 
 

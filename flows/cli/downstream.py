@@ -5,7 +5,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from charlm.config import DownstreamConfig, with_settings
 from flows.cli import options
 from flows.cli.context import DEFAULT_WORKSPACE, open_session, show
 from flows.cli.options import example
@@ -144,6 +143,7 @@ def _train_task(
 ) -> None:
     """What both commands do that train on embeddings."""
     space = open_session(workspace).workspace
+    from charlm.config import DownstreamConfig, with_settings
     from tasks.downstream.training import DownstreamRequest, train_downstream
 
     request = DownstreamRequest(

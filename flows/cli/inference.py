@@ -2,16 +2,18 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from charlm.config import BaselineConfig, CacheConfig, CorpusMetadata, ReadConfig, ScoreBounds
 from charlm.errors import ConfigError
 from flows.cli import options
 from flows.cli.context import DEFAULT_WORKSPACE, check_utf8, open_session, show
 from flows.cli.options import example
 from tasks.terminal import print_result, score_table, write_stdout
+
+if TYPE_CHECKING:
+    from charlm.config import CacheConfig
 
 
 @example("charlm evaluate models:/books@champion other-book.txt")
@@ -66,6 +68,8 @@ def score(
     as_json: options.AsJson = False,
 ) -> None:
     """Score each document, line or record by itself; or in context, with a cache and an n-gram model."""
+    from charlm.config import BaselineConfig, ReadConfig
+
     cached = cache_settings(cache, cache_weight, cache_sharpness)
     ngrams = BaselineConfig(order=order)
     reading = ReadConfig(text_column=text_column, encoding=encoding or "utf-8")
@@ -102,6 +106,8 @@ def filter(
     as_json: options.AsJson = False,
 ) -> None:
     """Keep the documents, lines or records whose scores lie between two bounds; the format stays."""
+    from charlm.config import ReadConfig, ScoreBounds
+
     bounds = ScoreBounds(
         min_percentile=min_percentile,
         max_percentile=max_percentile,
@@ -119,7 +125,7 @@ def filter(
         write_stdout("\n".join(filtered.lines()))
 
 
-def cache_settings(window: int | None, weight: float | None, sharpness: float | None) -> CacheConfig | None:
+def cache_settings(window: int | None, weight: float | None, sharpness: float | None) -> "CacheConfig | None":
     """The cache of the command line; raises ConfigError for its settings without it."""
     given = {"weight": weight, "sharpness": sharpness}
     values = {name: value for name, value in given.items() if value is not None}
@@ -127,6 +133,8 @@ def cache_settings(window: int | None, weight: float | None, sharpness: float | 
         if values:
             raise ConfigError(f"--cache-{next(iter(values))} is of a cache: give --cache STATES too, such as 2000")
         return None
+    from charlm.config import CacheConfig
+
     return CacheConfig.from_json({"window": window, **values})
 
 
@@ -251,6 +259,8 @@ def export(
     as_json: options.AsJson = False,
 ) -> None:
     """Export a model: files that Flair opens, safetensors with JSON, or ONNX, which is read without torch."""
+    from charlm.config import CorpusMetadata
+
     metadata = CorpusMetadata(licence=licence, languages=tuple(language or ()))
     space = open_session(workspace).workspace
     from tasks.inference.export import OnnxSettings, export_model
