@@ -1,10 +1,8 @@
-"""The flow that embeds many texts, with a real embedded Prefect server."""
+"""The flow that embeds many texts, with a real Prefect server."""
 
 import json
 import shutil
-import sqlite3
-import subprocess
-import sys
+import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -12,7 +10,8 @@ import pytest
 
 from charlm.errors import ConfigError, SourceError
 from tasks.inference.texts import embedding_outputs, find_texts
-from tests.conftest import ROOT, TrainedWorkspace, copy_prefect_home, environment
+from tests.conftest import TrainedWorkspace, run_program
+from tests.prefect_server import ask
 
 PROGRAM = """
 import json, sys
@@ -31,22 +30,15 @@ print(json.dumps([text.to_json() for text in embedded]))
 
 @pytest.mark.service
 def test_every_text_has_its_file_its_task_and_its_line_in_the_report(
-    trained_workspace: TrainedWorkspace, new_prefect_home: Path, tmp_path: Path
+    trained_workspace: TrainedWorkspace, server: dict[str, str], tmp_path: Path
 ) -> None:
     workspace = Path(shutil.copytree(trained_workspace.root, tmp_path / "workspace"))
-    copy_prefect_home(new_prefect_home, workspace)
     (tmp_path / "a.txt").write_text("the set of files\nread a list\n", encoding="utf-16")
     (tmp_path / "b.conll").write_text("read X\nit Y\n\n", encoding="utf-16")
     texts = [str(tmp_path / name) for name in ("a.txt", "b.conll")]
     output = tmp_path / "vectors"
-    result = subprocess.run(
-        [sys.executable, "-c", PROGRAM, workspace, output, *texts],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env=environment(),
-    )
-    assert result.returncode == 0, result.stderr
+    result = run_program(PROGRAM, workspace, output, *texts, **server)
+    assert result.code == 0, result.stderr
     assert json.loads(result.stdout.splitlines()[-1]) == [
         {"output": str(output / "a.txt.parquet"), "tokens": 7, "dimensions": 32},
         {"output": str(output / "b.conll.parquet"), "tokens": 2, "dimensions": 32},
@@ -54,12 +46,14 @@ def test_every_text_has_its_file_its_task_and_its_line_in_the_report(
     table = pq.read_table(output / "b.conll.parquet")
     assert table["token"].to_pylist() == ["read", "it"]
     assert str(table.schema.field("embedding").type.value_type) == "halffloat"
-    with sqlite3.connect(workspace / ".prefect" / "prefect.db") as database:
-        names = {name for (name,) in database.execute("SELECT name FROM task_run WHERE state_name = 'Completed'")}
-        ((report,),) = database.execute("SELECT data FROM artifact WHERE key = 'embeddings-vectors'").fetchall()
-    assert {f"embed {text}" for text in texts} <= names
-    assert "Embeddings with models:/tiny/1" in report  # the alias may move while the flow runs
-    assert "| `a.txt.parquet` | 7 | 32 |" in report
+    (artifact,) = ask(server, "/artifacts/filter", {"artifacts": {"key": {"any_": ["embeddings-vectors"]}}})
+    done = {"name": {"any_": [f"embed {text}" for text in texts]}, "state": {"name": {"any_": ["Completed"]}}}
+    deadline = time.monotonic() + 60
+    while len(ask(server, "/task_runs/filter", {"task_runs": done})) < len(texts):  # recorded from events
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert "Embeddings with models:/tiny/1" in artifact["data"]  # the alias may move while the flow runs
+    assert "| `a.txt.parquet` | 7 | 32 |" in artifact["data"]
 
 
 def test_a_missing_text_or_two_of_one_name_are_told_before_anything_is_written(tmp_path: Path) -> None:
