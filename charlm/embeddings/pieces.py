@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 WordPooling = Literal["first", "last", "first_last", "mean"]
+TextPooling = Literal["cls", "mean", "max"]
+TEXT_POOLINGS: tuple[TextPooling, ...] = ("cls", "mean", "max")
 WORD_POOLINGS: tuple[WordPooling, ...] = ("first", "last", "first_last", "mean")
 
 
@@ -60,6 +62,13 @@ def split_into_pieces(tokenizer: Any, texts: Sequence[str] | Sequence[Sequence[s
         words[owner] += [numbers[place] for place in real]
     truncated = 0 if overlap else sum(bool(encoding.overflowing) for encoding in inputs.encodings or ())
     return Pieces(inputs, places, words, truncated)
+
+
+def text_vector(states: Tensor, pooling: TextPooling, cls_place: int) -> Tensor:
+    """The vector of a sentence (D,) from those of its pieces (P, D), of which that at `cls_place` stands for it."""
+    if pooling == "cls":
+        return states[cls_place]
+    return states.mean(dim=0) if pooling == "mean" else states.amax(dim=0)
 
 
 def word_vectors(states: Tensor, words: Sequence[int | None], num_words: int, pooling: WordPooling) -> Tensor:

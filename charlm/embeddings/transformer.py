@@ -12,12 +12,18 @@ from torch import Tensor
 from charlm.data.sentence import Sentence
 from charlm.embeddings.base import DocumentEmbeddings, Embeddings, TokenEmbeddings, find_model
 from charlm.embeddings.context import SEPARATOR, Context
-from charlm.embeddings.pieces import WORD_POOLINGS, Pieces, WordPooling, split_into_pieces, word_vectors
+from charlm.embeddings.pieces import (
+    TEXT_POOLINGS,
+    WORD_POOLINGS,
+    Pieces,
+    TextPooling,
+    WordPooling,
+    split_into_pieces,
+    text_vector,
+    word_vectors,
+)
 from charlm.errors import CharLMWarning, ConfigError, ModelFileError, how_to_install
 from charlm.storage.atomic import JsonObject
-
-TextPooling = Literal["cls", "mean", "max"]
-TEXT_POOLINGS: tuple[TextPooling, ...] = ("cls", "mean", "max")
 
 _BATCH = 32
 _NO_LIMIT = 10**9
@@ -186,8 +192,6 @@ class TransformerEmbeddings(TokenEmbeddings, DocumentEmbeddings):
             not self.is_document_embedding or sentence.has_embedding(self.name)
         )
 
-    # ---- vectors -----------------------------------------------------------------------------------------------
-
     def _add_embeddings(self, sentences: list[Sentence]) -> None:
         if self.context.length:
             Sentence.set_context_for_sentences(sentences)
@@ -201,7 +205,7 @@ class TransformerEmbeddings(TokenEmbeddings, DocumentEmbeddings):
         for sentence, places, words in zip(batch, pieces.places, pieces.words, strict=True):
             own = states[places]  # (P, D)
             if self.is_document_embedding:
-                sentence.set_embedding(self.name, self._text_vector(own))
+                sentence.set_embedding(self.name, text_vector(own, self.cls_pooling, self._cls_place))
             if self.is_token_embedding:
                 vectors = word_vectors(own, words, len(sentence), self.subtoken_pooling)
                 sentence.set_token_embeddings(self.name, vectors)
@@ -235,12 +239,6 @@ class TransformerEmbeddings(TokenEmbeddings, DocumentEmbeddings):
         chosen = [hidden[layer] for layer in self._layers]
         return torch.stack(chosen).mean(dim=0) if self.layer_mean else torch.cat(chosen, dim=2)
 
-    def _text_vector(self, states: Tensor) -> Tensor:
-        """The vector of a sentence (D,) from those of its pieces (P, D)."""
-        if self.cls_pooling == "cls":
-            return states[self._cls_place]
-        return states.mean(dim=0) if self.cls_pooling == "mean" else states.amax(dim=0)
-
     def _report_truncated(self, truncated: int) -> None:
         """Warn of the first sentences of which the model reads only the beginning."""
         if truncated and not self._num_truncated:
@@ -251,8 +249,6 @@ class TransformerEmbeddings(TokenEmbeddings, DocumentEmbeddings):
                 stacklevel=2,
             )
         self._num_truncated += truncated
-
-    # ---- files -------------------------------------------------------------------------------------------------
 
     def _settings(self) -> JsonObject:
         settings: JsonObject = {
