@@ -6,8 +6,8 @@ FLAIR_VENV := .venv-flair
 EXTRAS := pipeline,dask,transformers,postgresql,s3,words
 CONSTRAINTS := constraints.txt
 # Three test processes share two cores, for many tests wait for servers; each computes with one thread. A file stays with
-# one, as its servers do; long files begin first (tests/conftest.py).
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+# one, as its servers do; long files begin first (tests/conftest.py). The many processes read modules as bytecode.
+PYTEST := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo up down status backup restore test test-fast test-portable test-slow test-flair lint types format bench clean

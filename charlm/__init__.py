@@ -6,6 +6,7 @@ Attributes:
     device: where tensors are computed: what was set here, else by CHARLM_DEVICE and the machine (nn/device.py).
     cache_root: the folder where models, vectors and data sets are found by name (data/cache.py); may be set.
     set_seed: see nn/seed.py.
+    encode: a vector for each of many texts (embeddings/encode.py).
 """
 
 from importlib import import_module
@@ -33,4 +34,6 @@ def __getattr__(name: str) -> "Any":
         return import_module("charlm.data.cache").cache_dir()
     if name == "set_seed":
         return import_module("charlm.nn.seed").set_seed
+    if name == "encode":
+        return import_module("charlm.embeddings.encode").encode
     raise AttributeError(f"module 'charlm' has no attribute {name!r}")

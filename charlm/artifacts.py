@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from charlm.errors import ConfigError, CorpusError
+from charlm.errors import ConfigError, CorpusError, known_names
 
 SPLITS = ("train", "valid", "test")
 DIRECTIONS = ("forward", "backward")
@@ -56,6 +56,10 @@ class CorpusFiles:
     def document_keys(self, revision: int) -> Path:
         """The hashes of the documents that a revision brought, so that later text can be compared with them."""
         return self.root / "documents" / f"revision_{revision:04d}.keys"
+
+    def left_out(self, revision: int) -> Path:
+        """The documents that a filter kept out of a revision, with their bits per byte, as JSON lines."""
+        return self.root / "left-out" / f"revision_{revision:04d}.jsonl"
 
     staging_dir = _Inside(".staging")
     """What a revision writes before it is whole; a run that was killed continues from here."""
@@ -107,9 +111,16 @@ class CorpusFiles:
         """The scores of the forward n-gram model of one order."""
         return self.baseline_dir / f"order-{order}.json"
 
+    held_out_scores_dir = _Inside("held-out-scores")
+
+    def held_out_scores(self, fingerprint: str) -> Path:
+        """The bits per byte of held-out documents under the models of one fingerprint."""
+        return self.held_out_scores_dir / f"{fingerprint}.parquet"
+
     def shared_folders(self) -> list[Path]:
         """The folders written without the lock: trainings encode, and runs of one corpus count at the same time."""
-        return [self.root, self.counts_dir, self.baseline_dir, *self.encoded_root.glob("*")]
+        own = [self.root, self.counts_dir, self.baseline_dir, self.held_out_scores_dir]
+        return [*own, *self.encoded_root.glob("*")]
 
     lock = _Inside(".lock")
 
@@ -206,8 +217,8 @@ class BundleFiles:
 
 
 @dataclass(frozen=True)
-class EmbeddingFiles:
-    """Where a file of embeddings lies, and its finished parts until it is whole."""
+class OutputFiles:
+    """Where a file of embeddings or scores lies, and its finished parts until it is whole."""
 
     output: Path
 
@@ -249,6 +260,9 @@ class ServiceFiles:
         return sorted(path.name.removesuffix(".process.json") for path in self.root.glob("*.process.json"))
 
     lock = _Inside(".lock")
+    addresses = _Inside("addresses.json")
+    """Where both servers listen, for the commands that work in the workspace; while the service runs."""
+
     deployments = _Inside("prefect.yaml")
     """The deployments as they were given to the Prefect server."""
 
@@ -280,7 +294,7 @@ class Workspace:
         corpus = self.corpus(name)
         if not corpus.manifest.is_file():
             known = self.corpus_names()
-            hint = f"prepared ones: {', '.join(known)}" if known else f"run `charlm prepare RAW --name {name}` first"
+            hint = known_names(name, known) if known else f"run `charlm prepare RAW --name {name}` first"
             raise CorpusError(f"no corpus named {name!r} in {self.root}; {hint}")
         return corpus
 

@@ -5,7 +5,7 @@ with exit code 2; anything else that is raised is a fault of ours.
 """
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
@@ -72,6 +72,20 @@ class GateError(CharLMError):
 
 class CharLMWarning(UserWarning):
     """Something is done in another way than requested, with a correct result; its text is one line."""
+
+
+def known_names(name: str, known: Iterable[str]) -> str:
+    """For a message about a `name` that is not `known`: the nearest of them, or else all.
+
+    `("demmo", ["demo", "cpu_small"]) -> "did you mean 'demo'?"`, `("x", ["demo"]) -> "there is demo"`
+    """
+    from difflib import get_close_matches
+
+    known = list(known)
+    if near := get_close_matches(name, known, n=1, cutoff=0.7):
+        return f"did you mean {near[0]!r}?"
+    shown = ", ".join(known[:20]) + (f" and {len(known) - 20} more" if len(known) > 20 else "")
+    return f"there {'is' if len(known) == 1 else 'are'} {shown or 'none'}"
 
 
 class NotInCharLMError(CharLMError, ImportError):

@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 from charlm.config import TrainingConfig, with_settings
-from charlm.errors import ConfigError
+from charlm.errors import ConfigError, known_names
 
 
 def demo() -> TrainingConfig:
@@ -280,7 +280,7 @@ RECIPES: dict[str, Callable[[], TrainingConfig]] = {
 def find_recipe(name: str) -> TrainingConfig:
     """The recipe called `name`; raises ConfigError that lists the ones there are."""
     if name not in RECIPES:
-        raise ConfigError(f"no recipe named {name!r}; there are {', '.join(RECIPES)}")
+        raise ConfigError(f"no recipe named {name!r}; {known_names(name, RECIPES)}")
     return RECIPES[name]()
 
 

@@ -40,17 +40,25 @@ def down(workspace: options.WorkspaceDir = DEFAULT_WORKSPACE) -> None:
 
 @example("charlm status --json")
 def status(workspace: options.WorkspaceDir = DEFAULT_WORKSPACE, as_json: options.AsJson = False) -> None:
-    """List the programs of the service; exit code 1 when one of them has ended, or none was started."""
-    from deployments.service import states
+    """List the programs and pages of the service; exit code 1 when one of them has ended or does not answer."""
+    from deployments.service import addresses_of, states
+    from tasks.services.own_service import pages
 
-    programs = states(_settings(workspace))
+    settings = _settings(workspace)
+    programs = states(settings)
+    is_well = bool(programs) and all(program.is_well for program in programs)
+    shown = pages(addresses_of(settings)) if is_well else {}
     if as_json:
-        show({"programs": {program.name: program.pid for program in programs}}, as_json)
-    for program in programs if not as_json else ():
-        print(program)
+        processes = {program.name: program.pid for program in programs}
+        show({"programs": processes, "well": is_well, "pages": shown}, as_json)
+    else:
+        for program in programs:
+            print(program)
+        for name, address in shown.items():
+            print(f"{name:<14} {address}")
     if not programs:
         print("nothing was started; `charlm up` starts it", file=sys.stderr)
-    if not programs or any(program.pid is None for program in programs):
+    if not is_well:
         raise typer.Exit(1)
 
 
@@ -109,12 +117,12 @@ def _named(folder: Path) -> Path:
 
 
 def _settings(workspace: Path) -> "ServiceSettings":
-    from deployments.settings import ServiceSettings
+    from deployments.settings import environment_settings
     from tasks.services.environment import ask_loopback_directly, check_dotenv
 
     ask_loopback_directly()
     check_dotenv()
-    return ServiceSettings.from_environment({**os.environ, "CHARLM_WORKSPACE": str(workspace)})
+    return environment_settings(workspace)
 
 
 COMMANDS = (up, down, status, worker, backup, restore, systemd)

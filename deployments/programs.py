@@ -21,6 +21,7 @@ from charlm.errors import ConfigError
 from charlm.storage.atomic import read_json, write_json
 from charlm.storage.fingerprints import fingerprint
 from deployments.settings import HOST, ROOT
+from tasks.services.own_service import running
 
 _START_SECONDS = 300.0  # the first start of a server builds its database, and the machine may be busy
 _STOP_SECONDS = 20.0
@@ -70,19 +71,6 @@ def start(program: Program, files: ServiceFiles) -> bool:
     started = psutil.Process(process.pid).create_time()
     write_json(files.note(program.name), {"pid": process.pid, "started": started, "fingerprint": program.fingerprint})
     return True
-
-
-def running(name: str, files: ServiceFiles) -> psutil.Process | None:
-    """The process of the program `name` while it runs; another one that has been given its number does not count."""
-    if not files.note(name).is_file():
-        return None
-    note = read_json(files.note(name))
-    try:
-        process = psutil.Process(note["pid"])
-        lives = process.create_time() == note["started"] and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return None
-    return process if lives else None
 
 
 def stop(name: str, files: ServiceFiles) -> bool:

@@ -17,9 +17,9 @@ from deployments.programs import Program
 from deployments.settings import CPU_POOL, GPU_POOL, ServiceSettings
 from tasks.services.environment import USER_NAME, access_variables
 from tasks.services.mlflow_database import SERVER_ARTIFACT_ROOT, move_artifact_root
+from tasks.services.own_service import MLFLOW, PREFECT
 from tasks.services.prefect_compat import LEASES_ON_DISK
 
-PREFECT, MLFLOW = "prefect", "mlflow"
 _CPU_RUNS = 3  # a retraining, and beside it a scan of the inbox and a run that a person has started
 _WORKER_NICENESS = 5
 _DATABASE_SECONDS = 10

@@ -6,16 +6,16 @@ Starting what runs changes nothing. Logs and process files are in the workspace,
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from charlm.storage.locks import exclusive_lock
 from deployments.passwords import settle_mlflow_password
 from deployments.prefect_setup import has_worker, set_up_prefect, settle_lost_runs
-from deployments.programs import answers, running, start, stop, wait_until
+from deployments.programs import answers, start, stop, wait_until
 from deployments.servers import (
-    MLFLOW,
-    PREFECT,
     check_databases,
     mlflow_server,
     prefect_server,
@@ -23,6 +23,16 @@ from deployments.servers import (
     workers,
 )
 from deployments.settings import ServiceSettings, visible_gpus
+from tasks.services.own_service import (
+    MLFLOW,
+    PREFECT,
+    health_urls,
+    note_addresses,
+    noted_addresses,
+    pages,
+    running,
+)
+from tasks.services.prefect import first_start
 
 
 def up(settings: ServiceSettings) -> None:
@@ -36,9 +46,11 @@ def up(settings: ServiceSettings) -> None:
         if running(MLFLOW, files) is None:
             prepare_mlflow(settings)
         servers = [prefect_server(settings), mlflow_server(settings)]
-        started = [program.name for program in servers if start(program, files)]
-        wait_until(lambda: answers(f"{settings.prefect_api_url}/ready"), PREFECT, files)
-        wait_until(lambda: answers(f"{settings.mlflow_url}/health"), MLFLOW, files)
+        health = health_urls(settings.addresses())
+        with _first_start(settings):
+            started = [program.name for program in servers if start(program, files)]
+            wait_until(lambda: answers(health[PREFECT]), PREFECT, files)
+            wait_until(lambda: answers(health[MLFLOW]), MLFLOW, files)
         if settings.password is not None:
             settle_mlflow_password(settings.mlflow_url, settings.password, settings.old_password)
         is_changed = set_up_prefect(settings)
@@ -48,16 +60,28 @@ def up(settings: ServiceSettings) -> None:
         started += [program.name for program in helpers if start(program, files)]
         for program in helpers:
             wait_until(lambda name=program.name: has_worker(name), program.name, files)  # type: ignore[misc]
+        note_addresses(settings.workspace, settings.addresses())
     _print_line(f"started {', '.join(started)}" if started else "everything runs already")
     if is_changed:
         _print_line("the Prefect server has its pools, limits, automations and deployments")
     _print_line(f"their logs are in {files.root}")
     if started and settings.database is None:
-        _print_line(
-            "the databases are SQLite, with one writer at a time; for more than five runs at once give DATABASE=postgresql://…"
-        )
+        _print_line("the databases are SQLite, with one writer at a time; for more than five runs")
+        _print_line("at once give DATABASE=postgresql://…")
     for name, value in settings.addresses().items():
-        print(f"{name}={value}")
+        print(f"{name}={value}", flush=True)
+    for name, address in pages(settings.addresses()).items():
+        _print_line(f"{name:<8} {address}")
+
+
+@contextmanager
+def _first_start(settings: ServiceSettings) -> Iterator[None]:
+    """While the servers make what is missing in their databases, commands that would make it too wait."""
+    if settings.database is not None:
+        yield
+        return
+    with first_start(settings.workspace), exclusive_lock(settings.workspace.lock_of("mlflow"), busy=None):
+        yield
 
 
 def down(settings: ServiceSettings) -> None:
@@ -65,27 +89,46 @@ def down(settings: ServiceSettings) -> None:
     files = settings.workspace.service
     with exclusive_lock(files.lock, busy=None):
         names = sorted(files.names(), key=lambda name: (name == PREFECT, name == MLFLOW, name))
+        files.addresses.unlink(missing_ok=True)
         stopped = [name for name in names if stop(name, files)]
     _print_line(f"stopped {', '.join(stopped)}" if stopped else f"nothing of {files.root} is running")
 
 
 @dataclass(frozen=True)
 class State:
-    """A program that was started, and whether it still runs."""
+    """A program that was started, and whether it still runs and answers."""
 
     name: str
     pid: int | None
+    answers: bool | None
+    """Of a server that runs: whether it answers."""
     log: Path
 
+    @property
+    def is_well(self) -> bool:
+        return self.pid is not None and self.answers is not False
+
     def __str__(self) -> str:
-        return f"{self.name:<14} {f'process {self.pid}' if self.pid else f'has ended, see {self.log}'}"
+        if self.pid is None:
+            return f"{self.name:<14} has ended, see {self.log}"
+        health = {None: "", True: ", answers", False: f", does not answer, see {self.log}"}[self.answers]
+        return f"{self.name:<14} process {self.pid}{health}"
+
+
+def addresses_of(settings: ServiceSettings) -> dict[str, str]:
+    """The variables that lead to both servers: of the service that runs, or of the one that would be started."""
+    return noted_addresses(settings.workspace) or settings.addresses()
 
 
 def states(settings: ServiceSettings) -> list[State]:
     """Every program that `up` has started, by name."""
-    files = settings.workspace.service
-    processes = {name: running(name, files) for name in files.names()}
-    return [State(name, process.pid if process else None, files.log(name)) for name, process in processes.items()]
+    files, found = settings.workspace.service, []
+    health = health_urls(addresses_of(settings))
+    for name in files.names():
+        process = running(name, files)
+        url = health.get(name) if process else None
+        found.append(State(name, process.pid if process else None, answers(url) if url else None, files.log(name)))
+    return found
 
 
 def _print_line(line: str) -> None:

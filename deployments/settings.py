@@ -4,6 +4,7 @@ Reads  CHARLM_WORKSPACE, CHARLM_PREFECT_PORT, CHARLM_MLFLOW_PORT, CHARLM_HOST, C
        CHARLM_PASSWORD, CHARLM_OLD_PASSWORD, DATABASE, ARTIFACTS, CUDA_VISIBLE_DEVICES, CHARLM_GPUS_PER_WORKER
 """
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -133,6 +134,11 @@ class ServiceSettings:
         prefect = parts._replace(scheme="postgresql+asyncpg", path=f"{parts.path}_prefect")
         mlflow = parts._replace(scheme="postgresql+psycopg", path=f"{parts.path}_mlflow")
         return prefect.geturl(), mlflow.geturl()
+
+
+def environment_settings(workspace: Path) -> ServiceSettings:
+    """The settings of this process's environment, for a workspace that it does not name."""
+    return ServiceSettings.from_environment({**os.environ, "CHARLM_WORKSPACE": str(workspace)})
 
 
 def visible_gpus(variables: Mapping[str, str]) -> tuple[str, ...]:

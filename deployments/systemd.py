@@ -14,8 +14,9 @@ from pathlib import Path
 from charlm.errors import ConfigError
 from charlm.storage.atomic import write_text
 from deployments.programs import Program
-from deployments.servers import MLFLOW, PREFECT, mlflow_server, prefect_server, workers
+from deployments.servers import mlflow_server, prefect_server, workers
 from deployments.settings import GPU_POOL, ROOT, VARIABLES, ServiceSettings
+from tasks.services.own_service import MLFLOW, PREFECT
 
 TARGET, SET_UP, SETTINGS = "charlm.target", "charlm-set-up.service", "charlm.env"
 _STOP_SECONDS = 60

@@ -25,6 +25,7 @@ def train_downstream(
     columns: str | None = None,
     encoding: str = "utf-8",
     header: bool | None = None,
+    tokenizer: str | None = None,
     settings: list[str] = [],  # noqa: B006
     workspace: Path = Path("workspace"),
 ) -> TrainedDownstreamModel:
@@ -42,6 +43,8 @@ def train_downstream(
         columns: What the columns of the files hold, `_` for a column that is not read: `text,_,ner`.
         encoding: Encoding of the labelled files.
         header: Whether the first row of each file names the columns; by default its content decides.
+        tokenizer: Name of what cuts texts into words: `rules` (the default), `whitespace`, `unicode` or `moses`. The
+            model remembers it.
         settings: Changes to the settings of the training, as `field=value`.
         workspace: Folder that holds everything a run leaves.
     """
@@ -55,6 +58,7 @@ def train_downstream(
         columns=columns,
         encoding=encoding,
         header=header,
+        tokenizer=tokenizer,
         config=with_settings(DownstreamConfig(), settings),
     )
     return steps.train_downstream(use_workspace(workspace), request)

@@ -29,6 +29,7 @@ def embed_corpus(
     precision: str = "fp32",
     encoding: str = "utf-8",
     header: bool | None = None,
+    tokenizer: str | None = None,
 ) -> State[list[EmbeddedText]]:
     """Write the token embeddings of every text; a text that was cut short is continued, a finished one is kept.
 
@@ -44,6 +45,7 @@ def embed_corpus(
         precision: `fp32`, or `bf16` for speed, where the processor computes it.
         encoding: Encoding of the texts.
         header: Whether the first row of a table names the columns; by default its content decides.
+        tokenizer: Name of what cuts texts into words: `rules` (the default), `whitespace`, `unicode` or `moses`.
     """
     space = use_workspace(workspace)
     found = find_texts(texts) or texts_of_model(space, model)
@@ -56,7 +58,7 @@ def embed_corpus(
     outputs = embedding_outputs(found, folder)
     opened = open_model(pinned, space)
     embedded = [
-        steps.embed_text(space, opened, text, path, text_format, pooling, dtype, precision, encoding, header)
+        steps.embed_text(space, opened, text, path, text_format, pooling, dtype, precision, encoding, header, tokenizer)
         for text, path in outputs.items()
     ]
     publish_embeddings(pinned, folder, embedded)

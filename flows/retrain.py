@@ -21,6 +21,7 @@ from flows.prepare import prepare_corpus
 from flows.task_runners import open_task_runner
 from flows.workspace_flow import flow
 from tasks import steps
+from tasks.corpus.filtering import without_missing_champion
 from tasks.corpus.prepare import complete_corpus
 from tasks.registry.versions import RegisteredVersion
 from tasks.retraining.arrivals import Arrival
@@ -67,7 +68,8 @@ def retrain(
         finetune_recipe: Settings of a training that continues the champion.
         settings: Changes to the recipe, as `field=value`; width and depth only for a training from scratch.
         limit_minutes: Minutes of training after which a direction ends, unless the recipe ends it earlier.
-        reading: How raw text is read.
+        reading: How raw text is read; `min_bits_per_byte` and `max_bits_per_byte` leave out documents that the champion
+            finds too easy or too foreign.
         drift: How much new text may differ before a new model is trained.
         gate: What the promotion gate requires.
     """
@@ -82,8 +84,9 @@ def retrain(
     with one_retraining(space, name):
         own = Arrival(corpus=name, domain=domain, addresses=tuple(raw), digests=tuple(digests))
         arrivals = steps.gather_arrivals(space, own)
+        usable = without_missing_champion(name, reading) if arrivals else reading
         for arrival in arrivals:
-            prepare_corpus(list(arrival.addresses), name, workspace, reading=reading, domain=arrival.domain)
+            prepare_corpus(list(arrival.addresses), name, workspace, reading=usable, domain=arrival.domain)
         answered_by = {"recipes": [anew.to_json(), tuned.to_json()], "gate": gate.to_json()}
         announced = [digest for arrival in arrivals for digest in arrival.digests]
         plan = steps.plan_retraining(space, name, answered_by, drift, announced)

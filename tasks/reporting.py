@@ -15,12 +15,14 @@ from charlm.evaluation.promotion import GateReport
 from charlm.serialization.markdown import code, escape
 from tasks.inference.embedding import EmbeddedText
 from tasks.inference.evaluation import ChampionScores
+from tasks.inference.filtering import FilteredTexts
 from tasks.promotion.history import JudgedVersion, versions_markdown
 from tasks.promotion.report import as_sentence, gate_markdown
 from tasks.registry.versions import RegisteredVersion
 from tasks.retraining.plan import RetrainingPlan
 from tasks.retraining.report import plan_markdown
 from tasks.runs import TrainedRun
+from tasks.services.own_service import mlflow_page
 from tasks.terminal import SHOWN_SCORES, shown_score
 from tasks.tracking.client import mlflow_client
 from tasks.tracking.sync import mlflow_run_of
@@ -83,6 +85,19 @@ def embedding_report(model: str, folder: Path, embedded: Sequence[EmbeddedText])
         numbers = f"{text.num_tokens:,} | {text.num_dimensions:,} | {text.seconds:,.1f}"
         lines.append(f"| {code(text.output.name, in_table=True)} | {numbers} | {text.num_tokens / text.seconds:,.0f} |")
     return "\n".join(lines) + "\n"
+
+
+def publish_filtered(model: str, filtered: FilteredTexts) -> None:
+    """Publish what a filter kept as the artifact `filtered-OUTPUT`."""
+    shown = "\n".join(["```", *filtered.lines(), "```"])
+    places = f"Kept in {code(filtered.output)}" + (
+        "." if filtered.left_out is None else f", left out in {code(filtered.left_out)}."
+    )
+    _publish(
+        lambda: f"# Texts filtered with {escape(model)}\n\n{places}\n\n{shown}\n",
+        key=artifact_key("filtered", filtered.output.name),
+        description=f"Texts filtered with {escape(model)}",
+    )
 
 
 def publish_plan(name: str, plan: RetrainingPlan) -> None:
@@ -182,9 +197,7 @@ def _linked_run(run: TrainedRun, experiment: str | None) -> str:
 
 def _page(path: str) -> str:
     """The address of a page of MLflow; where no server runs, where `mlflow ui` will show it."""
-    server = os.environ["MLFLOW_TRACKING_URI"].rstrip("/") if _has_server() else "http://127.0.0.1:5000"
-    # Without its last part MLflow 3.17 shows its pages about chat traces.
-    return f"{server}/#/{path}?workflowType=machine_learning"
+    return mlflow_page(os.environ["MLFLOW_TRACKING_URI"] if _has_server() else "http://127.0.0.1:5000", path)
 
 
 def _has_server() -> bool:

@@ -18,7 +18,15 @@ from prefect.runtime import flow_run
 from prefect.task_runners import TaskRunner
 
 from charlm.artifacts import CorpusFiles, Workspace
-from charlm.config import CorpusMetadata, DictionaryConfig, DriftConfig, GateConfig, ReadConfig, SplitConfig
+from charlm.config import (
+    CorpusMetadata,
+    DictionaryConfig,
+    DriftConfig,
+    GateConfig,
+    ReadConfig,
+    ScoreBounds,
+    SplitConfig,
+)
 from charlm.errors import decoration
 from charlm.evaluation.promotion import GateReport
 from charlm.evaluation.scores import Baseline
@@ -28,9 +36,10 @@ from tasks.corpus.prepare import PreparedCorpus
 from tasks.corpus.steps import ForEach, new_and_reused
 from tasks.downstream import training as downstream
 from tasks.downstream.training import DownstreamRequest, TrainedDownstreamModel
-from tasks.inference import embedding, evaluation
+from tasks.inference import embedding, evaluation, filtering
 from tasks.inference.embedding import EmbeddedText, EmbeddedWord
 from tasks.inference.evaluation import ChampionScores
+from tasks.inference.filtering import FilteredTexts
 from tasks.promotion import gate
 from tasks.promotion.events import send_promotion
 from tasks.promotion.history import judged_versions, log_picture
@@ -170,10 +179,15 @@ def log_baseline(workspace: Workspace, name: str, run_id: str | None) -> Baselin
 
 @task(task_run_name="gate {version.name} version {version.version}", cache_policy=NO_CACHE)
 def pass_gate(
-    workspace: Workspace, version: RegisteredVersion, config: GateConfig | None = None, target: str | None = None
+    workspace: Workspace,
+    version: RegisteredVersion,
+    config: GateConfig | None = None,
+    target: str | None = None,
+    *,
+    anew: bool = False,
 ) -> GateReport:
     """Make the version champion if the gate promotes it, publish the report, and send the event of a promotion."""
-    verdict = gate.pass_gate(workspace, version, config=config, target=target)
+    verdict = gate.pass_gate(workspace, version, config=config, target=target, anew=anew)
     report = verdict.report
     if report.promoted:
         send_promotion(version, verdict.champion, report.reason)
@@ -182,6 +196,14 @@ def pass_gate(
         if judged := judged_versions(version.name):
             publish_versions(version.name, judged, log_picture(version, judged))
     return report
+
+
+@task(task_run_name="roll back {name}", cache_policy=NO_CACHE)
+def roll_back(workspace: Workspace, name: str) -> gate.Rollback:
+    """Make the version champion again that the champion has replaced, and send the event of a promotion."""
+    done = gate.roll_back(workspace, name)
+    send_promotion(done.champion, done.replaced, "rolled back")
+    return done
 
 
 @task(task_run_name="gather new text of {own.corpus}", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=5)
@@ -235,6 +257,7 @@ def embed_text(
     precision: str,
     encoding: str,
     header: bool | None,
+    tokenizer: str | None,
 ) -> EmbeddedText:
     """Write the embeddings of one text to a Parquet file."""
     return embedding.embed_text(
@@ -248,6 +271,24 @@ def embed_text(
         precision=precision,
         encoding=encoding,
         header=header,
+        tokenizer=tokenizer,
+    )
+
+
+@task(task_run_name="filter with {model}", cache_policy=NO_CACHE)
+def filter_texts(
+    workspace: Workspace,
+    model: str,
+    texts: list[str],
+    output: Path,
+    left_out: Path | None,
+    bounds: ScoreBounds,
+    per: str,
+    reading: ReadConfig,
+) -> FilteredTexts:
+    """Write what is kept of texts, and what is left out."""
+    return filtering.filter_texts(
+        workspace, model, texts, output, bounds=bounds, left_out=left_out, per=per, reading=reading
     )
 
 

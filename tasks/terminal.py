@@ -16,8 +16,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, Protocol, TextIO
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from charlm.evaluation.scores import ScoreValues
 
 _PLAIN_SECONDS = 20.0  # between two plain lines of one unfinished step
+_WIDE, _WIDE_BAR, _NARROW_BAR = 120, 24, 8  # columns
 ShownScore = Literal["bits_per_character", "bits_per_byte", "perplexity", "unk_rate"]
 SHOWN_SCORES: dict[ShownScore, str] = {
     "bits_per_character": "bits/character",
@@ -41,8 +43,8 @@ _LOGGER = logging.getLogger("charlm")
 class Bar(Protocol):
     """The progress of one step."""
 
-    def update(self, share: float | None = None, note: str = "") -> None:
-        """Show the share of the step that is done (0 to 1; none if unknown), and a short note."""
+    def update(self, share: float | None = None, *notes: str) -> None:
+        """Show the share of the step that is done (0 to 1; none if unknown), and short notes, what matters first."""
 
     def quote(self, text: str) -> None:
         """Show a sample of text below the bars, until the next one."""
@@ -92,16 +94,7 @@ class Terminal:
         """The display that all open bars share; it is shown while at least one of them is open."""
         with self._lock:
             if self._progress is None:
-                self._progress = _QuotingProgress(
-                    TextColumn("  {task.description}", markup=False),
-                    BarColumn(bar_width=28),
-                    TextColumn("{task.fields[percentage]:>5}", markup=False),
-                    TimeElapsedColumn(),
-                    TextColumn("{task.fields[note]}", markup=False),
-                    console=self.console,
-                    transient=True,
-                    refresh_per_second=4,
-                )
+                self._progress = _StepProgress(self.console)
                 self._progress.start()
             self._num_open += 1
             progress = self._progress
@@ -115,8 +108,22 @@ class Terminal:
                     self._progress = None
 
 
-class _QuotingProgress(Progress):
-    """Bars, and below them the quoted sample of each."""
+class _StepProgress(Progress):
+    """A line for each open step, and below them the quoted sample of each."""
+
+    def __init__(self, console: Console) -> None:
+        is_wide = console.width >= _WIDE
+        self._taken = len("    100%  ") + (_WIDE_BAR + len("0:00:00 ") if is_wide else _NARROW_BAR)
+        super().__init__(
+            TextColumn("  {task.description}", markup=False),
+            BarColumn(bar_width=_WIDE_BAR if is_wide else _NARROW_BAR),
+            TextColumn("{task.fields[percentage]:>4}", markup=False),
+            *([TimeElapsedColumn()] if is_wide else []),
+            _NotesColumn(self),
+            console=console,
+            transient=True,
+            refresh_per_second=4,
+        )
 
     def get_renderables(self) -> Iterable[RenderableType]:
         yield from super().get_renderables()
@@ -125,18 +132,41 @@ class _QuotingProgress(Progress):
                 quote = " ".join(task.fields["quote"].split())
                 yield Text(f"  {task.description}: “{quote}”", style="dim", no_wrap=True, overflow="ellipsis")
 
+    @property
+    def room_for_notes(self) -> int:
+        titles = max(cell_len(task.description) for task in self.tasks)
+        return self.console.width - titles - self._taken
+
+
+class _NotesColumn(ProgressColumn):
+    """The notes of a step, as many as there is room for."""
+
+    def __init__(self, progress: _StepProgress) -> None:
+        super().__init__()
+        self._progress = progress
+
+    def render(self, task: Task) -> Text:
+        room = self._progress.room_for_notes
+        shown = ""
+        for note in task.fields["notes"]:
+            longer = f"{shown}, {note}" if shown else note
+            if shown and cell_len(longer) > room:
+                break
+            shown = longer
+        return Text(shown, no_wrap=True, overflow="ellipsis")
+
 
 class _LiveBar:
     def __init__(self, progress: Progress, title: str) -> None:
         self.note = ""
         self._progress = progress
-        self.task: TaskID = progress.add_task(title, total=None, note="", percentage="")
+        self.task: TaskID = progress.add_task(title, total=None, notes=(), percentage="")
 
-    def update(self, share: float | None = None, note: str = "") -> None:
+    def update(self, share: float | None = None, *notes: str) -> None:
         if share is None:
-            self._progress.update(self.task, note=note)
+            self._progress.update(self.task, notes=notes)
         else:
-            self._progress.update(self.task, total=1.0, completed=share, note=note, percentage=f"{share:.0%}")
+            self._progress.update(self.task, total=1.0, completed=share, notes=notes, percentage=f"{share:.0%}")
 
     def quote(self, text: str) -> None:
         self._progress.update(self.task, quote=text)
@@ -152,12 +182,12 @@ class _PlainBar:
         self._title = title
         self._last_line = time.monotonic()
 
-    def update(self, share: float | None = None, note: str = "") -> None:
+    def update(self, share: float | None = None, *notes: str) -> None:
         now = time.monotonic()
         if now - self._last_line >= _PLAIN_SECONDS:
             self._last_line = now
-            shown = [f"{share:.0%}"] if share is not None else []
-            self._terminal.print_line(f"  {self._title}: {', '.join([*shown, note] if note else shown) or 'running'}")
+            shown = [f"{share:.0%}", *notes] if share is not None else notes
+            self._terminal.print_line(f"  {self._title}: {', '.join(shown) or 'running'}")
 
     def quote(self, text: str) -> None:
         """Nothing: a plain line is too short for it, and the journal has it."""
@@ -174,6 +204,13 @@ def _visible(character: str) -> str:
 def counted(number: int, noun: str) -> str:
     """`(1, "shard") -> "1 shard"`, `(2000, "shard") -> "2,000 shards"`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def clock(seconds: float) -> str:
+    """`72 -> "1:12"`, `3723 -> "1:02:03"`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def _duration(seconds: float) -> str:

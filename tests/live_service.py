@@ -12,8 +12,9 @@ from typing import Any
 import psutil
 
 from charlm.artifacts import RunFiles, Workspace
-from deployments.programs import running, stop
+from deployments.programs import stop
 from tasks.services.environment import access_variables
+from tasks.services.own_service import running
 from tests.conftest import COMMAND, ROOT, environment
 
 # A training of a quarter of a minute or more that ends by characters, so that it can go on to the same weights.

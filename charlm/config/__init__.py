@@ -9,8 +9,18 @@ from charlm.config.finetuning import DictionaryChange
 from charlm.config.json_config import JsonConfig, with_settings
 from charlm.config.metadata import CorpusMetadata
 from charlm.config.promotion import DriftConfig, GateConfig
-from charlm.config.scoring import CacheConfig
-from charlm.config.text import BadBytes, DictionaryConfig, DocumentMode, ReadConfig, SplitConfig, UnitName, parse_size
+from charlm.config.scoring import CacheConfig, ScoreBounds
+from charlm.config.text import (
+    AUTO,
+    BadBytes,
+    DictionaryConfig,
+    DocumentMode,
+    ReadConfig,
+    SplitConfig,
+    UnitName,
+    codec_name,
+    parse_size,
+)
 from charlm.config.training import (
     ARCHITECTURE,
     DEVICE_VARIABLE,
@@ -24,6 +34,7 @@ from charlm.config.training import (
 
 __all__ = [
     "ARCHITECTURE",
+    "AUTO",
     "DEVICE_VARIABLE",
     "HELD_OUT_VARIABLE",
     "BadBytes",
@@ -40,12 +51,14 @@ __all__ = [
     "JsonConfig",
     "ReadConfig",
     "RunConfig",
+    "ScoreBounds",
     "SplitConfig",
     "StorageMode",
     "TrainingConfig",
     "UnitName",
     "check_device_name",
     "check_held_out_limit",
+    "codec_name",
     "parse_directions",
     "parse_size",
     "with_settings",

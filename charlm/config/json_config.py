@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
-from charlm.errors import ConfigError
+from charlm.errors import ConfigError, known_names
 from charlm.storage.atomic import JsonObject
 
 _C = TypeVar("_C", bound="JsonConfig")
@@ -91,7 +91,7 @@ def with_settings(config: _C, settings: list[str]) -> _C:
         if not equals:
             raise ConfigError(f"--set takes field=value, got {setting!r}")
         if name not in hints:
-            raise ConfigError(f"there is no field {name!r} to set; there are {', '.join(sorted(hints))}")
+            raise ConfigError(f"there is no field {name!r} to set; {known_names(name, sorted(hints))}")
         changes[name] = _parse_value(name, text.strip(), hints[name])
     return dataclasses.replace(config, **changes)
 

@@ -1,5 +1,7 @@
 """How raw text is read, cut into documents and divided into splits, and which items get an id."""
 
+import codecs
+import math
 import re
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -15,6 +17,8 @@ DocumentMode = Literal["auto", "line", "paragraph", "file"]
 BadBytes = Literal["strict", "replace", "skip"]
 
 _OPTIONAL = ("tokenizer", "sentences", "lowercase", "directions")
+AUTO = "auto"
+"""In the place of an encoding: look at each file."""
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kMG]?)B?\s*", re.IGNORECASE)
 _SIZE_FACTORS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 
@@ -26,6 +30,17 @@ def parse_size(text: str | int) -> int:
     if size < 1:
         raise ConfigError(f"a size is a number with kB, MB or GB (as 50MB), got {text!r}")
     return size
+
+
+def codec_name(encoding: str) -> str:
+    """An encoding by its one name, or `auto`; raises ConfigError for one that Python does not know."""
+    if encoding == AUTO:
+        return AUTO
+    try:
+        "a".encode(encoding)
+        return codecs.lookup(encoding).name
+    except (LookupError, ValueError) as error:
+        raise ConfigError(f"unknown encoding {encoding!r:.60}; use auto, utf-8, utf-16, cp1252 …") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,8 +147,11 @@ class DictionaryConfig(JsonConfig):
 class ReadConfig(JsonConfig):
     """How raw text is read, and what of it is held out; each revision may have its own settings."""
 
+    encoding: str = "utf-8"
+    """Encoding of text and JSON lines by any name that Python has for it; `auto` looks at each file and reports it."""
+
     bad_bytes: BadBytes = "strict"
-    """What to do about bytes that are not UTF-8."""
+    """What to do about bytes that are not text in this encoding."""
 
     text_column: str | None = None
     """Field of JSON lines, or column of a table, that holds the text; `text` by default."""
@@ -150,6 +168,15 @@ class ReadConfig(JsonConfig):
     deduplicate: bool = False
     """Leave out documents that the corpus already holds."""
 
+    min_bits_per_byte: float | None = None
+    """Leave out documents that need fewer bits per byte: repetitions and boilerplate."""
+
+    max_bits_per_byte: float | None = None
+    """Leave out documents that need more bits per byte: foreign and garbled text."""
+
+    filter_model: str | None = None
+    """The model that needs them; by default the champion of the corpus."""
+
     valid_text: tuple[str, ...] = ()
     """Files, folders and addresses of given validation text; then no other document goes there."""
 
@@ -159,11 +186,32 @@ class ReadConfig(JsonConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_words(self, "bad_bytes")
+        if self.codec != "utf-8" and self.bad_bytes == "skip":
+            raise ConfigError(f"bad_bytes is strict or replace for the encoding {self.encoding}; skip is for utf-8")
         for name in ("valid_text", "test_text"):  # a list in JSON
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        if (
+            not 0
+            <= (self.min_bits_per_byte or 0)
+            <= (math.inf if self.max_bits_per_byte is None else self.max_bits_per_byte)
+        ):
+            raise ConfigError(
+                f"0 <= min_bits_per_byte <= max_bits_per_byte, got {self.min_bits_per_byte}, {self.max_bits_per_byte}"
+            )
+        if self.filter_model is not None and not self.has_filter:
+            raise ConfigError("filter_model needs min_bits_per_byte or max_bits_per_byte")
         if self.max_document_bytes < 1:
             raise ConfigError(f"max_document_bytes must be at least 1, got {self.max_document_bytes}")
         if not self.max_ratio > 1:
             raise ConfigError(f"max_ratio must be greater than 1, got {self.max_ratio}")
         if self.max_unpacked_bytes < 1:
             raise ConfigError(f"max_unpacked_bytes must be at least 1, got {self.max_unpacked_bytes}")
+
+    @property
+    def codec(self) -> str:
+        """The encoding by its one name, or `auto`."""
+        return codec_name(self.encoding)
+
+    @property
+    def has_filter(self) -> bool:
+        return self.min_bits_per_byte is not None or self.max_bits_per_byte is not None

@@ -120,7 +120,7 @@ def _are_tagged(path: Path, lines: list[str]) -> bool:
 def _plain(path: Path, rules: ReadingRules) -> Iterator[InputText]:
     for _, line, position in read_lines_and_places(path, rules):
         if line.strip():
-            yield InputText(Sentence(line), line, position)
+            yield InputText(rules.sentence(line), line, position)
 
 
 def _words(path: Path, rules: ReadingRules) -> Iterator[InputText]:
@@ -153,7 +153,7 @@ def _texts(path: Path, file_format: InputFormat, rules: ReadingRules) -> Iterato
     size = path.stat().st_size
     num_empty = 0
     for text in _bare_texts(path, file_format, rules):
-        sentence = Sentence(text)
+        sentence = rules.sentence(text)
         if len(sentence):
             yield InputText(sentence, text, size)
         else:

@@ -5,17 +5,25 @@ another encoding than was asked for is refused, and named where its bytes show i
 """
 
 import codecs
+import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import IO, Literal
 
+from charlm.arrays.encodings import guess_encoding
 from charlm.arrays.utf8 import is_utf8, wide_encoding
-from charlm.errors import DatasetError
+from charlm.config import AUTO, codec_name
+from charlm.data.sentence import Sentence
+from charlm.errors import ConfigError, DatasetError
+from charlm.tokenization import AnyTokenizer
 
 BLANKS = " \t"
 """What may separate columns. No-break and other blanks of Unicode belong to words."""
 _BLOCK = 1 << 16
+_MOST_LOOKED_AT = 1 << 20  # bytes of a file whose encoding is to be found
+_LOGGER = logging.getLogger("charlm")
 _SURE_BYTES = 4096  # of a file that is looked at for zero bytes
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32", "utf-32-le"),
@@ -39,18 +47,36 @@ class ReadingRules:
     bad_bytes: Literal["strict", "replace"] = "strict"
     """What becomes of bytes that are no text, and of half a surrogate pair in JSON: an error, or `\ufffd`."""
 
+    tokenizer: AnyTokenizer = True
+    """What finds the words of texts, see Sentence; files with words have them already."""
+
     def __post_init__(self) -> None:
         try:
-            "a".encode(self.encoding)
-        except (LookupError, ValueError) as error:
-            raise DatasetError(f"unknown encoding {self.encoding!r}; use utf-8, utf-16, cp1252 …") from error
+            codec_name(self.encoding)
+        except ConfigError as error:
+            raise DatasetError(str(error)) from error
         if self.bad_bytes not in ("strict", "replace"):
             raise DatasetError(f"bad bytes are strict or replace here, got {self.bad_bytes!r}")
 
     @property
     def codec(self) -> str:
-        """The encoding by its one name."""
-        return codecs.lookup(self.encoding).name
+        """The encoding by its one name, or `auto`."""
+        return codec_name(self.encoding)
+
+    def sentence(self, text: str) -> Sentence:
+        """The sentence of a text."""
+        return Sentence(text, use_tokenizer=self.tokenizer)
+
+    def of(self, path: Path, start: bytes) -> "ReadingRules":
+        """The rules for one file that begins with some bytes: with the encoding that is found, and reported."""
+        if self.codec != AUTO:
+            return self
+        found = guess_encoding(start)
+        if found is None:
+            raise mistake(path, 1, "no encoding fits its bytes; set its encoding")
+        if found != "utf-8":
+            _report(path, found)
+        return replace(self, encoding=found)
 
 
 DEFAULT_RULES = ReadingRules()
@@ -72,8 +98,17 @@ def read_lines_and_places(path: Path, rules: ReadingRules = DEFAULT_RULES) -> It
     except OSError as error:
         raise DatasetError(f"cannot read {path}: {error.strerror}") from error
     with file:
+        if rules.codec == AUTO:
+            rules = rules.of(path, file.read(_MOST_LOOKED_AT))
+            file.seek(0)
         _check_encoding(path, file, rules)
         yield from (_utf8_lines if rules.codec in ("utf-8", "utf-8-sig") else _decoded_lines)(path, file, rules)
+
+
+@cache
+def _report(path: Path, encoding: str) -> None:
+    """Report once what a file is read as; it may be read several times."""
+    _LOGGER.warning("%s is read as %s", path, encoding)
 
 
 def mistake(path: Path, line: int, what: str) -> DatasetError:

@@ -21,6 +21,7 @@ from charlm.datasets.rows import Layout
 from charlm.datasets.sniffing import Format, Sniffed, sniff
 from charlm.datasets.spans import read_spans
 from charlm.datasets.tables import table_rows
+from charlm.datasets.text_options import TextOptions
 from charlm.datasets.texts import (
     LabelledText,
     is_text_first,
@@ -118,8 +119,9 @@ def read_labelled(
             text_field, label_field = _json_fields(columns)
             return [read_spans(path, text_field, label_field, layer, known=known, rules=rules) for path in paths], layer
     text_first = None if columns else _text_first(paths, sniffed, rules)
+    options = TextOptions(tokenizer=rules.tokenizer)
     return [
-        label_texts(path, _labelled_texts(path, one, columns, rules, text_first), layer, known=known)
+        label_texts(path, _labelled_texts(path, one, columns, rules, text_first), layer, known=known, options=options)
         for path, one in zip(paths, sniffed, strict=True)
     ], layer
 

@@ -13,10 +13,10 @@ from charlm.data.sentence import Sentence
 from charlm.datasets.files import FileCorpus, check_known, collector_paused
 from charlm.datasets.json_lines import as_label, read_json_objects
 from charlm.datasets.lines import DEFAULT_RULES, ReadingRules, mistake
+from charlm.tokenization import AnyTokenizer
 
 if TYPE_CHECKING:
-    from charlm.data.token_sequence import Tokenizer
-    from charlm.tokenization import Tokenizer as TokenizerObject
+    pass
 
 _LOGGER = logging.getLogger("charlm")
 CharacterSpan = tuple[int, int, str]
@@ -46,7 +46,7 @@ class JSONLSpanCorpus(FileCorpus):
         test_file: Path | str | None = None,
         dev_file: Path | str | None = None,
         *,
-        use_tokenizer: bool = True,
+        use_tokenizer: AnyTokenizer = True,
         encoding: str = "utf-8",
         name: str | None = None,
         sample_missing_splits: bool = True,
@@ -66,7 +66,7 @@ def read_spans(
     label_field: str,
     label_type: str,
     *,
-    use_tokenizer: "bool | str | Tokenizer | TokenizerObject" = True,
+    use_tokenizer: AnyTokenizer | None = None,
     known: Collection[str] | None = None,
     rules: ReadingRules = DEFAULT_RULES,
     metadata_field: str | None = None,
@@ -75,6 +75,7 @@ def read_spans(
     """The sentences of a file with their labelled spans; a label must be among `known`, if given.
 
     Args:
+        use_tokenizer: by default that of `rules`.
         metadata_field: name of the field with metadata of the sentence: a list of `[key, value]`.
         widen: whether a span that ends inside a word takes the whole word, which is reported; otherwise it is an error.
     """
@@ -86,7 +87,7 @@ def read_spans(
             raise mistake(path, number, f"the object has no text in a field {text_field!r}")
         if not isinstance(spans, list):
             raise mistake(path, number, f"the object has no list of spans in a field {label_field!r}")
-        sentence = Sentence(text, use_tokenizer=use_tokenizer)
+        sentence = Sentence(text, use_tokenizer=rules.tokenizer if use_tokenizer is None else use_tokenizer)
         if not len(sentence):
             raise mistake(path, number, "the text is empty")
         starts = {token.start_position: place for place, token in enumerate(sentence)}

@@ -6,6 +6,7 @@ from charlm.embeddings.document import DocumentPoolEmbeddings, DocumentRNNEmbedd
 from charlm.embeddings.document_cnn import DocumentCNNEmbeddings
 from charlm.embeddings.document_lm import DocumentLMEmbeddings
 from charlm.embeddings.document_word_lm import DocumentWordLMEmbeddings
+from charlm.embeddings.encode import TextVectorizer
 from charlm.embeddings.fasttext import FastTextEmbeddings
 from charlm.embeddings.flair import CharLMEmbeddings, FlairEmbeddings, PooledFlairEmbeddings
 from charlm.embeddings.hashed import HashEmbeddings
@@ -37,6 +38,7 @@ __all__ = [
     "OneHotEmbeddings",
     "PooledFlairEmbeddings",
     "StackedEmbeddings",
+    "TextVectorizer",
     "TokenEmbeddings",
     "TransformerDocumentEmbeddings",
     "TransformerEmbeddings",

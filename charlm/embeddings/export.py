@@ -11,7 +11,6 @@ Memory does not grow with the file: sentences are collected until their vectors 
 # N = tokens of a sentence, D = width of a row's vector
 
 import itertools
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,23 +18,23 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 import xxhash
 
 from charlm.arrays.arrow import numbers, strings
-from charlm.artifacts import DIRECTIONS, EmbeddingFiles
+from charlm.artifacts import DIRECTIONS, OutputFiles
 from charlm.datasets.inputs import InputText
 from charlm.datasets.lines import DEFAULT_RULES, ReadingRules
 from charlm.embeddings.of_model import embeddings_of
 from charlm.embeddings.sources import Format, format_of, input_size, read_sentences
 from charlm.embeddings.stacked import StackedEmbeddings
 from charlm.errors import ConfigError, SourceError
+from charlm.language_models.digest import model_digest
 from charlm.language_models.language_model import LanguageModel
 from charlm.nn.precision import Precision, resolve_precision
-from charlm.storage.atomic import atomic_write, remove_temporaries
 from charlm.storage.fingerprints import fingerprint
-from charlm.storage.locks import exclusive_lock
+from charlm.storage.parts import ParquetParts, open_parts
+from charlm.tokenization import tokenizer_name
 
 Pooling = Literal["token", "mean", "first_last"]
 Progress = Callable[[int, int], None]
@@ -87,7 +86,7 @@ def embed_file(
         SourceError: the input is missing, not of its format, or holds nothing to embed.
         ConfigError: a setting does not exist, or the output is a folder or the input.
     """
-    path, files = Path(input_path), EmbeddingFiles(Path(output_path))
+    path, files = Path(input_path), OutputFiles(Path(output_path))
     for name, value, allowed in (
         ("format", format, (None, "text", "conll", "parquet")),
         ("pooling", pooling, ("token", "mean", "first_last")),
@@ -98,38 +97,41 @@ def embed_file(
     format = format or format_of(path)
     if not path.is_file():
         raise SourceError(f"there is no file {path} to embed")
-    if files.output.is_dir() or files.output.resolve() == path.resolve():
-        what = "a folder" if files.output.is_dir() else "the text itself"
-        raise ConfigError(f"the embeddings cannot be written to {files.output}, it is {what}; name another file")
+    if files.output.resolve() == path.resolve():
+        raise ConfigError(
+            f"the embeddings cannot be written to {files.output}, it is the text itself; name another file"
+        )
     names = [direction for direction in DIRECTIONS if direction in models]
     embeddings = StackedEmbeddings([embeddings_of(models[name], name=name, precision=precision) for name in names])
     total = input_size(path, format)
-    digests = [_file_digest(path), *(_model_digest(models[name]) for name in names)]
+    digests = [_file_digest(path), *(model_digest(models[name]) for name in names)]
     used = resolve_precision(precision, models[names[0]].device)  # parts can be of another machine
-    work = fingerprint([digests, format, rules.codec, rules.header, rules.bad_bytes, pooling, dtype, used])
-    with exclusive_lock(files.lock, busy=f"{files.output} is being written by another process"):
-        remove_temporaries(files.parts_dir)
-        parts = _finished_parts(files, work)
-        sentences = itertools.islice(read_sentences(path, format, rules), sum(part.sentences for part in parts), None)
+    settings = [format, rules.codec, rules.header, rules.bad_bytes, pooling, dtype, used]
+    if rules.tokenizer is not True:
+        settings.append(tokenizer_name(rules.tokenizer))
+    work = fingerprint([digests, *settings])
+    with open_parts(files, **_PARQUET) as parts:
+        finished = _finished_parts(parts, work)
+        num_done = sum(part.sentences for part in finished)
+        sentences = itertools.islice(read_sentences(path, format, rules), num_done, None)
         try:
             for window in _windows(sentences, embeddings.embedding_length):
                 embeddings.embed([source.sentence for source in window])
-                first = sum(part.sentences for part in parts)
-                table = _table(window, first, pooling, np.dtype(dtype))
-                part = _Part(files.part(len(parts)), len(window), sum(len(source.sentence) for source in window))
-                _write_part(part, table, work)
-                parts.append(part)
+                table = _table(window, num_done, pooling, np.dtype(dtype))
+                part = _Part(len(window), sum(len(source.sentence) for source in window))
+                parts.write(len(finished), table, {"work": work, **part.facts})
+                finished.append(part)
+                num_done += part.sentences
                 if on_progress is not None:
                     on_progress(window[-1].position, total)
-            if not parts:
+            if not finished:
                 raise SourceError(f"{path} holds no sentence to embed")
         except SourceError:  # the file has to be corrected, and then all parts change
-            shutil.rmtree(files.parts_dir)
+            parts.close()
             raise
-        _join(parts, files.output)
-        shutil.rmtree(files.parts_dir)
+        parts.join()
     dimensions = embeddings.embedding_length * (2 if pooling == "first_last" else 1)
-    return EmbedResult(files.output, sum(part.tokens for part in parts), dimensions)
+    return EmbedResult(files.output, sum(part.tokens for part in finished), dimensions)
 
 
 def _windows(sources: Iterable[InputText], width: int) -> Iterator[list[InputText]]:
@@ -189,39 +191,23 @@ def _pooled(matrix: torch.Tensor, pooling: Pooling) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class _Part:
-    path: Path
     sentences: int
     tokens: int
 
-
-def _write_part(part: _Part, table: pa.Table, work: str) -> None:
-    facts = {"work": work, "sentences": str(part.sentences), "tokens": str(part.tokens)}
-    with atomic_write(part.path) as file:
-        pq.write_table(table.replace_schema_metadata(facts), file, **_PARQUET)
+    @property
+    def facts(self) -> dict[str, str]:
+        return {"sentences": str(self.sentences), "tokens": str(self.tokens)}
 
 
-def _finished_parts(files: EmbeddingFiles, work: str) -> list[_Part]:
+def _finished_parts(parts: ParquetParts, work: str) -> list[_Part]:
     """The parts that an earlier call for the same work has written, in order; parts of other work are deleted."""
-    parts: list[_Part] = []
-    while (path := files.part(len(parts))).is_file():
-        facts = pq.read_schema(path).metadata
-        if facts.get(b"work") != work.encode():
-            for stale in files.parts():
-                stale.unlink()
+    finished: list[_Part] = []
+    while (facts := parts.facts(len(finished))) is not None:
+        if facts.get("work") != work:
+            parts.drop(0)
             return []
-        parts.append(_Part(path, int(facts[b"sentences"]), int(facts[b"tokens"])))
-    return parts
-
-
-def _join(parts: list[_Part], output: Path) -> None:
-    """Write all parts into one Parquet file, each as a row group."""
-    schema = pq.read_schema(parts[0].path).remove_metadata()
-    with (
-        atomic_write(output) as file,
-        pq.ParquetWriter(file, schema, **_PARQUET) as writer,
-    ):
-        for part in parts:
-            writer.write_table(pq.read_table(part.path).replace_schema_metadata(None))
+        finished.append(_Part(int(facts["sentences"]), int(facts["tokens"])))
+    return finished
 
 
 def _file_digest(path: Path) -> str:
@@ -229,12 +215,4 @@ def _file_digest(path: Path) -> str:
     with path.open("rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
-    return digest.hexdigest()
-
-
-def _model_digest(lm: LanguageModel) -> str:
-    digest = xxhash.xxh3_128(f"{lm.dictionary.fingerprint} {lm.is_forward_lm} {lm.document_delimiter!r}".encode())
-    for name, tensor in lm.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.cpu().contiguous().numpy())
     return digest.hexdigest()

@@ -33,7 +33,7 @@ def input_size(path: Path, format: Format | None) -> int:
 def read_sentences(path: Path, format: Format | None, rules: ReadingRules = DEFAULT_RULES) -> Iterator[InputText]:
     """Every sentence of the file, in order; raises SourceError where the file is not of this format."""
     if format == "parquet":
-        yield from _read_parquet(path)
+        yield from _read_parquet(path, rules)
         return
     try:
         yield from read_inputs(path, format, rules)
@@ -41,7 +41,7 @@ def read_sentences(path: Path, format: Format | None, rules: ReadingRules = DEFA
         raise SourceError(str(error)) from error
 
 
-def _read_parquet(path: Path) -> Iterator[InputText]:
+def _read_parquet(path: Path, rules: ReadingRules) -> Iterator[InputText]:
     file = _open_parquet(path)
     names = [name for name in ("tokens", "text") if name in file.schema_arrow.names]
     if not names:
@@ -53,7 +53,7 @@ def _read_parquet(path: Path) -> Iterator[InputText]:
         for value in batch.column(0).to_pylist():  # categories become their texts
             position += 1
             _check_value(path, position, value)
-            sentence = Sentence(value or "")
+            sentence = rules.sentence(value) if isinstance(value, str) else Sentence(value or "")
             if len(sentence):
                 yield InputText(sentence, value if isinstance(value, str) else " ".join(value), position)
             else:

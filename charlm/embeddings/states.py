@@ -24,7 +24,7 @@ from charlm.nn.bf16_lstm import LowPrecisionLSTM, low_precision_lstm
 from charlm.nn.device import upload
 from charlm.nn.lstm_stack import LSTMStack
 from charlm.nn.precision import Precision, precision_notice, resolve_precision
-from charlm.nn.ragged import cuts
+from charlm.nn.ragged import cuts, first_rows
 
 _CPU_ROWS = 64
 _CPU_BYTES = 64 * 2**20
@@ -101,13 +101,13 @@ class StateReader:
         steps = cuts(lengths, self._chars_per_chunk)
         parts: list[Tensor] = []
         order: list[np.ndarray] = []
-        hidden: Any = None
+        hidden: Any = None  # of whichever layer reads
         for begin, end in itertools.pairwise(steps):
             active = int(np.searchsorted(-lengths, -begin))  # rows longer than `begin`
             index = np.minimum(starts[:active] + np.arange(begin, end)[:, None], len(ids) - 1)  # (T, B)
             chunk = upload(torch.from_numpy(ids[index].astype(np.int64)), device)
             embedded = self._lm.drop(self._encoder(chunk))  # (T, B, E)
-            output, hidden = self._rnn(embedded, _first_rows(hidden, active))  # (T, B, H)
+            output, hidden = self._rnn(embedded, first_rows(hidden, active))  # (T, B, H)
             wanted = np.flatnonzero((places >= begin) & (places < end))
             flat = upload(torch.from_numpy((places[wanted] - begin) * active + rows[wanted]), device)
             parts.append(output.flatten(0, 1)[flat].float())
@@ -117,12 +117,3 @@ class StateReader:
             states = self._lm.proj(states)  # (W, H) -> (W, D)
         dropped: Tensor = self._lm.drop(states)
         return dropped
-
-
-def _first_rows(hidden: Any, rows: int) -> Any:
-    """The states of the first rows, whatever the recurrent layer carries on."""
-    if hidden is None:
-        return None
-    if isinstance(hidden, tuple):
-        return hidden[0][:, :rows].contiguous(), hidden[1][:, :rows].contiguous()
-    return hidden[:, :rows].contiguous()

@@ -27,7 +27,7 @@ def write_domains(corpus: CorpusFiles, split: str, folder: Path) -> dict[str, Pa
     Of more text than a score reads, write the documents that it reads (held_out_limit.py).
     """
     documents = _limited(corpus, split)
-    paths = _write_whole_domains(corpus, split, folder)
+    paths = write_whole_domains(corpus, split, folder)
     for domain, (found, chosen) in documents.items():
         whole, paths[domain] = paths[domain], paths[domain].with_suffix(".part.txt")
         write_documents(whole, found, chosen, paths[domain])
@@ -46,7 +46,8 @@ def _limited(corpus: CorpusFiles, split: str) -> dict[str, tuple[HeldOutDocument
     return {domain: (found, chosen[domain]) for domain, found in documents.items()}
 
 
-def _write_whole_domains(corpus: CorpusFiles, split: str, folder: Path) -> dict[str, Path]:
+def write_whole_domains(corpus: CorpusFiles, split: str, folder: Path) -> dict[str, Path]:
+    """Write the whole `valid` or `test` text of each domain to a file of its own in `folder`."""
     held_out = _HELD_OUT[split](corpus)
     parts: dict[str, list[FileRecord]] = {}
     for revision in load_manifest(corpus).revisions:

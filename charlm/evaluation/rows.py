@@ -1,26 +1,81 @@
-"""What each line of a text costs under a language model, with a cache and mixed with an n-gram model where wanted."""
+"""What each of some texts costs under a language model: by itself, or in the context of the texts before it.
 
-# N = units of a text, R = its lines that are not empty
+By itself every text is read from a newline, so texts may be read in any order. In context, all texts together are read
+as one; only so a cache of the last states and an n-gram model can be mixed in.
+"""
+
+# R = texts, N = units of all texts
 
 import math
-import unicodedata
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Protocol
 
 import numpy as np
 
 from charlm.artifacts import CorpusFiles
 from charlm.config import BaselineConfig, CacheConfig
-from charlm.config.text import Normalization
-from charlm.errors import CorpusError
 from charlm.evaluation.baseline import open_ngrams
-from charlm.evaluation.language_model import encoded_text, unit_nats
+from charlm.evaluation.encoded_rows import EncodedRows, RowEncoder
+from charlm.evaluation.language_model import unit_nats
 from charlm.evaluation.mixing import best_weight, cached_nats, mixed_nats
+from charlm.evaluation.rows_alone import nats_alone
 from charlm.evaluation.scores import LMScore
 from charlm.language_models.language_model import LanguageModel
 from charlm.language_models.ngrams import NgramModel
-from charlm.text.corpus.encoding import ensure_encoded, read_ids, read_lengths, read_unknown_bits
+from charlm.text.corpus.encoding import ensure_encoded, read_ids
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowScores:
+    """The scores of some texts; arrays of shape (R,)."""
+
+    characters: np.ndarray
+    bytes: np.ndarray
+    units: np.ndarray
+    unknown: np.ndarray
+    nats: np.ndarray
+    unknown_bits: np.ndarray
+    """What naming the unknown units costs; not a number where the text cannot be rebuilt from its units."""
+
+    @property
+    def bits_per_byte(self) -> np.ndarray:
+        """All bits of each text over its bytes."""
+        bits: np.ndarray = (self.nats / math.log(2) + self.unknown_bits) / self.bytes
+        return bits
+
+    def total(self, model: LanguageModel) -> LMScore:
+        """The score of `model` over all texts."""
+        return LMScore(
+            nats=float(self.nats.sum()),
+            units=int(self.units.sum()),
+            characters=int(self.characters.sum()),
+            bytes=int(self.bytes.sum()),
+            unknown=int(self.unknown.sum()),
+            unknown_bits=float(self.unknown_bits.sum()),
+            unit=model.unit,
+        )
+
+
+class RowScorer(Protocol):
+    """Scores texts with one language model."""
+
+    model: LanguageModel
+
+    def score(self, rows: Sequence[bytes]) -> RowScores:
+        """The scores of texts: UTF-8 that ends with a newline and holds more than newlines; at least one."""
+
+
+class AloneScorer:
+    """Scores each text by itself: its score is that of a file that holds this text only."""
+
+    def __init__(self, model: LanguageModel) -> None:
+        self.model = model
+        self._encoder = RowEncoder(model.dictionary)
+
+    def score(self, rows: Sequence[bytes]) -> RowScores:
+        encoded = self._encoder.encode(rows)
+        return _scores(encoded, nats_alone(self.model, encoded))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,62 +86,25 @@ class Mixture:
     weight: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class RowScores:
-    """The lines of a text that are not empty; arrays of shape (R,)."""
+class ContextScorer:
+    """Scores texts one after the other, with a cache and an n-gram model where they are given."""
 
-    line: np.ndarray
-    """Number of the line in the text, from 1."""
+    def __init__(
+        self, model: LanguageModel, *, cache: CacheConfig | None = None, mixture: Mixture | None = None
+    ) -> None:
+        self.model, self._cache, self._mixture = model, cache, mixture
+        self._encoder = RowEncoder(model.dictionary)
 
-    characters: np.ndarray
-    bytes: np.ndarray
-    units: np.ndarray
-    unknown: np.ndarray
-    nats: np.ndarray
-    bits: np.ndarray
-    """All bits of the text of the line; not a number where the text cannot be rebuilt from its units."""
-
-    score: LMScore
-    """Of the whole text."""
+    def score(self, rows: Sequence[bytes]) -> RowScores:
+        encoded = self._encoder.encode(rows)
+        nats = _nats(self.model, encoded.ids, self._cache, self._mixture)
+        starts = np.cumsum(encoded.units) - encoded.units
+        return _scores(encoded, np.add.reduceat(nats, starts, dtype=np.float64))
 
 
-def score_rows(
-    model: LanguageModel, path: Path, *, cache: CacheConfig | None = None, mixture: Mixture | None = None
-) -> RowScores:
-    """The score of each line of a text file under a language model.
-
-    The text is read as a whole, line after line, as in every score. Raises SourceError when the file is missing,
-    CorpusError when it is not UTF-8 or holds no text.
-    """
-    with encoded_text(model, path) as (encoded, info):
-        ids, lengths = read_ids(encoded), read_lengths(encoded)
-        nats = _nats(model, ids, cache, mixture).astype(np.float64)
-        cost = model.dictionary.unit_of.unknown_bits
-        starts = np.cumsum(lengths) - lengths
-        row_nats = np.add.reduceat(nats, starts)
-        unknown = np.add.reduceat((ids == 0).astype(np.int64), starts)
-        extra = cost * unknown if cost is not None else read_unknown_bits(encoded)
-    sizes = np.array(list(_sizes(path, model.dictionary.unit_of.normalization)), dtype=np.int64).reshape(-1, 3)
-    if len(sizes) != len(lengths) or sizes[:, 2].sum() != info.bytes:
-        raise CorpusError(f"{path} has changed while it was scored: it had {info.bytes} bytes in {len(lengths)} lines")
-    return RowScores(
-        line=sizes[:, 0],
-        characters=sizes[:, 1],
-        bytes=sizes[:, 2],
-        units=lengths,
-        unknown=unknown,
-        nats=row_nats,
-        bits=row_nats / math.log(2) + extra,
-        score=LMScore(
-            nats=float(nats.sum()),
-            units=info.units,
-            characters=info.characters,
-            bytes=info.bytes,
-            unknown=info.unknown,
-            unknown_bits=float(np.sum(extra)),
-            unit=model.unit,
-        ),
-    )
+def _scores(encoded: EncodedRows, nats: np.ndarray) -> RowScores:
+    sizes = {field.name: getattr(encoded, field.name) for field in fields(EncodedRows) if field.name != "ids"}
+    return RowScores(nats=nats, **sizes)
 
 
 def _nats(
@@ -95,16 +113,6 @@ def _nats(
     """Cross entropy of each unit in text order, (N,)."""
     nats = unit_nats(model, ids) if cache is None else cached_nats(model, ids, cache)
     return nats if mixture is None else mixed_nats(nats, mixture.ngrams.nats(ids), mixture.weight)
-
-
-def _sizes(path: Path, form: Normalization) -> Iterator[tuple[int, int, int]]:
-    """Number, characters and bytes of each line that is not empty, all with a newline, as they are encoded."""
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if line != b"\n":
-                missing = 0 if line.endswith(b"\n") else 1
-                text = line.decode() if form == "none" else unicodedata.normalize(form, line.decode())
-                yield number, len(text) + missing, len(text.encode()) + missing
 
 
 def open_mixture(

@@ -29,6 +29,7 @@ from charlm.nn.device import find_device
 from charlm.storage.archive import Part, is_pickled, read_archive, write_archive
 from charlm.storage.atomic import JsonObject, write_text
 from charlm.storage.torch_file import errors_name
+from charlm.tokenization import TokenizerIdentity, tokenizer_of
 
 MODEL_PART = "model"
 
@@ -59,6 +60,12 @@ class DownstreamModel(nn.Module):
 
     embeddings: Embeddings
     label_type: str
+    tokenizer: TokenizerIdentity | None = None
+    """What the texts that it was trained on were cut with; None where words were given, or it is not known."""
+
+    def sentence(self, text: str) -> Sentence:
+        """The sentence of a raw text, cut as those of the training."""
+        return Sentence(text, use_tokenizer=tokenizer_of(self.tokenizer))
 
     # ---- what each kind of model implements ---------------------------------------------------------------
 
@@ -252,6 +259,8 @@ class DownstreamModel(nn.Module):
     def to_part(self) -> Part:
         """The content of a model file."""
         settings = {"kind": type(self).__name__, "embeddings": self.embeddings.to_json(), **self._settings()}
+        if self.tokenizer is not None:
+            settings["tokenizer"] = vars(self.tokenizer)
         return Part(settings, self.state_dict())
 
     def save(self, model_file: str | os.PathLike[str]) -> None:
@@ -289,9 +298,11 @@ class DownstreamModel(nn.Module):
         if kind not in kinds:
             raise ModelFileError(f"it holds a {kind}, not a {cls.__name__}")
         embeddings = settings.pop("embeddings")
+        tokenizer = settings.pop("tokenizer", None)
         with torch.device("meta"):
             model = kinds[kind]._from_settings(settings, embeddings)
         model.load_state_dict(part.tensors, assign=True)
+        model.tokenizer = None if tokenizer is None else TokenizerIdentity(**tokenizer)
         return model.eval()
 
 

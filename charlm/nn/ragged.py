@@ -9,6 +9,7 @@ for padding.
 
 import itertools
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -117,6 +118,15 @@ def cuts(lengths: np.ndarray, longest: int) -> list[int]:
     end = _on_grid(previous)
     chunks = [range(*chunk, longest) for chunk in itertools.pairwise(sorted({*places, end}))]
     return [*(cut for cut in itertools.chain(*chunks) if cut < previous), end]
+
+
+def first_rows(hidden: Any, rows: int) -> Any:
+    """The states of the first rows, whatever the recurrent layer carries on."""
+    if hidden is None:
+        return None
+    if isinstance(hidden, tuple):
+        return hidden[0][:, :rows].contiguous(), hidden[1][:, :rows].contiguous()
+    return hidden[:, :rows].contiguous()
 
 
 def _on_grid(steps: int) -> int:

@@ -21,10 +21,22 @@ def is_address(name: str) -> bool:
 
 
 def resolve_address(address: str) -> Path:
-    """The path of the model at `address`, which may end in `/forward` or `/backward`.
+    """The path of the one language model at `address`, which may end in `/forward` or `/backward`.
 
-    Raises ModelFileError when no installed package knows the scheme, when the model lacks the direction that is named,
-    and when it has both and none is named; and whatever CharLMError the package raises.
+    Raises ModelFileError as `resolve_models` does, and when it has both directions and none is named.
+    """
+    path = resolve_models(address)
+    if len(held := BundleFiles(path).directions()) > 1:
+        pair = ", ".join(f'FlairEmbeddings("{address}/{name}")' for name in held)
+        raise ModelFileError(f"{address} holds both directions; name one, or stack both: StackedEmbeddings([{pair}])")
+    return path
+
+
+def resolve_models(address: str) -> Path:
+    """The path of all language models at `address`: a bundle, or the direction of it that is named at its end.
+
+    Raises ModelFileError when no installed package knows the scheme, and when the model lacks the direction that is
+    named; and whatever CharLMError the package raises.
     """
     match = _ADDRESS.match(address)
     scheme = match[1] if match else ""
@@ -41,9 +53,4 @@ def resolve_address(address: str) -> Path:
     held = BundleFiles(folder).directions()
     if direction and direction not in held:
         raise ModelFileError(f"{address}: {model} holds {' and '.join(held) or 'no language model'}")
-    if direction:
-        return folder / direction
-    if len(held) > 1:
-        pair = ", ".join(f'FlairEmbeddings("{address}/{name}")' for name in held)
-        raise ModelFileError(f"{address} holds both directions; name one, or stack both: StackedEmbeddings([{pair}])")
-    return folder
+    return folder / direction if direction else folder

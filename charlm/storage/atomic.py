@@ -1,6 +1,5 @@
 """Write files and folders so that they are there whole or not at all."""
 
-import ctypes
 import json
 import os
 import shutil
@@ -77,6 +76,8 @@ def _exchange(new: Path, old: Path) -> None:
 
 def _renameat2(new: Path, old: Path) -> bool:
     """Exchange two names in one step; False where the C library or the file system does not know how."""
+    import ctypes  # takes milliseconds of every start
+
     try:
         call = ctypes.CDLL(None, use_errno=True).renameat2
     except (AttributeError, TypeError):  # not Linux; Windows has no library of the process itself

@@ -9,13 +9,15 @@ import tempfile
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from charlm.arrays.encodings import guess_encoding
 from charlm.artifacts import CorpusFiles
 from charlm.config import DictionaryConfig, ReadConfig, SplitConfig
-from charlm.errors import SourceError
+from charlm.errors import ConfigError, SourceError
 from charlm.malloc import keep_freed_memory
 from charlm.text.corpus.counting import choose_items
 from charlm.text.corpus.deduplication import SeenKeys
@@ -28,7 +30,7 @@ from charlm.text.sources.boundaries import choose_document_mode
 from charlm.text.sources.documents import DocumentReader
 from charlm.text.sources.finding import find_sources
 from charlm.text.sources.plain_text import only_returns
-from charlm.text.sources.raw import Source
+from charlm.text.sources.raw import RawStream, Source
 from charlm.units.characters import CharacterUnit, show_character
 
 _COVERAGES = (0.999, 0.9999, 0.99999, 1.0)
@@ -106,6 +108,16 @@ class _Lengths:
         return Lengths(number, round(self.total / max(number, 1), 1), median, most, self.longest)
 
 
+def _likely_encoding(source: Source) -> str | None:
+    """What a text that is not UTF-8 may be in: advice, by its first megabyte."""
+    if source.kind not in ("text", "jsonl"):
+        return None
+    with suppress(SourceError, ConfigError), RawStream(source, ReadConfig()) as stream:
+        found = guess_encoding(next(stream.blocks(), b""))
+        return None if found == "utf-8" else found
+    return None
+
+
 class _Examination:
     """What has been seen so far."""
 
@@ -154,6 +166,7 @@ class _Examination:
                 first_bad_byte=reader.first_bad,
                 problem=problem,
                 has_only_returns=reader.has_only_returns,
+                likely_encoding=_likely_encoding(source) if encoding in ("not UTF-8", "unreadable") else None,
             )
         )
 

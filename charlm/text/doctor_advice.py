@@ -92,10 +92,10 @@ def _advise_on_sources(sources: list[SourceReport]) -> list[str]:
     advice = [source.problem for source in sources if source.problem]
     for source in sources:
         if (bad := source.first_bad_byte) is not None:
-            advice.append(
-                f"{source.name}, line {bad.line}, byte {bad.byte}: {bad.complaint}; convert the file "
-                f"(it may be Latin-1 or Windows-1252), or choose --bad-bytes replace or skip"
-            )
+            remedy = "convert the file (it may be Latin-1 or Windows-1252), or choose --bad-bytes replace or skip"
+            if source.likely_encoding is not None:
+                remedy = f"it may be {source.likely_encoding}: look, then name its --encoding"
+            advice.append(f"{source.name}, line {bad.line}, byte {bad.byte}: {bad.complaint}; {remedy}")
         if source.encoding == "UTF-8 with byte order mark":
             advice.append(f"{source.name} begins with a byte order mark, which is left out")
     num_more = len(advice) - _MOST_SOURCES_SHOWN

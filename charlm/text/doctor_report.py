@@ -37,6 +37,8 @@ class SourceReport:
     """Why it cannot be read, or not as it is, in one line."""
     has_only_returns: bool
     """Its lines end with carriage returns alone."""
+    likely_encoding: str | None = None
+    """What charset-normalizer takes it for, where it is not UTF-8 and that package is installed."""
 
 
 @dataclass(frozen=True)

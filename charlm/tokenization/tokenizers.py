@@ -6,11 +6,13 @@ on almost every word of running text; segtok itself is not needed.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
 from charlm.errors import ConfigError
 from charlm.units.tokenization import split_at_spaces, tokenize
+from charlm.units.word_tokenizers import find_tokenizer
 
 
 class Tokenizer(ABC):
@@ -106,19 +108,78 @@ class JapaneseTokenizer(Tokenizer):
         return f"{type(self).__name__}_{self.tokenizer}"
 
 
-def as_function(tokenizer: "str | Tokenizer | Callable[[str], Iterable[str]]") -> Callable[[str], Iterable[str]]:
-    """The function of a tokenizer, of its name (`SpaceTokenizer`), or `tokenizer` where it is a function."""
+AnyTokenizer = bool | str | Tokenizer | Callable[[str], Iterable[str]]
+"""What finds words: true for the rules, false for spaces, a tokenizer, its name, or a function from a text to words."""
+
+
+def as_function(tokenizer: str | Tokenizer | Callable[[str], Iterable[str]]) -> Callable[[str], Iterable[str]]:
+    """The function of a tokenizer, of its name, or `tokenizer` where it is a function.
+
+    Names are those of Flair (`SpaceTokenizer`) and of the tokenizers of words (`rules`, `whitespace`, `unicode`, and
+    what was given to `register_tokenizer`). Raises ConfigError where there is none of a name.
+    """
     if isinstance(tokenizer, str):
         known = {found.__name__: found for found in (SegtokTokenizer, SpaceTokenizer)}
-        if tokenizer not in known:
-            raise ConfigError(f"there is no tokenizer {tokenizer!r}; there are {' and '.join(known)}")
-        return known[tokenizer]().tokenize
+        return known[tokenizer]().tokenize if tokenizer in known else _NamedWords(tokenizer)
     function = getattr(tokenizer, "tokenize", tokenizer)
     if not callable(function):
         raise TypeError(
             f"use_tokenizer takes true, false, a tokenizer, its name or a function, not {type(tokenizer).__name__}"
         )
     return function
+
+
+def tokenizer_name(tokenizer: AnyTokenizer) -> str:
+    """What a tokenizer is called; of those of the unit word with their version."""
+    if isinstance(tokenizer, bool):
+        return "rules" if tokenizer else "spaces"
+    if isinstance(tokenizer, str):
+        function = as_function(tokenizer)
+        return f"{tokenizer} {find_tokenizer(tokenizer).version}" if isinstance(function, _NamedWords) else tokenizer
+    return tokenizer.name if isinstance(tokenizer, Tokenizer) else TokenizerWrapper(tokenizer).name
+
+
+@dataclass(frozen=True)
+class TokenizerIdentity:
+    """What a model remembers of the tokenizer that its texts were cut with."""
+
+    name: str
+    version: str
+
+    @classmethod
+    def of(cls, name: str) -> "TokenizerIdentity":
+        """The tokenizer of a name as it is here; raises ConfigError where there is none."""
+        return cls(name, find_tokenizer(name).version)
+
+
+def tokenizer_of(identity: TokenizerIdentity | None) -> AnyTokenizer:
+    """What `use_tokenizer` takes to cut texts as a model remembers it; true, for the rules, where it does not.
+
+    Raises ConfigError where the tokenizer of this name has another version here.
+    """
+    if identity is None:
+        return True
+    if (found := find_tokenizer(identity.name).version) != identity.version:
+        raise ConfigError(
+            f"the model was trained on words of the tokenizer {identity.name}, version {identity.version!r}, here is "
+            f"{found!r}, whose words may differ; install that version, or choose a tokenizer"
+        )
+    return identity.name == "rules" or identity.name  # the rules are what true stands for
+
+
+class _NamedWords:
+    """The words that a tokenizer of the unit word finds in a text."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._cut = find_tokenizer(name).cut
+
+    def __call__(self, text: str) -> list[str]:
+        return [word for line in text.splitlines() for word in self._cut(line)[0]]
+
+    def __reduce__(self) -> tuple[type, tuple[str]]:
+        """By its name: a tokenizer may be a function that cannot be pickled."""
+        return type(self), (self.name,)
 
 
 def _imported(package: str) -> Any:

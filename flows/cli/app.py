@@ -15,9 +15,10 @@ from contextlib import suppress
 
 import typer
 from typer.exceptions import TyperException
+from typer.models import CommandInfo
 
 from charlm.errors import CharLMError, TrainingInterruptedError
-from flows.cli import corpus, downstream, inference, promotion, training, upkeep
+from flows.cli import corpus, downstream, inference, promotion, registry, training, upkeep
 from flows.cli.context import UTF8_REMEDY
 from tasks.terminal import write_stdout
 
@@ -34,10 +35,13 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     training.baseline,
     inference.evaluate,
     inference.score,
+    inference.filter,
+    registry.models,
     promotion.promote,
     promotion.rollback,
     inference.generate,
     inference.embed,
+    inference.static,
     inference.export,
     downstream.tag_train,
     downstream.classify_train,
@@ -110,17 +114,31 @@ def _accept_all_characters() -> None:
 
 
 def _app_for(arguments: Sequence[str]) -> typer.Typer:
-    """The application with only the command that is asked for, if there is one: to build all of them takes longer."""
+    """The application with only what is asked for, a command or the list of all: to build everything takes longer."""
     asked = [
         command
         for command in app.registered_commands
         if arguments and command.callback and command.callback.__name__.replace("_", "-") == arguments[0]
     ]
-    if not asked:
+    if not asked and list(arguments) in ([], ["--help"]):
+        asked = [_without_parameters(command) for command in app.registered_commands]
+    elif not asked:
         return app
     narrowed = copy.copy(app)
     narrowed.registered_commands = asked
     return narrowed
+
+
+def _without_parameters(command: CommandInfo) -> CommandInfo:
+    """A command as the list of all shows it, with its name and the first line of its help."""
+
+    def listed() -> None: ...
+
+    assert command.callback is not None
+    listed.__name__, listed.__doc__ = command.callback.__name__, command.callback.__doc__
+    shown = copy.copy(command)
+    shown.callback = listed
+    return shown
 
 
 def _fail(line: str, as_json: bool, code: int = _USER_MISTAKE) -> int:

@@ -1,7 +1,7 @@
 """What the commands share: the session that they open, the settings that their options give, and how results are shown.
 
-stdout carries results (with --json: one object, nothing else), stderr everything else. Heavy libraries are imported in
-the functions that need them, so that help and `prepare` start at once.
+stdout carries results (with --json: one object, nothing else), stderr everything else. Heavy libraries, and settings,
+are imported in the functions that need them, so that help and `prepare` start at once.
 """
 
 import json
@@ -11,27 +11,18 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, TypeVar
 
-from charlm.artifacts import Workspace
-from charlm.config import (
-    CorpusMetadata,
-    DictionaryConfig,
-    GateConfig,
-    JsonConfig,
-    ReadConfig,
-    SplitConfig,
-    parse_size,
-    with_settings,
-)
 from charlm.errors import ConfigError
 from flows.cli.options import CorpusOptions
 from tasks.terminal import write_stdout
 
 if TYPE_CHECKING:
+    from charlm.artifacts import Workspace
+    from charlm.config import CorpusMetadata, DictionaryConfig, GateConfig, JsonConfig, ReadConfig, SplitConfig
     from tasks.services.session import Session
 
 DEFAULT_WORKSPACE = Path("workspace")
 UTF8_REMEDY = f"change it, or, if it is and Python takes it for {sys.getfilesystemencoding()}, set PYTHONUTF8=1"
-_C = TypeVar("_C", bound=JsonConfig)
+_C = TypeVar("_C", bound="JsonConfig")
 
 
 def open_session(root: Path) -> "Session":
@@ -62,8 +53,10 @@ def start_prefect(session: "Session", raw: list[str]) -> None:
         session.start_prefect()
 
 
-def gate_settings(probe: str | None, settings: list[str] | None = None) -> GateConfig:
+def gate_settings(probe: str | None, settings: list[str] | None = None) -> "GateConfig":
     """The settings of the promotion gate; a probe that cannot be read is an error before any work."""
+    from charlm.config import GateConfig, with_settings
+
     config = with_settings(GateConfig(probe=probe), settings or [])
     if probe is not None:
         from tasks.promotion.probe import Probe
@@ -75,16 +68,17 @@ def gate_settings(probe: str | None, settings: list[str] | None = None) -> GateC
 class CorpusSettings(TypedDict):
     """How to prepare a corpus, as arguments of the command's function and of the flow."""
 
-    split: SplitConfig
-    dictionary: DictionaryConfig
-    reading: ReadConfig
+    split: "SplitConfig"
+    dictionary: "DictionaryConfig"
+    reading: "ReadConfig"
     domain: str | None
     extend_dictionary: bool
-    metadata: CorpusMetadata
+    metadata: "CorpusMetadata"
 
 
-def corpus_settings(workspace: Workspace, name: str, corpus: CorpusOptions) -> CorpusSettings:
+def corpus_settings(workspace: "Workspace", name: str, corpus: CorpusOptions) -> CorpusSettings:
     """The given options; for the others the settings that the corpus has, or the defaults of a new one."""
+    from charlm.config import CorpusMetadata, ReadConfig, parse_size
     from tasks.corpus.prepare import corpus_settings as known_settings
 
     given = corpus.given()
@@ -117,5 +111,19 @@ def show(result: Mapping[str, object], as_json: bool) -> None:
         return
     width = max(len(key) for key in result)
     for key, value in result.items():
-        shown = f"{value:,}" if isinstance(value, int) else value
-        write_stdout(f"{key.replace('_', ' '):<{width}}  {shown}")
+        write_stdout(f"{key.replace('_', ' '):<{width}}  {_shown(value)}")
+
+
+def _shown(value: object) -> object:
+    """A value for people: numbers with separators, and four digits behind the first ones that count."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_shown(one)}" for key, one in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(str(_shown(one)) for one in value) or "none"
+    return "none" if value is None else value

@@ -10,7 +10,7 @@ from flows.cli import options
 from flows.cli.context import DEFAULT_WORKSPACE, corpus_settings, open_session, show, start_prefect
 from flows.cli.options import example
 from flows.task_runners import check_task_runner
-from tasks.terminal import write_stdout
+from tasks.terminal import counted, write_stdout
 
 
 @example("charlm prepare books/*.txt --name books --shard-size 20MB")
@@ -77,4 +77,5 @@ def notify(
     if as_json:
         show(arrival.to_payload(), as_json)
     else:
-        write_stdout(f"announced {len(arrival.addresses)} new files for {name} to {os.environ['PREFECT_API_URL']}")
+        files = counted(len(arrival.addresses), "new file")
+        write_stdout(f"announced {files} for {name} to {os.environ['PREFECT_API_URL']}")

@@ -5,7 +5,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from charlm.config import DownstreamConfig, with_settings
 from flows.cli import options
 from flows.cli.context import DEFAULT_WORKSPACE, open_session, show
 from flows.cli.options import example
@@ -22,6 +21,7 @@ def tag_train(
     label_type: options.LabelType = None,
     columns: options.Columns = None,
     encoding: options.Encoding = "utf-8",
+    tokenizer: options.WordsOf = None,
     skip_header: options.SkipHeader = False,
     no_header: options.NoHeader = False,
     settings: options.TaskSettings = None,
@@ -40,6 +40,7 @@ def tag_train(
         label_type,
         columns,
         encoding,
+        tokenizer,
         options.header_of(skip_header=skip_header, no_header=no_header),
         settings,
         resume,
@@ -59,6 +60,7 @@ def classify_train(
     label_type: options.LabelType = None,
     columns: options.Columns = None,
     encoding: options.Encoding = "utf-8",
+    tokenizer: options.WordsOf = None,
     skip_header: options.SkipHeader = False,
     no_header: options.NoHeader = False,
     settings: options.TaskSettings = None,
@@ -77,6 +79,7 @@ def classify_train(
         label_type,
         columns,
         encoding,
+        tokenizer,
         options.header_of(skip_header=skip_header, no_header=no_header),
         settings,
         resume,
@@ -95,6 +98,7 @@ def predict(
     evaluate: Annotated[bool, typer.Option("--evaluate", help="Compare with the labels of TEXT.")] = False,
     columns: options.Columns = None,
     encoding: options.Encoding = "utf-8",
+    tokenizer: options.WordsOf = None,
     skip_header: options.SkipHeader = False,
     no_header: options.NoHeader = False,
     workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
@@ -105,10 +109,11 @@ def predict(
     from tasks.downstream.prediction import judge_labels, label_text, labelled_line
 
     header = options.header_of(skip_header=skip_header, no_header=no_header)
+    reading: options.Reading = {"encoding": encoding, "header": header, "tokenizer": tokenizer}
     if evaluate:
-        labelled = judge_labels(space, model, text, columns=columns, output=output, encoding=encoding, header=header)
+        labelled = judge_labels(space, model, text, columns=columns, output=output, **reading)
     else:
-        labelled = label_text(space, model, text, output=output, encoding=encoding, header=header)
+        labelled = label_text(space, model, text, output=output, **reading)
     if as_json:
         show(labelled.to_json(), as_json)
     elif labelled.table is not None:
@@ -128,6 +133,7 @@ def _train_task(
     label_type: str | None,
     columns: str | None,
     encoding: str,
+    tokenizer: str | None,
     header: bool | None,
     settings: list[str] | None,
     resume: bool,
@@ -137,6 +143,7 @@ def _train_task(
 ) -> None:
     """What both commands do that train on embeddings."""
     space = open_session(workspace).workspace
+    from charlm.config import DownstreamConfig, with_settings
     from tasks.downstream.training import DownstreamRequest, train_downstream
 
     request = DownstreamRequest(
@@ -148,6 +155,7 @@ def _train_task(
         label_type=label_type,
         columns=columns,
         encoding=encoding,
+        tokenizer=tokenizer,
         header=header,
         config=with_settings(DownstreamConfig(), settings or []),
     )

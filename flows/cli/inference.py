@@ -1,17 +1,19 @@
-"""Commands that use language models: `evaluate`, `score`, `generate`, `embed`, `export`."""
+"""Commands that use language models: `evaluate`, `score`, `filter`, `generate`, `embed`, `static`, `export`."""
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from charlm.config import BaselineConfig, CacheConfig, CorpusMetadata
 from charlm.errors import ConfigError
 from flows.cli import options
 from flows.cli.context import DEFAULT_WORKSPACE, check_utf8, open_session, show
 from flows.cli.options import example
 from tasks.terminal import print_result, score_table, write_stdout
+
+if TYPE_CHECKING:
+    from charlm.config import CacheConfig
 
 
 @example("charlm evaluate models:/books@champion other-book.txt")
@@ -38,9 +40,16 @@ def evaluate(
 @options.with_device
 def score(
     model: options.Model,
-    texts: Annotated[list[str], typer.Argument(metavar="TEXT...", help="UTF-8 text files.")],
-    output: Annotated[Path | None, typer.Option(help="Parquet file to write, with a row for each line.")] = None,
-    per: Annotated[str, typer.Option(help="A row for each line, or for each text.")] = "line",
+    texts: options.Texts,
+    output: Annotated[
+        Path | None, typer.Option(help="Parquet file to write, with a row for each document, line or record.")
+    ] = None,
+    per: options.Per = "document",
+    with_nats: Annotated[
+        bool, typer.Option("--with-nats", help="Add the columns units, forward_nats and backward_nats, for rescoring.")
+    ] = False,
+    text_column: options.TextColumn = None,
+    encoding: options.TextEncoding = None,
     cache: Annotated[
         int | None, typer.Option(metavar="STATES", help="Remember so many states: what followed them is likelier.")
     ] = None,
@@ -58,22 +67,18 @@ def score(
     workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
 ) -> None:
-    """Score texts line by line, for filtering and rescoring; optionally with a cache and an n-gram model."""
+    """Score each document, line or record by itself; or in context, with a cache and an n-gram model."""
+    from charlm.config import BaselineConfig, ReadConfig
+
     cached = cache_settings(cache, cache_weight, cache_sharpness)
     ngrams = BaselineConfig(order=order)
+    reading = ReadConfig(text_column=text_column, encoding=encoding or "utf-8")
     space = open_session(workspace).workspace
-    from tasks.inference.scoring import score_texts
+    from tasks.inference.scoring import Mixing, score_texts
 
+    mixing = Mixing(cache=cached, corpus=mix, weight=mix_weight, baseline=ngrams)
     scored = score_texts(
-        space,
-        model,
-        texts,
-        output=output,
-        per=per,
-        cache=cached,
-        mix=mix,
-        mix_weight=mix_weight,
-        baseline=ngrams,
+        space, model, texts, output=output, per=per, reading=reading, mixing=mixing, with_nats=with_nats
     )
     if as_json:
         show(scored.to_json(), as_json)
@@ -81,7 +86,46 @@ def score(
         print_result(score_table({name: {"text": values} for name, values in scored.to_json()["scores"].items()}))
 
 
-def cache_settings(window: int | None, weight: float | None, sharpness: float | None) -> CacheConfig | None:
+@example("charlm filter models:/books@champion other.txt --output kept.txt --max-percentile 95")
+@options.with_device
+def filter(
+    model: options.Model,
+    texts: options.Texts,
+    output: Annotated[Path, typer.Option(help="File for what is kept, of the same format; of several texts a folder.")],
+    left_out: Annotated[Path | None, typer.Option(help="The same for what is left out.")] = None,
+    min_percentile: Annotated[
+        float | None, typer.Option(help="Keep what costs as much as so many percent of the held-out documents.")
+    ] = None,
+    max_percentile: Annotated[float | None, typer.Option(help="Keep what costs no more than so many percent.")] = None,
+    min_bits_per_byte: options.MinBitsPerByte = None,
+    max_bits_per_byte: options.MaxBitsPerByte = None,
+    per: options.Per = "document",
+    text_column: options.TextColumn = None,
+    encoding: options.TextEncoding = None,
+    workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
+    as_json: options.AsJson = False,
+) -> None:
+    """Keep the documents, lines or records whose scores lie between two bounds; the format stays."""
+    from charlm.config import ReadConfig, ScoreBounds
+
+    bounds = ScoreBounds(
+        min_percentile=min_percentile,
+        max_percentile=max_percentile,
+        min_bits_per_byte=min_bits_per_byte,
+        max_bits_per_byte=max_bits_per_byte,
+    )
+    reading = ReadConfig(text_column=text_column, encoding=encoding or "utf-8")
+    space = open_session(workspace).workspace
+    from tasks.inference.filtering import filter_texts
+
+    filtered = filter_texts(space, model, texts, output, bounds=bounds, left_out=left_out, per=per, reading=reading)
+    if as_json:
+        show(filtered.to_json(), as_json)
+    else:
+        write_stdout("\n".join(filtered.lines()))
+
+
+def cache_settings(window: int | None, weight: float | None, sharpness: float | None) -> "CacheConfig | None":
     """The cache of the command line; raises ConfigError for its settings without it."""
     given = {"weight": weight, "sharpness": sharpness}
     values = {name: value for name, value in given.items() if value is not None}
@@ -89,6 +133,8 @@ def cache_settings(window: int | None, weight: float | None, sharpness: float | 
         if values:
             raise ConfigError(f"--cache-{next(iter(values))} is of a cache: give --cache STATES too, such as 2000")
         return None
+    from charlm.config import CacheConfig
+
     return CacheConfig.from_json({"window": window, **values})
 
 
@@ -136,6 +182,7 @@ def embed(
     dtype: Annotated[str, typer.Option(help="float32, or float16 for half the size.")] = "float32",
     precision: Annotated[str, typer.Option(help="fp32, or bf16: faster, cosine above 0.999.")] = "fp32",
     encoding: options.Encoding = "utf-8",
+    tokenizer: options.WordsOf = None,
     skip_header: options.SkipHeader = False,
     no_header: options.NoHeader = False,
     workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
@@ -155,9 +202,41 @@ def embed(
         dtype=dtype,
         precision=precision,
         encoding=encoding,
+        tokenizer=tokenizer,
         header=options.header_of(skip_header=skip_header, no_header=no_header),
     )
     show(embedded.to_json(), as_json)
+
+
+@example("charlm static models:/books@champion --words 20000 --output words.vec")
+@options.with_device
+def static(
+    model: options.Model,
+    output: Annotated[Path, typer.Option(help="File to write, in the text format of word2vec.")],
+    texts: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[TEXT]...", help="Text that the words and contexts are from; the model's by default."),
+    ] = None,
+    words: Annotated[int, typer.Option(help="Number of words: the most frequent ones.")] = 20_000,
+    max_characters: Annotated[int, typer.Option(help="Characters of the text that are read at most.")] = 20_000_000,
+    tokenizer: options.WordsOf = None,
+    workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
+    as_json: options.AsJson = False,
+) -> None:
+    """Write a static vector for each frequent word: the mean of its vectors over its contexts."""
+    space = open_session(workspace).workspace
+    from tasks.inference.static import write_static_vectors
+
+    written = write_static_vectors(
+        space,
+        model,
+        output,
+        texts or (),
+        num_words=words,
+        max_characters=max_characters,
+        tokenizer=tokenizer,
+    )
+    show(written.to_json(), as_json)
 
 
 @example("charlm export models:/books@champion --format flair --output shared/books")
@@ -172,6 +251,8 @@ def export(
     as_json: options.AsJson = False,
 ) -> None:
     """Export a model: files that Flair opens, or safetensors with JSON."""
+    from charlm.config import CorpusMetadata
+
     metadata = CorpusMetadata(licence=licence, languages=tuple(language or ()))
     space = open_session(workspace).workspace
     from tasks.inference.export import export_model

@@ -6,12 +6,12 @@ import inspect
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, ParamSpec
+from typing import Annotated, Any, ParamSpec, TypedDict
 
 import typer
 
-from charlm.config import DEVICE_VARIABLE, HELD_OUT_VARIABLE, check_device_name, check_held_out_limit
 from charlm.errors import ConfigError
 
 P = ParamSpec("P")
@@ -22,6 +22,19 @@ Raw = Annotated[
 ]
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="best-lm.pt, a run folder, a bundle folder, or models:/NAME@champion.")
+]
+Texts = Annotated[
+    list[str],
+    typer.Argument(metavar="TEXT...", help="Text: a file, folder, glob, fsspec address, or hf:NAME[:SPLIT[:COLUMN]]."),
+]
+Per = Annotated[
+    str, typer.Option(help="A row for each document (paragraph, line or record by content), line, record or text.")
+]
+MinBitsPerByte = Annotated[
+    float | None, typer.Option(help="Keep text that needs so many bits per byte: less is repetition or boilerplate.")
+]
+MaxBitsPerByte = Annotated[
+    float | None, typer.Option(help="Keep text that needs no more bits per byte: more is foreign or garbled.")
 ]
 CorpusName = Annotated[str, typer.Option("--name", help="Name of the corpus, and of the registered model.")]
 
@@ -46,6 +59,10 @@ TextColumn = Annotated[
 ]
 Tokenizer = Annotated[
     str | None, typer.Option(help="What makes words: rules (the default), whitespace, unicode or moses.")
+]
+WordsOf = Annotated[
+    str | None,
+    typer.Option("--tokenizer", help="What cuts texts into words: rules (the default), whitespace, unicode or moses."),
 ]
 TaskRunner = Annotated[
     str | None, typer.Option(help="Run as a Prefect flow, with shards in threads, processes or dask.")
@@ -92,13 +109,23 @@ Vectors = Annotated[
 ]
 LabelType = Annotated[str | None, typer.Option("--label", help="Type of labels to learn, such as ner or upos.")]
 Columns = Annotated[str | None, typer.Option(help="Columns of the files, _ for one to ignore: text,_,ner.")]
-Encoding = Annotated[str, typer.Option(help="Encoding of the labelled files or the text: utf-8, utf-16, cp1252 …")]
+_KNOWN_ENCODINGS = "utf-8 (the default), cp1252, utf-16 …; auto looks at each file."
+TextEncoding = Annotated[str | None, typer.Option("--encoding", help=f"Encoding of the text: {_KNOWN_ENCODINGS}")]
+Encoding = Annotated[str, typer.Option(help=f"Encoding of the labelled files or the text: {_KNOWN_ENCODINGS}")]
 SkipHeader = Annotated[bool, typer.Option("--skip-header", help="The first row names the columns; leave it out.")]
 NoHeader = Annotated[bool, typer.Option("--no-header", help="The first row is data, whatever it looks like.")]
 TaskSettings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="FIELD=VALUE", help="Change a setting of the training (repeatable)."),
 ]
+
+
+class Reading(TypedDict):
+    """How a text or labelled data are read."""
+
+    encoding: str
+    header: bool | None
+    tokenizer: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,6 +194,13 @@ class CorpusOptions:
     deduplicate: Annotated[
         bool, typer.Option("--deduplicate", help="Drop documents that the corpus already holds.")
     ] = False
+    min_bits_per_byte: MinBitsPerByte = None
+    max_bits_per_byte: MaxBitsPerByte = None
+    filter_model: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="The model that needs these bits; by default the champion of the corpus."),
+    ] = None
+    encoding: TextEncoding = None
     bad_bytes: Annotated[
         str | None, typer.Option(help="Bytes that are not UTF-8: strict (an error, the default), replace or skip.")
     ] = None
@@ -202,19 +236,19 @@ def example(line: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
 def with_device(command: Callable[..., None]) -> Callable[..., None]:
     """`command` with the option `--device`, which holds for the whole process and its children."""
     shown = "cpu, cuda, cuda:N or auto (the default: a GPU where there is one)."
-    return _with_variable(command, "device", DEVICE_VARIABLE, check_device_name, shown)
+    return _with_variable(command, "device", "CHARLM_DEVICE", "check_device_name", shown)
 
 
 def with_held_out_limit(command: Callable[..., None]) -> Callable[..., None]:
     """`command` with the option `--held-out-limit`, which holds for the whole process and its children."""
     shown = "Characters of held-out text that a score reads at most, or none; 20,000,000 by default."
-    return _with_variable(command, "held_out_limit", HELD_OUT_VARIABLE, check_held_out_limit, shown)
+    return _with_variable(command, "held_out_limit", "CHARLM_HELD_OUT_LIMIT", "check_held_out_limit", shown)
 
 
 def _with_variable(
-    command: Callable[..., None], name: str, variable: str, check: Callable[[str, str], object], shown: str
+    command: Callable[..., None], name: str, variable: str, check: str, shown: str
 ) -> Callable[..., None]:
-    """`command` with an option that sets an environment variable; `check` raises ConfigError for a wrong value."""
+    """`command` with an option that sets an environment variable; `check` of charlm.config refuses a wrong value."""
     flag = f"--{name.replace('_', '-')}"
 
     @functools.wraps(command)
@@ -222,7 +256,7 @@ def _with_variable(
         value = values.pop(name)
         if value is None:
             return command(**values)
-        check(value, flag)
+        getattr(import_module("charlm.config"), check)(value, flag)
         before = os.environ.get(variable)
         os.environ[variable] = value
         try:

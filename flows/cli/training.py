@@ -4,8 +4,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from charlm.config import BaselineConfig, DictionaryChange, parse_directions
-from charlm.recipes import changed_recipe
 from flows.cli import options
 from flows.cli.context import DEFAULT_WORKSPACE, corpus_settings, gate_settings, open_session, show, start_prefect
 from flows.cli.options import example
@@ -37,6 +35,9 @@ def run(
     as_json: options.AsJson = False,
 ) -> None:
     """Run the whole pipeline: raw text in, a registered pair of language models out."""
+    from charlm.config import parse_directions
+    from charlm.recipes import changed_recipe
+
     recipes = [
         changed_recipe(one, settings or [], max_minutes=max_minutes, num_processes=num_processes) for one in recipe
     ]
@@ -84,6 +85,9 @@ def train(
     as_json: options.AsJson = False,
 ) -> None:
     """Train language models on a prepared corpus, log them to MLflow, and register them as challenger."""
+    from charlm.config import parse_directions
+    from charlm.recipes import changed_recipe
+
     training = changed_recipe(recipe, settings or [], max_minutes=max_minutes, num_processes=num_processes)
     directions = parse_directions(direction)
     session = open_session(workspace)
@@ -132,6 +136,9 @@ def finetune(
     as_json: options.AsJson = False,
 ) -> None:
     """Fine-tune a model on a prepared corpus; direction, architecture and, by default, dictionary are the model's."""
+    from charlm.config import DictionaryChange, parse_directions
+    from charlm.recipes import changed_recipe
+
     change = DictionaryChange.of(extend=extend_dictionary, map_=map_dictionary, vectors=vectors)
     training = changed_recipe(recipe, settings or [], max_minutes=max_minutes, num_processes=num_processes)
     directions = parse_directions(direction) if direction else ()
@@ -170,6 +177,9 @@ def plan(
     as_json: options.AsJson = False,
 ) -> None:
     """Estimate the time, memory and disk that a training will need, after a short calibration."""
+    from charlm.config import parse_directions
+    from charlm.recipes import changed_recipe
+
     training = changed_recipe(recipe, settings or [], max_minutes=max_minutes, num_processes=num_processes)
     directions = parse_directions(direction)
     space = open_session(workspace).workspace
@@ -198,6 +208,8 @@ def baseline(
     as_json: options.AsJson = False,
 ) -> None:
     """Train and score the n-gram model of a corpus: what its language models have to beat."""
+    from charlm.config import BaselineConfig
+
     config = BaselineConfig(order=order, max_units=max_units)
     space = open_session(workspace).workspace
     from tasks.training.baseline import train_baseline

@@ -32,6 +32,7 @@ from charlm.text.corpus.manifest import CorpusManifest, load_manifest, record_me
 from charlm.text.corpus.splitting import split_corpus
 from charlm.text.sources.finding import find_sources
 from charlm.units.unit import find_unit, unit_of_split
+from tasks.corpus.filtering import open_filter
 from tasks.corpus.steps import CALLED_HERE, CorpusSteps
 from tasks.terminal import counted, terminal
 
@@ -169,11 +170,13 @@ def split_text(
 ) -> CorpusFiles:
     """Cut raw text into train shards and held-out text; without `config` as the corpus was first cut.
 
+    Documents outside of the bounds that `reading` has go to a file of their own.
     Raises CorpusError, and leaves the corpus as it is, where its dictionary was built in another way than `dictionary`.
     """
     corpus = workspace.corpus(name)
     if dictionary is not None and corpus.manifest.is_file() and (known := load_manifest(corpus).dictionary):
         check_frozen_dictionary(corpus, known, dictionary)
+    document_filter = open_filter(workspace, name, reading)
     with terminal.step(f"split {name}") as bar:
         result = split_corpus(
             raw,
@@ -181,6 +184,7 @@ def split_text(
             config or corpus_settings(workspace, name)[0],
             reading,
             domain=domain,
+            document_filter=document_filter,
             on_progress=lambda done, total: bar.update(done / max(total, 1)),
         )
         manifest = result.manifest

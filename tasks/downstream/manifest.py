@@ -21,6 +21,8 @@ class TrainingFacts(TypedDict):
     vectors: list[str]
     embeddings_fingerprints: list[str]
     config: dict[str, object]
+    tokenizer: NotRequired[str]
+    """Name and version of what cut the texts into words, where it was chosen."""
 
 
 class TrainingOutcome(TypedDict):

@@ -65,14 +65,19 @@ def label_text(
     output: Path | None = None,
     encoding: str = "utf-8",
     header: bool | None = None,
+    tokenizer: str | None = None,
 ) -> LabelledText:
-    """Label every sentence of the file `text`: its lines, or what charlm/datasets/inputs.py finds in it."""
+    """Label every sentence of the file `text`: its lines, or what charlm/datasets/inputs.py finds in it.
+
+    Texts are cut as those that the model was trained on, or by `tokenizer`.
+    """
     path = _file(text)
     labeller = _load(workspace, model)
     from charlm.datasets.inputs import read_inputs
     from charlm.datasets.lines import ReadingRules
+    from charlm.tokenization import tokenizer_of
 
-    rules = ReadingRules(encoding=encoding, header=header)
+    rules = ReadingRules(encoding=encoding, header=header, tokenizer=tokenizer or tokenizer_of(labeller.tokenizer))
     sentences = (item.sentence for item in read_inputs(path, rules=rules))
     with terminal.step(f"label {path.name}") as bar:
         if output is None:
@@ -96,6 +101,7 @@ def judge_labels(
     output: Path | None = None,
     encoding: str = "utf-8",
     header: bool | None = None,
+    tokenizer: str | None = None,
 ) -> LabelledText:
     """Score the predictions of a model on the labelled file `data`; `output` gets both, word by word.
 
@@ -106,9 +112,10 @@ def judge_labels(
     from charlm.datasets.lines import ReadingRules
     from charlm.datasets.opening import read_labelled
     from charlm.evaluation.collapse import collapse_of
+    from charlm.tokenization import tokenizer_of
     from charlm.trainers.downstream.build import known_labels
 
-    rules = ReadingRules(encoding=encoding, header=header)
+    rules = ReadingRules(encoding=encoding, header=header, tokenizer=tokenizer or tokenizer_of(labeller.tokenizer))
     (sentences,), _ = read_labelled([path], labeller.label_type, columns, known_labels(labeller), rules)
     with terminal.step(f"evaluate {path.name}") as bar:
         evaluation = labeller.evaluate(sentences, out_path=output)
@@ -145,7 +152,7 @@ def _predictions(labeller: "DownstreamModel", sentences: "Iterable[Sentence]", b
     while block := list(islice(sentences, _SENTENCES_AT_ONCE)):
         labeller.predict(block)
         count += len(block)
-        bar.update(note=f"{count:,} sentences")
+        bar.update(None, f"{count:,} sentences")
         for sentence in block:
             yield {"text": sentence.text, **prediction_json(sentence, labeller.label_type)}
 

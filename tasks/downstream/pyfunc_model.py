@@ -22,10 +22,9 @@ class LabellingModel(PythonModel):
         self, context: PythonModelContext, model_input: list[str]
     ) -> list[dict[str, list[Any]]]:
         """One entry per text: `{"tokens": [...], "labels": [{"text", "start", "end", "value", "confidence"}, ...]}`."""
-        from charlm.data import Sentence
         from charlm.trainers.downstream.build import prediction_json
 
-        sentences = [Sentence(text) for text in model_input]
+        sentences = [self._model.sentence(text) for text in model_input]
         self._model.predict(sentences)
         predictions: list[Any] = [prediction_json(sentence, self._model.label_type) for sentence in sentences]
         return predictions

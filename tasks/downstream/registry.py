@@ -18,6 +18,7 @@ from tasks.registry.descriptions import pad_columns
 from tasks.registry.flavour import log_standalone_model
 from tasks.registry.logged_models import ModelRecord
 from tasks.registry.versions import (
+    KIND,
     RegisteredVersion,
     clear_errors,
     create_registered_model,
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
 NEWEST = "newest"
 """The alias of the version that was registered last."""
-_KIND_TAG = "charlm.task"
 _FINGERPRINT_TAG = "task.fingerprint"
 _CODE = Path(__file__).with_name("pyfunc_model.py")
 
@@ -42,7 +42,7 @@ def check_downstream_name(name: str) -> None:
     """Raise ConfigError when `name` is that of a registered pair of language models."""
     with clear_errors(f"cannot look up {name}"):
         model = find_registered_model(name)
-    if model is not None and _KIND_TAG not in model.tags:
+    if model is not None and KIND not in model.tags:
         raise ConfigError(f"{name!r} is the name of a registered language model; give taggers and classifiers another")
 
 
@@ -61,7 +61,7 @@ def register_downstream_model(
         description = ""
         with decoration(f"the description of the new version of {name}"):
             description = pad_columns(describe_downstream_model(facts, test))[:LONGEST_DESCRIPTION]
-        create_registered_model(name, description=_DESCRIPTION, tags={_KIND_TAG: facts["task"]})
+        create_registered_model(name, description=_DESCRIPTION, tags={KIND: facts["task"]})
         created = client.create_model_version(
             name,
             source=logged.model_uri,
@@ -107,10 +107,11 @@ def _record(facts: TrainingFacts, tags: dict[str, str], test: "LabelValues | Non
 def _tags(files: DownstreamRunFiles, facts: TrainingFacts, test: "LabelValues | None") -> dict[str, str]:
     tags = {
         _FINGERPRINT_TAG: files.root.name,
-        _KIND_TAG: facts["task"],
+        KIND: facts["task"],
         "label_type": facts["label_type"],
         "language_models": ", ".join(facts["language_models"]) or "none",
         "corpus.fingerprint": facts["corpus_fingerprint"],
+        **({"tokenizer": facts["tokenizer"]} if "tokenizer" in facts else {}),
     }
     if test is None:
         return tags

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from charlm.data.corpus import Corpus
     from charlm.embeddings.stacked import StackedEmbeddings
     from charlm.evaluation.labels import LabelValues
+    from charlm.tokenization import TokenizerIdentity
     from charlm.trainers.downstream.events import DownstreamEvent
 
 
@@ -58,6 +59,9 @@ class DownstreamRequest:
 
     header: bool | None = None
     """Whether their first row names the columns; None looks at it."""
+
+    tokenizer: str | None = None
+    """Name of what cuts texts into words; the rules of `Sentence` by default."""
 
     config: DownstreamConfig = field(default_factory=DownstreamConfig)
 
@@ -122,9 +126,11 @@ def train_downstream(
     from charlm.datasets.lines import ReadingRules
     from charlm.datasets.opening import open_data
     from charlm.datasets.summary import check_corpus, summarize
+    from charlm.tokenization import TokenizerIdentity
 
     with terminal.step("read labelled data") as bar:
-        rules = ReadingRules(encoding=request.encoding, header=request.header)
+        tokenizer = TokenizerIdentity.of(request.tokenizer or "rules")
+        rules = ReadingRules(encoding=request.encoding, header=request.header, tokenizer=request.tokenizer or True)
         data = open_data(request.data, request.label_type, request.columns, rules)
         corpus, label_type = data.corpus, data.label_type
         summary = summarize(corpus, label_type)
@@ -151,7 +157,7 @@ def train_downstream(
                 files.root.mkdir(parents=True, exist_ok=True)
                 write_json(files.data_summary, summary.to_json())
             with gpu_turn(workspace, gpu_slot, anywhere=False):
-                result = _train(request, corpus, label_type, embeddings, files, run_id, resume=resume)
+                result = _train(request, corpus, label_type, embeddings, files, run_id, tokenizer, resume=resume)
             write_json(files.manifest, {**facts, "result": result, "mlflow_run": run_id})
             files.checkpoint.unlink(missing_ok=True)  # nothing is left to resume
             log_downstream_files(run_id, files, result["test"])
@@ -174,6 +180,7 @@ def _facts(
 ) -> TrainingFacts:
     """What identifies a training: equal facts give an equal model."""
     from charlm.embeddings.store import embeddings_fingerprint
+    from charlm.tokenization import tokenizer_name
     from charlm.trainers.downstream.build import corpus_fingerprint
 
     return {
@@ -187,6 +194,7 @@ def _facts(
         "vectors": list(request.vectors),
         "embeddings_fingerprints": [embeddings_fingerprint(part) for part in embeddings.frozen_parts()],
         "config": request.config.to_json(),
+        **({} if request.tokenizer is None else {"tokenizer": tokenizer_name(request.tokenizer)}),  # type: ignore[typeddict-item]
     }
 
 
@@ -197,6 +205,7 @@ def _train(
     embeddings: "StackedEmbeddings",
     files: DownstreamRunFiles,
     run_id: str | None,
+    tokenizer: "TokenizerIdentity",
     *,
     resume: bool,
 ) -> TrainingOutcome:
@@ -219,6 +228,7 @@ def _train(
             embeddings,
             request.config,
             files.root,
+            tokenizer=tokenizer,
             checkpoint=checkpoint,
             observers=[_BarObserver(bar, request.config.max_epochs), metrics],
         )
@@ -250,11 +260,11 @@ class _BarObserver:
     def __init__(self, bar: Bar, max_epochs: int) -> None:
         self._bar = bar
         self._max_epochs = max_epochs
-        self._note = ""
+        self._notes: list[str] = []
 
     def on_event(self, event: "DownstreamEvent") -> None:
         if event["event"] == "train":
-            self._bar.update((event["epoch"] - 1 + event["share"]) / self._max_epochs, self._note)
+            self._bar.update((event["epoch"] - 1 + event["share"]) / self._max_epochs, *self._notes)
         elif event["event"] == "epoch":
-            score = f", dev micro F1 {event['dev']['micro_f1']:.4f}" if "dev" in event else ""
-            self._note = f"epoch {event['epoch']}, loss {event['train_loss']:.4f}{score}"
+            score = [f"dev micro F1 {event['dev']['micro_f1']:.4f}"] if "dev" in event else []
+            self._notes = [f"epoch {event['epoch']}", *score, f"loss {event['train_loss']:.4f}"]

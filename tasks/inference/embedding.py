@@ -65,6 +65,7 @@ def embed_text(
     precision: str = "fp32",
     encoding: str = "utf-8",
     header: bool | None = None,
+    tokenizer: str | None = None,
 ) -> EmbeddedText:
     """Write the embeddings of every token (or sentence) of the file `text` to the Parquet file `output`.
 
@@ -98,7 +99,7 @@ def embed_text(
             pooling=pooling,  # type: ignore[arg-type]
             dtype=dtype,  # type: ignore[arg-type]
             precision=precision,  # type: ignore[arg-type]
-            rules=ReadingRules(encoding=encoding, header=header),
+            rules=ReadingRules(encoding=encoding, header=header, tokenizer=tokenizer or True),
             on_progress=lambda done, total: bar.update(done / max(total, 1)),
         )
         bar.finish(f"{result.tokens:,} tokens, {result.dimensions} dimensions")

@@ -59,7 +59,7 @@ def evaluate_champion(workspace: Workspace, name: str) -> ChampionScores:
     domains = {}
     with terminal.step(f"evaluate {version.address}") as bar:
         for direction, model in open_model(version, workspace).models.items():
-            bar.update(note=direction)
+            bar.update(None, direction)
             domains[direction] = {domain: score.to_json() for domain, score in score_domains(model, corpus).items()}
         bar.finish(counted(len(next(iter(domains.values()))), "domain"))
     tags = {"model": version.address, "corpus.revision": str(load_manifest(corpus).revision)}

@@ -24,12 +24,20 @@ from tasks.promotion.probe import Probe
 from tasks.promotion.report import as_sentence, gate_markdown
 from tasks.registry.descriptions import pad_columns
 from tasks.registry.download import OpenedModel, open_model
-from tasks.registry.versions import CHALLENGER, CHAMPION, RegisteredVersion, clear_errors, find_champion, find_version
+from tasks.registry.versions import (
+    CHALLENGER,
+    CHAMPION,
+    DECISION,
+    RegisteredVersion,
+    clear_errors,
+    find_champion,
+    find_version,
+)
 from tasks.services.mlflow_compat import LONGEST_DESCRIPTION
 from tasks.terminal import Bar, terminal
 from tasks.tracking.client import mlflow_client
 
-DECISION, REASON, REPORT = "gate.decision", "gate.reason", "gate.report"
+REASON, REPORT = "gate.reason", "gate.report"
 ROLLED_BACK = "gate.rolled_back"
 _OPPONENT = "gate.champion"
 """Number of the version that it was compared with."""
@@ -171,7 +179,7 @@ def _score(corpus: CorpusFiles, opened: OpenedModel, config: GateConfig, bar: Ba
 
     scores: dict[str, dict[str, DocumentScores]] = {}
     for direction, model in opened.models.items():
-        bar.update(note=f"score {opened.name} {direction}")
+        bar.update(None, f"score {opened.name} {direction}")
         scores[direction] = score_documents_by_domain(model, corpus, least=config.min_documents)
     return scores
 
@@ -180,7 +188,7 @@ def _baseline(corpus: CorpusFiles, challenger: OpenedModel, config: GateConfig, 
     """The score of the n-gram model of the corpus on the same text; none where its tokenizer loses text."""
     from charlm.evaluation.baseline import score_baseline
 
-    bar.update(note="n-gram model")
+    bar.update(None, "n-gram model")
     scores = score_baseline(corpus)
     required = config.beat_baseline
     if required is None:

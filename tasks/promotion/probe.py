@@ -43,5 +43,5 @@ class Probe:
             list(challenger.models.values()),
             list(champion.models.values()),
             config,
-            on_progress=lambda note: bar.update(note=note),
+            on_progress=lambda note: bar.update(None, note),
         )

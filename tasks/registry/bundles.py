@@ -23,6 +23,7 @@ from tasks.registry.logged_models import bundle_record
 from tasks.registry.versions import (
     CHALLENGER,
     CORPUS_REVISION,
+    DOMAINS,
     RegisteredVersion,
     clear_errors,
     create_registered_model,
@@ -165,6 +166,7 @@ def _version_tags(manifest: JsonObject, fingerprint: str) -> dict[str, str]:
         CORPUS_REVISION: str(manifest["corpus"]["revision"]),
         "corpus.fingerprint": manifest["corpus"]["fingerprint"],
         "dictionary.fingerprint": manifest["dictionary"]["fingerprint"],
+        DOMAINS: ", ".join(manifest["corpus"]["domains"]),
         "recipe": manifest["recipe"],
         "parent.version": str(manifest["parent_version"] or "none"),
         **_metadata_tags(manifest),

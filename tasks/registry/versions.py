@@ -7,13 +7,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from charlm.errors import RegistryError
+from charlm.errors import RegistryError, known_names
 from tasks.tracking.client import first_line, mlflow_client, mlflow_error
 
 if TYPE_CHECKING:
-    from mlflow.entities.model_registry import RegisteredModel
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 CHALLENGER, CHAMPION = "challenger", "champion"
+DECISION = "gate.decision"
+"""The tag with what the promotion gate decided about a version."""
+DOMAINS = "domains"
+"""The tag with the domains of text that a version was trained on."""
+KIND = "charlm.task"
+"""The tag of taggers and classifiers with which of them it is."""
 CORPUS_REVISION = "corpus.revision"
 """The tag with the newest revision of the corpus that a version was trained on."""
 _LOGGED_MODEL = re.compile(r"models:/(m-[0-9a-f]+)")
@@ -72,10 +78,13 @@ def find_tagged(name: str, tag: str, value: str) -> list[RegisteredVersion]:
 
 def all_versions(name: str) -> list[tuple[RegisteredVersion, dict[str, str]]]:
     """Every version of the model `name` with its tags, oldest first."""
+    return [(RegisteredVersion(name, int(found.version)), dict(found.tags)) for found in all_entries(name)]
+
+
+def all_entries(name: str) -> "list[ModelVersion]":
+    """What MLflow keeps of every version of the model `name`, oldest first."""
     with clear_errors(f"cannot look up the versions of {name}"):
-        found = mlflow_client().search_model_versions(_named(name))
-    versions = [(RegisteredVersion(name, int(version.version)), dict(version.tags)) for version in found]
-    return sorted(versions, key=lambda pair: pair[0].version)
+        return sorted(mlflow_client().search_model_versions(_named(name)), key=lambda found: int(found.version))
 
 
 def find_champion(name: str) -> RegisteredVersion | None:
@@ -95,7 +104,7 @@ def find_version(address: str) -> RegisteredVersion:
     with clear_errors(f"cannot look up {address}"):
         model = find_registered_model(name)
     if model is None:
-        raise RegistryError(f"there is no registered model {name!r} in {os.environ['MLFLOW_TRACKING_URI']}")
+        raise missing_model(name)
     if alias is None:
         numbers = [version.version for version, _ in all_versions(name)]
         if int(number) not in numbers:
@@ -104,6 +113,24 @@ def find_version(address: str) -> RegisteredVersion:
     if alias not in model.aliases:
         raise RegistryError(f"{name} has no alias {alias!r}; it has {', '.join(sorted(model.aliases)) or 'none'}")
     return RegisteredVersion(name, int(model.aliases[alias]))
+
+
+def registered_models() -> "list[RegisteredModel]":
+    """All registered models, by name."""
+    found: list[RegisteredModel] = []
+    token = None
+    with clear_errors("cannot look up the registered models"):
+        while True:
+            page = mlflow_client().search_registered_models(page_token=token)
+            found += page
+            if not (token := page.token):
+                return sorted(found, key=lambda model: model.name)
+
+
+def missing_model(name: str) -> RegistryError:
+    """The error for a model that is not registered."""
+    known = known_names(name, [model.name for model in registered_models()])
+    return RegistryError(f"there is no registered model {name!r} in {os.environ['MLFLOW_TRACKING_URI']}; {known}")
 
 
 def find_registered_model(name: str) -> "RegisteredModel | None":

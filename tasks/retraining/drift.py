@@ -40,7 +40,7 @@ def measure_drift(workspace: Workspace, name: str, config: DriftConfig | None = 
     reference: dict[str, DocumentScores] = {}
     with terminal.step("measure drift") as bar:
         for direction, model in open_model(champion, workspace).models.items():
-            bar.update(note=f"score {champion.address} {direction}")
+            bar.update(None, f"score {champion.address} {direction}")
             new[direction], reference[direction] = score_since(model, corpus, revision)
         report = measure(
             new, reference, config or DriftConfig(), growth=manifest.growth_since(revision), unit=manifest.split.unit

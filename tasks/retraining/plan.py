@@ -14,8 +14,8 @@ from charlm.evaluation.drift import Action, DriftReport
 from charlm.storage.fingerprints import fingerprint
 from charlm.storage.locks import exclusive_lock
 from charlm.text.corpus.manifest import CorpusManifest, load_manifest
-from tasks.promotion.gate import DECISION, REASON, ROLLED_BACK
-from tasks.registry.versions import RegisteredVersion, clear_errors, find_champion, find_tagged
+from tasks.promotion.gate import REASON, ROLLED_BACK
+from tasks.registry.versions import DECISION, RegisteredVersion, clear_errors, find_champion, find_tagged
 from tasks.retraining.drift import measure_drift
 from tasks.terminal import terminal
 from tasks.tracking.client import mlflow_client

@@ -4,6 +4,7 @@ A new release may rename any of it: `SYMBOLS` and `COLUMNS` are checked by tests
 """
 
 import sqlite3
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,10 +27,23 @@ SYMBOLS = (
     "mlflow.store.artifact.artifact_repository_registry:get_artifact_repository",
     "mlflow.store.artifact.mlflow_artifacts_repo:MlflowArtifactsRepository.delete_artifacts",
     "mlflow.store.db.base_sql_model:Base.metadata",
+    "mlflow.store.db.utils:_initialize_tables",
     "mlflow.system_metrics.system_metrics_monitor:SystemMetricsMonitor.finish",
     "mlflow.system_metrics.system_metrics_monitor:SystemMetricsMonitor.start",
 )
 """`module:name` of every such object."""
+
+
+def make_tables(database: Path) -> None:
+    """Make MLflow's tables in an SQLite database without any."""
+    from mlflow.store.db.utils import _initialize_tables
+    from sqlalchemy import create_engine
+
+    engine = create_engine(f"sqlite:///{database}")
+    try:
+        _initialize_tables(engine)  # type: ignore[no-untyped-call]
+    finally:
+        engine.dispose()
 
 
 def wait_for_sqlite() -> None:

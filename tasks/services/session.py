@@ -2,7 +2,8 @@
 
 The command line and the flows open a session; a process may open several, of which one is active at a time.
 Prefect and MLflow read their settings from the environment of the process, so an active session sets the variables of
-its workspace and takes them back when another one becomes active. What the user has set is never changed.
+its workspace, which lead to the servers of the service that runs there, and takes them back when another one becomes
+active. What the user has set is never changed.
 
 Writes mlflow.db    (artifact locations, when the workspace was moved or copied)
 """
@@ -23,6 +24,7 @@ from tasks.services.environment import (
     workspace_variables,
 )
 from tasks.services.mlflow_database import move_artifact_root, uses_embedded_mlflow
+from tasks.services.own_service import service_addresses
 from tasks.services.prefect import TemporaryServer, check_prefect_server, check_prefect_settings, first_start
 from tasks.services.prefect_compat import prefect_server_variables, reload_settings
 from tasks.services.trainings import Trainings
@@ -40,6 +42,7 @@ class Session:
         self.workspace = workspace
         self.trainings = Trainings()
         self._server: TemporaryServer | None = None
+        self._service: dict[str, str] = {}  # addresses
         self._variables: dict[str, str] = {}
 
     @classmethod
@@ -56,6 +59,7 @@ class Session:
         ask_loopback_directly()
         find_temporary_folder(workspace)
         session = cls.of(workspace)
+        session._service = service_addresses(workspace)
         session._activate()
         if uses_embedded_mlflow(workspace):
             move_artifact_root(workspace, str(workspace.mlflow_artifacts_dir))
@@ -106,7 +110,7 @@ class Session:
             self._unset(["PREFECT_API_URL"])
             self._server = None
         own_server = {} if self._server is None else {"PREFECT_API_URL": self._server.api_url}
-        self._set(workspace_variables(self.workspace) | own_server)
+        self._set(workspace_variables(self.workspace) | self._service | own_server)
         if prefect_server_variables() != before:
             reload_settings()
 

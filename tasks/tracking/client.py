@@ -3,23 +3,25 @@
 import getpass
 import logging
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from charlm.arrays.masks import polars
 from charlm.artifacts import Workspace
 from charlm.errors import ConfigError
+from charlm.storage.atomic import atomic_write
 from charlm.storage.locks import exclusive_lock
-from tasks.services.mlflow_compat import wait_for_sqlite
+from tasks.services.mlflow_compat import make_tables, wait_for_sqlite
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
 
-_with_tables: set[str] = set()
-"""Databases that have their tables, as far as this process knows."""
+_opened: set[str] = set()
+"""Databases that this process has opened before."""
 
 
 def mlflow_client() -> "MlflowClient":
@@ -33,25 +35,26 @@ def mlflow_client() -> "MlflowClient":
     from mlflow import MlflowClient
 
     polars()  # which MLflow has imported; keeps Ctrl-C working
-    client = MlflowClient()
-    _make_tables(client)
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if not uri.startswith("sqlite:///") or uri in _opened:
+        return MlflowClient()
+    wait_for_sqlite()
+    with _alone(database := Path(uri.removeprefix("sqlite:///"))):
+        if not database.is_file():
+            with atomic_write(database) as draft:  # a process that is killed leaves no half of the tables
+                make_tables(Path(draft.name))
+        client = MlflowClient()  # which adds the experiment Default where it is missing
+    _opened.add(uri)
     return client
 
 
-def _make_tables(client: "MlflowClient") -> None:
-    """Let one process make the tables of an SQLite database, while others that use it for the first time wait."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
-    if not uri.startswith("sqlite:///") or uri in _with_tables:
-        return
-    wait_for_sqlite()
-    workspace = Workspace(Path(uri.removeprefix("sqlite:///")).parent)
-    with (
-        suppress(Exception),
-        exclusive_lock(workspace.lock_of("mlflow"), busy=None),
-    ):  # a fault appears where it is asked
-        client.search_experiments(max_results=1)
-        client.search_registered_models(max_results=1)
-        _with_tables.add(uri)
+@contextmanager
+def _alone(database: Path) -> Iterator[None]:
+    """While one process makes what is missing in an SQLite database, the others that open it wait."""
+    with ExitStack() as stack:
+        with suppress(OSError):  # a folder that nobody may write to has a whole database already
+            stack.enter_context(exclusive_lock(Workspace(database.parent).lock_of("mlflow"), busy=None))
+        yield
 
 
 def _check_database_can_be_made() -> None:

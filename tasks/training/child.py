@@ -17,7 +17,7 @@ from charlm.errors import RunError, TrainingInterruptedError
 from charlm.trainers.events import TrainEvent
 from tasks.services.session import Session
 from tasks.services.trainings import Trainings
-from tasks.terminal import Bar, terminal
+from tasks.terminal import Bar, clock, terminal
 from tasks.tracking.journal import JournalReader
 
 _POLL_SECONDS = 0.5
@@ -77,20 +77,20 @@ def _follow(run: RunFiles, child: subprocess.Popen[bytes], bar: Bar, on_progress
         for event in journal.new_events():
             if event["event"] == "validation":
                 if event["best"]:
-                    best = f", best valid {event['bits_per_character']:.3f}"
+                    best = f"best {event['bits_per_character']:.3f}"
                 bar.quote(event["sample"])
             elif event["event"] == "train":
-                bar.update(event["progress"], _train_note(event) + best)
+                bar.update(event["progress"], *_notes(event, best))
                 on_progress(event["progress"])
             elif event["event"] == "guard":
                 terminal.print_line(f"! {run.name}: {event['reason']}")
 
 
-def _train_note(event: TrainEvent) -> str:
+def _notes(event: TrainEvent, best: str) -> list[str]:
+    """What matters of a training, for people: the time, the scores, the speed."""
+    left = f"{clock(event['seconds_left'])} left"
     speed = f"{event['characters_per_second'] / 1000:,.0f}k char/s"
-    return f"{event['bits_per_character']:.3f} bits/char, {speed}, rate {event['learning_rate']:.1e}" + (
-        f", {event['seconds_left'] / 60:.1f} min left"
-    )
+    return [left, f"{event['bits_per_character']:.3f} bits/char", *([best] if best else []), speed]
 
 
 def _failure(run: RunFiles, code: int, line: str) -> RunError:

@@ -13,14 +13,19 @@ import yaml
 from charlm.artifacts import ServiceFiles, Workspace
 from charlm.errors import ConfigError
 from deployments.prefect_setup import DEPLOYMENTS_FILE, lost_runs_automation, machine_deployments
-from deployments.programs import Program, running, start, stop, wait_until
+from deployments.programs import Program, start, stop, wait_until
 from deployments.servers import check_databases, mlflow_server, prefect_server, workers
 from deployments.settings import CPU_POOL, GPU_POOL, ROOT, ServiceSettings, visible_gpus
 from tasks.services.mlflow_database import SERVER_ARTIFACT_ROOT, move_artifact_root
+from tasks.services.own_service import running
 from tasks.services.session import use_workspace
 from tests.conftest import TrainedWorkspace, own_workspace
 
 NAMES = {
+    "run-pipeline",
+    "promote",
+    "roll-back",
+    "back-up",
     "prepare-corpus",
     "train-language-model",
     "finetune-language-model",
@@ -29,6 +34,7 @@ NAMES = {
     "scan-inbox",
     "embed-corpus",
     "evaluate-champion",
+    "filter-texts",
 }
 
 
@@ -154,7 +160,7 @@ def test_every_deployment_has_what_a_reader_of_the_ui_looks_for() -> None:
 def test_trainings_go_to_the_gpus_where_there_are_some_and_everything_to_this_workspace() -> None:
     config = machine_deployments(settings(gpus=("0",)))
     pools = {deployment["name"]: deployment["work_pool"]["name"] for deployment in config["deployments"]}
-    on_gpu = {"train-language-model", "finetune-language-model", "retrain", "train-downstream"}
+    on_gpu = {"run-pipeline", "train-language-model", "finetune-language-model", "retrain", "train-downstream"}
     assert pools == {name: GPU_POOL if name in on_gpu else CPU_POOL for name in NAMES}
     assert {deployment["parameters"]["workspace"] for deployment in config["deployments"]} == {"/data/workspace"}
     assert config["pull"] == [{"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}]

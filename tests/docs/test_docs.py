@@ -30,6 +30,8 @@ SMALL = ["--set", "max_characters=20000", "--set", "hidden_size=16", "--set", "s
 TRAINING = {"run", "train", "finetune", "plan"}
 SMALL_TASK = ["--set", "max_epochs=2", "--set", "hidden_size=16"]
 TASK_TRAINING = {"tag-train", "classify-train"}
+LARGE_PACKAGES = ("spacy", "bertopic")
+"""What programs show the use of, and an installation for tests does not have to have."""
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -154,6 +156,9 @@ def test_a_shown_command_works(command: str, place: Place) -> None:
 @pytest.mark.parametrize("number", range(len(shown_programs())))
 def test_a_shown_program_works(number: int, place: Place) -> None:
     program = shown_programs()[number]
+    for package in LARGE_PACKAGES:
+        if re.search(rf"^(?:import|from) {package}\b", program, re.MULTILINE):
+            pytest.importorskip(package, reason="a large package that nothing else here needs")
     outcome = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,

@@ -13,7 +13,9 @@ import torch
 from charlm.artifacts import DownstreamRunFiles, Workspace
 from charlm.config import DownstreamConfig
 from charlm.errors import ConfigError, DatasetError, ModelFileError, TrainingInterruptedError
+from charlm.models import DownstreamModel
 from charlm.storage.atomic import read_json
+from charlm.tokenization import TokenizerIdentity
 from tasks.downstream.prediction import judge_labels, label_text
 from tasks.downstream.training import DownstreamRequest, TrainedDownstreamModel, train_downstream
 from tasks.registry.descriptions import COLUMN_PADDING
@@ -69,6 +71,7 @@ def test_a_tagger_is_registered_with_the_version_of_its_language_model(
 ):
     assert tagger.version is not None
     assert tagger.language_models == ["models:/tiny/1"]
+    assert DownstreamModel.load(tagger.files.model).tokenizer == TokenizerIdentity("rules", "2")
     assert tagger.test is not None
     assert tagger.test["micro_f1"] > 0.8
     version = mlflow_client().get_model_version("places", "1")

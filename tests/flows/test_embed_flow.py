@@ -25,6 +25,13 @@ from flows.embed import embed_corpus
 embedded = embed_corpus(
     "models:/tiny@challenger", texts, Path(output), Path(workspace), dtype="float16", encoding="utf-16"
 )
+from charlm.config import ReadConfig, ScoreBounds
+from flows.filter import filter_texts
+filtered = filter_texts(
+    "models:/tiny@challenger", texts[:1], Path(output) / "kept.txt", Path(output) / "odd.txt",
+    bounds=ScoreBounds(max_bits_per_byte=6.0), reading=ReadConfig(encoding="utf-16"), workspace=Path(workspace),
+)
+assert filtered.rows == 3 and filtered.kept == 2, filtered
 print(json.dumps([text.to_json() for text in embedded]))
 """
 
@@ -35,7 +42,7 @@ def test_every_text_has_its_file_its_task_and_its_line_in_the_report(
 ) -> None:
     workspace = Path(shutil.copytree(trained_workspace.root, tmp_path / "workspace"))
     copy_prefect_home(new_prefect_home, workspace)
-    (tmp_path / "a.txt").write_text("the set of files\nread a list\n", encoding="utf-16")
+    (tmp_path / "a.txt").write_text("the set of files\nread a list\nʘǁǂǃ\n", encoding="utf-16")
     (tmp_path / "b.conll").write_text("read X\nit Y\n\n", encoding="utf-16")
     texts = [str(tmp_path / name) for name in ("a.txt", "b.conll")]
     output = tmp_path / "vectors"
@@ -48,7 +55,7 @@ def test_every_text_has_its_file_its_task_and_its_line_in_the_report(
     )
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout.splitlines()[-1]) == [
-        {"output": str(output / "a.txt.parquet"), "tokens": 7, "dimensions": 32},
+        {"output": str(output / "a.txt.parquet"), "tokens": 8, "dimensions": 32},
         {"output": str(output / "b.conll.parquet"), "tokens": 2, "dimensions": 32},
     ]
     table = pq.read_table(output / "b.conll.parquet")
@@ -56,10 +63,14 @@ def test_every_text_has_its_file_its_task_and_its_line_in_the_report(
     assert str(table.schema.field("embedding").type.value_type) == "halffloat"
     with sqlite3.connect(workspace / ".prefect" / "prefect.db") as database:
         names = {name for (name,) in database.execute("SELECT name FROM task_run WHERE state_name = 'Completed'")}
+        ((of_filter,),) = database.execute("SELECT data FROM artifact WHERE key = 'filtered-kept-txt'").fetchall()
         ((report,),) = database.execute("SELECT data FROM artifact WHERE key = 'embeddings-vectors'").fetchall()
     assert {f"embed {text}" for text in texts} <= names
     assert "Embeddings with models:/tiny/1" in report  # the alias may move while the flow runs
-    assert "| `a.txt.parquet` | 7 | 32 |" in report
+    assert "| `a.txt.parquet` | 8 | 32 |" in report
+    assert "kept 2 of 3 rows (66.7%)" in of_filter
+    assert (output / "kept.txt").read_text(encoding="utf-8") == "the set of files\nread a list\n"
+    assert (output / "odd.txt").read_text(encoding="utf-8") == "ʘǁǂǃ\n"
 
 
 def test_a_missing_text_or_two_of_one_name_are_told_before_anything_is_written(tmp_path: Path) -> None:

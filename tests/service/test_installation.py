@@ -129,7 +129,8 @@ def test_pip_installs_a_demo_and_a_service(wheel: Path, tmp_path: Path) -> None:
         assert up.returncode == 0, up.stderr
         status = run(charlm_program, "status", home=home, **ports)
         assert status.returncode == 0, status.stdout
-        assert {line.split()[0] for line in status.stdout.splitlines()} == {"prefect", "mlflow", "charlm-cpu"}
+        shown = {line.split()[0] for line in status.stdout.splitlines()}
+        assert shown == {"prefect", "mlflow", "charlm-cpu", "Prefect", "MLflow"}
     finally:
         down = run(charlm_program, "down", home=home, **ports)
     assert "stopped charlm-cpu, mlflow, prefect" in down.stderr

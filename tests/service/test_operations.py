@@ -7,7 +7,7 @@ import pytest
 
 from charlm.artifacts import Workspace
 from charlm.storage.atomic import read_json
-from deployments.programs import running
+from tasks.services.own_service import running
 from tests.conftest import ROOT, environment, run_charlm, write_sentences
 from tests.docs.test_docs import FENCE
 from tests.live_service import LiveService

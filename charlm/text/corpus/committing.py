@@ -13,17 +13,20 @@ import numpy as np
 from charlm.artifacts import CorpusFiles
 from charlm.errors import CorpusError, SourceError
 from charlm.text.corpus.manifest import FileRecord, Revision, SourceRecord, save_manifest
-from charlm.text.corpus.revision import KEYS, MANIFEST, TEST, VALID, NewRevision
+from charlm.text.corpus.revision import KEYS, LEFT_OUT, MANIFEST, TEST, VALID, NewRevision
 
 _BLOCK_BYTES = 1 << 20
 
 
 def commit_revision(new: NewRevision, domain: str) -> bool:
     """Make the revision part of the corpus; False when it brought no documents."""
-    if not any(new.state.num_documents.values()):
+    has_left_out = new.staging.size(LEFT_OUT) > 0
+    if not any(new.state.num_documents.values()) and not (has_left_out and new.manifest.revision):
         if new.manifest.revision:
             shutil.rmtree(new.staging.folder)
             return False
+        if has_left_out:
+            raise SourceError("the filter leaves out all documents; choose other bounds of bits per byte")
         raise SourceError(f"there is no text in {', '.join(source.address for source in new.sources[:3])}; give some")
     new.staging.close_all()
     if new.given:
@@ -53,6 +56,8 @@ def commit_revision(new: NewRevision, domain: str) -> bool:
     )
     manifest = dataclasses.replace(new.manifest, revisions=(*new.manifest.revisions, revision))
     save_manifest(CorpusFiles(new.staging.folder), manifest)
+    if has_left_out:
+        moves[LEFT_OUT] = new.corpus.left_out(revision.number).relative_to(new.corpus.root).as_posix()
     moves[KEYS] = new.corpus.document_keys(revision.number).relative_to(new.corpus.root).as_posix()
     moves[MANIFEST] = new.corpus.manifest.name
     new.staging.commit(moves)

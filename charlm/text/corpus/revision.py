@@ -1,6 +1,6 @@
 """A revision in the making: sources are read, and their documents go to the held-out files and to the shards.
 
-Writes .staging/*   valid.txt, test.txt, keys, part-*, seen-*.npy, and state.json at every checkpoint
+Writes .staging/*   valid.txt, test.txt, keys, part-*, seen-*.npy, left-out.jsonl, and state.json at every checkpoint
 
 Train documents fill a window of open shards, and a hash chooses among these. Every `CHECKPOINT_BYTES` the state is
 saved: a run that is killed continues from the last checkpoint.
@@ -8,10 +8,12 @@ saved: a run that is killed continues from the last checkpoint.
 
 import dataclasses
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Protocol
 
 import numpy as np
 
@@ -38,6 +40,7 @@ from charlm.text.sources.raw import Source
 
 CHECKPOINT_BYTES = 256_000_000
 VALID, TEST, KEYS, MANIFEST = VALID_FILE, TEST_FILE, "keys", "corpus.json"  # names in the staging folder
+LEFT_OUT = "left-out.jsonl"
 _KEYS_AT_ONCE = 1 << 20
 
 Progress = Callable[[int, int], None]
@@ -66,6 +69,20 @@ class RevisionState:
     """Files of the de-duplication."""
 
 
+class DocumentFilter(Protocol):
+    """Decides which documents of new text are brought into the corpus."""
+
+    @property
+    def identity(self) -> str:
+        """Equal for filters that decide alike."""
+
+    def bits_per_byte(self, documents: list[bytes]) -> np.ndarray:
+        """The score of each document, (D,)."""
+
+    def are_kept(self, bits_per_byte: np.ndarray) -> np.ndarray:
+        """Which documents are kept, (D,) bool, by their scores."""
+
+
 class SourceChangedError(Exception):
     """A source is not what it was when the run that is to be continued read it."""
 
@@ -86,11 +103,13 @@ class NewRevision:
         sources: list[Source],
         reading: ReadConfig,
         given: Mapping[str, list[Source]] | None = None,
+        document_filter: DocumentFilter | None = None,
     ) -> None:
         self.corpus = corpus
         self.manifest = manifest
         self.config = config
         self.reading = reading
+        self._filter = document_filter
         self.given = {name: found for name, found in (given or {}).items() if found}
         """The sources of given held-out text by file; they are read before the others."""
         self._held_out = [name for name, found in self.given.items() for _ in found] + [""] * len(sources)
@@ -98,6 +117,8 @@ class NewRevision:
         self.sources = sources = [source for found in self.given.values() for source in found] + sources
         addresses = [dataclasses.astuple(source) for source in sources]
         identity = [config.to_json(), manifest.to_json(), addresses, reading.to_json()]
+        if document_filter is not None:
+            identity.append(document_filter.identity)
         self.staging = Staging(corpus.staging_dir, fingerprint(identity))
         if self.staging.state is not None:
             self.state = RevisionState(**self.staging.state)
@@ -198,6 +219,9 @@ class NewRevision:
             is_new = self._seen.add(keys)
             self._skip({"duplicates": int(np.count_nonzero(~is_new))})
             documents, keys = [documents[index] for index in np.flatnonzero(is_new).tolist()], keys[is_new]
+        if self._filter is not None and not held_out and documents:
+            is_kept = self._without_left_out(self._filter, documents)
+            documents, keys = [documents[index] for index in np.flatnonzero(is_kept).tolist()], keys[is_kept]
         places = choose_places(keys, self._sides)
         if held_out:
             places[:] = VALID_PLACE if held_out == VALID else TEST_PLACE
@@ -210,6 +234,16 @@ class NewRevision:
                 self._fill(place, documents, chosen, sizes[chosen])
         self.staging.append(KEYS, keys.astype("<u8").tobytes())
         self.state.num_source_documents += len(documents)
+
+    def _without_left_out(self, document_filter: DocumentFilter, documents: list[bytes]) -> np.ndarray:
+        """Which documents stay, (D,) bool; the others are written down with their scores."""
+        bits = document_filter.bits_per_byte(documents)
+        is_kept = document_filter.are_kept(bits)
+        for index in np.flatnonzero(~is_kept).tolist():
+            record = {"text": documents[index].decode(), "bits_per_byte": round(float(bits[index]), 4)}
+            self.staging.append(LEFT_OUT, json.dumps(record, ensure_ascii=False).encode() + b"\n")
+        self._skip({"documents left out by their bits per byte": int(np.count_nonzero(~is_kept))})
+        return is_kept
 
     def _fill(self, place: int, documents: list[bytes], chosen: np.ndarray, sizes: np.ndarray) -> None:
         """Append the chosen documents to the shard at a place of the window, and open another when it is full."""

@@ -24,7 +24,7 @@ from charlm.storage.atomic import remove_temporaries
 from charlm.storage.locks import exclusive_lock, remove_lock
 from charlm.text.corpus.committing import commit_revision
 from charlm.text.corpus.manifest import CorpusManifest, load_manifest
-from charlm.text.corpus.revision import TEST, VALID, NewRevision, Progress, SourceChangedError
+from charlm.text.corpus.revision import TEST, VALID, DocumentFilter, NewRevision, Progress, SourceChangedError
 from charlm.text.corpus.staging import finish_commit
 from charlm.text.sources.documents import DocumentReader
 from charlm.text.sources.finding import find_sources
@@ -61,6 +61,7 @@ def split_corpus(
     reading: ReadConfig = ReadConfig(),  # noqa: B008  # never changed
     *,
     domain: str | None = None,
+    document_filter: DocumentFilter | None = None,
     on_progress: Progress | None = None,
 ) -> SplitResult:
     """Add `raw` to the corpus as a new revision; sources that it already holds are left out.
@@ -70,6 +71,7 @@ def split_corpus(
         reading: how they are read. Bytes that are not UTF-8 are an error (`strict`), become U+FFFD (`replace`), or take
             the document, record or file that holds them out of the corpus (`skip`).
         domain: name of the kind of text, the corpus name by default.
+        document_filter: which documents are left out, but for given held-out text; they go to a file of their own.
         on_progress: called with bytes read and bytes in all.
 
     Raises:
@@ -87,7 +89,9 @@ def split_corpus(
         with exclusive_lock(
             corpus.lock, busy=f"{corpus.root} is being prepared by another process; wait for it to end"
         ):
-            return _add_revision(corpus, config, reading, sources, given, domain or corpus.name, on_progress)
+            return _add_revision(
+                corpus, config, reading, sources, given, domain or corpus.name, document_filter, on_progress
+            )
     except Exception:
         if not corpus.manifest.is_file():  # it was to be the first revision
             remove_lock(corpus.lock)
@@ -103,6 +107,7 @@ def _add_revision(
     sources: list[Source],
     given: Mapping[str, list[Source]],
     domain: str,
+    document_filter: DocumentFilter | None,
     on_progress: Progress | None,
 ) -> SplitResult:
     finish_commit(corpus.staging_dir)
@@ -113,10 +118,10 @@ def _add_revision(
     check_files(corpus, manifest)
     try:
         try:
-            revision = _read(corpus, manifest, config, sources, given, reading, on_progress)
+            revision = _read(corpus, manifest, config, sources, given, reading, document_filter, on_progress)
         except SourceChangedError:  # and its documents may be in the staged files already
             shutil.rmtree(corpus.staging_dir)
-            revision = _read(corpus, manifest, config, sources, given, reading, on_progress)
+            revision = _read(corpus, manifest, config, sources, given, reading, document_filter, on_progress)
         is_new = commit_revision(revision, domain)
     except Exception as error:  # not Ctrl-C: the next run continues there
         shutil.rmtree(corpus.staging_dir, ignore_errors=True)
@@ -140,10 +145,11 @@ def _read(
     sources: list[Source],
     given: Mapping[str, list[Source]],
     reading: ReadConfig,
+    document_filter: DocumentFilter | None,
     on_progress: Progress | None,
 ) -> NewRevision:
     """The revision with all sources read, continued where a killed run left it."""
-    revision = NewRevision(corpus, manifest, config, sources, reading, given)
+    revision = NewRevision(corpus, manifest, config, sources, reading, given, document_filter)
     revision.read_sources(lambda source: DocumentReader(source, config, reading), on_progress)
     return revision
 

@@ -43,6 +43,7 @@ class SourceText:
     Attributes:
         skipped: what was left out or changed so far, by reason.
         first_bad: the first byte that is not UTF-8, where `bad_bytes` let it pass.
+        encoding: of the file, where that is not UTF-8.
         has_byte_order_mark: a file began with one, which is left out.
         has_only_returns: the lines of a file end with carriage returns, so that it is a single line.
         num_stored: bytes read so far, as stored.
@@ -61,6 +62,7 @@ class SourceText:
         self.reading = reading
         self.skipped: Counter[str] = Counter()
         self.first_bad: BadByte | None = None
+        self.encoding = "utf-8"
         self.has_byte_order_mark = False
         self.has_only_returns = False
         self.num_stored = 0
@@ -89,7 +91,7 @@ class SourceText:
         """Remember the first bad byte; raise SourceError where none is to pass."""
         if self.reading.bad_bytes == "strict":
             raise SourceError(
-                f"{where}, byte {bad.byte}: {bad.complaint}; convert the source, or use --bad-bytes replace or skip"
+                f"{where}, byte {bad.byte}: {bad.complaint}; name its --encoding, or use --bad-bytes replace or skip"
             )
         self.first_bad = self.first_bad or bad
 

@@ -6,7 +6,7 @@ Writes nothing: gives lists of documents, each as UTF-8 bytes that end with a ne
 A document is a line, a paragraph, a file or a record (boundaries.py). Joined, the documents of a file are the file,
 with `\r\n` as `\n` unless switched off, and a newline at its end if that is missing.
 
-A new format is a file with a function like `read_parquet`, a suffix in `Source.kind`, and an entry in `_RECORDS`.
+A new format is a file with a function like `read_parquet`, a suffix in `Source.kind`, and an entry in `RECORDS`.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,11 +19,12 @@ from charlm.text.sources.parquet import read_parquet
 from charlm.text.sources.plain_text import read_text, with_last_newline
 from charlm.text.sources.raw import BLOCK_BYTES, Kind, Source
 
-_RECORDS: dict[Kind, Callable[[SourceText], Iterator[tuple[bytes, int]]]] = {
+RECORDS: dict[Kind, Callable[[SourceText], Iterator[tuple[bytes, int]]]] = {
     "jsonl": read_json_lines,
     "parquet": read_parquet,
     "hub": read_hub,
 }
+"""Of each kind that has records: a function to the text and the number of each, from 1."""
 
 
 class DocumentReader(SourceText):
@@ -32,7 +33,7 @@ class DocumentReader(SourceText):
     def batches(self) -> Iterator[list[bytes]]:
         """The documents, about a megabyte at a time; equal sources give equal batches."""
         kind = self.source.kind
-        batches = read_text(self) if kind == "text" else self._cut_records(_RECORDS[kind](self))
+        batches = read_text(self) if kind == "text" else self._cut_records(RECORDS[kind](self))
         for batch in batches:
             if documents := self.normalize(batch):
                 yield documents

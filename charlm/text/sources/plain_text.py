@@ -1,15 +1,19 @@
 """Plain text: its lines, and the documents in them."""
 
+import logging
 from collections.abc import Iterator
 from itertools import chain
 
+from charlm.arrays.encodings import as_utf8, guess_encoding
 from charlm.arrays.utf8 import is_utf8, wide_encoding
+from charlm.config import AUTO
 from charlm.errors import SourceError
 from charlm.text.sources.boundaries import Cutter, choose_document_mode
 from charlm.text.sources.checking import SourceText
 from charlm.text.sources.lines import Lines, whole_lines
 from charlm.text.sources.raw import RawStream, sha256_of_source
 
+_LOGGER = logging.getLogger("charlm")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LONGEST_LINE = 100_000  # bytes on average; a lone carriage return in a longer text does not end a line
 
@@ -39,7 +43,7 @@ def read_lines(source: SourceText) -> Iterator[Lines]:
     A byte order mark at its beginning is left out.
     """
     with RawStream(source.source, source.reading) as stream:
-        blocks = stream.blocks()
+        blocks = _in_utf8(source, stream.blocks())
         first = next(blocks, b"")
         if _is_foreign(source, first):
             source.num_stored, source.sha256 = source.source.size or 0, sha256_of_source(source.source)
@@ -53,6 +57,25 @@ def read_lines(source: SourceText) -> Iterator[Lines]:
             source.num_stored = stream.num_stored
             yield lines
         source.num_stored, source.sha256 = stream.num_stored, stream.sha256
+
+
+def _in_utf8(source: SourceText, blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """The blocks of a text as UTF-8, unchecked where that is its encoding; another one that was found is counted."""
+    encoding = source.reading.codec
+    if encoding == AUTO:
+        first = next(blocks, b"")
+        found = guess_encoding(first)
+        if found is None:
+            raise SourceError(f"{source.source.address}: no encoding fits its bytes; name its --encoding")
+        blocks, encoding = chain([first], blocks), found
+        if found != "utf-8":
+            source.skipped[f"files that were read as {found}"] += 1
+            _LOGGER.warning("%s is read as %s", source.source.address, found)
+    if encoding == "utf-8":
+        return blocks
+    source.encoding = encoding
+    errors = "replace" if source.reading.bad_bytes == "replace" else "strict"
+    return as_utf8(blocks, encoding, errors, source.source.address)
 
 
 def _is_foreign(source: SourceText, block: bytes) -> bool:

@@ -25,6 +25,7 @@ from charlm.models.downstream_model import DownstreamModel
 from charlm.models.sequence_tagger import SequenceTagger
 from charlm.models.text_classifier import TextClassifier
 from charlm.nn.device import find_device
+from charlm.tokenization import TokenizerIdentity
 from charlm.trainers.downstream.events import DownstreamObserver
 from charlm.trainers.downstream.result import DownstreamTrainingResult
 from charlm.trainers.model_trainer import ModelTrainer
@@ -79,19 +80,21 @@ def train_downstream_model(
     config: DownstreamConfig,
     folder: Path,
     *,
+    tokenizer: TokenizerIdentity | None = None,
     checkpoint: Path | None = None,
     keep_checkpoint: bool = True,
     observers: Iterable[DownstreamObserver] = (),
 ) -> tuple[DownstreamModel, DownstreamTrainingResult]:
     """The best model of a training in `folder`, and its scores; with `checkpoint`, the training continues there.
 
-    It is trained on a GPU where there is one.
+    The model remembers the tokenizer of its texts. It is trained on a GPU where there is one.
     """
     optimizer = _OPTIMIZERS[config.optimizer]
     if checkpoint is not None:
         trainer = ModelTrainer.load_checkpoint(checkpoint, corpus, optimizer)
     else:
         trainer = ModelTrainer(build_downstream_model(kind, corpus, label_type, embeddings, config), corpus, optimizer)
+    trainer.model.tokenizer = tokenizer
     trainer.model.to(find_device())
     result = trainer.train(
         folder,

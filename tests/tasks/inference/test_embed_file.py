@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from charlm.artifacts import EmbeddingFiles
+from charlm.artifacts import OutputFiles
 from charlm.data import Sentence
 from charlm.datasets.lines import ReadingRules
 from charlm.embeddings import FlairEmbeddings, StackedEmbeddings, export
@@ -125,7 +125,7 @@ def test_a_call_that_was_cut_short_is_continued(models, tmp_path, small_parts, m
     with pytest.raises(KeyboardInterrupt):
         embed_file(models, text, output, on_progress=stop)
     assert not output.exists()
-    assert len(EmbeddingFiles(output).parts()) == 2
+    assert len(OutputFiles(output).parts()) == 2
     progress: list[tuple[int, int]] = []
     embed_file(models, text, output, on_progress=lambda *done: progress.append(done))
     assert [done for done, _ in progress] == [42, 48]  # of seven lines of 7 bytes, two parts of two were there
@@ -147,9 +147,9 @@ export.embed_file(models, {str(text)!r}, {str(output)!r})
 """
     kills = 0
     while not output.exists():
-        before = len(EmbeddingFiles(output).parts())
+        before = len(OutputFiles(output).parts())
         process = subprocess.Popen([sys.executable, "-c", program])
-        while process.poll() is None and not before + 10 < len(EmbeddingFiles(output).parts()):
+        while process.poll() is None and not before + 10 < len(OutputFiles(output).parts()):
             time.sleep(0.01)
         process.kill()
         kills += process.wait() == -signal.SIGKILL
@@ -183,7 +183,7 @@ def test_parts_of_another_encoding_or_header_are_not_taken(models, tmp_path, sma
         rules = ReadingRules(encoding=encoding, header=header)
         with pytest.raises(ZeroDivisionError):
             embed_file(models, text, output, rules=rules, on_progress=lambda done, total: 1 / 0)
-        assert len(EmbeddingFiles(output).parts()) == 1
+        assert len(OutputFiles(output).parts()) == 1
     for encoding, header in (("cp1252", None), ("cp1251", None), ("cp1252", False)):
         rules = ReadingRules(encoding=encoding, header=header)
         read.append(pq.read_table(embed_file(models, text, output, rules=rules).output)["token"].to_pylist())

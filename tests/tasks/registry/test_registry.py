@@ -1,5 +1,6 @@
 """The registry against a real MLflow on SQLite: versions, addresses, aliases, the gate, and a workspace that moves."""
 
+import shutil
 import tomllib
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
@@ -14,6 +15,7 @@ from tasks.promotion.gate import pass_gate
 from tasks.registry.bundles import register_runs
 from tasks.registry.descriptions import COLUMN_PADDING, pad_columns
 from tasks.registry.download import download_bundle
+from tasks.registry.listing import list_models, list_versions
 from tasks.registry.versions import find_version, logged_model_id
 from tasks.runs import TrainedRun
 from tasks.tracking.client import mlflow_client
@@ -48,6 +50,7 @@ def test_a_registered_version_says_where_it_comes_from_and_how_good_it_is(worksp
         for score in ("bits_per_character", "bits_per_byte", "unk_rate"):
             assert float(version.tags[f"{direction}.{score}"]) == pytest.approx(run.test[score], rel=1e-5)
     assert version.tags["recipe"] == "demo"
+    assert version.tags["domains"] == "tiny"
     assert version.tags["corpus.revision"] == "1"
     assert version.tags["parent.version"] == "none"
     assert {len(version.tags[name]) for name in ("corpus.fingerprint", "dictionary.fingerprint")} == {16}
@@ -180,3 +183,20 @@ def test_embeddings_open_an_address_of_the_registry(workspace: Workspace, monkey
     assert not embeddings.is_forward_lm
     with pytest.raises(CharLMError, match=r"holds both directions; .*FlairEmbeddings\(\"models:/tiny/1/forward\"\)"):
         FlairEmbeddings("models:/tiny/1")
+
+
+def test_what_is_registered_is_listed_with_champions_and_scores(workspace: Workspace) -> None:
+    shutil.copytree(workspace.corpus("tiny").root, workspace.corpus("alone").root)
+    register(workspace, "forward", name="alone")
+    alone, tiny = list_models()
+    assert (alone.model, alone.aliases, alone.versions) == ("models:/alone/1", ["challenger"], 1)
+    assert (tiny.model, tiny.domains, tiny.recipe, tiny.kind) == ("models:/tiny/1", "tiny", "demo", "language model")
+    tags = mlflow_client().get_model_version("tiny", "1").tags
+    scores = [float(tags[f"{direction}.bits_per_byte"]) for direction in ("forward", "backward")]
+    assert tiny.bits_per_byte == pytest.approx(sum(scores) / 2)
+    mlflow_client().set_registered_model_alias("tiny", "champion", "1")
+    register(workspace, "forward", name="tiny")
+    assert [version.model for version in list_versions("tiny")] == ["models:/tiny/2", "models:/tiny/1"]
+    assert [version.model for version in list_models()][1] == "models:/tiny/1"  # the champion
+    with pytest.raises(RegistryError, match="did you mean 'tiny'"):
+        list_versions("tinny")

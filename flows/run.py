@@ -1,0 +1,64 @@
+"""The flow behind the form for a new model: `charlm_pipeline` with the few settings that most people change."""
+
+from pathlib import Path
+
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
+
+from charlm.config import ReadConfig, UnitName
+from charlm.recipes import changed_recipe
+from flows.parameters import CorpusName, Directions, Minutes, RecipeName
+from flows.pipeline import charlm_pipeline
+from flows.workspace_flow import flow
+from tasks.corpus.prepare import check_sources, corpus_settings
+from tasks.services.session import use_workspace
+from tasks.training.pair import TrainedPair
+
+
+@flow(name="charlm-run", flow_run_name="a model of {name}")
+def run_pipeline(
+    raw: list[str],
+    name: CorpusName,
+    recipe: RecipeName = "demo",
+    max_minutes: Minutes | None = None,
+    unit: UnitName | None = None,
+    domain: str | None = None,
+    deduplicate: bool = False,
+    directions: Directions = ["forward", "backward"],  # noqa: B006  # never changed; the form in the UI shows it
+    settings: list[str] = [],  # noqa: B006
+    workspace: Path = Path("workspace"),
+) -> State[TrainedPair]:
+    """Turn raw text into a registered model: prepare the corpus, train, register, and let the gate decide.
+
+    Finished steps and trainings of the same text and settings are reused, an unfinished training is continued.
+
+    Args:
+        raw: Files, folders, globs, fsspec addresses, or `hf:NAME[:SPLIT[:COLUMN]]` that the worker can read.
+        name: Name of the corpus, and of the registered model.
+        recipe: Named settings of the training.
+        max_minutes: Minutes of training for each direction, instead of the recipe's own budget.
+        unit: What the model predicts; characters by default, and as before for a corpus that exists.
+        domain: Kind of text that this is; the corpus name by default.
+        deduplicate: Drop documents that the corpus already holds.
+        directions: `forward`, `backward`, or both.
+        settings: Changes to the recipe, as `field=value`.
+        workspace: Folder that holds everything a run leaves.
+    """
+    check_sources(raw)
+    training = changed_recipe(recipe, settings, max_minutes=max_minutes)
+    split, dictionary = corpus_settings(use_workspace(workspace), name, unit)
+    pair = charlm_pipeline(
+        raw,
+        name,
+        workspace,
+        split,
+        dictionary,
+        [training],
+        directions,
+        ReadConfig(deduplicate=deduplicate),
+        domain,
+        resume=True,
+    )
+    assert pair.version is not None  # registered by default
+    verdict = "is champion" if pair.promoted else "was refused by the gate"
+    return Completed(message=f"{pair.version.address} {verdict}", data=pair)

@@ -1,0 +1,51 @@
+"""What a person sees of long work: bars that fit the terminal, and lines where there is none."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from tasks.terminal import Terminal, clock
+
+NOTES = ("1:12 left", "2.013 bits/char", "best 1.940", "85k char/s")
+
+
+def shown(width: int) -> list[str]:
+    """The lines of two bars on a terminal of this width."""
+    terminal, out = Terminal(), io.StringIO()
+    terminal.console = Console(file=out, force_terminal=True, width=width, color_system=None, markup=False)
+    with terminal.step("train demo forward") as forward, terminal.step("train cpu_small backward") as backward:
+        for bar in (forward, backward):
+            bar.update(0.42, *NOTES)
+            bar.quote("the house was full of people " * 10)
+        assert terminal._progress is not None
+        frame = Console(file=io.StringIO(), width=width, color_system=None)
+        with frame.capture() as captured:
+            frame.print(terminal._progress.get_renderable())
+    return captured.get().splitlines()
+
+
+@pytest.mark.parametrize(("width", "notes"), [(80, NOTES[:3]), (100, NOTES), (140, NOTES)])
+def test_a_bar_shows_what_matters_in_one_line(width: int, notes: tuple[str, ...]) -> None:
+    lines = shown(width)
+    assert len(lines) == 4  # two bars, two samples
+    for line, title in zip(lines, ("train demo forward", "train cpu_small backward"), strict=False):
+        assert line.split("━")[0].strip() == title
+        assert line.rstrip().endswith(", ".join(notes))
+        assert "42%" in line
+        assert len(line.rstrip()) <= width
+    assert all(line.rstrip().endswith("…") for line in lines[2:])
+
+
+def test_without_a_terminal_a_line_says_everything(capsys: pytest.CaptureFixture[str]) -> None:
+    with Terminal().step("train demo forward") as bar:
+        bar._last_line -= 60  # type: ignore[attr-defined]
+        bar.update(0.42, *NOTES)
+        bar.finish("done")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "  train demo forward: 42%, " + ", ".join(NOTES)
+    assert lines[1].startswith("✓ train demo forward: done (")
+
+
+def test_a_clock_has_hours_where_there_are_some() -> None:
+    assert [clock(seconds) for seconds in (5, 72, 3723)] == ["0:05", "1:12", "1:02:03"]
