@@ -201,7 +201,7 @@ class TransformerEmbeddings(TokenEmbeddings, DocumentEmbeddings):
 
     def _add_to_batch(self, batch: list[Sentence]) -> None:
         pieces = self._pieces(batch)
-        states = self._states(pieces.inputs).flatten(0, 1)  # (R, N, D) -> (R N, D)
+        states = self._states(pieces).flatten(0, 1)  # (R, N, D) -> (R N, D)
         for sentence, places, words in zip(batch, pieces.places, pieces.words, strict=True):
             own = states[places]  # (P, D)
             if self.is_document_embedding:
@@ -230,12 +230,12 @@ class TransformerEmbeddings(TokenEmbeddings, DocumentEmbeddings):
         pieces.inputs.to(self.model.device)
         return pieces
 
-    def _states(self, pieces: Any) -> Tensor:
+    def _states(self, pieces: Pieces) -> Tensor:
         """The chosen layers side by side, or their mean: (R, N, D)."""
         if self._layers == [self.model.config.num_hidden_layers]:
-            states: Tensor = self.model(**pieces).last_hidden_state
+            states: Tensor = self.model(**pieces.inputs).last_hidden_state
             return states
-        hidden = self.model(**pieces, output_hidden_states=True).hidden_states
+        hidden = self.model(**pieces.inputs, output_hidden_states=True).hidden_states
         chosen = [hidden[layer] for layer in self._layers]
         return torch.stack(chosen).mean(dim=0) if self.layer_mean else torch.cat(chosen, dim=2)
 
