@@ -20,7 +20,7 @@ _ROOMS = frozenset(
     [
         *("config", "data", "datasets", "distributed", "embeddings", "errors", "evaluation", "hub", "language_models"),
         *("models", "nn", "recipes", "serialization", "splitter", "text", "tokenization", "trainers", "training_utils"),
-        *("samplers", "units", "visual"),
+        *("runtime", "samplers", "units", "visual"),
     ]
 )
 

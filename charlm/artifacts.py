@@ -57,6 +57,10 @@ class CorpusFiles:
         """The hashes of the documents that a revision brought, so that later text can be compared with them."""
         return self.root / "documents" / f"revision_{revision:04d}.keys"
 
+    def near_keys(self, revision: int) -> Path:
+        """The band keys of these documents, where near-duplicates were left out."""
+        return self.root / "documents" / f"revision_{revision:04d}.near"
+
     def left_out(self, revision: int) -> Path:
         """The documents that a filter kept out of a revision, with their bits per byte, as JSON lines."""
         return self.root / "left-out" / f"revision_{revision:04d}.jsonl"
@@ -214,6 +218,21 @@ class BundleFiles:
 
     def directions(self) -> list[str]:
         return [direction for direction in DIRECTIONS if self.config(direction).is_file()]
+
+
+@dataclass(frozen=True)
+class OnnxFiles:
+    """Where the parts of a model lie that is read without torch; charlm/runtime knows the first name too."""
+
+    root: Path
+
+    settings = _Inside("model.json")
+    dictionary = _Inside("dictionary.json")
+    card = _Inside("README.md")
+    reader = _Inside("charlm_runtime.py")
+
+    def graph(self, direction: str) -> Path:
+        return self.root / f"{direction}.onnx"
 
 
 @dataclass(frozen=True)

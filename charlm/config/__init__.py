@@ -10,8 +10,10 @@ from charlm.config.json_config import JsonConfig, with_settings
 from charlm.config.metadata import CorpusMetadata
 from charlm.config.promotion import DriftConfig, GateConfig
 from charlm.config.scoring import CacheConfig, ScoreBounds
+from charlm.config.serving import check_runtime
 from charlm.config.text import (
     AUTO,
+    NEAR_THRESHOLD,
     BadBytes,
     DictionaryConfig,
     DocumentMode,
@@ -37,6 +39,7 @@ __all__ = [
     "AUTO",
     "DEVICE_VARIABLE",
     "HELD_OUT_VARIABLE",
+    "NEAR_THRESHOLD",
     "BadBytes",
     "BaselineConfig",
     "CacheConfig",
@@ -58,6 +61,7 @@ __all__ = [
     "UnitName",
     "check_device_name",
     "check_held_out_limit",
+    "check_runtime",
     "codec_name",
     "parse_directions",
     "parse_size",

@@ -16,6 +16,9 @@ Normalization = Literal["none", "NFC", "NFKC"]
 DocumentMode = Literal["auto", "line", "paragraph", "file"]
 BadBytes = Literal["strict", "replace", "skip"]
 
+NEAR_THRESHOLD = 0.8
+"""Of near-duplicates, unless a user sets it."""
+
 _OPTIONAL = ("tokenizer", "sentences", "lowercase", "directions")
 AUTO = "auto"
 """In the place of an encoding: look at each file."""
@@ -168,6 +171,9 @@ class ReadConfig(JsonConfig):
     deduplicate: bool = False
     """Leave out documents that the corpus already holds."""
 
+    near_threshold: float | None = None
+    """Leave out documents too that share so much of their runs of five words with one before; none for exact copies."""
+
     min_bits_per_byte: float | None = None
     """Leave out documents that need fewer bits per byte: repetitions and boilerplate."""
 
@@ -182,6 +188,8 @@ class ReadConfig(JsonConfig):
 
     test_text: tuple[str, ...] = ()
     """The same for the test text."""
+
+    OMITTED_AT_DEFAULT: ClassVar[frozenset[str]] = frozenset({"near_threshold"})
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -202,6 +210,11 @@ class ReadConfig(JsonConfig):
             raise ConfigError("filter_model needs min_bits_per_byte or max_bits_per_byte")
         if self.max_document_bytes < 1:
             raise ConfigError(f"max_document_bytes must be at least 1, got {self.max_document_bytes}")
+        if self.near_threshold is not None and not (self.deduplicate and 0 < self.near_threshold <= 1):
+            raise ConfigError(
+                f"near_threshold is a share in (0, 1] beside deduplicate, got {self.near_threshold} and "
+                f"deduplicate={self.deduplicate}"
+            )
         if not self.max_ratio > 1:
             raise ConfigError(f"max_ratio must be greater than 1, got {self.max_ratio}")
         if self.max_unpacked_bytes < 1:

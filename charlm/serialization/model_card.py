@@ -33,8 +33,9 @@ def model_card(bundle: Mapping[str, object]) -> str:
         _section("Models", _models(bundle)),
         _section("Text they were trained on", _facts(corpus)),
         _section("Scores", _scores(_mapping(bundle.get("scores")))),
+        *([_section("Beside the model in torch", _loss(bundle))] if "precision" in bundle else []),
         _section("Intended use", _USE),
-        _section("How to load them", _loading(bundle)),
+        _section("How to load them", _exported_loading() if "graphs" in bundle else _loading(bundle)),
         _section("Training", _facts(_training(bundle))),
     ]
     return "\n\n".join(sections) + "\n"
@@ -79,6 +80,29 @@ def _shown_score(name: str, value: object) -> str | None:
     if not isinstance(value, int | float):
         return None
     return f"{value:.3%}" if name == "unk_rate" else f"{value:.3f}"
+
+
+def _loss(bundle: Mapping[str, object]) -> str:
+    """What an export without torch changes: cosines of vectors, and a tagger's F1 on both."""
+    facts = {"precision": bundle["precision"], **_mapping(bundle.get("loss"))}
+    return _table(["fact", "value"], [[name.replace("_", " "), _six_digits(value)] for name, value in facts.items()])
+
+
+def _six_digits(value: object) -> object:
+    return f"{value:.6g}" if isinstance(value, float) else value
+
+
+def _exported_loading() -> str:
+    return """\
+With NumPy and onnxruntime, where `FOLDER` is this folder:
+
+```python
+from charlm.runtime import load
+
+vectors = load("FOLDER").embed([["The", "grass", "is", "green", "."]])
+```
+
+Without charlm, the file `charlm_runtime.py` of this folder is the same module."""
 
 
 def _loading(bundle: Mapping[str, object]) -> str:

@@ -21,10 +21,11 @@ from charlm.errors import ConfigError, SourceError
 from charlm.malloc import keep_freed_memory
 from charlm.text.corpus.counting import choose_items
 from charlm.text.corpus.deduplication import SeenKeys
+from charlm.text.corpus.near_duplicates import NearDuplicates
 from charlm.text.corpus.revision import Progress
 from charlm.text.corpus.sides import document_keys
 from charlm.text.doctor_advice import advise, suggest_settings
-from charlm.text.doctor_report import DoctorReport, Lengths, SourceReport
+from charlm.text.doctor_report import DoctorReport, Lengths, NearReport, SourceReport
 from charlm.text.doctor_words import WordExamination
 from charlm.text.sources.boundaries import choose_document_mode
 from charlm.text.sources.documents import DocumentReader
@@ -48,18 +49,20 @@ def examine(
     text_column: str | None = None,
     unit: str | None = None,
     tokenizer: str | None = None,
+    near_threshold: float | None = None,
     on_progress: Progress | None = None,
 ) -> DoctorReport:
     """Read all of `raw` once and report on it. A source that cannot be read is part of the report, not an error.
 
     In a corpus folder (Flair's, or a prepared one) only the text files are read. With the unit `word` the report has
-    the size of vocabularies, by the given tokenizer or the default one.
+    the size of vocabularies, by the given tokenizer or the default one; with `near_threshold` it has near-duplicates.
 
     Raises SourceError when `raw` leads to nothing, or none of it can be read, and ConfigError for a unit or tokenizer
     that there is not.
     """
     with tempfile.TemporaryDirectory(prefix="charlm-doctor-") as folder:
-        examination = _Examination(Path(folder), text_column, WordExamination(unit, tokenizer))
+        near = None if near_threshold is None else _NearExamination(Path(folder), near_threshold)
+        examination = _Examination(Path(folder), text_column, WordExamination(unit, tokenizer), near)
         sources = find_sources([part for item in raw for part in _text_of_corpus(item)])
         num_total, num_done = sum(source.size or 0 for source in sources), 0
         for source in sorted(sources, key=lambda source: _role(source) != "train"):  # leaks show once train is known
@@ -108,6 +111,28 @@ class _Lengths:
         return Lengths(number, round(self.total / max(number, 1), 1), median, most, self.longest)
 
 
+class _NearExamination:
+    """Near-duplicates that have been seen so far; the text of the train role is read before that of the others."""
+
+    def __init__(self, folder: Path, threshold: float) -> None:
+        self.threshold = threshold
+        self.all_seen = NearDuplicates(_subfolder(folder, "near"), threshold)
+        self.train_seen = NearDuplicates(_subfolder(folder, "near-train"), threshold)
+        self.num_documents = 0
+        self.leaks: Counter[str] = Counter()
+
+    def add(self, documents: list[bytes], role: str) -> None:
+        keys = self.all_seen.keys(documents)
+        self.num_documents += int(np.count_nonzero(~self.all_seen.add(keys)))
+        if role == "train":
+            self.train_seen.add(keys)
+        elif role:
+            self.leaks[role] += int(np.count_nonzero(self.train_seen.contains(keys)))
+
+    def report(self) -> NearReport:
+        return NearReport(self.threshold, self.num_documents, dict(self.leaks))
+
+
 def _likely_encoding(source: Source) -> str | None:
     """What a text that is not UTF-8 may be in: advice, by its first megabyte."""
     if source.kind not in ("text", "jsonl"):
@@ -121,8 +146,10 @@ def _likely_encoding(source: Source) -> str | None:
 class _Examination:
     """What has been seen so far."""
 
-    def __init__(self, folder: Path, text_column: str | None, words: WordExamination) -> None:
-        self.words = words
+    def __init__(
+        self, folder: Path, text_column: str | None, words: WordExamination, near: "_NearExamination | None"
+    ) -> None:
+        self.words, self.near = words, near
         self.reading = ReadConfig(bad_bytes="replace", text_column=text_column)
         self.sources: list[SourceReport] = []
         self.counter = CharacterUnit().counter()
@@ -184,6 +211,8 @@ class _Examination:
         keys = document_keys(documents)
         self.num_duplicates += int(np.count_nonzero(~self.all_seen.add(keys)))
         role = _role(source)
+        if self.near is not None:
+            self.near.add(documents, role)
         if role == "train":
             self.train_seen.add(keys)
         elif role:
@@ -214,6 +243,7 @@ class _Examination:
             replacement_characters=number_of.get("\N{REPLACEMENT CHARACTER}", 0) - self.num_replaced,
             duplicates=self.num_duplicates,
             leaks=dict(self.leaks),
+            near=None if self.near is None else self.near.report(),
             words=self.words.report,
             settings={},
             advice=[],

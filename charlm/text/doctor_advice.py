@@ -5,7 +5,7 @@ from operator import itemgetter
 
 from charlm.config import SplitConfig
 from charlm.storage.atomic import JsonObject
-from charlm.text.doctor_report import DoctorReport, SourceReport
+from charlm.text.doctor_report import DoctorReport, NearReport, SourceReport
 
 _CLEAR_MAJORITY = 0.95
 _WORTH_TELLING = 0.001
@@ -72,6 +72,8 @@ def advise(report: DoctorReport, *, modes: Mapping[str, int], is_normalized: boo
             advice.append(
                 f"documents of the {role} file that are in the train file too: {number:,}; its score will be too good"
             )
+    if report.near is not None:
+        advice += _advise_on_near(report.near, report)
     if num_columned > 0.5 * report.lines.number:
         advice.append("most lines are columns between tabs: this looks like a table or annotated data, not text")
     elif report.letters < 0.6:
@@ -85,6 +87,18 @@ def advise(report: DoctorReport, *, modes: Mapping[str, int], is_normalized: boo
         advice.append(f"the longest line has {report.lines.longest:,} characters; training shuffles by line")
     if max(modes.values()) < _CLEAR_MAJORITY * report.documents.number:
         advice.append("the sources differ in what a document is; --document settles it for all")
+    return advice
+
+
+def _advise_on_near(near: NearReport, report: DoctorReport) -> list[str]:
+    advice = [
+        f"documents of the {role} file with a near copy in the train file: {number:,}; its score will be too good"
+        for role, number in near.leaks.items()
+        if number > report.leaks.get(role, 0)
+    ]
+    share = near.documents / report.documents.number
+    if near.documents > report.duplicates and share > _WORTH_TELLING:
+        advice.append(f"{near.documents:,} documents ({share:.1%}) are nearly an earlier one; --deduplicate near")
     return advice
 
 

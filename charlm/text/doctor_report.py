@@ -42,6 +42,16 @@ class SourceReport:
 
 
 @dataclass(frozen=True)
+class NearReport:
+    """Documents that are nearly one read before (text/corpus/near_duplicates.py); exact copies are among them."""
+
+    threshold: float
+    documents: int
+    leaks: dict[str, int]
+    """Documents of a valid or test file with a near copy in a train file."""
+
+
+@dataclass(frozen=True)
 class DoctorReport:
     """Everything the doctor found."""
 
@@ -67,6 +77,8 @@ class DoctorReport:
     """Documents that repeat an earlier one exactly, white space around them aside."""
     leaks: dict[str, int]
     """Documents of a valid or test file that a train file holds too."""
+    near: NearReport | None
+    """Near-duplicates, where they were searched for."""
     words: WordReport | None
     """The text as words, where that was asked for."""
     settings: JsonObject
@@ -98,10 +110,17 @@ def _describe(report: DoctorReport) -> list[str]:
         f"lines       {_describe_lengths(report.lines)}",
         f"documents   {_describe_lengths(report.documents)}",
         f"duplicates  {report.duplicates:,} of {report.documents.number:,} documents",
+        *([] if report.near is None else [_describe_near(report.near, report.documents.number)]),
         f"characters  {report.distinct_characters:,} distinct; dictionary {sizes} coverage",
         *([] if report.words is None else describe_words(report.words)),
         f"suggested   {settings}",
     ]
+
+
+def _describe_near(near: NearReport, num_documents: int) -> str:
+    leaks = [f"of {role} {number:,} are near to train" for role, number in near.leaks.items()]
+    found = f"near        {near.documents:,} of {num_documents:,} documents are nearly an earlier one"
+    return "; ".join([found, *leaks])
 
 
 def _describe_lengths(lengths: Lengths) -> str:

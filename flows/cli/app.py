@@ -20,6 +20,7 @@ from typer.models import CommandInfo
 from charlm.errors import CharLMError, TrainingInterruptedError
 from flows.cli import corpus, downstream, inference, promotion, registry, training, upkeep
 from flows.cli.context import UTF8_REMEDY
+from flows.cli.options import with_default_values
 from tasks.terminal import write_stdout
 
 _USER_MISTAKE = 2
@@ -74,7 +75,7 @@ for _command in _COMMANDS:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command line and exit with its code."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    arguments = with_default_values(sys.argv[1:] if arguments is None else arguments)
     _accept_all_characters()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as after Ctrl-C
     as_json = "--json" in arguments

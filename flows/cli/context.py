@@ -88,6 +88,8 @@ def corpus_settings(workspace: "Workspace", name: str, corpus: CorpusOptions) ->
     for several in ("valid_text", "test_text", "languages", "reserved"):
         if several in given:
             given[several] = tuple(given[several])
+    given["near_threshold"] = near_threshold(corpus.deduplicate, corpus.near_threshold)
+    given["deduplicate"] = corpus.deduplicate is not None
     split, dictionary = known_settings(workspace, name, given.get("unit"))
     return {
         "split": _changed(split, given),
@@ -97,6 +99,19 @@ def corpus_settings(workspace: "Workspace", name: str, corpus: CorpusOptions) ->
         "extend_dictionary": corpus.extend_dictionary,
         "metadata": _changed(CorpusMetadata(), given),
     }
+
+
+def near_threshold(mode: str | None, threshold: float | None) -> float | None:
+    """What near-duplicates have in common with `--deduplicate near`; raises ConfigError for another mode."""
+    if mode not in (None, "exact", "near"):
+        raise ConfigError(f"--deduplicate is exact or near, got {mode!r}")
+    if mode != "near":
+        if threshold is not None:
+            raise ConfigError("--near-threshold is of near-duplicates, which are not searched for; leave it out")
+        return None
+    from charlm.config import NEAR_THRESHOLD
+
+    return NEAR_THRESHOLD if threshold is None else threshold
 
 
 def _changed(config: _C, given: Mapping[str, object]) -> _C:

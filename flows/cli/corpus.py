@@ -7,7 +7,14 @@ from typing import Annotated
 import typer
 
 from flows.cli import options
-from flows.cli.context import DEFAULT_WORKSPACE, corpus_settings, open_session, show, start_prefect
+from flows.cli.context import (
+    DEFAULT_WORKSPACE,
+    corpus_settings,
+    near_threshold,
+    open_session,
+    show,
+    start_prefect,
+)
 from flows.cli.options import example
 from flows.task_runners import check_task_runner
 from tasks.terminal import counted, write_stdout
@@ -45,6 +52,10 @@ def doctor(
     text_column: options.TextColumn = None,
     unit: Annotated[str | None, typer.Option(help="word: the size of vocabularies too.")] = None,
     tokenizer: options.Tokenizer = None,
+    near: Annotated[
+        bool, typer.Option("--near", help="Search for near-duplicates too: a minute for each 100 MB.")
+    ] = False,
+    threshold: options.NearThreshold = None,
     workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
 ) -> None:
@@ -52,7 +63,13 @@ def doctor(
     open_session(workspace)
     from tasks.corpus.doctor import examine_text
 
-    report, lines = examine_text(raw, text_column=text_column, unit=unit, tokenizer=tokenizer)
+    report, lines = examine_text(
+        raw,
+        text_column=text_column,
+        unit=unit,
+        tokenizer=tokenizer,
+        near_threshold=near_threshold("near" if near else None, threshold),
+    )
     if as_json:
         show(report, as_json)
     else:

@@ -243,22 +243,38 @@ def static(
 def export(
     model: options.Model,
     output: Annotated[Path, typer.Option(help="Folder to write to; it must be empty, or not exist yet.")],
-    model_format: Annotated[str, typer.Option("--format", help="flair or safetensors.")] = "flair",
+    model_format: Annotated[str, typer.Option("--format", help="flair, safetensors or onnx.")] = "flair",
     card: Annotated[bool, typer.Option("--card", help="Write the model card too.")] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="ONNX with weights of 8 bits, of an LSTM: faster.")] = False,
+    held_out: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Text to measure the loss on; by default the validation text of its corpus."),
+    ] = None,
+    probe: Annotated[
+        str | None, typer.Option(metavar="DATA", help="Labelled data: measure the loss of a small tagger too.")
+    ] = None,
     licence: options.Licence = None,
     language: options.Languages = None,
     workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
 ) -> None:
-    """Export a model: files that Flair opens, or safetensors with JSON."""
+    """Export a model: files that Flair opens, safetensors with JSON, or ONNX, which is read without torch."""
     from charlm.config import CorpusMetadata
 
     metadata = CorpusMetadata(licence=licence, languages=tuple(language or ()))
     space = open_session(workspace).workspace
-    from tasks.inference.export import export_model
+    from tasks.inference.export import OnnxSettings, export_model
 
-    files = export_model(space, model, output, model_format=model_format, with_card=card, metadata=metadata)
+    exported = export_model(
+        space,
+        model,
+        output,
+        model_format=model_format,
+        with_card=card,
+        metadata=metadata,
+        onnx=OnnxSettings(int8=int8, held_out=held_out, probe=probe),
+    )
     if as_json:
-        show({"files": [str(file) for file in files]}, as_json)
+        show(exported.to_json(), as_json)
     else:
-        write_stdout("\n".join(map(str, files)))
+        write_stdout("\n".join(map(str, exported.files)))

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -56,6 +56,12 @@ Languages = Annotated[
 
 TextColumn = Annotated[
     str | None, typer.Option(help="Field of JSON lines, or column of a table, that holds the text; text by default.")
+]
+NearThreshold = Annotated[
+    float | None,
+    typer.Option(
+        "--near-threshold", help="Share of runs of five words that near-duplicates have in common; 0.8 by default."
+    ),
 ]
 Tokenizer = Annotated[
     str | None, typer.Option(help="What makes words: rules (the default), whitespace, unicode or moses.")
@@ -192,8 +198,14 @@ class CorpusOptions:
     licence: Licence = None
     languages: Languages = None
     deduplicate: Annotated[
-        bool, typer.Option("--deduplicate", help="Drop documents that the corpus already holds.")
-    ] = False
+        str | None,
+        typer.Option(
+            "--deduplicate",
+            metavar="MODE",
+            help="exact: drop documents that the corpus holds; near: those that are nearly one of them too.",
+        ),
+    ] = None
+    near_threshold: NearThreshold = None
     min_bits_per_byte: MinBitsPerByte = None
     max_bits_per_byte: MaxBitsPerByte = None
     filter_model: Annotated[
@@ -223,6 +235,15 @@ class CorpusOptions:
         return {name: value for name, (value, default) in values.items() if value != default}
 
 
+def with_default_values(arguments: Sequence[str]) -> list[str]:
+    """A command line in which `--deduplicate` has its value: `exact` where neither that nor `near` follows."""
+    given = list(arguments)
+    return [
+        f"{one}=exact" if one == "--deduplicate" and given[place + 1 : place + 2] not in (["exact"], ["near"]) else one
+        for place, one in enumerate(given)
+    ]
+
+
 def example(line: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
     """Show `line` at the end of the help of a command."""
 
@@ -243,6 +264,12 @@ def with_held_out_limit(command: Callable[..., None]) -> Callable[..., None]:
     """`command` with the option `--held-out-limit`, which holds for the whole process and its children."""
     shown = "Characters of held-out text that a score reads at most, or none; 20,000,000 by default."
     return _with_variable(command, "held_out_limit", "CHARLM_HELD_OUT_LIMIT", "check_held_out_limit", shown)
+
+
+def with_runtime(command: Callable[..., None]) -> Callable[..., None]:
+    """`command` with the option `--runtime`, which holds for the whole process and its children."""
+    shown = "What answers requests to the registered model: torch (the default), onnx or onnx-int8."
+    return _with_variable(command, "runtime", "CHARLM_RUNTIME", "check_runtime", shown)
 
 
 def _with_variable(

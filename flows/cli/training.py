@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 @example("charlm run books/*.txt --name books --recipe demo")
 @options.with_device
+@options.with_runtime
 @options.with_held_out_limit
 @options.with_corpus_options
 def run(
@@ -71,6 +72,7 @@ def run(
 
 @example("charlm train books --direction both --recipe demo --set hidden_size=512")
 @options.with_device
+@options.with_runtime
 @options.with_held_out_limit
 def train(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a prepared corpus.")],
@@ -111,6 +113,7 @@ def train(
 
 @example("charlm finetune laws --from models:/books@champion --extend-dictionary")
 @options.with_device
+@options.with_runtime
 @options.with_held_out_limit
 def finetune(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a prepared corpus.")],

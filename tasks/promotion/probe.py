@@ -3,8 +3,9 @@
 Reads  a folder of labelled sentences
 """
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from charlm.config import GateConfig
 from charlm.data.corpus import Corpus
@@ -14,6 +15,11 @@ from charlm.errors import DatasetError
 from charlm.evaluation.promotion import ProbeScores
 from tasks.registry.download import OpenedModel
 from tasks.terminal import Bar
+
+if TYPE_CHECKING:
+    from charlm.language_models.language_model import LanguageModel
+    from charlm.runtime import Embedder
+    from charlm.storage.atomic import JsonObject
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,13 @@ class Probe:
             raise DatasetError(f"a probe needs train and test sentences, and {data} has {corpus}")
         check_corpus(corpus, label_type, "tagger", summarize(corpus, label_type), opened.sampled)
         return cls(corpus, label_type)
+
+    def of_export(self, models: "Iterable[LanguageModel]") -> "Callable[[Embedder], JsonObject]":
+        """A function that gives the scores of a tagger on the models' vectors, and on those of an export of theirs."""
+        from charlm.trainers.downstream.probe import probe_export, probe_sentences
+
+        corpus, given = probe_sentences(self.corpus), list(models)
+        return lambda embedder: dict(probe_export(corpus, self.label_type, given, embedder))
 
     def run(self, challenger: OpenedModel, champion: OpenedModel, config: GateConfig, bar: Bar) -> ProbeScores:
         """The scores of taggers on the models of both versions; takes a few minutes."""

@@ -11,6 +11,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from charlm.artifacts import BundleFiles, CorpusFiles, Workspace
+from charlm.config.serving import chosen_runtime
+from charlm.data.answers import AnswerForm
 from charlm.errors import ModelFileError, decoration
 from charlm.storage.atomic import JsonObject, read_json
 from charlm.storage.locks import exclusive_lock
@@ -20,6 +22,7 @@ from tasks.registry.descriptions import model_description, version_description
 from tasks.registry.flavour import log_standalone_model
 from tasks.registry.lineage import DomainScores
 from tasks.registry.logged_models import bundle_record
+from tasks.registry.serving import Server, make_server
 from tasks.registry.versions import (
     CHALLENGER,
     CORPUS_REVISION,
@@ -37,7 +40,6 @@ from tasks.tracking.runs import create_mlflow_run, find_experiment
 from tasks.tracking.sync import mlflow_run_of
 
 _FINGERPRINT_TAG = "bundle.fingerprint"
-_CODE = Path(__file__).with_name("pyfunc_model.py")
 
 
 def register_runs(
@@ -62,6 +64,9 @@ def register_runs(
         bundle = Path(folder) / "bundle"
         fingerprint = build_bundle(workspace, name, runs, bundle, parent_version=_parent_label(parent, name))
         with clear_errors(f"{name} is trained but not registered (the command with --resume does that); MLflow"):
+            runtime = chosen_runtime()
+            if runtime != "torch":
+                fingerprint = f"{fingerprint} {runtime}"
             if known := find_tagged(name, _FINGERPRINT_TAG, fingerprint):
                 _report_older_metadata(known[0], BundleFiles(bundle))
                 return known[0]
@@ -70,7 +75,9 @@ def register_runs(
             description = ""
             with decoration(f"the description of the new version of {name}"):
                 description = version_description(BundleFiles(bundle), parent or find_champion(name), domains)
-            return _register(bundle, name, run_id, fingerprint, description, _run_ids(runs), parent)
+            manifest = _manifest_of(BundleFiles(bundle))
+            server = make_server(workspace, name, bundle, manifest, runtime, Path(folder) / "onnx")
+            return _register(server, manifest, name, run_id, fingerprint, description, _run_ids(runs), parent)
 
 
 def _report_older_metadata(known: RegisteredVersion, files: BundleFiles) -> None:
@@ -122,11 +129,19 @@ def build_bundle(
 def _corpus_facts(corpus: CorpusFiles) -> JsonObject:
     manifest = load_manifest(corpus)
     domains = sorted({revision.domain for revision in manifest.revisions})
-    return {"documents": manifest.documents, "characters": manifest.characters, "domains": domains}
+    near = sum(
+        number
+        for revision in manifest.revisions
+        for reason, number in revision.skipped.items()
+        if reason.startswith("near_duplicates_")
+    )
+    facts: JsonObject = {"documents": manifest.documents, "characters": manifest.characters, "domains": domains}
+    return facts | ({"near_duplicates_left_out": near} if near else {})
 
 
 def _register(
-    bundle: Path,
+    server: Server,
+    manifest: JsonObject,
     name: str,
     run_id: str,
     fingerprint: str,
@@ -134,13 +149,13 @@ def _register(
     run_ids: Mapping[str, str],
     parent: RegisteredVersion | None,
 ) -> RegisteredVersion:
-    manifest = _manifest_of(BundleFiles(bundle))
     client = mlflow_client()
-    from charlm.embeddings.answers import AnswerForm
-
     tags = _version_tags(manifest, fingerprint) | {f"{way}.run_id": run for way, run in run_ids.items()}
+    tags |= server.tags
     record = bundle_record(manifest, tags, list(run_ids.values()), parent)
-    model = log_standalone_model(run_id, _CODE, {"bundle": bundle}, record, params=asdict(AnswerForm()))
+    model = log_standalone_model(
+        run_id, server.code, server.artifacts, record, params=asdict(AnswerForm()), libraries=server.libraries
+    )
     create_registered_model(name, description=model_description(name))
     created = client.create_model_version(
         name,

@@ -4,7 +4,7 @@ The code is the library `charlm` as it is now (a megabyte), so that a version gi
 packages can be had, whatever charlm is installed where it is loaded, if any.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,8 @@ from tasks.registry.logged_models import ModelRecord, record_model
 if TYPE_CHECKING:
     from mlflow.models.model import ModelInfo
 
-_PREDICT_LIBRARIES = ("mlflow", "torch", "numpy", "pyarrow", "safetensors", "xxhash", "filelock")
+TORCH_LIBRARIES = ("mlflow", "torch", "numpy", "pyarrow", "safetensors", "xxhash", "filelock")
+ONNX_LIBRARIES = ("mlflow", "onnxruntime", "numpy", "pyarrow", "xxhash", "filelock")
 EXAMPLE_TEXTS = ["I love Berlin"]
 
 
@@ -27,10 +28,11 @@ def log_standalone_model(
     record: ModelRecord,
     *,
     params: Mapping[str, Any] | None = None,
+    libraries: Sequence[str] = TORCH_LIBRARIES,
 ) -> "ModelInfo":
     """Log a pyfunc model made from the file `code` on the run `run_id`, with its record.
 
-    `params` are the parameters of a request and their defaults.
+    `params` are the parameters of a request and their defaults, `libraries` what the code needs.
     """
     import mlflow
 
@@ -40,7 +42,7 @@ def log_standalone_model(
             python_model=str(code),
             code_paths=[str(Path(charlm.__file__).parent)],
             artifacts={name: str(path) for name, path in artifacts.items()},
-            pip_requirements=pip_requirements(),
+            pip_requirements=pip_requirements(libraries),
             params=record.shown_params(),
             tags=dict(record.tags),
             # The signature comes from the types of `predict`, and from the parameters here.
@@ -51,9 +53,9 @@ def log_standalone_model(
     return model
 
 
-def pip_requirements() -> list[str]:
+def pip_requirements(libraries: Sequence[str] = TORCH_LIBRARIES) -> list[str]:
     """The packages that must be installed where a registered model is served."""
-    return [f"{library}=={_public_version(library)}" for library in _PREDICT_LIBRARIES]
+    return [f"{library}=={_public_version(library)}" for library in libraries]
 
 
 def _public_version(library: str) -> str:

@@ -31,7 +31,8 @@ class BundleModel(PythonModel):
 
         `params` makes it smaller: `pooling`, `dtype` and `base64`, as charlm/embeddings/answers.py says.
         """
-        from charlm.embeddings.answers import AnswerForm, answer
+        from charlm.data.answers import AnswerForm
+        from charlm.embeddings.answers import answer
         from charlm.errors import ConfigError
 
         try:

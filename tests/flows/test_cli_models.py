@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from charlm.runtime import load
 from flows.cli.training import _show_pair
 from tasks.registry.versions import RegisteredVersion
 from tasks.training.pair import TrainedPair
 from tests.conftest import QUICK, Charlm, TrainedWorkspace, run_charlm
+from tests.labelled_data import write_entities
 
 VERSION = RegisteredVersion("a", 1)
 SCORES = {"loss", "perplexity", "bits_per_character", "bits_per_byte", "unk_rate"}
@@ -191,8 +193,45 @@ def test_an_export_writes_over_nothing(charlm: Charlm, bundle: Path, tmp_path: P
 
 
 def test_an_unknown_format_is_refused(charlm: Charlm, bundle: Path, tmp_path: Path) -> None:
-    outcome = charlm("export", bundle, "--format", "onnx", "--output", tmp_path / "x", "--json")
-    assert outcome.json["error"] == "--format is flair or safetensors, got 'onnx'"
+    outcome = charlm("export", bundle, "--format", "gguf", "--output", tmp_path / "x", "--json")
+    assert outcome.json["error"] == "--format is flair, safetensors or onnx, got 'gguf'"
+
+
+def test_an_export_without_torch_names_what_it_loses(
+    charlm: Charlm, bundle: Path, trained_workspace: TrainedWorkspace, tmp_path: Path
+) -> None:
+    pytest.importorskip("onnx")
+    output = tmp_path / "onnx"
+    data = write_entities(tmp_path / "entities")
+    place = ("--workspace", trained_workspace.root, "--json")
+    outcome = charlm("export", bundle, "--format", "onnx", "--int8", "--probe", data, "--output", output, *place)
+    assert outcome.code == 0, outcome.stderr
+    names = ["README.md", "backward.onnx", "charlm_runtime.py", "dictionary.json", "forward.onnx", "model.json"]
+    assert outcome.json["files"] == [str(output / name) for name in names]
+    loss = outcome.json["loss"]
+    assert (loss["text"], json.loads((output / "model.json").read_text())["loss"]) == ("valid.txt", loss)
+    assert loss["median_cosine"] > 0.99
+    assert {0 <= loss[name] <= 1 for name in ("tagger_f1", "exported_tagger_f1")} == {True}
+    assert f"| median cosine | {loss['median_cosine']:.6g} |" in (output / "README.md").read_text()
+    assert [matrix.shape for matrix in load(output).embed([["a", "set"], []])] == [(2, 32), (0, 32)]
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (["--int8"], "--int8, --held-out and --probe are for --format onnx"),
+        (["--format", "onnx", "--held-out", "missing.txt"], "there is no text file 'missing.txt'"),
+        (["--format", "onnx", "--int8"], "give a text that the model was not trained on with --held-out TEXT"),
+    ],
+)
+def test_an_export_that_cannot_be_measured_leaves_nothing(
+    charlm: Charlm, bundle: Path, options: list[str], line: str, tmp_path: Path
+) -> None:
+    place = ("--output", tmp_path / "x", "--workspace", tmp_path / "workspace", "--json")
+    outcome = charlm("export", bundle, *options, *place)
+    assert outcome.code == 2
+    assert line in outcome.json["error"]
+    assert not (tmp_path / "x").exists()
 
 
 # ---- results -------------------------------------------------------------------------------------------------------

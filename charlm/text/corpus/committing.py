@@ -1,6 +1,6 @@
 """Finish a revision: close its files, name it in the manifest, and move everything to its place.
 
-Writes train/train_split_*, valid.txt, test.txt, documents/revision_*.keys and, last, corpus.json
+Writes train/train_split_*, valid.txt, test.txt, documents/revision_*.keys and *.near, and, last, corpus.json
 """
 
 import dataclasses
@@ -13,7 +13,8 @@ import numpy as np
 from charlm.artifacts import CorpusFiles
 from charlm.errors import CorpusError, SourceError
 from charlm.text.corpus.manifest import FileRecord, Revision, SourceRecord, save_manifest
-from charlm.text.corpus.revision import KEYS, LEFT_OUT, MANIFEST, TEST, VALID, NewRevision
+from charlm.text.corpus.near_duplicates import VERSION as NEAR_VERSION
+from charlm.text.corpus.revision import KEYS, LEFT_OUT, MANIFEST, NEAR, TEST, VALID, NewRevision
 
 _BLOCK_BYTES = 1 << 20
 
@@ -53,12 +54,16 @@ def commit_revision(new: NewRevision, domain: str) -> bool:
         files=tuple(records),
         skipped=new.state.skipped,
         given=tuple(new.given),
+        near_threshold=new.reading.near_threshold,
+        near_version=None if new.reading.near_threshold is None else NEAR_VERSION,
     )
     manifest = dataclasses.replace(new.manifest, revisions=(*new.manifest.revisions, revision))
     save_manifest(CorpusFiles(new.staging.folder), manifest)
     if has_left_out:
         moves[LEFT_OUT] = new.corpus.left_out(revision.number).relative_to(new.corpus.root).as_posix()
     moves[KEYS] = new.corpus.document_keys(revision.number).relative_to(new.corpus.root).as_posix()
+    if new.reading.near_threshold is not None:
+        moves[NEAR] = new.corpus.near_keys(revision.number).relative_to(new.corpus.root).as_posix()
     moves[MANIFEST] = new.corpus.manifest.name
     new.staging.commit(moves)
     return True

@@ -1,6 +1,6 @@
 """Remember the hashes of the documents seen so far, in bounded memory.
 
-Reads and writes seen-*.npy   (sorted uint64 hashes; a folder of them is a log-structured set)
+Reads and writes seen-*.npy   (sorted uint64 hashes; a folder of them is a log-structured set; near-*.npy likewise)
 
 A document is known by the 64-bit xxh3 of its text. Two different documents share one with a chance of about 3 in a
 million for ten million documents, and the later one would then be dropped.
@@ -20,12 +20,13 @@ _MERGE_PARTS = 64
 class SeenKeys:
     """A set of uint64 hashes that lives in sorted files, the runs; only the newest `_KEYS_PER_RUN` are in memory."""
 
-    def __init__(self, folder: Path, runs: list[str] | None = None) -> None:
+    def __init__(self, folder: Path, runs: list[str] | None = None, *, prefix: str = "seen") -> None:
         self.folder = folder
+        self._prefix = prefix
         self._runs = [np.load(folder / name, mmap_mode="r") for name in runs or []]
         self._names = list(runs or [])
         self._recent = np.empty(0, dtype=np.uint64)  # sorted
-        self._next_number = 1 + max((int(name[5:-4]) for name in self._names), default=0)
+        self._next_number = 1 + max((int(name[len(prefix) + 1 : -4]) for name in self._names), default=0)
 
     def add(self, keys: np.ndarray) -> np.ndarray:
         """Mark `keys` as seen; True for each (in order) that had not been seen before, among `keys` themselves too."""
@@ -62,7 +63,7 @@ class SeenKeys:
             self._write_run(_merge(left, right), len(left) + len(right))
 
     def _write_run(self, parts: Iterator[np.ndarray], num_keys: int) -> None:
-        name = f"seen-{self._next_number}.npy"
+        name = f"{self._prefix}-{self._next_number}.npy"
         self._next_number += 1
         with atomic_write(self.folder / name) as file:
             header = {"descr": "<u8", "fortran_order": False, "shape": (num_keys,)}

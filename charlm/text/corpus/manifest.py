@@ -93,9 +93,16 @@ class Revision:
     given: tuple[str, ...] = ()
     """The held-out files whose text was given: no other document of the revision is in them."""
 
+    near_threshold: float | None = None
+    """Where near-duplicates were left out, what they have in common (text/corpus/near_duplicates.py)."""
+
+    near_version: int | None = None
+    """Version of the keys that they were found by."""
+
     def to_json(self) -> JsonObject:
         value = dataclasses.asdict(self) | {"sources": [source.to_json() for source in self.sources]}
-        return {name: found for name, found in value.items() if name != "given" or found}
+        optional = ("given", "near_threshold", "near_version")
+        return {name: found for name, found in value.items() if name not in optional or found}
 
     @property
     def characters(self) -> int:
@@ -176,6 +183,8 @@ class CorpusManifest:
         """16 digits that identify the text and how it was split; independent of times, paths and names of sources."""
         # Whether documents were left out was once a setting of the split, and stays part of the fingerprint.
         split = self.split.to_json() | {"deduplicate": any(revision.deduplicated for revision in self.revisions[:1])}
+        if near := [revision.near_threshold for revision in self.revisions if revision.near_threshold]:
+            split["near_thresholds"] = near
         return fingerprint([split, {file.name: file.sha256 for file in self.files.values()}])
 
     def to_json(self) -> JsonObject:

@@ -1,6 +1,7 @@
 """A revision in the making: sources are read, and their documents go to the held-out files and to the shards.
 
-Writes .staging/*   valid.txt, test.txt, keys, part-*, seen-*.npy, left-out.jsonl, and state.json at every checkpoint
+Writes .staging/*   valid.txt, test.txt, keys, near, part-*, seen-*.npy, near-*.npy, left-out.jsonl, and state.json at
+every checkpoint
 
 Train documents fill a window of open shards, and a hash chooses among these. Every `CHECKPOINT_BYTES` the state is
 saved: a run that is killed continues from the last checkpoint.
@@ -25,6 +26,8 @@ from charlm.storage.fingerprints import fingerprint
 from charlm.text.corpus.deduplication import SeenKeys
 from charlm.text.corpus.known_sources import KnownSources
 from charlm.text.corpus.manifest import CorpusManifest, SourceRecord
+from charlm.text.corpus.near_duplicates import VERSION as NEAR_VERSION
+from charlm.text.corpus.near_duplicates import NearDuplicates
 from charlm.text.corpus.sides import (
     TEST_FILE,
     TEST_PLACE,
@@ -39,9 +42,10 @@ from charlm.text.sources.documents import DocumentReader, OpenReader
 from charlm.text.sources.raw import Source
 
 CHECKPOINT_BYTES = 256_000_000
-VALID, TEST, KEYS, MANIFEST = VALID_FILE, TEST_FILE, "keys", "corpus.json"  # names in the staging folder
+VALID, TEST, KEYS, NEAR, MANIFEST = VALID_FILE, TEST_FILE, "keys", "near", "corpus.json"  # names in the staging folder
 LEFT_OUT = "left-out.jsonl"
-_KEYS_AT_ONCE = 1 << 20
+_KEYS_AT_ONCE, _NEAR_KEYS_AT_ONCE = 1 << 20, 1 << 16
+_SIDES = {VALID_PLACE: "valid", TEST_PLACE: "test"}
 
 Progress = Callable[[int, int], None]
 
@@ -67,6 +71,8 @@ class RevisionState:
     """Documents in each file."""
     seen: list[str] = field(default_factory=list)
     """Files of the de-duplication."""
+    near: list[str] = field(default_factory=list)
+    """Files of the search for near-duplicates."""
 
 
 class DocumentFilter(Protocol):
@@ -134,6 +140,7 @@ class NewRevision:
         for values in self.state.sources:
             self._known.add(SourceRecord(**values))
         self._seen = self._remember_documents() if reading.deduplicate else None
+        self._near = None if reading.near_threshold is None else self._remember_near(reading.near_threshold)
 
     def _remember_documents(self) -> SeenKeys:
         """The documents of the earlier revisions and of this one up to the checkpoint."""
@@ -147,6 +154,20 @@ class NewRevision:
                 for start in range(0, len(keys), _KEYS_AT_ONCE):
                     seen.add(np.asarray(keys[start : start + _KEYS_AT_ONCE]))
         return seen
+
+    def _remember_near(self, threshold: float) -> NearDuplicates:
+        """The same, to find near-duplicates of them."""
+        near = NearDuplicates(self.staging.folder, threshold, self.state.near)
+        if self.staging.state is None:
+            for revision in self.manifest.revisions:
+                path = self.corpus.near_keys(revision.number)
+                if (revision.near_threshold, revision.near_version) != (threshold, NEAR_VERSION) or not path.is_file():
+                    self._skip({"earlier_documents_not_searched_for_near_duplicates": revision.documents})
+                    continue
+                keys = np.fromfile(path, dtype="<u8").reshape(-1, near.num_bands)
+                for start in range(0, len(keys), _NEAR_KEYS_AT_ONCE):
+                    near.add(keys[start : start + _NEAR_KEYS_AT_ONCE])
+        return near
 
     # ---- reading -----------------------------------------------------------------------------------------------
 
@@ -208,7 +229,9 @@ class NewRevision:
     def _checkpoint(self) -> None:
         if self._seen is not None:
             self.state.seen = self._seen.flush()
-        self.staging.checkpoint(dataclasses.asdict(self.state), self.state.seen)
+        if self._near is not None:
+            self.state.near = self._near.flush()
+        self.staging.checkpoint(dataclasses.asdict(self.state), [*self.state.seen, *self.state.near])
 
     # ---- choosing sides ----------------------------------------------------------------------------------------
 
@@ -218,13 +241,16 @@ class NewRevision:
         if self._seen is not None:
             is_new = self._seen.add(keys)
             self._skip({"duplicates": int(np.count_nonzero(~is_new))})
-            documents, keys = [documents[index] for index in np.flatnonzero(is_new).tolist()], keys[is_new]
+            documents, keys = _chosen(documents, is_new), keys[is_new]
         if self._filter is not None and not held_out and documents:
             is_kept = self._without_left_out(self._filter, documents)
-            documents, keys = [documents[index] for index in np.flatnonzero(is_kept).tolist()], keys[is_kept]
+            documents, keys = _chosen(documents, is_kept), keys[is_kept]
         places = choose_places(keys, self._sides)
         if held_out:
             places[:] = VALID_PLACE if held_out == VALID else TEST_PLACE
+        if self._near is not None:
+            is_new = self._mark_near(self._near, documents, places, keep_all=bool(held_out))
+            documents, keys, places = _chosen(documents, is_new), keys[is_new], places[is_new]
         sizes = np.fromiter(map(len, documents), dtype=np.int64, count=len(documents))
         for place in np.unique(places).tolist():
             chosen = np.flatnonzero(places == place)
@@ -234,6 +260,16 @@ class NewRevision:
                 self._fill(place, documents, chosen, sizes[chosen])
         self.staging.append(KEYS, keys.astype("<u8").tobytes())
         self.state.num_source_documents += len(documents)
+
+    def _mark_near(
+        self, near: NearDuplicates, documents: list[bytes], places: np.ndarray, *, keep_all: bool
+    ) -> np.ndarray:
+        """True for each document that is near to none before; for all with `keep_all`, as given text stays as it is."""
+        keys = near.keys(documents)
+        is_new = near.add(keys) | keep_all
+        self._skip(Counter(f"near_duplicates_{_SIDES.get(place, 'train')}" for place in places[~is_new].tolist()))
+        self.staging.append(NEAR, keys[is_new].astype("<u8").tobytes())
+        return is_new
 
     def _without_left_out(self, document_filter: DocumentFilter, documents: list[bytes]) -> np.ndarray:
         """Which documents stay, (D,) bool; the others are written down with their scores."""
@@ -266,6 +302,10 @@ class NewRevision:
     def _append(self, name: str, documents: list[bytes], chosen: np.ndarray) -> None:
         self.staging.append(name, b"".join([documents[index] for index in chosen.tolist()]))
         self.state.num_documents[name] = self.state.num_documents.get(name, 0) + len(chosen)
+
+
+def _chosen(documents: list[bytes], is_chosen: np.ndarray) -> list[bytes]:
+    return [documents[index] for index in np.flatnonzero(is_chosen).tolist()]
 
 
 def _add_to_digest(digest: str, keys: np.ndarray) -> str:

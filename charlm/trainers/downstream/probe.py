@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from charlm.config import DownstreamConfig, GateConfig
 from charlm.data.corpus import Corpus
@@ -27,6 +28,7 @@ from charlm.evaluation.labels import LabelScores, score_labels, score_spans
 from charlm.evaluation.promotion import ProbeScores
 from charlm.language_models.language_model import LanguageModel
 from charlm.models.sequence_tagger import SequenceTagger
+from charlm.runtime import Embedder
 from charlm.trainers.downstream.build import stack_embeddings, train_downstream_model
 
 PROBE = DownstreamConfig(
@@ -78,6 +80,33 @@ def run_probe(
                 assert isinstance(tagger, SequenceTagger)
                 counts[name] += sentence_counts(tagger, corpus.test, label_type)
     return compare_probes(counts["challenger"], counts["champion"], gate)
+
+
+def probe_export(
+    corpus: Corpus,
+    label_type: str,
+    models: Sequence[LanguageModel],
+    embedder: Embedder,
+    *,
+    config: DownstreamConfig = PROBE,
+) -> dict[str, float]:
+    """Micro F1 of a tagger that learned from the models' vectors, on the test sentences: with these, with the export's.
+
+    Raises DatasetError when nothing has a label of the layer `label_type`.
+    """
+    embeddings = stack_embeddings(models)
+    with _leaving_no_vectors(embeddings), tempfile.TemporaryDirectory(prefix="charlm-probe-") as folder:
+        tagger, _ = train_downstream_model(
+            "tagger", corpus, label_type, embeddings, config, Path(folder), keep_checkpoint=False
+        )
+        assert isinstance(tagger, SequenceTagger)
+        own = _f1(sentence_counts(tagger, corpus.test, label_type))
+        borders = np.cumsum([part.embedding_length for part in embeddings.parts])[:-1]
+        vectors = embedder.embed([sentence.words for sentence in corpus.test])
+        for sentence, matrix in zip(corpus.test, vectors, strict=True):
+            for part, columns in zip(embeddings.parts, np.split(matrix, borders, axis=1), strict=True):
+                sentence.set_token_embeddings(part.name, torch.from_numpy(columns))
+        return {"tagger_f1": own, "exported_tagger_f1": _f1(sentence_counts(tagger, corpus.test, label_type))}
 
 
 def compare_probes(challenger: np.ndarray, champion: np.ndarray, gate: GateConfig) -> ProbeScores:

@@ -1,6 +1,9 @@
 """The registry against a real MLflow on SQLite: versions, addresses, aliases, the gate, and a workspace that moves."""
 
+import json
 import shutil
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
@@ -9,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from charlm.artifacts import BundleFiles, Workspace
-from charlm.errors import CharLMError, RegistryError
+from charlm.data import Sentence
+from charlm.embeddings import FlairEmbeddings, StackedEmbeddings
+from charlm.errors import CharLMError, ConfigError, RegistryError
 from charlm.serialization.bundle import read_bundle
 from tasks.promotion.gate import pass_gate
 from tasks.registry.bundles import register_runs
@@ -200,3 +205,40 @@ def test_what_is_registered_is_listed_with_champions_and_scores(workspace: Works
     assert [version.model for version in list_models()][1] == "models:/tiny/1"  # the champion
     with pytest.raises(RegistryError, match="did you mean 'tiny'"):
         list_versions("tinny")
+
+
+def test_a_model_is_registered_with_an_export_that_answers_without_torch(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnx")
+    monkeypatch.setenv("CHARLM_RUNTIME", "onnx-int8")
+    pair = register(workspace, "forward", "backward")
+    assert pair.version is not None
+    assert pair.version.is_new  # the same bundle with torch is another version
+    version = mlflow_client().get_model_version("tiny", str(pair.version.version))
+    assert version.tags["runtime"] == "onnx-int8"
+    assert float(version.tags["runtime.median_cosine"]) > 0.99
+    artifacts = download_bundle(pair.version.address, workspace).parent
+    requirements = (artifacts.parent / "requirements.txt").read_text()
+    assert "onnxruntime==" in requirements
+    assert "torch==" not in requirements
+    program = (
+        "import json, sys\nsys.modules['torch'] = None\nfrom types import SimpleNamespace\n"
+        "from tasks.registry.pyfunc_onnx_model import ExportedModel\n"
+        f"model, artifacts = ExportedModel(), {{'onnx': {str(artifacts / 'onnx')!r}}}\n"
+        "model.load_context(SimpleNamespace(artifacts=artifacts))\n"
+        "print(json.dumps(model.predict(None, ['I love Berlin', ''], {'pooling': 'mean'})))"
+    )
+    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    assert shown.returncode == 0, shown.stderr
+    mean, empty = (entry["embedding"] for entry in json.loads(shown.stdout.splitlines()[-1]))
+    embeddings = StackedEmbeddings([FlairEmbeddings(artifacts / "bundle" / way) for way in ("forward", "backward")])
+    embeddings.embed(sentence := Sentence("I love Berlin"))
+    assert mean == pytest.approx(sentence.get_token_embeddings().mean(dim=0).tolist(), abs=0.05)
+    assert empty == [0.0] * 32
+
+
+def test_an_unknown_runtime_is_refused(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHARLM_RUNTIME", "tensorrt")
+    with pytest.raises(ConfigError, match="CHARLM_RUNTIME is torch, onnx or onnx-int8, got 'tensorrt'"):
+        register(workspace, "forward")
