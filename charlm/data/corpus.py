@@ -131,7 +131,7 @@ class Corpus:
         """The values of the layer `label_type` in train, most frequent first.
 
         Tokens without a label count as `O` where the layer labels tokens. The dictionary knows whether the layer labels
-        spans (`span_labels`), and whether something has several labels (`multi_label`).
+        spans (`span_labels`), whether something has several labels (`multi_label`), and the layer (`label_type`).
 
         Args:
             label_type: by default the only layer that there is.
@@ -145,6 +145,7 @@ class Corpus:
         counts: Counter[str] = Counter()
         num_words = num_labelled_words = 0
         dictionary = Dictionary(add_unk=add_unk or min_count > 0)
+        dictionary.label_type = label_type
         for sentence in self.get_all_sentences() if add_dev_test else self.train:
             labels = sentence.get_labels(label_type)
             counts.update(label.value for label in labels)

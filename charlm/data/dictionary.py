@@ -39,10 +39,12 @@ class Dictionary:
         unit: name of what an item is when the dictionary encodes text; `unit_of` is the unit itself.
         unit_settings: the settings of that unit, where it has some (`charlm.units`).
         multi_label, span_labels: of a dictionary of labels, whether something has several, and whether spans have them.
+        label_type: of a dictionary of labels, the layer that they were found in; it is not written to files.
     """
 
     multi_label = False
     span_labels = False
+    label_type: str | None = None
 
     def __init__(self, add_unk: bool = True, *, unit: Unit | UnitName = "char") -> None:
         self.idx2item: list[bytes] = []

@@ -5,7 +5,7 @@ A sentence keeps its text and the ends of its words; Token objects are made on f
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Self, overload
 
 from charlm.data.data_point import DataPoint
 from charlm.data.parts import Places, Span, Token
@@ -194,7 +194,7 @@ class TokenSequence(DataPoint):
         """The words with one space between."""
         return " ".join(self.words)
 
-    def infer_space_after(self) -> None:
+    def infer_space_after(self) -> Self:
         """Guess the white space of text that came as words alone: none before `.` and `n't`, none after `(`."""
         quote_is_open = False
         for token, before in zip(self.tokens, [None, *self.tokens], strict=False):
@@ -212,3 +212,4 @@ class TokenSequence(DataPoint):
             position = token.end_position + token.whitespace_after
         if self.tokens:
             self.tokens[-1].whitespace_after = 0
+        return self

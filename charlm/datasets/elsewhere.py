@@ -23,14 +23,16 @@ _ABOUT = (
     (("Feidegger", "Ocr"), "images are"),
 )
 
-_COLUMNS = {
-    "CONLL_03": {0: "text", 1: "pos", 3: "ner"},
-    "CONLL_03_GERMAN": {0: "text", 1: "lemma", 2: "pos", 4: "ner"},
-    "CONLL_03_DUTCH": {0: "text", 1: "pos", 2: "ner"},
-    "CONLL_2000": {0: "text", 1: "pos", 2: "np"},
-    "NER_GERMAN_GERMEVAL": {1: "text", 2: "ner"},
+_DOCUMENTS: dict[str, object] = {"document_separator_token": "-DOCSTART-"}
+_COLUMNS: dict[str, tuple[dict[int, str], dict[str, object]]] = {
+    "CLEANCONLL": ({0: "text", 1: "pos", 2: "nel", 3: "ner*", 4: "ner"}, _DOCUMENTS),
+    "CONLL_03": ({0: "text", 1: "pos", 3: "ner"}, _DOCUMENTS),
+    "CONLL_03_GERMAN": ({0: "text", 1: "lemma", 2: "pos", 3: "np", 4: "ner"}, _DOCUMENTS),
+    "CONLL_03_DUTCH": ({0: "text", 1: "pos", 2: "ner"}, {"encoding": "latin-1", **_DOCUMENTS}),
+    "CONLL_2000": ({0: "text", 1: "pos", 2: "np"}, {}),
+    "NER_GERMAN_GERMEVAL": ({1: "text", 2: "ner"}, {"comment_symbol": "#"}),
 }
-"""What stands in the columns of published files."""
+"""What stands in the columns of published files, and how they are read."""
 
 
 @cache
@@ -43,9 +45,11 @@ def find(name: str) -> type:
     if name.startswith("UD_"):
         return _treebank(name)
     if name in _COLUMNS:
-        return _column_corpus(name, _COLUMNS[name])
+        columns, options = _COLUMNS[name]
+        return _column_corpus(name, columns, **options)
     if name.startswith("UP_"):
-        return _column_corpus(name, {1: "text", 10: "frame"}, comment_symbol="#", label_name_map={"_": "O"})
+        frames = 10 if name == "UP_ENGLISH" else 9
+        return _column_corpus(name, {1: "text", frames: "frame"}, comment_symbol="#", label_name_map={"_": "O"})
     if name.startswith(("NER_", "CONLL_", "ONTONOTES", "KEYPHRASE_", "WNUT_", "MASAKHA_", "FEWNERD")):
         reader = "ColumnCorpus(folder, column_format)"
     elif len(name) > 3 and name.isupper():

@@ -11,9 +11,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from charlm.data.cache import cache_dir
 from charlm.data.corpus import Corpus
+from charlm.data.token_sequence import Tokenizer
 from charlm.datasets.checksums import SHA256, TREC, UD_RELEASE, UNIVERSAL_DEPENDENCIES, WNUT
 from charlm.datasets.column_corpus import ColumnCorpus
 from charlm.datasets.lines import ReadingRules, mistake, read_lines
@@ -23,6 +25,9 @@ from charlm.datasets.texts import LabelledText, label_texts, read_labelled_lines
 from charlm.datasets.universal_dependencies import UniversalDependenciesCorpus
 from charlm.errors import DatasetError
 from charlm.storage.atomic import atomic_write
+
+if TYPE_CHECKING:
+    from charlm.tokenization import Tokenizer as TokenizerObject
 
 _SECONDS = 30
 _BLOCK = 1 << 20
@@ -72,21 +77,31 @@ class WNUT_17(ColumnCorpus):
 
 
 class TREC_6(Corpus):
-    """Questions and the kind of answer that they want (Li and Roth 2002), six kinds: the layer `class`.
+    """Questions and the kind of answer that they want (Li and Roth 2002), six kinds: the layer `question_class`.
 
     The files are the published ones (`NUM:dist How far is it … ?`, Latin-1) or the same with `__label__NUM` in front.
 
     Args:
         base_path: folder with its files, or to fetch them into; by default CHARLM_CACHE/datasets/trec_6.
+        tokenizer: see Sentence; by default the words are those between blanks.
+        memory_mode: has no effect.
         label_type: the layer that the labels get.
     """
 
-    def __init__(self, base_path: Path | str | None = None, label_type: str = "class") -> None:
+    def __init__(
+        self,
+        base_path: Path | str | None = None,
+        tokenizer: "bool | str | Tokenizer | TokenizerObject" = False,
+        memory_mode: str = "full",
+        *,
+        label_type: str = "question_class",
+    ) -> None:
+        options = TextOptions(tokenizer=tokenizer, memory_mode=memory_mode)
         folder = _folder(base_path, "trec_6", TREC, ["train_5500.label", "TREC_10.label"], others=_TREC_NAMES)
         splits = []
         for names in zip(["train_5500.label", "TREC_10.label"], *_TREC_NAMES, strict=True):
             path = next(folder / name for name in names if (folder / name).is_file())
-            splits.append(label_texts(path, _read_questions(path), label_type, options=TextOptions(tokenizer=False)))
+            splits.append(label_texts(path, _read_questions(path), label_type, options=options))
         super().__init__(splits[0], None, splits[1], name="TREC_6")
 
 

@@ -138,7 +138,7 @@ def load_embeddings(saved: JsonObject) -> Embeddings:
 class TokenEmbeddings(Embeddings):
     """Vectors for the tokens of sentences."""
 
-    embedding_type = "word-level"
+    embedding_type: Literal["word-level", "sentence-level"] = "word-level"
 
     def is_on(self, sentence: Sentence) -> bool:
         return sentence.has_token_embeddings(self.name)
@@ -164,7 +164,7 @@ class TokenEmbeddings(Embeddings):
 class DocumentEmbeddings(Embeddings):
     """One vector for each sentence."""
 
-    embedding_type = "sentence-level"
+    embedding_type: Literal["word-level", "sentence-level"] = "sentence-level"
 
     def is_on(self, sentence: Sentence) -> bool:
         return sentence.has_embedding(self.name)

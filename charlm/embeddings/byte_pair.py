@@ -43,7 +43,7 @@ class BytePairEmbeddings(TokenEmbeddings):
 
     Args:
         language: code of the language, such as `en` or `multi`.
-        dim: width of a piece's vector.
+        dim: width of a piece's vector; that of the language `multi` is always 300.
         syllables: number of pieces.
         cache_dir: folder of the files.
         model_file_path: the model of sentencepiece.
@@ -68,6 +68,7 @@ class BytePairEmbeddings(TokenEmbeddings):
     ) -> None:
         super().__init__()
         if language is not None:
+            dim = 300 if language == "multi" else dim
             stem = f"{language}.wiki.bpe.vs{syllables}"
             model_file_path = model_file_path or _found(f"{stem}.model", cache_dir)
             embedding_file_path = embedding_file_path or _found(f"{stem}.d{dim}.w2v.bin", cache_dir)

@@ -26,7 +26,7 @@ from torch import Tensor
 from charlm.arrays.arrow import numbers, to_numpy
 from charlm.data.cache import cache_dir
 from charlm.data.sentence import Sentence
-from charlm.embeddings.base import Embeddings, TokenEmbeddings
+from charlm.embeddings.base import Embeddings
 from charlm.errors import RunError
 from charlm.nn.device import upload
 from charlm.storage.atomic import atomic_write, remove_temporaries
@@ -72,7 +72,7 @@ class EmbeddingStore:
             self._put(sentence, vectors[place])
 
     def _put(self, sentence: Sentence, vectors: Tensor) -> None:
-        if isinstance(self._embeddings, TokenEmbeddings):
+        if self._embeddings.embedding_type == "word-level":
             sentence.set_token_embeddings(self._embeddings.name, vectors)
         else:
             sentence.set_embedding(self._embeddings.name, vectors[0])
@@ -80,7 +80,7 @@ class EmbeddingStore:
     def _take(self, sentence: Sentence) -> Tensor:
         """The vectors on a sentence, (N, D) or (1, D)."""
         name = [self._embeddings.name]
-        if isinstance(self._embeddings, TokenEmbeddings):
+        if self._embeddings.embedding_type == "word-level":
             return sentence.get_token_embeddings(name)
         return sentence.get_embedding(name)[None]
 

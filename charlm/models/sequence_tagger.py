@@ -42,7 +42,8 @@ from charlm.nn.packed import PackedRNN
 from charlm.nn.ragged import Ragged
 from charlm.storage.atomic import JsonObject
 
-_NO_TAGS = frozenset({"<unk>", "<START>", "<STOP>"})
+_UNK = "<unk>"
+_NO_TAGS = frozenset({_UNK, "<START>", "<STOP>"})
 _RNN_KINDS: dict[str, type[nn.LSTM] | type[nn.GRU] | type[nn.RNN]] = {"LSTM": nn.LSTM, "GRU": nn.GRU, "RNN": nn.RNN}
 _BIO_PREFIXES = {"S": "B", "E": "I"}
 
@@ -67,7 +68,8 @@ class SequenceTagger(DownstreamModel):
         bidirectional: read in both directions.
         tag_format: `BIOES` or `BIO`: the tags that a dictionary of span values is turned into.
         loss_weights: weight of the loss by tag, 1 for all others; without `use_crf` only.
-        train_initial_hidden_state, allow_unk_predictions: must be false; Flair has them.
+        train_initial_hidden_state: learn the state that the recurrent layer starts from; it is zero at first.
+        allow_unk_predictions: one more tag, `<unk>`, which words have whose tag is not in the dictionary.
 
     Without their names, the first arguments are `hidden_size, embeddings, tag_dictionary, tag_type` or, as in newer
     versions of Flair, `embeddings, tag_dictionary, tag_type`.
@@ -100,15 +102,13 @@ class SequenceTagger(DownstreamModel):
         named = {"hidden_size": hidden_size, "embeddings": embeddings, "tag_dictionary": tag_dictionary}
         arguments = _by_position({**named, "tag_type": tag_type}, first)
         hidden_size, embeddings, tag_dictionary, tag_type = arguments
-        if train_initial_hidden_state or allow_unk_predictions:
-            raise ConfigError("train_initial_hidden_state and allow_unk_predictions are not part of charlm")
         if rnn_type not in _RNN_KINDS or tag_format not in ("BIOES", "BIO"):
             raise ConfigError(
                 f"rnn_type is LSTM, GRU or RNN, tag_format BIOES or BIO; got {rnn_type!r} and {tag_format!r}"
             )
         self.embeddings = embeddings
         self.label_type = tag_type
-        self.tags = _tags(tag_dictionary, tag_format)
+        self.tags = [_UNK] * allow_unk_predictions + _tags(tag_dictionary, tag_format)
         self.predict_spans = any(map(is_span_tag, self.tags))
         self._ids = {tag: idx for idx, tag in enumerate(self.tags)}
         width = embeddings.embedding_length
@@ -116,7 +116,11 @@ class SequenceTagger(DownstreamModel):
         self.word_dropout = WordDropout(word_dropout if use_rnn or use_crf else 0.0)
         self.locked_dropout = LockedDropout(locked_dropout)
         self.embedding2nn = Linear(width, width) if reproject_embeddings else None
-        self.rnn = _recurrent(rnn_type, width, hidden_size, rnn_layers, bidirectional) if use_rnn else None
+        self.rnn = (
+            _recurrent(rnn_type, width, hidden_size, rnn_layers, bidirectional, train_initial_hidden_state)
+            if use_rnn
+            else None
+        )
         self.linear = Linear(width if self.rnn is None else self.rnn.output_size, len(self.tags))
         self.crf = ConditionalRandomField(len(self.tags)) if use_crf else None
         self._arguments: JsonObject = {
@@ -132,6 +136,11 @@ class SequenceTagger(DownstreamModel):
         }
         if rnn_type != "LSTM" or not bidirectional:  # equal models have equal files, also those of older versions
             self._arguments |= {"rnn_type": rnn_type, "bidirectional": bidirectional}
+        flags = {
+            "train_initial_hidden_state": train_initial_hidden_state,
+            "allow_unk_predictions": allow_unk_predictions,
+        }
+        self._arguments |= {name: flag for name, flag in flags.items() if flag}
         if loss_weights:
             self._arguments["loss_weights"] = dict(loss_weights)
         self._loss_weights = label_weights(self.tags, loss_weights)
@@ -157,6 +166,8 @@ class SequenceTagger(DownstreamModel):
     def encode_labels(self, sentence: Sentence) -> Tensor:
         """The ids of the sentence's tags, (N,)."""
         tags = self._gold_tags(sentence, self.label_type)
+        if _UNK in self._ids:
+            return torch.tensor([self._ids.get(tag, self._ids[_UNK]) for tag in tags])
         try:
             return torch.tensor([self._ids[tag] for tag in tags])
         except KeyError as error:
@@ -272,11 +283,12 @@ def _to_bio(tag: str) -> str:
 
 
 def _recurrent(
-    rnn_type: str, width: int, hidden_size: int, nlayers: int, bidirectional: bool
+    rnn_type: str, width: int, hidden_size: int, nlayers: int, bidirectional: bool, learns_start: bool
 ) -> BidirectionalLSTM | PackedRNN:
-    if rnn_type == "LSTM" and bidirectional:
+    if rnn_type == "LSTM" and bidirectional and not learns_start:
         return BidirectionalLSTM(width, hidden_size, nlayers)
-    return PackedRNN(_RNN_KINDS[rnn_type], width, hidden_size, nlayers, bidirectional=bidirectional)
+    kind = _RNN_KINDS[rnn_type]
+    return PackedRNN(kind, width, hidden_size, nlayers, bidirectional=bidirectional, learns_start=learns_start)
 
 
 def _chosen(probabilities: Tensor, ids: list[int]) -> list[float]:

@@ -37,7 +37,8 @@ class TextClassifier(DownstreamModel):
     Args:
         document_embeddings: the vector of a text; Flair's newer name `embeddings` is accepted too.
         label_dictionary: the possible labels, from `Corpus.make_label_dictionary`.
-        label_type: the layer of labels to train on and to predict.
+        label_type: the layer of labels to train on and to predict; by default the one that the dictionary was made of,
+            or `class`.
         multi_label: a text can have any number of labels, including none; by default the setting of the dictionary.
         multi_label_threshold: lowest probability at which a label is predicted; a dict gives it by label, and that
             of all others under `default`.
@@ -51,7 +52,7 @@ class TextClassifier(DownstreamModel):
         self,
         document_embeddings: DocumentEmbeddings | None = None,
         label_dictionary: Dictionary | None = None,
-        label_type: str = "class",
+        label_type: str | None = None,
         multi_label: bool | None = None,
         multi_label_threshold: float | Mapping[str, float] = 0.5,
         *,
@@ -66,7 +67,7 @@ class TextClassifier(DownstreamModel):
         if document_embeddings is None or label_dictionary is None:
             raise ConfigError("TextClassifier needs embeddings and label_dictionary")
         self.embeddings = document_embeddings
-        self.label_type = label_type
+        self.label_type = label_type or label_dictionary.label_type or "class"
         self.labels = label_items(label_dictionary, without=_NO_LABELS)
         self.multi_label = label_dictionary.multi_label if multi_label is None else multi_label
         self.multi_label_threshold = multi_label_threshold
@@ -85,6 +86,10 @@ class TextClassifier(DownstreamModel):
         self.decoder = nn.Linear(document_embeddings.embedding_length, len(self.labels))
         nn.init.xavier_uniform_(self.decoder.weight)
         self.to_default_device()
+
+    @property
+    def document_embeddings(self) -> DocumentEmbeddings:
+        return self.embeddings
 
     def label_names(self) -> list[str]:
         return self.labels

@@ -5,6 +5,8 @@ Slower on a CPU than the layers that are written for rows (bidirectional.py, gru
 
 # W = rows (tokens of all sequences, see ragged.py), D = width of a row, H = hidden size
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -13,12 +15,16 @@ from torch.nn.utils.rnn import PackedSequence
 from charlm.nn.ragged import Ragged
 
 
-def packed_states(rnn: nn.RNNBase, x: Tensor, ragged: Ragged) -> Tensor:
-    """The output of `rnn` at every row: (W, D) -> (W, H), or (W, 2H) where it is bidirectional."""
+def packed_states(rnn: nn.RNNBase, x: Tensor, ragged: Ragged, start: Sequence[Tensor] = ()) -> Tensor:
+    """The output of `rnn` at every row: (W, D) -> (W, H), or (W, 2H) where it is bidirectional.
+
+    `start` are the states that each sequence starts from, (N, H) for N layers and directions; by default zeros.
+    """
     places = ragged.reading_places[0]
     order = ragged.tensor(np.argsort(places))
     packed = PackedSequence(x.index_select(0, order), torch.tensor(ragged.active))
-    output: Tensor = rnn(packed)[0].data
+    states = [state[:, None].expand(-1, len(ragged.lengths), -1).contiguous() for state in start]  # (N, B, H)
+    output: Tensor = rnn(packed, tuple(states) if len(states) > 1 else states[0] if states else None)[0].data
     return output.index_select(0, ragged.tensor(places))
 
 
@@ -34,11 +40,15 @@ class PackedRNN(nn.Module):
         *,
         bidirectional: bool = True,
         dropout: float = 0.5,
+        learns_start: bool = False,
     ) -> None:
         super().__init__()
         between = dropout if nlayers > 1 else 0.0
         self.rnn = kind(input_size, hidden_size, nlayers, dropout=between, bidirectional=bidirectional)
-        self.output_size = (2 if bidirectional else 1) * hidden_size
+        directions = 2 if bidirectional else 1
+        self.output_size = directions * hidden_size
+        num_states = (2 if kind is nn.LSTM else 1) if learns_start else 0
+        self.start = nn.ParameterList(torch.zeros(nlayers * directions, hidden_size) for _ in range(num_states))
 
     def forward(self, x: Tensor, ragged: Ragged) -> Tensor:
-        return packed_states(self.rnn, x, ragged)
+        return packed_states(self.rnn, x, ragged, list(self.start))

@@ -6,8 +6,6 @@ Reads and writes model.safetensors, config.json. The dictionary lies in the fold
 import json
 from pathlib import Path
 
-from safetensors.torch import load_file, save
-
 from charlm.artifacts import BundleFiles
 from charlm.config.language_model import LanguageModelConfig
 from charlm.data.dictionary import Dictionary
@@ -21,6 +19,8 @@ _CONFIG_FORMAT = "charlm.language_model/1"
 
 def write_safetensors(state: LanguageModelState, folder: Path | str) -> None:
     """Write `model.safetensors` and `config.json` into `folder`."""
+    from safetensors.torch import save
+
     files = BundleFiles(Path(folder).parent)
     direction = Path(folder).name
     with atomic_write(files.model(direction)) as file:
@@ -34,6 +34,8 @@ def read_safetensors(folder: Path | str, dictionary: Dictionary | None = None) -
 
     Raises ModelFileError, one line that names the file, when a file is missing, damaged or does not fit the others.
     """
+    from safetensors.torch import load_file
+
     files = BundleFiles(Path(folder).parent)
     config_path, model_path = files.config(Path(folder).name), files.model(Path(folder).name)
     if dictionary is None:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors.torch import load, save
 
 from charlm.errors import ModelFileError
 from charlm.storage.atomic import JsonObject, atomic_write
@@ -34,6 +33,8 @@ class Part:
 
 def write_archive(path: Path, parts: Mapping[str, Part]) -> None:
     """Write `parts` to `path`, atomically."""
+    from safetensors.torch import save
+
     with atomic_write(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
 
         def write(name: str, content: bytes) -> None:
@@ -52,6 +53,8 @@ def read_archive(path: Path | str) -> dict[str, Part]:
 
     Raises ModelFileError, one line that names the file, when it is missing, damaged, or written by nobody we know.
     """
+    from safetensors.torch import load
+
     path = Path(path)
     with errors_name(path), _opened(path) as archive:
         size = path.stat().st_size

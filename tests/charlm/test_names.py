@@ -86,15 +86,18 @@ def test_a_treebank_that_is_at_hand_is_read_by_its_name(tmp_path, monkeypatch):
     (tmp_path / "conll_03").mkdir()
     (tmp_path / "conll_03" / "eng.train").write_text("-DOCSTART- -X- -X- O\n\nAnn NNP B-NP B-PER\nleft VBD B-VP O\n")
     corpus = charlm.datasets.CONLL_03(tmp_path)
-    assert [(label.data_point.text, label.value) for label in corpus.train[0].get_labels("ner")] == [("Ann", "PER")]
+    boundary, sentence = corpus.get_all_sentences()
+    assert boundary.is_document_boundary
+    assert [(label.data_point.text, label.value) for label in sentence.get_labels("ner")] == [("Ann", "PER")]
 
 
-def test_a_proposition_bank_is_read_by_name(tmp_path):
+@pytest.mark.parametrize(("name", "between"), [("UP_ENGLISH", 8), ("UP_GERMAN", 7)])
+def test_a_proposition_bank_is_read_by_name(tmp_path, name, between):
     rows = [(word, "frame.01" if word == "comes" else "_") for word in ("This", "comes")]
-    lines = [f"{place}\t{word}" + "\t_" * 8 + f"\t{frame}\n" for place, (word, frame) in enumerate(rows)]
+    lines = [f"{place}\t{word}" + "\t_" * between + f"\t{frame}\n" for place, (word, frame) in enumerate(rows)]
     for split in ("train", "dev", "test"):
         (tmp_path / f"en_ewt-up-{split}.conllu").write_text("# text = This comes\n" + "".join(lines) + "\n")
-    (sentence,) = charlm.datasets.UP_ENGLISH(tmp_path).dev
+    (sentence,) = getattr(charlm.datasets, name)(tmp_path).dev
     assert [token.get_label("frame", "none").value for token in sentence] == ["none", "frame.01"]
 
 

@@ -149,7 +149,7 @@ def test_a_classifier_of_a_prepared_corpus_is_trained_and_served(workspace: Work
         task="classifier", name="questions", data=("TREC_6",), models=("models:/tiny/1",), config=QUICK
     )
     trained = train_downstream(workspace, request)
-    assert trained.label_type == "class"
+    assert trained.label_type == "question_class"
     import mlflow
 
     served = mlflow.pyfunc.load_model("models:/questions@newest")

@@ -173,3 +173,9 @@ def test_vectors_of_other_names_stay_in_one_matrix_when_one_name_is_cleared():
     assert sentence.has_token_embeddings("kept")
     assert not sentence.has_token_embeddings("cleared")
     assert sentence.get_token_embeddings().tolist() == torch.ones(2, 3).tolist()
+
+
+def test_white_space_that_is_inferred_is_that_of_the_sentence_returned():
+    sentence = Sentence(["Hello", ",", "world", "(", "x", ")"])
+    assert sentence.infer_space_after() is sentence
+    assert [token.whitespace_after for token in sentence] == [0, 1, 1, 0, 0, 0]

@@ -213,8 +213,8 @@ def test_malformed_treebank_is_refused_with_file_and_line(tmp_path, text, expect
 # ---- labelled texts ------------------------------------------------------------------------------------------------
 
 
-def labelled(sentences) -> list[tuple[str, list[str]]]:
-    return [(sentence.text, [label.value for label in sentence.get_labels("class")]) for sentence in sentences]
+def labelled(sentences, layer: str = "class") -> list[tuple[str, list[str]]]:
+    return [(sentence.text, [label.value for label in sentence.get_labels(layer)]) for sentence in sentences]
 
 
 EXPECTED = [("Who wrote it?", ["HUM"]), ("Buy, now!", ["spam", "short"])]
@@ -342,13 +342,13 @@ def test_questions_of_trec_have_their_coarse_label(tmp_path, names):
     for name in names:
         (tmp_path / name).write_bytes("NUM:dist How far is Saint-\xc9tienne ?\nHUM:ind Who ?\n".encode("latin-1"))
     corpus = TREC_6(tmp_path)
-    assert labelled(corpus.test) == [("How far is Saint-Étienne ?", ["NUM"]), ("Who ?", ["HUM"])]
+    assert labelled(corpus.test, "question_class") == [("How far is Saint-Étienne ?", ["NUM"]), ("Who ?", ["HUM"])]
     assert str(corpus) == "Corpus: 1 train + 1 dev + 2 test sentences"
 
 
 def test_questions_of_trec_may_be_in_the_format_that_flair_makes_of_them(cache):
     put(cache / "trec_6", train="__label__NUM How far ?\n" * 10, test="__label__HUM Who ?\n")
-    assert labelled(TREC_6().test) == [("Who ?", ["HUM"])]
+    assert labelled(TREC_6().test, "question_class") == [("Who ?", ["HUM"])]
     put(cache / "trec_6", test="NUM How far ?\n")
     with pytest.raises(DatasetError, match=r"test\.txt, line 1: the question has no label such as NUM:dist in front"):
         TREC_6()

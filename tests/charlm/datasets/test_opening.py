@@ -57,7 +57,7 @@ def test_prepared_corpus_is_opened_by_its_name(tmp_path, monkeypatch):
     monkeypatch.setenv("CHARLM_CACHE", str(tmp_path))
     put(tmp_path / "datasets" / "trec_6", train="__label__HUM Who?\n", test="__label__NUM How?\n")
     corpus, layer = open_corpora(["TREC_6"])
-    assert (corpus.name, layer) == ("TREC_6", "class")
+    assert (corpus.name, layer) == ("TREC_6", "question_class")
 
 
 def test_what_is_not_there_is_an_error_that_names_the_prepared_corpora(tmp_path):

@@ -14,11 +14,13 @@ from charlm.embeddings import (
     FlairEmbeddings,
     StackedEmbeddings,
     TransformerDocumentEmbeddings,
+    TransformerEmbeddings,
     TransformerWordEmbeddings,
     WordEmbeddings,
 )
 from charlm.embeddings.base import load_embeddings
-from charlm.errors import ConfigError, ModelFileError
+from charlm.embeddings.pieces import word_vectors
+from charlm.errors import CharLMWarning, ConfigError, ModelFileError
 from charlm.nn.dropout import LockedDropout, WordDropout
 from tests.conftest import ROOT
 
@@ -223,10 +225,63 @@ def test_layers_of_a_transformer_are_averaged_as_in_flair(transformer):
     assert TransformerWordEmbeddings(transformer, layers="0,1", layer_mean=False).embedding_length == 32
 
 
+def test_a_transformer_gives_vectors_of_words_and_of_the_sentence_at_once(transformer):
+    both = TransformerEmbeddings(transformer, fine_tune=False)
+    words, texts = TransformerWordEmbeddings(transformer), TransformerDocumentEmbeddings(transformer)
+    assert [part.embedding_type for part in (both, words, texts)] == ["word-level", "word-level", "sentence-level"]
+    for embeddings in (both, load_embeddings(both.save_embeddings())):
+        sentence, plain = Sentence("hello world"), Sentence("hello world")
+        embeddings.embed(sentence)
+        assert embeddings.is_on(sentence)
+        words.embed(plain)
+        torch.testing.assert_close(sentence[1].embedding, plain[1].embedding.detach())
+        texts.embed(plain)
+        torch.testing.assert_close(sentence.get_embedding([both.name]), plain.get_embedding([texts.name]).detach())
+    with pytest.raises(ConfigError, match="is_token_embedding or is_document_embedding must be true"):
+        TransformerEmbeddings(transformer, is_token_embedding=False, is_document_embedding=False)
+
+
+@pytest.mark.parametrize("pooling", ["first", "last", "first_last", "mean"])
+def test_a_word_of_several_pieces_gets_the_pooling_that_is_asked_for(pooling):
+    states = torch.tensor([[1.0], [2.0], [4.0], [7.0], [9.0]])  # of a special piece, two of word 0, one of 2, one more
+    expected = {"first": [2, 0, 7], "last": [4, 0, 7], "mean": [3, 0, 7]}
+    vectors = word_vectors(states, [None, 0, 0, 2, None], 3, pooling)
+    if pooling == "first_last":
+        assert vectors.tolist() == [[2, 4], [0, 0], [7, 7]]
+    else:
+        assert vectors.flatten().tolist() == expected[pooling]
+
+
+def test_a_long_sentence_is_read_in_windows_that_overlap_as_in_flair(transformer):
+    """Of a window of 8 pieces 6 are words; windows share 4, of which each gives the 2 that it has more text around."""
+    embeddings = TransformerWordEmbeddings(transformer, fine_tune=False)
+    embeddings.tokenizer.model_max_length = 8
+    texts = TransformerDocumentEmbeddings(transformer, pooling="mean", allow_long_sentences=True, fine_tune=False)
+    texts.tokenizer.model_max_length = 8
+    embeddings.stride = texts.stride = 4
+    sentence = Sentence(" ".join(["hello", "world", "world", "hello", "hello"] * 2))
+    ids = [5, 6, 6, 5, 5] * 2
+    with torch.no_grad():
+        windows = [
+            embeddings.model(torch.tensor([[2, *ids[start : start + 6], 3]])).last_hidden_state[0]
+            for start in (0, 2, 4)
+        ]
+    expected = torch.cat([windows[0][1:5], windows[1][3:5], windows[2][3:7]])
+    embeddings.embed([Sentence("hello"), sentence])
+    torch.testing.assert_close(sentence.get_token_embeddings(), expected)
+    texts.embed([Sentence("hello"), sentence])
+    pieces = torch.cat([windows[0][:1], expected, windows[2][7:]])
+    torch.testing.assert_close(sentence.get_embedding([texts.name]), pieces.mean(dim=0))
+    short = TransformerWordEmbeddings(transformer, allow_long_sentences=False, fine_tune=False)
+    short.tokenizer.model_max_length = 8
+    with pytest.warns(CharLMWarning, match="longer ones are truncated"):
+        (cut,) = short.embed(Sentence(sentence.text))
+    assert cut.get_token_embeddings().abs().sum(dim=1).count_nonzero() == 6
+
+
 def test_a_transformer_reads_the_sentences_around(transformer):
     embeddings = TransformerWordEmbeddings(transformer, use_context=2, fine_tune=False)
     sentences = [Sentence("hello hello world"), Sentence("world"), Sentence("hello world")]
-    Sentence.set_context_for_sentences(sentences)
     embeddings.embed(sentences)
     separator = embeddings.tokenizer.convert_tokens_to_ids("[FLERT]")
     ids = [2, 5, 6, separator, 6, separator, 5, 6, 3]  # [CLS] hello world [FLERT] world [FLERT] hello world [SEP]

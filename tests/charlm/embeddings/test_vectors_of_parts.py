@@ -157,6 +157,10 @@ def test_byte_pairs_are_the_first_and_the_last_piece(cache, monkeypatch):
 def test_byte_pairs_name_what_is_missing(cache, monkeypatch):
     with pytest.raises(ModelFileError, match=r"no file .*en\.wiki\.bpe\.vs100000\.model"):
         BytePairEmbeddings("en")
+    (cache / "cache").mkdir()
+    (cache / "cache" / "multi.wiki.bpe.vs100000.model").write_text("ab")
+    with pytest.raises(ModelFileError, match=r"no file .*multi\.wiki\.bpe\.vs100000\.d300\.w2v\.bin"):
+        BytePairEmbeddings("multi")
     with pytest.raises(ConfigError, match="takes a language, or model_file_path"):
         BytePairEmbeddings()
     monkeypatch.setitem(sys.modules, "sentencepiece", None)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from charlm.embeddings import DocumentPoolEmbeddings, FlairEmbeddings, OneHotEmbeddings
-from charlm.errors import ConfigError
+from charlm.errors import ConfigError, DatasetError
 from charlm.models import SequenceTagger, TextClassifier
 from charlm.nn import Classifier
 from charlm.trainers import ModelTrainer
@@ -41,8 +41,6 @@ def test_first_arguments_may_stand_in_the_order_of_newer_versions():
         SequenceTagger(embeddings, "ner", values)
     with pytest.raises(ConfigError, match="name the arguments after embeddings, tag_dictionary, tag_type: use_crf="):
         SequenceTagger(embeddings, values, "ner", True)
-    with pytest.raises(ConfigError, match="allow_unk_predictions are not part of charlm"):
-        SequenceTagger(embeddings, values, "ner", allow_unk_predictions=True)
 
 
 @pytest.mark.parametrize(("tag_format", "prefixes"), [("BIOES", "SBEI"), ("BIO", "BI")])
@@ -59,6 +57,32 @@ def test_other_recurrent_layers_are_saved_and_loaded(tmp_path, arguments):
     loaded = Classifier.load(tmp_path / "tagger.pt")
     losses = [model.eval().forward_loss([sentence])[0].item() for model in (tagger, loaded)]
     assert losses[0] == losses[1]
+
+
+def test_an_unknown_tag_is_learned_as_unk_where_that_is_allowed(tmp_path):
+    sentence = toy_corpus(12).train[0]
+    sentence[0].add_label("ner", "NEW")
+    tagger = span_tagger(allow_unk_predictions=True)
+    assert tagger.tags[:2] == ["<unk>", "O"]
+    assert tagger.encode_labels(sentence)[0] == 0
+    tagger.save(tmp_path / "tagger.pt")
+    assert Classifier.load(tmp_path / "tagger.pt").tags == tagger.tags
+    with pytest.raises(DatasetError, match="is not among the tagger's 5"):
+        span_tagger().encode_labels(sentence)
+
+
+@pytest.mark.parametrize("rnn_type", ["LSTM", "GRU"])
+def test_the_first_state_of_the_recurrent_layer_can_be_learned(tmp_path, rnn_type):
+    tagger, sentences = span_tagger(rnn_type=rnn_type, train_initial_hidden_state=True), toy_corpus(12).train
+    tagger.forward_loss(sentences)[0].backward()
+    states = list(tagger.rnn.start)
+    assert [state.shape for state in states] == [(2, 8)] * (2 if rnn_type == "LSTM" else 1)
+    assert all(state.grad.abs().min() > 0 for state in states)
+    before = tagger.eval().forward_loss(sentences)[0].item()
+    torch.nn.init.ones_(states[0])
+    tagger.save(tmp_path / "tagger.pt")
+    after = Classifier.load(tmp_path / "tagger.pt").forward_loss(sentences)[0].item()
+    assert after == tagger.forward_loss(sentences)[0].item() != before
 
 
 def test_loss_weights_scale_the_loss_of_a_tag():

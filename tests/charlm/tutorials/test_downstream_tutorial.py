@@ -45,7 +45,7 @@ def size(request) -> Callable[[int, int], int]:
     return (lambda printed, small: printed) if request.param == "printed" else (lambda printed, small: small)
 
 
-def majority_share(sentences, layer: str = "class") -> float:
+def majority_share(sentences, layer: str = "question_class") -> float:
     """The score of always answering with the most frequent label."""
     counts = Counter(label.value for sentence in sentences for label in sentence.get_labels(layer))
     return max(counts.values()) / counts.total()
