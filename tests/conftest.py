@@ -143,7 +143,7 @@ def run_charlm(*arguments: object, folder: Path = ROOT, own_server: bool = False
 
     A command that needs Prefect uses the server of this test process; with `own_server`, the one that it starts.
     """
-    needs_server = not {"prepare", "run", "demo"}.isdisjoint(arguments[:1]) and "--help" not in arguments
+    needs_server = str(arguments[0]) in ("prepare", "run", "demo") and "--help" not in arguments
     server = shared_prefect() if needs_server and not own_server else {}
     return run_program(COMMAND_LINE, *arguments, folder=folder, **{**server, **variables})
 
