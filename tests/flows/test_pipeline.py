@@ -149,7 +149,7 @@ def test_ctrl_c_in_the_last_moment_of_a_training_ends_what_would_follow(
 
 
 def wait_until_both_train(workspace: Path) -> None:
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         journals = list(workspace.glob("runs/*/journal.jsonl"))
         if len(journals) == 2 and all(b'"train"' in journal.read_bytes() for journal in journals):

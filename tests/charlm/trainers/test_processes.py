@@ -86,7 +86,7 @@ def events(run: RunFiles, kind: str) -> list[dict]:
 
 
 def wait_for(run: RunFiles, kind: str, count: int = 1) -> None:
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 120
     while not run.journal.exists() or len(events(run, kind)) < count:
         assert time.monotonic() < deadline, f"no {kind}"
         time.sleep(0.05)
