@@ -71,9 +71,9 @@ def deployment(service: LiveService, name: str) -> Any:
 
 def runs(service: LiveService, name: str) -> list[Any]:
     """The runs of a deployment that have begun, oldest first."""
-    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
+    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 
-    wanted = DeploymentFilter(name=DeploymentFilterName(any_=[name]))
+    wanted = DeploymentFilter(id=DeploymentFilterId(any_=[deployment(service, name).id]))
     with service.prefect() as client:
         found = client.read_flow_runs(deployment_filter=wanted, limit=200)
     begun = [run for run in found if run.start_time is not None]
