@@ -13,7 +13,7 @@ import pytest
 
 from charlm.errors import ConfigError
 from flows.task_runners import DASK_ADDRESS_VARIABLE, check_task_runner, keep_environment
-from tests.conftest import COMMAND, ROOT, Charlm, Outcome, copy_prefect_home, environment, run_charlm, write_sentences
+from tests.conftest import ROOT, Charlm, Outcome, copy_prefect_home, environment, run_charlm, write_sentences
 
 SETTINGS = ("--name", "tiny", "--shard-size", "4kB", "--json")
 
