@@ -23,6 +23,7 @@ CHANGED_KEYS = {
     "units": "added: a prepared corpus says how many units it has, as words are no characters",
     "unk_rates": "added: a prepared corpus has the rate of unknown units of each split",
     "baseline": "added: an n-gram model is scored beside every pair",
+    "domains": "added: a registered version has a tag with the domains of its text",
 }
 """Keys that were added or left out on purpose since then."""
 ADDED = re.compile(
