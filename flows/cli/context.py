@@ -107,7 +107,7 @@ def near_threshold(mode: str | None, threshold: float | None) -> float | None:
         raise ConfigError(f"--deduplicate is exact or near, got {mode!r}")
     if mode != "near":
         if threshold is not None:
-            raise ConfigError("--near-threshold is of near-duplicates, which are not searched for; leave it out")
+            raise ConfigError("--near-threshold needs --deduplicate near, or doctor --near")
         return None
     from charlm.config import NEAR_THRESHOLD
 

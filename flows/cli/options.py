@@ -6,7 +6,6 @@ import inspect
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, ParamSpec, TypedDict
 
@@ -256,26 +255,44 @@ def example(line: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
 
 def with_device(command: Callable[..., None]) -> Callable[..., None]:
     """`command` with the option `--device`, which holds for the whole process and its children."""
+
+    def check(value: str, flag: str) -> None:
+        from charlm.config import check_device_name
+
+        check_device_name(value, flag)
+
     shown = "cpu, cuda, cuda:N or auto (the default: a GPU where there is one)."
-    return _with_variable(command, "device", "CHARLM_DEVICE", "check_device_name", shown)
+    return _with_variable(command, "device", "CHARLM_DEVICE", check, shown)
 
 
 def with_held_out_limit(command: Callable[..., None]) -> Callable[..., None]:
     """`command` with the option `--held-out-limit`, which holds for the whole process and its children."""
+
+    def check(value: str, flag: str) -> None:
+        from charlm.config import check_held_out_limit
+
+        check_held_out_limit(value, flag)
+
     shown = "Characters of held-out text that a score reads at most, or none; 20,000,000 by default."
-    return _with_variable(command, "held_out_limit", "CHARLM_HELD_OUT_LIMIT", "check_held_out_limit", shown)
+    return _with_variable(command, "held_out_limit", "CHARLM_HELD_OUT_LIMIT", check, shown)
 
 
 def with_runtime(command: Callable[..., None]) -> Callable[..., None]:
     """`command` with the option `--runtime`, which holds for the whole process and its children."""
+
+    def check(value: str, flag: str) -> None:
+        from charlm.config import check_runtime
+
+        check_runtime(value, flag)
+
     shown = "What answers requests to the registered model: torch (the default), onnx or onnx-int8."
-    return _with_variable(command, "runtime", "CHARLM_RUNTIME", "check_runtime", shown)
+    return _with_variable(command, "runtime", "CHARLM_RUNTIME", check, shown)
 
 
 def _with_variable(
-    command: Callable[..., None], name: str, variable: str, check: str, shown: str
+    command: Callable[..., None], name: str, variable: str, check: Callable[[str, str], None], shown: str
 ) -> Callable[..., None]:
-    """`command` with an option that sets an environment variable; `check` of charlm.config refuses a wrong value."""
+    """`command` with an option that sets an environment variable; `check` raises ConfigError for a wrong value."""
     flag = f"--{name.replace('_', '-')}"
 
     @functools.wraps(command)
@@ -283,7 +300,7 @@ def _with_variable(
         value = values.pop(name)
         if value is None:
             return command(**values)
-        getattr(import_module("charlm.config"), check)(value, flag)
+        check(value, flag)
         before = os.environ.get(variable)
         os.environ[variable] = value
         try:
