@@ -265,6 +265,11 @@ def export(
     space = open_session(workspace).workspace
     from tasks.inference.export import OnnxSettings, export_model
 
+    opened = None
+    if probe is not None:
+        from tasks.promotion.probe import Probe
+
+        opened = Probe.open(probe)
     exported = export_model(
         space,
         model,
@@ -272,7 +277,7 @@ def export(
         model_format=model_format,
         with_card=card,
         metadata=metadata,
-        onnx=OnnxSettings(int8=int8, held_out=held_out, probe=probe),
+        onnx=OnnxSettings(int8=int8, held_out=held_out, probe=opened),
     )
     if as_json:
         show(exported.to_json(), as_json)

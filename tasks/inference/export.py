@@ -14,12 +14,12 @@ from charlm.storage.atomic import JsonObject, atomic_folder
 from charlm.storage.user_paths import user_path
 from charlm.text.corpus.manifest import load_manifest
 from charlm.trainers.lm.manifest import RunManifest
-from tasks.promotion.probe import Probe
 from tasks.registry.download import open_model
 from tasks.registry.onnx_export import write_exported
 
 if TYPE_CHECKING:
     from charlm.language_models.language_model import LanguageModel
+    from tasks.promotion.probe import Probe
 
 FORMATS = ("flair", "safetensors", "onnx")
 _COMPUTED = ("format", "fingerprint", "dictionary", "models")  # the keys of a manifest that write_bundle computes
@@ -35,7 +35,7 @@ class OnnxSettings:
     held_out: str | None = None
     """A text that the model was not trained on, UTF-8; by default the validation text of its corpus."""
 
-    probe: str | None = None
+    probe: "Probe | None" = None
     """Labelled data to train a small tagger on."""
 
     def held_out_of(self, workspace: Workspace, info: Mapping[str, object]) -> Path | None:
@@ -90,7 +90,6 @@ def export_model(
     output = user_path(output).absolute()
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise ConfigError(f"{output} already holds something; give an empty folder, or one that does not exist")
-    probe = None if onnx.probe is None else Probe.open(onnx.probe)
     opened = open_model(model, workspace)
     models = opened.models
     unit = next(iter(models.values())).dictionary.unit_of
@@ -102,7 +101,7 @@ def export_model(
         with atomic_folder(output) as target:
             if model_format == "onnx":
                 held_out = onnx.held_out_of(workspace, info)
-                measure = None if probe is None else probe.of_export(models.values())
+                measure = None if onnx.probe is None else onnx.probe.of_export(models.values())
                 loss = write_exported(target, models, info, int8=onnx.int8, held_out=held_out, probe=measure)
             else:
                 _write_bundle_files(target, models, info, model_format=model_format, with_card=with_card)

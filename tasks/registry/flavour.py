@@ -4,7 +4,9 @@ The code is the library `charlm` as it is now (a megabyte), so that a version gi
 packages can be had, whatever charlm is installed where it is loaded, if any.
 """
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,7 +38,7 @@ def log_standalone_model(
     """
     import mlflow
 
-    with mlflow.start_run(run_id=run_id):
+    with mlflow.start_run(run_id=run_id), _no_bytecode():
         model: ModelInfo = mlflow.pyfunc.log_model(
             name="model",
             python_model=str(code),
@@ -51,6 +53,16 @@ def log_standalone_model(
     with decoration("scores and lineage on MLflow's page of the model"):
         record_model(model.model_id, run_id, record)
     return model
+
+
+@contextmanager
+def _no_bytecode() -> Iterator[None]:
+    """Keep Python from compiling the code inside of the model, which MLflow runs there once before it is stored."""
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = before
 
 
 def pip_requirements(libraries: Sequence[str] = TORCH_LIBRARIES) -> list[str]:
