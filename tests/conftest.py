@@ -132,6 +132,15 @@ class TrainedWorkspace:
     trained: Any
 
 
+@pytest.fixture(autouse=True)
+def own_environment() -> Iterator[None]:
+    """Whatever a test sets in the environment, as a session of a workspace does, the next one does not find."""
+    saved = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(saved)
+
+
 @contextmanager
 def own_workspace(trained: TrainedWorkspace, folder: Path) -> Iterator[Workspace]:
     """A copy of the trained workspace in `folder`, elsewhere than where it was made; this process uses its MLflow."""

@@ -286,14 +286,14 @@ def test_decoded_words_stand_as_in_the_text_that_was_counted(tmp_path: Path) -> 
 def test_many_values_are_forgotten_and_counted_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "".join(f"w{number % 50} v{number}, <b>\n  u{number % 11}\n" for number in range(300))
     whole = dictionary_of(text, tmp_path, min_count=3)
-    monkeypatch.setattr("charlm.units.word_values._MOST_VALUES", 40)
-    monkeypatch.setattr("charlm.text.corpus.chunks.CHUNK_BYTES", 300)
-    _, counts = counts_of(text, tmp_path)
-    assert len(list(read_chunks(tmp_path / "text"))) > 10
-    assert Coding.of(counts, set()).to_json() == Coding.of(counts_of(text, tmp_path)[1], set()).to_json()
-    assert dictionary_of(text, tmp_path, min_count=3) == whole
-    (small,) = encode_chunks(tmp_path / "text", whole)
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr("charlm.units.word_values._MOST_VALUES", 40)
+        patch.setattr("charlm.text.corpus.chunks.CHUNK_BYTES", 300)
+        _, counts = counts_of(text, tmp_path)
+        assert len(list(read_chunks(tmp_path / "text"))) > 10
+        assert Coding.of(counts, set()).to_json() == Coding.of(counts_of(text, tmp_path)[1], set()).to_json()
+        assert dictionary_of(text, tmp_path, min_count=3) == whole
+        (small,) = encode_chunks(tmp_path / "text", whole)
     (large,) = encode_chunks(tmp_path / "text", whole)
     assert small.ids.tolist() == large.ids.tolist()
     assert small.unknown_bits == pytest.approx(large.unknown_bits)

@@ -30,14 +30,12 @@ from tests.conftest import ROOT
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Nothing names a server or a proxy, and what a test sets is taken back."""
+    """Nothing names a server or a proxy, and the temporary folder is found anew."""
     for name in list(os.environ):
         if name.startswith(("MLFLOW_", "PREFECT_")) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
-    before, folder = dict(os.environ), tempfile.tempdir
+    folder = tempfile.tempdir
     yield
-    os.environ.clear()
-    os.environ.update(before)
     tempfile.tempdir = folder
 
 

@@ -6,7 +6,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,15 +21,11 @@ from tests.conftest import ROOT, TrainedWorkspace, environment, own_workspace, w
 
 
 @pytest.fixture
-def clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Nothing names a server, and what a test sets is taken back."""
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing names a server."""
     for name in list(os.environ):
         if name.startswith(("MLFLOW_", "PREFECT_")):
             monkeypatch.delenv(name)
-    before = dict(os.environ)
-    yield
-    os.environ.clear()
-    os.environ.update(before)
 
 
 @pytest.mark.usefixtures("clean_environment")

@@ -39,9 +39,8 @@ def test_a_process_that_ends_meanwhile_leaves_no_half_of_the_tables(
         assert database.stat().st_size > 0
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(client, "make_tables", make_some)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(client, "make_tables", make_some)
         mlflow_client()
     assert not workspace.mlflow_db.exists()
-    monkeypatch.undo()
     assert mlflow_client().search_registered_models() == []
