@@ -282,6 +282,9 @@ class ServiceFiles:
     addresses = _Inside("addresses.json")
     """Where both servers listen, for the commands that work in the workspace; while the service runs."""
 
+    notifications = _Inside("notifications.json")
+    """Messages that wait for their receiver, and what was sent already."""
+
     deployments = _Inside("prefect.yaml")
     """The deployments as they were given to the Prefect server."""
 

@@ -1,6 +1,6 @@
 """One program of the service in the foreground, for containers: what `make up` starts, without supervision.
 
-    python -m deployments.container prefect|mlflow|worker|gpu-worker|set-up
+    python -m deployments.container prefect|mlflow|worker|gpu-worker|watcher|set-up
 
 Settings come from the environment, as for `make up`; CHARLM_HOST=0.0.0.0 admits the other containers, and
 PREFECT_API_URL and MLFLOW_TRACKING_URI are the addresses of the servers. `set-up` creates the pools, limits,
@@ -18,6 +18,7 @@ from deployments.passwords import settle_mlflow_password
 from deployments.prefect_setup import set_up_prefect
 from deployments.programs import Program
 from deployments.servers import mlflow_server, prefect_server, prepare_mlflow, workers
+from deployments.servers import watcher as watcher_program
 from deployments.settings import ServiceSettings
 from tasks.services.environment import access_variables
 
@@ -42,6 +43,10 @@ def worker(settings: ServiceSettings) -> None:
 def gpu_worker(settings: ServiceSettings) -> None:
     """The worker for the one GPU that this container has."""
     become_worker(settings, "0")
+
+
+def watcher(settings: ServiceSettings) -> None:
+    _become(watcher_program(settings))
 
 
 def become_worker(settings: ServiceSettings, gpu: str | None) -> None:
@@ -77,6 +82,7 @@ _PROGRAMS: dict[str, Callable[[ServiceSettings], None]] = {
     "mlflow": mlflow,
     "worker": worker,
     "gpu-worker": gpu_worker,
+    "watcher": watcher,
     "set-up": set_up,
 }
 

@@ -1,4 +1,4 @@
-"""Give a Prefect server what the service needs: pools, the limit `gpu`, the automation for lost runs, the deployments.
+"""Give a Prefect server what the service needs: pools and their queues, the limit `gpu`, the deployments.
 
 Reads  deployments/prefect.yaml
 Writes service/prefect.yaml     the same with this machine's folders, and the pool that trains
@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,16 +26,11 @@ from deployments.settings import CPU_POOL, GPU_POOL, ROOT, ServiceSettings
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
-    from prefect.events.schemas.automations import AutomationCore
 
 DEPLOYMENTS_FILE = ROOT / "deployments" / "prefect.yaml"
 GPU_LIMIT = "gpu"
 _FLOWS = "charlm-"
 """What the names of our flows begin with."""
-HEARTBEAT_SECONDS = 30
-# As long as Prefect 3.8 keeps the slot of a run without heartbeats. With three heartbeats a server that was away for 90
-# seconds marked all runs as lost when it was back, and gave their slots away, which ended those that were alive.
-_LOST_AFTER_SECONDS = 10 * HEARTBEAT_SECONDS
 _TRAINING_TAG = "training"
 """Deployments with this tag go to the workers that own a GPU, where there are some."""
 _RUN_PROCESS = {
@@ -46,6 +40,12 @@ _RUN_PROCESS = {
     "stream_output": False,
 }
 """How the process of a flow run is started."""
+SHORT_QUEUE = "short"
+"""The queue of deployments whose runs take seconds or minutes, and which people wait for."""
+LONG_RUNS, SHORT_RUNS = 3, 2
+"""Runs at a time: of everything else, such as trainings, and of the short queue, which has slots of its own."""
+_OLDER_AUTOMATION = "charlm: a run without a heartbeat has crashed"
+"""What the watcher does now."""
 _POOLS = {
     CPU_POOL: "Text, scores and embeddings; training too where no machine has a GPU.",
     GPU_POOL: "Training, one worker for each GPU.",
@@ -57,8 +57,9 @@ def set_up_prefect(settings: ServiceSettings) -> bool:
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
-        changes = [_add_pools(client, settings), _add_gpu_limit(client, max(1, settings.num_gpus))]
-        changes.append(_keep_automation(client, lost_runs_automation()))
+        changes = [_add_pools(client, settings), _add_short_queue(client)]
+        changes.append(_add_gpu_limit(client, max(1, settings.num_gpus)))
+        changes.append(_drop_older_automation(client))
         changes.append(_deploy(client, settings))
     return any(changes)
 
@@ -82,41 +83,6 @@ def has_worker(name: str) -> bool:
     with get_client(sync_client=True) as client:
         workers = list(all_pages(partial(client.read_workers_for_work_pool, pool)))
     return any(worker.name == name and worker.status == WorkerStatus.ONLINE for worker in workers)
-
-
-def lost_runs_automation() -> "AutomationCore":
-    """Mark a run without a heartbeat as crashed: its worker and its process are gone."""
-    from prefect.client.schemas.objects import StateType
-    from prefect.events.actions import ChangeFlowRunState
-    from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
-
-    return AutomationCore(
-        name="charlm: a run without a heartbeat has crashed",
-        description=f"A flow run sends a heartbeat every {HEARTBEAT_SECONDS} seconds. One that has stopped is lost.",
-        trigger=EventTrigger(
-            after={"prefect.flow-run.heartbeat"},
-            expect={
-                "prefect.flow-run.heartbeat",
-                "prefect.flow-run.Completed",
-                "prefect.flow-run.Failed",
-                "prefect.flow-run.Cancelled",
-                "prefect.flow-run.Crashed",
-            },
-            match={"prefect.resource.id": ["prefect.flow-run.*"]},
-            for_each={"prefect.resource.id"},
-            posture=Posture.Proactive,
-            threshold=1,
-            within=timedelta(seconds=_LOST_AFTER_SECONDS),
-        ),
-        actions=[
-            ChangeFlowRunState(
-                name=None,
-                state=StateType.CRASHED,
-                force=False,
-                message=f"no heartbeat for {_LOST_AFTER_SECONDS} seconds: its process or its machine is gone",
-            )
-        ],
-    )
 
 
 def machine_deployments(settings: ServiceSettings) -> dict[str, Any]:
@@ -144,6 +110,34 @@ def _add_pools(client: "SyncPrefectClient", settings: ServiceSettings) -> bool:
     return bool(missing)
 
 
+def _add_short_queue(client: "SyncPrefectClient") -> bool:
+    """Give the pool for the CPU a queue for short runs, whose slots long ones cannot take."""
+    from prefect.exceptions import ObjectNotFound
+
+    with suppress(ObjectNotFound):
+        client.read_work_queue_by_name(SHORT_QUEUE, work_pool_name=CPU_POOL)
+        return False
+    client.create_work_queue(
+        SHORT_QUEUE,
+        description="Runs of seconds or minutes that people wait for; long runs cannot take their slots.",
+        concurrency_limit=SHORT_RUNS,
+        priority=1,
+        work_pool_name=CPU_POOL,
+    )
+    rest = client.read_work_queue_by_name("default", work_pool_name=CPU_POOL)
+    if rest.concurrency_limit is None:
+        client.update_work_queue(rest.id, concurrency_limit=LONG_RUNS)
+    return True
+
+
+def _drop_older_automation(client: "SyncPrefectClient") -> bool:
+    """Remove the automation by which older versions found lost runs."""
+    found = client.read_automations_by_name(_OLDER_AUTOMATION)
+    for automation in found:
+        client.delete_automation(automation.id)
+    return bool(found)
+
+
 def _add_gpu_limit(client: "SyncPrefectClient", slots: int) -> bool:
     from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
     from prefect.exceptions import ObjectNotFound
@@ -152,19 +146,6 @@ def _add_gpu_limit(client: "SyncPrefectClient", slots: int) -> bool:
         client.read_global_concurrency_limit_by_name(GPU_LIMIT)
         return False
     client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=GPU_LIMIT, limit=slots))
-    return True
-
-
-def _keep_automation(client: "SyncPrefectClient", automation: "AutomationCore") -> bool:
-    """Create or update the automation: the server would accept a second one of its name."""
-    found = client.read_automations_by_name(automation.name)
-    if not found:
-        client.create_automation(automation)
-        return True
-    old = found[0]
-    if (old.description, old.trigger, old.actions) == (automation.description, automation.trigger, automation.actions):
-        return False
-    client.update_automation(old.id, automation)
     return True
 
 

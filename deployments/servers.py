@@ -12,15 +12,15 @@ from urllib.parse import urlsplit
 
 from charlm.errors import ConfigError
 from charlm.storage.atomic import write_text
-from deployments.prefect_setup import HEARTBEAT_SECONDS
+from deployments.prefect_setup import LONG_RUNS, SHORT_RUNS
 from deployments.programs import Program
-from deployments.settings import CPU_POOL, GPU_POOL, ServiceSettings
+from deployments.settings import CPU_POOL, GPU_POOL, HEARTBEAT_SECONDS, ROOT, ServiceSettings
 from tasks.services.environment import USER_NAME, access_variables
 from tasks.services.mlflow_database import SERVER_ARTIFACT_ROOT, move_artifact_root
 from tasks.services.own_service import MLFLOW, PREFECT
 from tasks.services.prefect_compat import LEASES_ON_DISK
 
-_CPU_RUNS = 3  # a retraining, and beside it a scan of the inbox and a run that a person has started
+WATCHER = "watcher"
 _WORKER_NICENESS = 5
 _DATABASE_SECONDS = 10
 _QUIET = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
@@ -39,7 +39,7 @@ def prefect_server(settings: ServiceSettings) -> Program:
         # Slots of limits are leased. Leases in memory, the default, are lost in a restart: runs that hold one are ended
         # by their client, and the slot is never free again.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": LEASES_ON_DISK,
-        # The inbox alone makes half a million runs a year: those that ended 90 days ago are dropped.
+        # Events that are older than a week and runs that ended 90 days ago are dropped.
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
     }
     if settings.password is not None:
@@ -113,11 +113,20 @@ def workers(settings: ServiceSettings) -> list[Program]:
         "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500",
         "PREFECT_LOGGING_EXTRA_LOGGERS": "charlm",  # our own lines reach the log of a flow run
     }
-    programs = [_worker(CPU_POOL, CPU_POOL, _CPU_RUNS, {**variables, "CUDA_VISIBLE_DEVICES": ""})]
+    programs = [_worker(CPU_POOL, CPU_POOL, LONG_RUNS + SHORT_RUNS, {**variables, "CUDA_VISIBLE_DEVICES": ""})]
     for gpus in settings.gpus:
         name = f"{GPU_POOL}-{gpus.replace(',', '-')}"
         programs.append(_worker(name, GPU_POOL, 1, {**variables, "CUDA_VISIBLE_DEVICES": gpus}))
     return programs
+
+
+def watcher(settings: ServiceSettings) -> Program:
+    """The program that looks for new text, and for runs that are lost."""
+    return Program(
+        name=WATCHER,
+        command=(sys.executable, "-m", "deployments.watcher"),
+        variables=settings.client_variables() | {"PYTHONPATH": str(ROOT), "CHARLM_NOTIFY": settings.notify or ""},
+    )
 
 
 def _worker(name: str, pool: str, limit: int, variables: dict[str, str]) -> Program:

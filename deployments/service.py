@@ -1,6 +1,7 @@
 """`charlm up`, `charlm down`, `charlm status`: the service of one machine.
 
-A Prefect server, an MLflow server, a worker for the CPU and one for each GPU; pools, limits, automations, deployments.
+A Prefect server, an MLflow server, a worker for the CPU and one for each GPU, and the watcher; pools, limits,
+deployments.
 Starting what runs changes nothing. Logs and process files are in the workspace, under `service/`.
 """
 
@@ -20,6 +21,7 @@ from deployments.servers import (
     mlflow_server,
     prefect_server,
     prepare_mlflow,
+    watcher,
     workers,
 )
 from deployments.settings import ServiceSettings, visible_gpus
@@ -57,7 +59,7 @@ def up(settings: ServiceSettings) -> None:
         helpers = workers(settings)
         if not any(running(program.name, files) for program in helpers):
             settle_lost_runs()
-        started += [program.name for program in helpers if start(program, files)]
+        started += [program.name for program in [*helpers, watcher(settings)] if start(program, files)]
         for program in helpers:
             wait_until(lambda name=program.name: has_worker(name), program.name, files)  # type: ignore[misc]
         note_addresses(settings.workspace, settings.addresses())

@@ -1,7 +1,8 @@
 """The settings of the service of one machine, from the environment: addresses, folders, databases, password.
 
 Reads  CHARLM_WORKSPACE, CHARLM_PREFECT_PORT, CHARLM_MLFLOW_PORT, CHARLM_HOST, CHARLM_ALLOWED_HOSTS,
-       CHARLM_PASSWORD, CHARLM_OLD_PASSWORD, DATABASE, ARTIFACTS, CUDA_VISIBLE_DEVICES, CHARLM_GPUS_PER_WORKER
+       CHARLM_PASSWORD, CHARLM_OLD_PASSWORD, CHARLM_NOTIFY, DATABASE, ARTIFACTS, CUDA_VISIBLE_DEVICES,
+       CHARLM_GPUS_PER_WORKER
 """
 
 import os
@@ -25,10 +26,13 @@ VARIABLES = (
     "CHARLM_HOST",
     "CHARLM_ALLOWED_HOSTS",
     "CHARLM_PASSWORD",
+    "CHARLM_NOTIFY",
     "DATABASE",
     "ARTIFACTS",
 )
 """The settings, which hold from one start to the next; CHARLM_OLD_PASSWORD is for one start alone."""
+HEARTBEAT_SECONDS = 30
+"""From one heartbeat of a flow run to the next."""
 CPU_POOL, GPU_POOL = "charlm-cpu", "charlm-gpu"
 ROOT = Path(__file__).parent.parent
 """Where `flows` and `tasks` are: the top of the checkout, or the package `charlm_pipeline` of an installation."""
@@ -55,6 +59,8 @@ class ServiceSettings:
     """The password that MLflow's user has, where `password` is a new one."""
     allowed_hosts: tuple[str, ...] = ()
     """Names and addresses besides localhost under which the pages of MLflow are opened; `*` for every one."""
+    notify: str | None = field(default=None, repr=False)
+    """The webhook that gets messages about what happens; its address may be a secret."""
     gpus: tuple[str, ...] = ()
     """The CUDA devices of each worker, such as `0` or `0,1`; `visible_gpus` finds them."""
 
@@ -77,6 +83,10 @@ class ServiceSettings:
                 raise ConfigError("ARTIFACTS is an address like s3://BUCKET/PREFIX; unset it for the workspace")
             if find_spec("boto3") is None:
                 raise ConfigError(f"ARTIFACTS needs the package boto3; {how_to_install('s3')}")
+        if self.notify is not None:
+            address = urlsplit(self.notify)
+            if address.scheme not in ("http", "https") or not address.hostname:
+                raise ConfigError("CHARLM_NOTIFY is the address of a webhook, like https://chat.example.org/hooks/…")
         if self.host != HOST and self.password is None:
             raise ConfigError(f"CHARLM_HOST={self.host} opens the servers to others; set CHARLM_PASSWORD, or unset it")
         for host in self.allowed_hosts:
@@ -98,6 +108,7 @@ class ServiceSettings:
             artifacts=variables.get("ARTIFACTS") or None,
             password=variables.get("CHARLM_PASSWORD") or None,
             old_password=variables.get("CHARLM_OLD_PASSWORD") or None,
+            notify=variables.get("CHARLM_NOTIFY") or None,
             allowed_hosts=tuple(re.findall(r"[^\s,]+", variables.get("CHARLM_ALLOWED_HOSTS", ""))),
         )
 

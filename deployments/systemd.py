@@ -1,7 +1,7 @@
 """Units for systemd that run the programs of `charlm up`, one unit for each, started with the machine.
 
-Writes charlm-prefect.service, charlm-mlflow.service, charlm-set-up.service, a unit for each worker, and charlm.target,
-       which starts and stops them all
+Writes charlm-prefect.service, charlm-mlflow.service, charlm-set-up.service, charlm-watcher.service, a unit for each
+       worker, and charlm.target, which starts and stops them all
        charlm.env    the settings and the password, for its owner alone
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from charlm.errors import ConfigError
 from charlm.storage.atomic import write_text
 from deployments.programs import Program
-from deployments.servers import mlflow_server, prefect_server, workers
+from deployments.servers import WATCHER, mlflow_server, prefect_server, watcher, workers
 from deployments.settings import GPU_POOL, ROOT, VARIABLES, ServiceSettings
 from tasks.services.own_service import MLFLOW, PREFECT
 
@@ -35,7 +35,7 @@ def write_units(settings: ServiceSettings, folder: Path, *, user: str, variables
     secret.touch(mode=0o600)
     secret.chmod(0o600)
     secret.write_text("".join(f"{name}={_quoted(name, value)}\n" for name, value in sorted(environment.items())))
-    programs = [prefect_server(settings), mlflow_server(settings), *workers(settings)]
+    programs = [prefect_server(settings), mlflow_server(settings), *workers(settings), watcher(settings)]
     units = {_unit_name(program): _service(program, secret, user) for program in programs}
     units[SET_UP] = _set_up(secret, user)
     units[TARGET] = _target(sorted(units))
@@ -49,7 +49,7 @@ def _unit_name(program: Program) -> str:
 
 
 def _service(program: Program, secret: Path, user: str) -> str:
-    """The unit of a program; a worker waits until the server has its pools and deployments."""
+    """The unit of a program; a worker and the watcher wait until the server has its pools and deployments."""
     is_server = program.name in (PREFECT, MLFLOW)
     after = "network-online.target" if is_server else SET_UP
     return _unit(
@@ -64,7 +64,7 @@ def _service(program: Program, secret: Path, user: str) -> str:
 
 def _command(program: Program) -> list[str]:
     """The program in the foreground; it reads the settings from its environment, as in a container."""
-    if program.name in (PREFECT, MLFLOW):
+    if program.name in (PREFECT, MLFLOW, WATCHER):
         return ["-m", "deployments.container", program.name]
     gpu = program.name.removeprefix(f"{GPU_POOL}-") if program.name.startswith(GPU_POOL) else None
     return ["-m", "charlm_pipeline", "worker", *(["--gpu", gpu] if gpu else [])]

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Literal
 
 from charlm.config import DownstreamConfig, with_settings
-from flows.parameters import CorpusName
+from flows.parameters import CorpusName, TokenizerName
 from flows.workspace_flow import flow
 from tasks import steps
 from tasks.downstream.training import DownstreamRequest, TrainedDownstreamModel
 from tasks.services.session import use_workspace
 
 
-@flow(name="charlm-downstream", flow_run_name="{task} {name}")
+@flow(name="charlm-downstream", flow_run_name="{task} {name}", closing=lambda trained: trained.summary())
 def train_downstream(
     name: CorpusName,
     task: Literal["tagger", "classifier"],
@@ -25,7 +25,7 @@ def train_downstream(
     columns: str | None = None,
     encoding: str = "utf-8",
     header: bool | None = None,
-    tokenizer: str | None = None,
+    tokenizer: TokenizerName | None = None,
     settings: list[str] = [],  # noqa: B006
     workspace: Path = Path("workspace"),
 ) -> TrainedDownstreamModel:

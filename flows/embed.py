@@ -8,6 +8,7 @@ from pathlib import Path
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
+from flows.parameters import FloatType, Pooling, Precision, TextFormat, TokenizerName
 from flows.workspace_flow import flow
 from tasks import steps
 from tasks.inference.embedding import EmbeddedText
@@ -23,13 +24,13 @@ def embed_corpus(
     texts: list[str] = [],  # noqa: B006  # never changed; the form in the UI shows it
     output: Path | None = None,
     workspace: Path = Path("workspace"),
-    text_format: str | None = None,
-    pooling: str = "token",
-    dtype: str = "float32",
-    precision: str = "fp32",
+    text_format: TextFormat | None = None,
+    pooling: Pooling = "token",
+    dtype: FloatType = "float32",
+    precision: Precision = "fp32",
     encoding: str = "utf-8",
     header: bool | None = None,
-    tokenizer: str | None = None,
+    tokenizer: TokenizerName | None = None,
 ) -> State[list[EmbeddedText]]:
     """Write the token embeddings of every text; a text that was cut short is continued, a finished one is kept.
 

@@ -9,7 +9,12 @@ from tasks.inference.evaluation import ChampionScores
 from tasks.services.session import use_workspace
 
 
-@flow(name="charlm-evaluate", flow_run_name="evaluate the champion of {name}")
+def _closing(scores: ChampionScores) -> str:
+    domains = dict.fromkeys(domain for found in scores.domains.values() for domain in found)
+    return f"{scores.version.address} is scored on {', '.join(domains)}"
+
+
+@flow(name="charlm-evaluate", flow_run_name="evaluate the champion of {name}", closing=_closing)
 def evaluate_champion(name: CorpusName, workspace: Path = Path("workspace")) -> ChampionScores:
     """Score the champion on the test text of every domain, and log the scores to MLflow.
 

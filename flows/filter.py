@@ -9,6 +9,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from charlm.config import ReadConfig, ScoreBounds
+from flows.parameters import Granularity
 from flows.workspace_flow import flow
 from tasks import steps
 from tasks.inference.filtering import FilteredTexts
@@ -24,7 +25,7 @@ def filter_texts(
     output: Path,
     left_out: Path | None = None,
     bounds: ScoreBounds = ScoreBounds(max_percentile=95.0),  # noqa: B008  # never changed; the form in the UI shows it
-    per: str = "document",
+    per: Granularity = "document",
     workspace: Path = Path("workspace"),
     reading: ReadConfig = ReadConfig(),  # noqa: B008
 ) -> State[FilteredTexts]:

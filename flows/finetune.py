@@ -14,7 +14,11 @@ from tasks.steps import PrefectSteps
 from tasks.training.finetuning import FinetunedPair, finetune_pair
 
 
-@flow(name="charlm-finetune", flow_run_name="fine-tune {model} on {name}")
+@flow(
+    name="charlm-finetune",
+    flow_run_name="fine-tune {model} on {name}",
+    closing=lambda tuned: tuned.pair.summary(),
+)
 def finetune_language_model(
     name: CorpusName,
     model: str,

@@ -22,7 +22,11 @@ from tasks.training.pair import TrainedPair, train_pair
 _SENTENCES = [["I", "love", "Berlin", "."], ["The", "grass", "is", "green", "."]]
 
 
-@flow(name="charlm-pipeline", flow_run_name="language models of {name}")
+@flow(
+    name="charlm-pipeline",
+    flow_run_name="language models of {name}",
+    closing=lambda pair: pair.summary(),
+)
 def charlm_pipeline(
     raw: list[str],
     name: str,

@@ -15,7 +15,15 @@ from tasks.services.session import use_workspace
 from tasks.steps import PrefectSteps
 
 
-@flow(name="charlm-prepare", flow_run_name="corpus {name}")
+def _closing(corpus: PreparedCorpus) -> str:
+    known = corpus.manifest
+    return (
+        f"{corpus.files.root.name} is at revision {known.revision}: {known.documents:,} documents,"
+        f" {known.characters:,} characters"
+    )
+
+
+@flow(name="charlm-prepare", flow_run_name="corpus {name}", closing=_closing)
 def prepare_corpus(
     raw: list[str],
     name: str,

@@ -26,8 +26,10 @@ from tasks.corpus.prepare import complete_corpus
 from tasks.registry.versions import RegisteredVersion
 from tasks.retraining.arrivals import Arrival
 from tasks.retraining.plan import Retraining, RetrainingPlan, corpora_in_use, one_retraining
+from tasks.retraining.report import ACTIONS
 from tasks.services.session import use_workspace
 from tasks.steps import PrefectSteps
+from tasks.terminal import terminal
 from tasks.training.finetuning import finetune_pair
 from tasks.training.pair import train_pair
 
@@ -93,6 +95,7 @@ def retrain(
         result = Retraining(action=plan.action, reason=plan.reason, revision=plan.revision)
         if plan.action == "nothing":
             return Completed(message=f"nothing to do: {plan.reason}", data=result)
+        terminal.print_line(f"{ACTIONS[plan.action]}: {plan.reason}")
         version = _train(space, name, plan, anew, tuned)
         steps.sign_version(version, plan)
         report = steps.pass_gate(space, version, gate, plan.target)

@@ -59,6 +59,4 @@ def run_pipeline(
         domain,
         resume=True,
     )
-    assert pair.version is not None  # registered by default
-    verdict = "is champion" if pair.promoted else "was refused by the gate"
-    return Completed(message=f"{pair.version.address} {verdict}", data=pair)
+    return Completed(message=pair.summary(), data=pair)

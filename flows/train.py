@@ -13,7 +13,7 @@ from tasks.steps import PrefectSteps
 from tasks.training.pair import TrainedPair, train_pair
 
 
-@flow(name="charlm-train", flow_run_name="train {name}")
+@flow(name="charlm-train", flow_run_name="train {name}", closing=lambda pair: pair.summary())
 def train_language_model(
     name: CorpusName,
     workspace: Path = Path("workspace"),

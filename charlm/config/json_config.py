@@ -22,11 +22,21 @@ _KINDS: dict[object, tuple[tuple[type, ...], str]] = {
 }
 
 
+def _join_lines(schema: JsonObject) -> None:
+    """Put the description of each field of a JSON schema on one line: a form shows the ends of lines."""
+    for field in schema["properties"].values():
+        if "description" in field:
+            field["description"] = " ".join(field["description"].split())
+
+
 @dataclass(frozen=True, kw_only=True)
 class JsonConfig:
     """A configuration that is plain JSON in files. Its subclasses check their values in `__post_init__`."""
 
-    __pydantic_config__: ClassVar[dict[str, bool]] = {"use_attribute_docstrings": True}
+    __pydantic_config__: ClassVar[dict[str, object]] = {
+        "use_attribute_docstrings": True,
+        "json_schema_extra": _join_lines,
+    }
     """Forms made from a configuration, as in the Prefect UI, show the line under each field."""
 
     OMITTED_AT_DEFAULT: ClassVar[frozenset[str]] = frozenset()

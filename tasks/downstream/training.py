@@ -94,6 +94,11 @@ class TrainedDownstreamModel:
     def files(self) -> DownstreamRunFiles:
         return DownstreamRunFiles(self.run_dir)
 
+    def summary(self) -> str:
+        """What became of it, in one sentence."""
+        place = str(self.run_dir) if self.version is None else self.version.address
+        return f"{place} learned {self.label_type} in {self.epochs} epochs"
+
     def to_json(self) -> dict[str, object]:
         return {
             "run_dir": str(self.run_dir),

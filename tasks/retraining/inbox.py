@@ -2,6 +2,8 @@
 
 Reads  INBOX/CORPUS/[DOMAIN/]files    (here, or at any fsspec address)
 Writes inbox.json                     (what has been announced; every content once for a corpus)
+
+The watcher, which always runs, scans with this file too: what reads text is imported where text is read.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -13,13 +15,12 @@ from charlm.artifacts import Workspace, check_name
 from charlm.errors import CharLMError, SourceError
 from charlm.storage.atomic import read_json, write_json
 from charlm.storage.locks import exclusive_lock
-from charlm.text.sources.finding import find_sources
-from charlm.text.sources.raw import sha256_of_source
-from tasks.retraining.arrivals import Arrival
 from tasks.terminal import terminal
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
+
+    from tasks.retraining.arrivals import Arrival
 
 # Suffixes that editors, browsers and copying programs give to unfinished files.
 _UNFINISHED_SUFFIXES = (".part", ".partial", ".tmp", ".temp", ".crdownload", ".download", ".filepart", ".swp", "~")
@@ -36,9 +37,15 @@ class InboxFile:
     """Changes when the file does: its size, and when it was written."""
 
 
-def scan(inbox: str) -> list[InboxFile]:
+def report_misplaced(path: str) -> None:
+    """Print that a file of an inbox is in no folder."""
+    terminal.print_line(f"! {path} is not in a folder; move it into the folder of its corpus")
+
+
+def scan(inbox: str, *, on_misplaced: Callable[[str], None] = report_misplaced) -> list[InboxFile]:
     """The files in the folders of `inbox`; unfinished and hidden ones, and links, are left out.
 
+    `on_misplaced` gets the path of each file that is in no folder.
     Raises SourceError when the inbox cannot be read; one that does not exist is empty.
     """
     import fsspec
@@ -55,7 +62,7 @@ def scan(inbox: str) -> list[InboxFile]:
         if info.get("islink") or _is_unfinished(parts):
             continue
         if len(parts) < 2:
-            terminal.print_line(f"! {path} is not in a folder; move it into the folder of its corpus")
+            on_misplaced(path)
             continue
         address = path if "file" in _protocols(system) else system.unstrip_protocol(path)
         files.append(InboxFile(address, parts[0], parts[1] if len(parts) > 2 else None, _stamp(info)))
@@ -75,12 +82,14 @@ def unseen_files(workspace: Workspace, files: Iterable[InboxFile]) -> list[Inbox
 
 
 def announce_arrivals(
-    workspace: Workspace, files: Iterable[InboxFile], send: Callable[[Arrival], None]
-) -> list[Arrival]:
+    workspace: Workspace, files: Iterable[InboxFile], send: "Callable[[Arrival], None]"
+) -> "list[Arrival]":
     """Send one arrival for each corpus and domain with new content in `files`, and remember it.
 
     What was sent before a crash may be sent again: the retraining recognises text by its content.
     """
+    from tasks.retraining.arrivals import Arrival
+
     arrivals = []
     with exclusive_lock(workspace.inbox_lock, busy=None):
         memory = _Memory.load(workspace)
@@ -139,6 +148,9 @@ def _by_folder(files: Iterable[InboxFile]) -> dict[tuple[str, str | None], list[
 
 def _digest(file: InboxFile) -> str | None:
     """The SHA-256 of a file; none, with a warning, where it is not text, or its folder is no name of a corpus."""
+    from charlm.text.sources.finding import find_sources
+    from charlm.text.sources.raw import sha256_of_source
+
     try:
         check_name(file.corpus)
         (source,) = find_sources([file.address])

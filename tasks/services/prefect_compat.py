@@ -4,6 +4,7 @@ A new release may rename any of it: `SYMBOLS` and `SETTINGS` are checked by test
 """
 
 import asyncio
+import logging
 import os
 import sys
 import time
@@ -20,6 +21,8 @@ SYMBOLS = (
     "prefect.events.worker:EventsWorker.drain_all",
     "prefect.logging.configuration:setup_logging",
     "prefect.logging.handlers:APILogWorker.drain_all",
+    "prefect.logging.loggers:flow_run_logger",
+    "prefect.logging.loggers:task_run_logger",
     "prefect.client.orchestration:SyncPrefectClient.raise_for_api_version_mismatch",
     "prefect.client.orchestration:SyncPrefectClient.read_events_page",
     "prefect.client.orchestration:SyncPrefectClient.request",
@@ -109,3 +112,33 @@ async def record_what_waits() -> None:
 def prefect_server_variables() -> tuple[str | None, str | None]:
     """The variables that choose Prefect's server and database, as they are now."""
     return os.environ.get("PREFECT_API_URL"), os.environ.get("PREFECT_HOME")
+
+
+class _MistakeFilter(logging.Filter):
+    """Leaves out what the log of a run has of errors of a kind, but for the final state of the flow run."""
+
+    def __init__(self, kind: type[Exception]) -> None:
+        super().__init__()
+        self._kind = kind
+        self._failed: set[str] = set()  # task runs
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        task_run = getattr(record, "task_run_id", None)
+        ends_failed = record.msg.startswith("Finished in state Failed")
+        if record.exc_info and isinstance(record.exc_info[1], self._kind):
+            self._failed.add(str(task_run))
+            return False
+        if task_run is None and ends_failed:
+            record.levelno, record.levelname = logging.ERROR, "ERROR"
+        return not (ends_failed and str(task_run) in self._failed)
+
+
+def log_without_traceback(kind: type[Exception]) -> None:
+    """Let an error of this kind be one line in the log of a flow run: its final state.
+
+    Prefect 3.8 logs every exception with its traceback, once for the task and once for each flow above it.
+    """
+    for name in ("prefect.task_runs", "prefect.flow_runs"):
+        logger = logging.getLogger(name)
+        if not any(isinstance(known, _MistakeFilter) for known in logger.filters):
+            logger.addFilter(_MistakeFilter(kind))

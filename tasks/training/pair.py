@@ -64,6 +64,14 @@ class TrainedPair:
         """Mean over the directions, nats per unit."""
         return sum(run.valid["loss"] for run in self.runs.values()) / len(self.runs)
 
+    def summary(self) -> str:
+        """What became of it, in one sentence."""
+        if self.version is None:
+            return f"{' and '.join(self.runs)} trained with {self.recipe}, and not registered"
+        if self.promoted is None:
+            return f"{self.version.address} is registered as challenger"
+        return f"{self.version.address} {'is champion' if self.promoted else 'was refused by the gate'}"
+
     def to_json(self) -> TrainedPairJson:
         return {
             "runs": {direction: run.to_json() for direction, run in self.runs.items()},

@@ -1,5 +1,6 @@
 """The parts of `make up`: its settings, its programs, and the file of deployments."""
 
+import importlib
 import os
 import socket
 import sqlite3
@@ -9,13 +10,16 @@ from pathlib import Path
 
 import pytest
 import yaml
+from prefect.utilities.callables import parameter_schema
 
 from charlm.artifacts import ServiceFiles, Workspace
 from charlm.errors import ConfigError
-from deployments.prefect_setup import DEPLOYMENTS_FILE, lost_runs_automation, machine_deployments
+from deployments.prefect_setup import DEPLOYMENTS_FILE, LONG_RUNS, SHORT_QUEUE, SHORT_RUNS, machine_deployments
 from deployments.programs import Program, start, stop, wait_until
-from deployments.servers import check_databases, mlflow_server, prefect_server, workers
+from deployments.servers import check_databases, mlflow_server, prefect_server, watcher, workers
 from deployments.settings import CPU_POOL, GPU_POOL, ROOT, ServiceSettings, visible_gpus
+from flows.embed import embed_corpus
+from flows.parameters import EXPERT
 from tasks.services.mlflow_database import SERVER_ARTIFACT_ROOT, move_artifact_root
 from tasks.services.own_service import running
 from tasks.services.session import use_workspace
@@ -115,7 +119,7 @@ def test_pages_open_under_the_names_that_are_allowed_and_under_localhost() -> No
 def test_a_password_is_in_no_command_line() -> None:
     secret = "a long enough secret"
     protected = settings(password=secret)
-    programs = [prefect_server(protected), mlflow_server(protected), *workers(protected)]
+    programs = [prefect_server(protected), mlflow_server(protected), *workers(protected), watcher(protected)]
     assert not any(secret in word for program in programs for word in program.command)
     assert all(secret not in repr(program) for program in programs)
 
@@ -154,7 +158,46 @@ def test_every_deployment_has_what_a_reader_of_the_ui_looks_for() -> None:
     for deployment in deployments:
         assert len(deployment["description"]) > 80
         assert deployment["tags"]
-        assert deployment["work_pool"] == {"name": CPU_POOL}
+        assert deployment["work_pool"]["name"] == CPU_POOL
+
+
+def test_what_people_wait_for_has_slots_that_trainings_cannot_take() -> None:
+    deployments = yaml.safe_load(DEPLOYMENTS_FILE.read_text())["deployments"]
+    short = {one["name"] for one in deployments if one["work_pool"].get("work_queue_name") == SHORT_QUEUE}
+    assert short == {"scan-inbox", "promote", "roll-back", "back-up", "evaluate-champion"}
+    (worker,) = workers(settings())
+    assert worker.command[worker.command.index("--limit") + 1] == str(LONG_RUNS + SHORT_RUNS)
+
+
+def test_the_forms_show_what_matters_first_and_every_description_in_whole_lines() -> None:
+    for deployment in yaml.safe_load(DEPLOYMENTS_FILE.read_text())["deployments"]:
+        module, _, name = deployment["entrypoint"].rpartition(".")
+        schema = parameter_schema(getattr(importlib.import_module(module), name))
+        fields = sorted(schema.properties, key=lambda field: schema.properties[field]["position"])
+        assert fields[-1] == "workspace"
+        num_expert = len(EXPERT.keys() & set(fields))
+        assert set(fields[-num_expert:]) <= set(EXPERT)
+        assert set(schema.required) <= set(fields[: len(schema.required)])
+        texts = [schema.properties[field]["description"] for field in fields]
+        for definition in schema.definitions.values():
+            texts += [field.get("description", "") for field in definition["properties"].values()]
+        assert not [text for text in texts if "\n" in text]
+        assert all(paragraph and "\n" not in paragraph for paragraph in deployment["description"].split("\n\n"))
+
+
+def test_a_field_with_few_values_offers_them() -> None:
+    fields = parameter_schema(embed_corpus).properties
+    offered = {name: field.get("enum") or field.get("anyOf", [{}])[0].get("enum") for name, field in fields.items()}
+    assert offered["pooling"] == ["token", "mean", "first_last"]
+    assert offered["text_format"] == ["text", "conll", "parquet"]
+    assert {name for name, values in offered.items() if values is None} == {
+        "model",
+        "texts",
+        "output",
+        "encoding",
+        "header",
+        "workspace",
+    }
 
 
 def test_trainings_go_to_the_gpus_where_there_are_some_and_everything_to_this_workspace() -> None:
@@ -164,11 +207,6 @@ def test_trainings_go_to_the_gpus_where_there_are_some_and_everything_to_this_wo
     assert pools == {name: GPU_POOL if name in on_gpu else CPU_POOL for name in NAMES}
     assert {deployment["parameters"]["workspace"] for deployment in config["deployments"]} == {"/data/workspace"}
     assert config["pull"] == [{"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}]
-
-
-def test_a_run_is_lost_after_ten_heartbeats_that_did_not_come() -> None:
-    trigger = lost_runs_automation().trigger
-    assert trigger.within.total_seconds() == 300  # type: ignore[union-attr]
 
 
 # ---- programs ------------------------------------------------------------------------------------------------------

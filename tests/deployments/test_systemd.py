@@ -10,7 +10,7 @@ import pytest
 
 from charlm.artifacts import Workspace
 from charlm.errors import ConfigError
-from deployments.servers import mlflow_server, prefect_server, workers
+from deployments.servers import mlflow_server, prefect_server, watcher, workers
 from deployments.settings import ServiceSettings
 from deployments.systemd import SET_UP, SETTINGS, TARGET, write_units
 
@@ -29,7 +29,7 @@ def units(settings: ServiceSettings, tmp_path: Path) -> Path:
 
 
 def test_every_program_has_its_unit_and_the_target_wants_them_all(settings: ServiceSettings, units: Path) -> None:
-    programs = [prefect_server(settings), mlflow_server(settings), *workers(settings)]
+    programs = [prefect_server(settings), mlflow_server(settings), *workers(settings), watcher(settings)]
     expected = {f"charlm-{program.name.removeprefix('charlm-')}.service" for program in programs} | {SET_UP}
     assert {path.name for path in units.iterdir()} == expected | {TARGET, SETTINGS}
     (wanted,) = [line for line in (units / TARGET).read_text().splitlines() if line.startswith("Wants=")]

@@ -1,6 +1,7 @@
 """The loop that runs for years: new text, drift, decision, training, gate, promotion, with a real server and MLflow."""
 
 import json
+import logging
 import re
 import shutil
 import signal
@@ -359,3 +360,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
     assert "no corpus named 'nobody'" in unknown["message"]
     assert "there is no field 'hidden' to set" in setting["message"]
     assert not (place.workspace.root / "corpora" / "nobody").exists()
+    lines = [log for log in ask(server, "/logs/filter", {"limit": 200}) if "/nowhere.txt" in log["message"]]
+    assert {log["level"] for log in lines} == {logging.ERROR}
+    assert len({log["flow_run_id"] for log in lines}) == len(lines) == 2  # the retraining, and the preparation in it
+    assert not any("Traceback" in log["message"] for log in lines)

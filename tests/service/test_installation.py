@@ -133,5 +133,5 @@ def test_pip_installs_a_demo_and_a_service(wheel: Path, tmp_path: Path) -> None:
         assert shown == {"prefect", "mlflow", "charlm-cpu", "Prefect", "MLflow"}
     finally:
         down = run(charlm_program, "down", home=home, **ports)
-    assert "stopped charlm-cpu, mlflow, prefect" in down.stderr
+    assert "stopped charlm-cpu, watcher, mlflow, prefect" in down.stderr
     assert run(charlm_program, "status", home=home, **ports).returncode == 1

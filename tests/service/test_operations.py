@@ -13,7 +13,7 @@ from tests.docs.test_docs import FENCE
 from tests.live_service import LiveService
 
 PAGE = ROOT / "docs" / "operations.md"
-PROGRAMS = ("prefect", "mlflow", "charlm-cpu")
+PROGRAMS = ("prefect", "mlflow", "charlm-cpu", "watcher")
 
 
 def shown_commands() -> list[str]:

@@ -9,7 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -168,12 +168,38 @@ def test_a_file_in_the_inbox_becomes_a_champion_that_is_used(service: LiveServic
     for name in ("embed-corpus", "evaluate-champion"):
         assert [run.state_type.value for run in runs(service, name)] == ["COMPLETED"] * 2
     assert (service.workspace.embeddings_dir("tiny", 2) / "sentences.txt.parquet").is_file()
+    assert len(runs(service, "scan-inbox")) == 1  # nothing is started where nothing has arrived
+
+
+def test_the_log_of_a_retraining_begins_with_why_it_trains_and_ends_with_its_outcome(
+    service: LiveService, arrived: Any
+) -> None:
+    from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
+
+    with service.prefect() as client:
+        logs = client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[arrived.id])), limit=200)
+    lines = [log.message for log in sorted(logs, key=lambda log: log.timestamp)]
+    reason = newest_version(service).tags["retrain.reason"]
+    assert any(line.endswith(f": {reason}") for line in lines), lines
+    assert arrived.state.message in lines[-1]
 
 
 def test_a_scheduled_run_appears_and_runs(service: LiveService, arrived: Any) -> None:
-    scheduled = [run for run in runs(service, "scan-inbox") if run.auto_scheduled]
-    assert "COMPLETED" in {run.state_type.value for run in scheduled}
+    from prefect.client.schemas.schedules import IntervalSchedule
+
+    scan = deployment(service, "scan-inbox").id
     with service.prefect() as client:
+        (schedule,) = client.create_deployment_schedules(
+            scan, [(IntervalSchedule(interval=timedelta(seconds=30)), True)]
+        )
+
+    def ended() -> bool:
+        scheduled = [run for run in runs(service, "scan-inbox") if run.auto_scheduled]
+        return "COMPLETED" in {run.state_type.value for run in scheduled}
+
+    wait_until(ended, seconds=PATIENCE_SECONDS, what="run of a schedule", pause=ASKING)
+    with service.prefect() as client:
+        client.delete_deployment_schedule(scan, schedule.id)
         coming = [run.name for run in client.read_flow_runs(limit=200) if run.deployment_id == arrived.deployment_id]
     assert len(coming) > 1  # the next Mondays
 
@@ -218,6 +244,16 @@ def test_a_challenger_that_is_worse_is_refused_with_its_reason(
     assert "**Refused**" in artifact(service, "gate-tiny")
 
 
+def test_a_champion_that_was_moved_by_hand_starts_what_a_promotion_starts(service: LiveService, arrived: Any) -> None:
+    champion, before = service.champion("tiny"), len(ended_runs(service, "evaluate-champion", 2))
+    for moves, version in enumerate(("1", str(champion)), start=1):
+        service.mlflow().set_registered_model_alias("tiny", "champion", version)
+        newest = ended_runs(service, "evaluate-champion", before + moves)[-1]
+        assert newest.state.message.startswith(f"models:/tiny/{version} is scored on ")
+    ended_runs(service, "embed-corpus", before + 2)
+    assert len(runs(service, "evaluate-champion")) == before + 2
+
+
 def test_make_up_again_changes_nothing(service: LiveService, arrived: Any) -> None:
     def standing() -> Any:
         with service.prefect() as client:
@@ -251,6 +287,26 @@ def test_a_training_ends_when_its_run_is_cancelled(service: LiveService, arrived
         client.set_flow_run_state(run.id, Cancelling())
     assert service.wait_for_end(run.id).type.value == "CANCELLED"
     wait_until(lambda: not service.trainers(), seconds=60, what="end of the training")
+
+
+@pytest.mark.slow
+def test_a_short_run_waits_for_no_training(service: LiveService, arrived: Any) -> None:
+    from prefect.states import Cancelling
+
+    long = {"name": "tiny", "settings": LONG_TRAINING, "directions": ["forward"]}
+    started = [service.start_run("charlm-train/train-language-model", **long) for _ in range(4)]
+
+    def states() -> list[str]:
+        return sorted(service.state(run).type.value for run in started)
+
+    wait_until(lambda: states().count("RUNNING") == 3, seconds=PATIENCE_SECONDS, what="three trainings", pause=ASKING)
+    assert end_of(service, "promote", name="tiny").type.value == "COMPLETED"
+    assert states().count("RUNNING") == 3  # and the fourth waits
+    for run in started:
+        with service.prefect() as client:
+            client.set_flow_run_state(run, Cancelling())
+    for run in started:
+        assert service.wait_for_end(run).type.value == "CANCELLED"
 
 
 @pytest.mark.slow
@@ -298,7 +354,7 @@ def test_with_a_password_both_servers_answer_401_and_everything_else_works(tmp_p
         assert (status(url, user=f"charlm:{password}"), status(url, user="charlm:another horse battery")) == (401, 200)
     finally:
         outcome = make(service, "down")
-    assert "stopped charlm-cpu, mlflow, prefect" in outcome.stderr
+    assert "stopped charlm-cpu, watcher, mlflow, prefect" in outcome.stderr
 
 
 def ask(url: str, body: Any = None, *, user: str | None = None) -> Any:

@@ -1,0 +1,70 @@
+"""Mark flow runs as crashed whose process and worker are gone: they have stopped to send heartbeats.
+
+An automation of Prefect could do that, but a heartbeat that the server receives after the end of a run makes it fire
+for a run that has completed, and it knows nothing of runs that are suspended.
+"""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from deployments.settings import HEARTBEAT_SECONDS
+from tasks.services.rest import Server
+
+# As long as Prefect 3.8 keeps the slot of a run without heartbeats. With three heartbeats a server that was away for 90
+# seconds marked all runs as lost when it was back, and gave their slots away, which ended those that were alive.
+LOST_AFTER_SECONDS = 10 * HEARTBEAT_SECONDS
+_MESSAGE = f"no heartbeat for {LOST_AFTER_SECONDS} seconds: its process or its machine is gone"
+_HEARTBEAT = "prefect.flow-run.heartbeat"
+_PAGE = 200
+
+
+class LostRunsWatch:
+    """Looks at the runs that should be running; those without any heartbeat, as from a terminal, are left."""
+
+    seconds = 60.0
+
+    def __init__(
+        self, prefect: Server, log: Callable[[str], None], *, lost_after_seconds: float = LOST_AFTER_SECONDS
+    ) -> None:
+        self._prefect, self._log = prefect, log
+        self._lost_after = timedelta(seconds=lost_after_seconds)
+        self._answers_since: float | None = None
+
+    def look(self) -> None:
+        """Mark runs as crashed whose last heartbeat is old, while the server has been there to receive newer ones."""
+        try:
+            running = self._prefect.post(
+                "/flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": ["RUNNING"]}}}, "limit": _PAGE}
+            )
+        except OSError:
+            self._answers_since = None
+            raise
+        now = time.monotonic()
+        self._answers_since = self._answers_since or now
+        if timedelta(seconds=now - self._answers_since) < self._lost_after:
+            return
+        oldest = datetime.now(UTC) - self._lost_after
+        for run in running:
+            if datetime.fromisoformat(run["state"]["timestamp"]) > oldest:
+                continue
+            last = self._last_heartbeat(run)
+            if last is not None and last < oldest:
+                state = {"type": "CRASHED", "message": _MESSAGE}
+                self._prefect.post(f"/flow_runs/{run['id']}/set_state", {"state": state, "force": False})
+                self._log(f"{run['name']} has crashed: {_MESSAGE}")
+
+    def _last_heartbeat(self, run: dict[str, Any]) -> datetime | None:
+        found = self._prefect.post(
+            "/events/filter",
+            {
+                "filter": {
+                    "event": {"name": [_HEARTBEAT]},
+                    "resource": {"id": [f"prefect.flow-run.{run['id']}"]},
+                    "order": "DESC",
+                },
+                "limit": 1,
+            },
+        )["events"]
+        return datetime.fromisoformat(found[0]["occurred"]) if found else None

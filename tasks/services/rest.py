@@ -1,0 +1,62 @@
+"""Requests to the servers of the service without their client libraries: a program that always runs stays small.
+
+Reads  PREFECT_API_URL, PREFECT_API_AUTH_STRING, MLFLOW_TRACKING_URI, MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD
+"""
+
+import base64
+import http.client
+import json
+import os
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlencode
+
+_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that answers in JSON."""
+
+    url: str
+    user: str | None = field(default=None, repr=False)
+    """`NAME:PASSWORD`, where it needs one."""
+
+    def get(self, path: str, **query: str) -> Any:
+        """The answer to a GET request; raises OSError, in one line, when there is none or it is an error."""
+        return self._ask("GET", f"{path}?{urlencode(query)}" if query else path, None)
+
+    def post(self, path: str, body: object) -> Any:
+        """The answer to a POST request, like `get`."""
+        return self._ask("POST", path, body)
+
+    def patch(self, path: str, body: object) -> None:
+        """Change what is at `path`; raises OSError like `get`."""
+        self._ask("PATCH", path, body)
+
+    def _ask(self, method: str, path: str, body: object) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"}
+        if self.user is not None:
+            headers["Authorization"] = f"Basic {base64.b64encode(self.user.encode()).decode('ascii')}"
+        request = urllib.request.Request(self.url + path, data, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=_SECONDS) as response:
+                answer = response.read()
+            return json.loads(answer) if answer else None
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise ConnectionError(f"{self.url} does not answer to {path.partition('?')[0]}: {error}") from error
+
+
+def prefect_server(variables: Mapping[str, str] = os.environ) -> Server:
+    """The Prefect server that the environment names."""
+    return Server(variables["PREFECT_API_URL"], variables.get("PREFECT_API_AUTH_STRING"))
+
+
+def mlflow_server(variables: Mapping[str, str] = os.environ) -> Server:
+    """The MLflow server that the environment names."""
+    name, password = (variables.get(f"MLFLOW_TRACKING_{part}") for part in ("USERNAME", "PASSWORD"))
+    user = f"{name}:{password}" if name and password else None
+    return Server(f"{variables['MLFLOW_TRACKING_URI'].rstrip('/')}/api/2.0/mlflow", user)
