@@ -27,7 +27,7 @@ class Message:
     id: str
     """The same when the message is sent again, because the answer to it was lost."""
     kind: str
-    """`failed`, `crashed`, `promoted`, `refused`, `approval` or `disk`."""
+    """`failed`, `crashed`, `promoted`, `refused`, `waiting` or `disk`."""
     text: str
     """One sentence; chats show it."""
     page: str | None

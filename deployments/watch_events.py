@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from charlm.artifacts import Workspace
 from deployments.notifications import Message, Outbox
-from tasks.promotion.events import MODEL_PROMOTED, MODEL_REFUSED
+from tasks.promotion.events import MODEL_PROMOTED, MODEL_REFUSED, MODEL_WAITS
 from tasks.services.own_service import mlflow_page
 from tasks.services.rest import Server
 
@@ -20,7 +20,7 @@ _ENDS = {
     "prefect.flow-run.TimedOut": "failed",
     "prefect.flow-run.Crashed": "crashed",
 }
-_MODELS = {MODEL_PROMOTED: "promoted", MODEL_REFUSED: "refused"}
+_MODELS = {MODEL_PROMOTED: "promoted", MODEL_REFUSED: "refused", MODEL_WAITS: "waiting"}
 _LATE = timedelta(minutes=10)
 """An event may be recorded so long after it has occurred, and after others that occurred later."""
 _PAGE = 50  # the server gives no more at a time
@@ -76,14 +76,19 @@ class EventsWatch:
             reason = str(payload["reason"])
             text = f"{payload['address']} {reason if reason.startswith(kind) else f'is champion: {reason}'}"
             page = mlflow_page(self._mlflow_url, f"models/{name}/versions/{version}")
+            if kind == "waiting" and payload.get("flow_run_id"):
+                page = self._run_page(payload["flow_run_id"])  # which has the form
         else:
             if not any(one.get("prefect.resource.role") == "deployment" for one in event["related"]):
                 return None
             kind = _ENDS[event["event"]]
             run = resource["prefect.resource.id"].removeprefix("prefect.flow-run.")
             text = f"{resource['prefect.resource.name']} {kind}: {resource.get('prefect.state-message') or 'no reason'}"
-            page = f"{self._prefect.url.removesuffix('/api')}/runs/flow-run/{run}"
+            page = self._run_page(run)
         return Message(id=event["id"], kind=kind, text=text, page=page, occurred=event["occurred"])
+
+    def _run_page(self, run: str) -> str:
+        return f"{self._prefect.url.removesuffix('/api')}/runs/flow-run/{run}"
 
 
 class DiskWatch:

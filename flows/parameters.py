@@ -17,11 +17,13 @@ _TOKENIZERS = ["rules", "whitespace", "unicode", "moses", "SegtokTokenizer", "Sp
 TokenizerName = Annotated[str, Field(json_schema_extra={"enum": _TOKENIZERS})]
 Granularity = Annotated[str, Field(json_schema_extra={"enum": ["document", "line", "record", "text"]})]
 Minutes = Annotated[float, Field(gt=0)]
+Days = Annotated[float, Field(gt=0, le=365)]
 Count = Annotated[int, Field(ge=1)]
 
 _LAST = """
-directions settings split dictionary metadata reading drift gate extend_dictionary map_dictionary vectors label_type
-columns text_format encoding header tokenizer pooling dtype precision task_runner num_processes digests workspace
+directions settings split dictionary metadata reading drift gate approval_days extend_dictionary map_dictionary vectors
+label_type columns text_format encoding header tokenizer pooling dtype precision task_runner num_processes digests
+workspace
 """
 EXPERT = {name: place for place, name in enumerate(_LAST.split())}
 """The parameters that most people leave as they are, by their place at the end of a form."""

@@ -16,7 +16,8 @@ from charlm.artifacts import Workspace
 from charlm.config import ARCHITECTURE, DictionaryChange, DriftConfig, GateConfig, ReadConfig, TrainingConfig
 from charlm.errors import ConfigError
 from charlm.recipes import changed_recipe
-from flows.parameters import CorpusName, Minutes, RecipeName
+from flows.approval import Decision, decide, decide_with_answer, version_in_question
+from flows.parameters import CorpusName, Days, Minutes, RecipeName
 from flows.prepare import prepare_corpus
 from flows.task_runners import open_task_runner
 from flows.workspace_flow import flow
@@ -25,7 +26,7 @@ from tasks.corpus.filtering import without_missing_champion
 from tasks.corpus.prepare import complete_corpus
 from tasks.registry.versions import RegisteredVersion
 from tasks.retraining.arrivals import Arrival
-from tasks.retraining.plan import Retraining, RetrainingPlan, corpora_in_use, one_retraining
+from tasks.retraining.plan import Retraining, RetrainingPlan, asked_retraining, corpora_in_use, one_retraining
 from tasks.retraining.report import ACTIONS
 from tasks.services.session import use_workspace
 from tasks.steps import PrefectSteps
@@ -54,6 +55,7 @@ def retrain(
     reading: ReadConfig = ReadConfig(),  # noqa: B008
     drift: DriftConfig = DriftConfig(),  # noqa: B008
     gate: GateConfig = GateConfig(),  # noqa: B008
+    approval_days: Days = 7.0,
 ) -> State[Retraining] | State[None]:
     """Bring new text into a corpus, and train and promote a new pair of models if the text differs enough.
 
@@ -74,12 +76,18 @@ def retrain(
             finds too easy or too foreign.
         drift: How much new text may differ before a new model is trained.
         gate: What the promotion gate requires.
+        approval_days: Days that the run waits for a person, where the corpus needs an approval.
     """
     space = use_workspace(workspace)
     if name is None:
         common = {"workspace": workspace, "recipe": recipe, "finetune_recipe": finetune_recipe, "settings": settings}
         common |= {"limit_minutes": limit_minutes, "reading": reading, "drift": drift, "gate": gate}
+        common |= {"approval_days": approval_days}
         return _retrain_every_corpus(space, raw, common)
+    asked = version_in_question(name)
+    if asked is not None:
+        decision = decide_with_answer(space, asked, gate, days=approval_days)
+        return _closed(asked, decision, asked_retraining(asked))
     kept = [setting for setting in settings if setting.partition("=")[0].strip() not in ARCHITECTURE]
     anew = _limited(changed_recipe(recipe, settings), limit_minutes)
     tuned = _limited(changed_recipe(finetune_recipe, kept), limit_minutes)
@@ -98,9 +106,14 @@ def retrain(
         terminal.print_line(f"{ACTIONS[plan.action]}: {plan.reason}")
         version = _train(space, name, plan, anew, tuned)
         steps.sign_version(version, plan)
-        report = steps.pass_gate(space, version, gate, plan.target)
-    result = replace(result, version=version, promoted=report.promoted, verdict=report.reason)
-    return Completed(message=f"{version.address} {report.reason}", data=result)
+        decision = decide(space, version, gate, plan.target, days=approval_days)
+    return _closed(version, decision, result)
+
+
+def _closed(version: RegisteredVersion, decision: Decision, result: Retraining) -> State[Retraining]:
+    """The final state of a retraining that has made a version."""
+    done = replace(result, version=version, promoted=decision.promoted, verdict=decision.reason)
+    return Completed(message=f"{version.address} {decision.reason}", data=done)
 
 
 def _retrain_every_corpus(workspace: Workspace, raw: list[str], settings: dict[str, Any]) -> State[None]:

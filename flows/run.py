@@ -5,9 +5,10 @@ from pathlib import Path
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from charlm.config import ReadConfig, UnitName
+from charlm.config import GateConfig, ReadConfig, UnitName
 from charlm.recipes import changed_recipe
-from flows.parameters import CorpusName, Directions, Minutes, RecipeName
+from flows.approval import decide, decide_with_answer, version_in_question
+from flows.parameters import CorpusName, Days, Directions, Minutes, RecipeName
 from flows.pipeline import charlm_pipeline
 from flows.workspace_flow import flow
 from tasks.corpus.prepare import check_sources, corpus_settings
@@ -26,8 +27,9 @@ def run_pipeline(
     deduplicate: bool = False,
     directions: Directions = ["forward", "backward"],  # noqa: B006  # never changed; the form in the UI shows it
     settings: list[str] = [],  # noqa: B006
+    approval_days: Days = 7.0,
     workspace: Path = Path("workspace"),
-) -> State[TrainedPair]:
+) -> State[TrainedPair] | State[None]:
     """Turn raw text into a registered model: prepare the corpus, train, register, and let the gate decide.
 
     Finished steps and trainings of the same text and settings are reused, an unfinished training is continued.
@@ -42,11 +44,17 @@ def run_pipeline(
         deduplicate: Drop documents that the corpus already holds.
         directions: `forward`, `backward`, or both.
         settings: Changes to the recipe, as `field=value`.
+        approval_days: Days that the run waits for a person, where the corpus needs an approval.
         workspace: Folder that holds everything a run leaves.
     """
+    space = use_workspace(workspace)
+    asked = version_in_question(name)
+    if asked is not None:
+        decision = decide_with_answer(space, asked, GateConfig(), days=approval_days)
+        return Completed(message=f"{asked.address} {decision.reason}", data=None)
     check_sources(raw)
     training = changed_recipe(recipe, settings, max_minutes=max_minutes)
-    split, dictionary = corpus_settings(use_workspace(workspace), name, unit)
+    split, dictionary = corpus_settings(space, name, unit)
     pair = charlm_pipeline(
         raw,
         name,
@@ -59,4 +67,8 @@ def run_pipeline(
         domain,
         resume=True,
     )
+    if pair.version is not None and not pair.promoted:
+        # The gate has decided; where it waits for a person, this asks.
+        decision = decide(space, pair.version, GateConfig(), days=approval_days)
+        return Completed(message=f"{pair.version.address} {decision.reason}", data=pair)
     return Completed(message=pair.summary(), data=pair)

@@ -18,7 +18,7 @@ from tasks.inference.evaluation import ChampionScores
 from tasks.inference.filtering import FilteredTexts
 from tasks.promotion.history import JudgedVersion, versions_markdown
 from tasks.promotion.report import as_sentence, gate_markdown
-from tasks.registry.versions import RegisteredVersion
+from tasks.registry.versions import RegisteredVersion, find_version, run_of_version
 from tasks.retraining.plan import RetrainingPlan
 from tasks.retraining.report import plan_markdown
 from tasks.runs import TrainedRun
@@ -74,6 +74,7 @@ def publish_embeddings(model: str, folder: Path, embedded: Sequence[EmbeddedText
         lambda: embedding_report(model, folder, embedded),
         key=artifact_key("embeddings", folder.name),
         description=f"Embeddings with {escape(model)}",
+        model=model,
     )
 
 
@@ -97,6 +98,7 @@ def publish_filtered(model: str, filtered: FilteredTexts) -> None:
         lambda: f"# Texts filtered with {escape(model)}\n\n{places}\n\n{shown}\n",
         key=artifact_key("filtered", filtered.output.name),
         description=f"Texts filtered with {escape(model)}",
+        model=model,
     )
 
 
@@ -106,6 +108,7 @@ def publish_plan(name: str, plan: RetrainingPlan) -> None:
         lambda: plan_markdown(name, plan),
         key=artifact_key("retrain", name),
         description=f"Whether {name} needs new language models",
+        model=None if plan.champion is None else plan.champion.address,
     )
 
 
@@ -115,6 +118,7 @@ def publish_versions(name: str, judged: Sequence[JudgedVersion], picture: str | 
         lambda: versions_markdown(name, judged, picture=picture),
         key=artifact_key("versions", name),
         description=f"Every version of {name} that the promotion gate has judged",
+        model=f"models:/{name}/{judged[-1].version}",
     )
 
 
@@ -124,6 +128,7 @@ def publish_champion_scores(scores: ChampionScores) -> None:
         lambda: evaluation_report(scores),
         key=artifact_key("evaluation", scores.version.name),
         description=f"Scores of {scores.version.address}",
+        model=scores.version.address,
     )
 
 
@@ -145,6 +150,7 @@ def publish_gate_report(version: RegisteredVersion, report: GateReport) -> None:
         lambda: f"# {version.name} version {version.version} at the promotion gate\n\n{gate_markdown(report)}",
         key=artifact_key("gate", version.name),
         description=f"Whether the newest language models of {version.name} are promoted",
+        model=f"models:/{version.name}/{version.version}",
     )
 
 
@@ -183,8 +189,7 @@ def _links(name: str, best: TrainedPair, experiment: str | None) -> list[str]:
         lines.append(f"* [All runs of {name}]({_page(f'{experiment}/runs')})")
         lines.append(f"* [Run of the recipe {escape(best.recipe)}]({_page(f'{experiment}/runs/{best.mlflow_run}')})")
     if best.version is not None:
-        number = best.version.version
-        lines.append(f"* [Model version {number}]({_page(f'models/{name}/versions/{number}')})")
+        lines.append(f"* [Model version {best.version.version}]({_page(_version_page(best.version))})")
     return lines
 
 
@@ -204,7 +209,27 @@ def _has_server() -> bool:
     return os.environ["MLFLOW_TRACKING_URI"].startswith("http")
 
 
-def _publish(report: Callable[[], str], *, key: str, description: str) -> None:
-    """Publish markdown for people to read; a report that fails does not undo the work that it reports."""
+def _publish(report: Callable[[], str], *, key: str, description: str, model: str | None = None) -> None:
+    """Publish markdown for people to read; a report that fails does not undo the work that it reports.
+
+    Where it is about a registered `model`, by its address, it ends with links to MLflow's pages of it.
+    """
     with decoration(f"the report {key}"):
-        create_markdown_artifact(report(), key=key, description=description)
+        create_markdown_artifact(report() + model_links(model), key=key, description=description)
+
+
+def model_links(model: str | None) -> str:
+    """Links to the version of an address, and to the MLflow run that made it, as markdown; none of a path."""
+    if model is None or not model.startswith("models:/") or not _has_server():
+        return ""
+    with decoration(f"the links to {model}"):
+        version = find_version(model)
+        links = [f"[version {version.version} of {version.name}]({_page(_version_page(version))})"]
+        if (run := run_of_version(version)) is not None:
+            links.append(f"[the run that made it]({_page(f'experiments/{run.experiment_id}/runs/{run.run_id}')})")
+        return f"\nIn MLflow: {', '.join(links)}.\n"
+    return ""
+
+
+def _version_page(version: RegisteredVersion) -> str:
+    return f"models/{version.name}/versions/{version.version}"

@@ -41,7 +41,8 @@ from tasks.inference.embedding import EmbeddedText, EmbeddedWord
 from tasks.inference.evaluation import ChampionScores
 from tasks.inference.filtering import FilteredTexts
 from tasks.promotion import gate
-from tasks.promotion.events import send_promotion
+from tasks.promotion.approval import Answer, note_question, question_of
+from tasks.promotion.events import MODEL_REFUSED, MODEL_WAITS, send_from_flow, send_promotion
 from tasks.promotion.history import judged_versions, log_picture
 from tasks.registry.download import OpenedModel
 from tasks.registry.lineage import DomainScores
@@ -185,17 +186,33 @@ def pass_gate(
     target: str | None = None,
     *,
     anew: bool = False,
+    answer: Answer | None = None,
 ) -> GateReport:
-    """Make the version champion if the gate promotes it, publish the report, and send the event of a promotion."""
-    verdict = gate.pass_gate(workspace, version, config=config, target=target, anew=anew)
+    """Make the version champion if the gate promotes it, publish the report, and send the event of the decision."""
+    verdict = gate.pass_gate(workspace, version, config=config, target=target, anew=anew, answer=answer)
     report = verdict.report
     if report.promoted:
         send_promotion(version, verdict.champion, report.reason)
+    elif report.decision == "refused" and verdict.is_new:
+        send_from_flow(MODEL_REFUSED, version, report.reason)
     publish_gate_report(version, report)
     with decoration("the scores of all versions"):
         if judged := judged_versions(version.name):
             publish_versions(version.name, judged, log_picture(version, judged))
     return report
+
+
+@task(task_run_name="ask about {version.name} version {version.version}", cache_policy=NO_CACHE)
+def ask_for_approval(version: RegisteredVersion, report: GateReport) -> None:
+    """Note that this flow run asks about the version, and send the event of that, once."""
+    if note_question(version, str(flow_run.id)):
+        send_from_flow(MODEL_WAITS, version, report.reason)
+
+
+@task(task_run_name="what was asked about {name}", cache_policy=NO_CACHE)
+def version_in_question(name: str) -> RegisteredVersion | None:
+    """The version that this flow run has asked about before it was suspended."""
+    return question_of(name, str(flow_run.id))
 
 
 @task(task_run_name="roll back {name}", cache_policy=NO_CACHE)

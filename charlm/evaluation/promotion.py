@@ -95,7 +95,9 @@ class BaselineScore:
 class GateReport:
     """The decision of the gate, one sentence why, and all numbers behind it."""
 
-    decision: Literal["promoted", "refused"]
+    decision: Literal["promoted", "refused", "waiting"]
+    """`waiting` of a version that would be promoted, and that a person has to approve."""
+
     reason: str
     target: str
     """The domain that has to improve."""

@@ -40,6 +40,7 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     registry.models,
     promotion.promote,
     promotion.rollback,
+    promotion.approval,
     inference.generate,
     inference.embed,
     inference.static,

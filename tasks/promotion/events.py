@@ -16,6 +16,7 @@ from tasks.terminal import terminal
 from tasks.tracking.client import mlflow_client
 
 MODEL_PROMOTED, MODEL_REFUSED = "charlm.model.promoted", "charlm.model.refused"
+MODEL_WAITS = "charlm.model.waits-for-approval"
 ANNOUNCED = "champion.announced"
 """The tag of a registered model with the number of the champion that a service has heard of."""
 
@@ -30,6 +31,18 @@ class ModelEvent(TypedDict):
     payload: dict[str, object]
 
 
+def model_event(event: str, version: RegisteredVersion, reason: str, **payload: object) -> ModelEvent:
+    """The event that something was decided about `version`."""
+    about = {"name": version.name, "version": version.version, "address": version.address, "reason": reason}
+    return {
+        "id": str(uuid4()),
+        "occurred": datetime.now(UTC).isoformat(),
+        "event": event,
+        "resource": {"prefect.resource.id": f"charlm.model.{version.name}", "prefect.resource.name": version.name},
+        "payload": about | payload,
+    }
+
+
 def promotion_event(
     version: RegisteredVersion,
     previous: RegisteredVersion | None,
@@ -39,22 +52,24 @@ def promotion_event(
     flow_run: str | None,
 ) -> ModelEvent:
     """The event that `version`, of this revision of its corpus, is champion now instead of `previous`."""
-    payload: dict[str, object] = {
-        "name": version.name,
-        "version": version.version,
-        "address": version.address,
-        "previous_champion": None if previous is None else previous.address,
-        "corpus_revision": revision,
-        "reason": reason,
-        "flow_run_id": flow_run,
-    }
-    return {
-        "id": str(uuid4()),
-        "occurred": datetime.now(UTC).isoformat(),
-        "event": MODEL_PROMOTED,
-        "resource": {"prefect.resource.id": f"charlm.model.{version.name}", "prefect.resource.name": version.name},
-        "payload": payload,
-    }
+    champion_before = None if previous is None else previous.address
+    return model_event(
+        MODEL_PROMOTED,
+        version,
+        reason,
+        previous_champion=champion_before,
+        corpus_revision=revision,
+        flow_run_id=flow_run,
+    )
+
+
+def send_from_flow(event: str, version: RegisteredVersion, reason: str) -> None:
+    """Send what was decided about `version` from the present flow run, which Prefect links with it."""
+    from prefect.events import emit_event
+    from prefect.runtime import flow_run
+
+    sent = model_event(event, version, reason, flow_run_id=flow_run.id)
+    emit_event(event, resource=sent["resource"], payload=sent["payload"])
 
 
 def send_promotion(version: RegisteredVersion, previous: RegisteredVersion | None, reason: str) -> None:

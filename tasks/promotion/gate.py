@@ -20,6 +20,7 @@ from charlm.evaluation.scores import DocumentScores, PairScores
 from charlm.storage.locks import exclusive_lock
 from charlm.text.corpus.manifest import load_manifest
 from charlm.units.unit import find_unit
+from tasks.promotion.approval import APPROVAL, WAITING, Answer, answered_report, approval_tags, waiting_report
 from tasks.promotion.probe import Probe
 from tasks.promotion.report import as_sentence, gate_markdown
 from tasks.registry.descriptions import pad_columns
@@ -55,6 +56,9 @@ class Verdict:
     champion: RegisteredVersion | None
     """The champion that the version was compared with, and that it has replaced if it was promoted."""
 
+    is_new: bool = True
+    """False when the same was decided before."""
+
 
 @dataclass(frozen=True)
 class Rollback:
@@ -68,14 +72,19 @@ class Rollback:
 
 
 def promote_challenger(
-    workspace: Workspace, name: str, *, config: GateConfig | None = None, anew: bool = False
+    workspace: Workspace,
+    name: str,
+    *,
+    config: GateConfig | None = None,
+    anew: bool = False,
+    answer: Answer | None = None,
 ) -> tuple[RegisteredVersion, Verdict]:
     """Let the challenger of the model `name` pass the gate, `anew` even if it has been decided on.
 
     Raises RegistryError when there is none.
     """
     version = find_version(f"models:/{name}@{CHALLENGER}")
-    return version, pass_gate(workspace, version, config=config, anew=anew)
+    return version, pass_gate(workspace, version, config=config, anew=anew, answer=answer)
 
 
 def pass_gate(
@@ -85,12 +94,14 @@ def pass_gate(
     config: GateConfig | None = None,
     target: str | None = None,
     anew: bool = False,
+    answer: Answer | None = None,
 ) -> Verdict:
     """Make `version` the champion if the gate promotes it; waits while another decision about this model is made.
 
     Challenger and champion are scored on the test text of the corpus; where `config` names a probe, a challenger that
     passes everything else must pass it too. `target` is the domain that has to improve, by default that of the newest
     revision. What was decided about it against the present champion stays, unless `anew` is given.
+    Where the corpus needs the approval of a person, a version that would be promoted waits for an `answer`.
     Raises CorpusError, DatasetError or GateError when they cannot be compared, RegistryError when the registry does
     not answer.
     """
@@ -103,7 +114,9 @@ def pass_gate(
         client = mlflow_client()
         champion = find_champion(version.name)
         known = client.get_model_version(version.name, str(version.version))
-        report = _known_report(known.tags, version, champion, anew=anew)
+        stored = _known_report(known.tags, version, champion, anew=anew)
+        report = stored
+        manifest = load_manifest(corpus)
         if report is None:
             with terminal.step("gate") as bar:
                 probe = None if config.probe is None else Probe.open(config.probe)
@@ -111,9 +124,9 @@ def pass_gate(
                 opponent = None if champion is None else open_model(champion, workspace)
                 scores = _score(corpus, challenger, config, bar)
                 old_scores = None if opponent is None else _score(corpus, opponent, config, bar)
-                target = target or load_manifest(corpus).revisions[-1].domain
+                target = target or _target_in_question(known.tags) or manifest.revisions[-1].domain
                 baseline = _baseline(corpus, challenger, config, bar)
-                split = load_manifest(corpus).split
+                split = manifest.split
                 decide = partial(
                     decide_promotion,
                     scores,
@@ -130,10 +143,17 @@ def pass_gate(
                     probed = probe.run(challenger, opponent, config, bar)
                     report = decide(probe=probed)
                 bar.finish(report.decision)
-            _record(version, report, champion, known.description)
+            if report.promoted and manifest.needs_approval:
+                report = waiting_report(report)
+        if report.decision == "waiting" and (answer is not None or not manifest.needs_approval):
+            report = answered_report(report, answer)
+        if report != stored:
+            _record(version, report, champion, known.description, approval_tags(report, answer))
         if report.promoted:
             client.set_registered_model_alias(version.name, CHAMPION, str(version.version))
-    return Verdict(report, champion)
+    if report.decision == "waiting":
+        terminal.print_line(f"! {version.address} waits for approval: charlm promote {version.name} --by YOUR-NAME")
+    return Verdict(report, champion, is_new=report != stored)
 
 
 def roll_back(workspace: Workspace, name: str) -> Rollback:
@@ -173,6 +193,13 @@ def _known_report(
     return stored if not anew and tags.get(_OPPONENT) == _number(champion) else None
 
 
+def _target_in_question(tags: Mapping[str, str]) -> str | None:
+    """The domain that had to improve when a version began to wait: the same counts when it is decided on again."""
+    if tags.get(APPROVAL) != WAITING:
+        return None
+    return GateReport.from_json(json.loads(tags[REPORT])).target
+
+
 def _score(corpus: CorpusFiles, opened: OpenedModel, config: GateConfig, bar: Bar) -> PairScores:
     """The cost of each test document of the corpus under each direction of a model, by domain; of few, of parts."""
     from charlm.evaluation.domains import score_documents_by_domain
@@ -200,7 +227,11 @@ def _baseline(corpus: CorpusFiles, challenger: OpenedModel, config: GateConfig, 
 
 
 def _record(
-    version: RegisteredVersion, report: GateReport, champion: RegisteredVersion | None, description: str | None
+    version: RegisteredVersion,
+    report: GateReport,
+    champion: RegisteredVersion | None,
+    description: str | None,
+    approval: Mapping[str, str],
 ) -> None:
     """Write the decision to the tags and the description of `version`; the report last, as a sign that all is there."""
     client, number = mlflow_client(), str(version.version)
@@ -211,7 +242,7 @@ def _record(
             section = as_sentence(report.reason)
         if len(card + _SECTION + section) <= LONGEST_DESCRIPTION:
             client.update_model_version(version.name, number, f"{card}{_SECTION}\n{section}")
-    tags = {DECISION: report.decision, REASON: report.reason, _OPPONENT: _number(champion)}
+    tags = {DECISION: report.decision, REASON: report.reason, _OPPONENT: _number(champion), **approval}
     if report.promoted and champion is not None:
         tags[REPLACED] = str(champion.version)
     target = report.domains.get(report.target)

@@ -11,6 +11,7 @@ from charlm.errors import RegistryError, known_names
 from tasks.tracking.client import first_line, mlflow_client, mlflow_error
 
 if TYPE_CHECKING:
+    from mlflow.entities import RunInfo
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 CHALLENGER, CHAMPION = "challenger", "champion"
@@ -67,6 +68,13 @@ def logged_model_id(version: RegisteredVersion) -> str | None:
         found = mlflow_client().get_model_version(version.name, str(version.version))
     match = _LOGGED_MODEL.fullmatch(found.source or "")  # MLflow 3.17 keeps `model_id` nowhere else
     return found.model_id or (match[1] if match else None)
+
+
+def run_of_version(version: RegisteredVersion) -> "RunInfo | None":
+    """The MLflow run that `version` was registered by; none where its files were registered alone."""
+    with clear_errors(f"cannot look up the run of {version.address}"):
+        run_id = mlflow_client().get_model_version(version.name, str(version.version)).run_id
+        return mlflow_client().get_run(run_id).info if run_id else None
 
 
 def find_tagged(name: str, tag: str, value: str) -> list[RegisteredVersion]:

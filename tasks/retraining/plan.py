@@ -7,6 +7,7 @@ Writes tags `retrain.*` of the version that was trained
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import cast
 
 from charlm.artifacts import Workspace
 from charlm.config import DriftConfig
@@ -15,12 +16,19 @@ from charlm.storage.fingerprints import fingerprint
 from charlm.storage.locks import exclusive_lock
 from charlm.text.corpus.manifest import CorpusManifest, load_manifest
 from tasks.promotion.gate import REASON, ROLLED_BACK
-from tasks.registry.versions import DECISION, RegisteredVersion, clear_errors, find_champion, find_tagged
+from tasks.registry.versions import (
+    CORPUS_REVISION,
+    DECISION,
+    RegisteredVersion,
+    clear_errors,
+    find_champion,
+    find_tagged,
+)
 from tasks.retraining.drift import measure_drift
 from tasks.terminal import terminal
 from tasks.tracking.client import mlflow_client
 
-_REQUEST = "retrain.request"
+_REQUEST, _ACTION, _REASON = "retrain.request", "retrain.action", "retrain.reason"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,13 +121,20 @@ def plan_retraining(
 
 def sign_version(version: RegisteredVersion, plan: RetrainingPlan, *, flow_run: str | None) -> None:
     """Record in the tags of `version` which request it answers, and why it was trained."""
-    tags = {_REQUEST: plan.request, "retrain.action": plan.action, "retrain.reason": plan.reason}
+    tags = {_REQUEST: plan.request, _ACTION: plan.action, _REASON: plan.reason}
     if flow_run is not None:
         tags["flow_run.id"] = flow_run
     client = mlflow_client()
     with clear_errors(f"cannot tag {version.address}"):
         for tag, value in tags.items():
             client.set_model_version_tag(version.name, str(version.version), tag, value)
+
+
+def asked_retraining(version: RegisteredVersion) -> Retraining:
+    """The retraining that has made `version`, by its tags."""
+    with clear_errors(f"cannot look up {version.address}"):
+        tags = mlflow_client().get_model_version(version.name, str(version.version)).tags
+    return Retraining(action=cast(Action, tags[_ACTION]), reason=tags[_REASON], revision=int(tags[CORPUS_REVISION]))
 
 
 def _answer(name: str, request: str) -> str | None:

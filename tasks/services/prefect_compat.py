@@ -114,6 +114,12 @@ def prefect_server_variables() -> tuple[str | None, str | None]:
     return os.environ.get("PREFECT_API_URL"), os.environ.get("PREFECT_HOME")
 
 
+def flow_run_page() -> str | None:
+    """The page of the flow run that this process was started for by a worker; none elsewhere."""
+    run, api = os.environ.get("PREFECT__FLOW_RUN_ID"), os.environ.get("PREFECT_API_URL")
+    return f"{api.removesuffix('/api')}/runs/flow-run/{run}" if run and api else None
+
+
 class _MistakeFilter(logging.Filter):
     """Leaves out what the log of a run has of errors of a kind, but for the final state of the flow run."""
 

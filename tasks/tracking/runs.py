@@ -6,8 +6,12 @@ from contextlib import contextmanager
 from charlm.artifacts import Workspace
 from charlm.errors import ConfigError, TrainingInterruptedError
 from tasks.services.mlflow_database import ARTIFACT_ROOT_TAG, SERVER_ARTIFACT_ROOT, uses_embedded_mlflow
+from tasks.services.prefect_compat import flow_run_page
 from tasks.terminal import terminal
 from tasks.tracking.client import first_line, mlflow_client, mlflow_error, user_name
+
+_NOTE = "mlflow.note.content"
+"""The tag with the description, which MLflow's page shows as markdown."""
 
 
 def find_experiment(workspace: Workspace, name: str) -> str:
@@ -33,7 +37,7 @@ def _known_experiment(name: str) -> str | None:
 
 def _create_experiment(workspace: Workspace, name: str) -> str:
     client = mlflow_client()
-    tags = {"mlflow.note.content": f"Character language models of the corpus {name}."}
+    tags = {_NOTE: f"Character language models of the corpus {name}."}
     if not uses_embedded_mlflow(workspace):  # a server decides where its artifacts go
         return str(client.create_experiment(name, tags={**tags, ARTIFACT_ROOT_TAG: SERVER_ARTIFACT_ROOT}))
     root = str(workspace.mlflow_artifacts_dir)
@@ -70,4 +74,7 @@ def create_mlflow_run(experiment_id: str, name: str, *, parent: str | None, tags
     all_tags = {**tags, "mlflow.source.name": "charlm", "mlflow.source.type": "LOCAL", "mlflow.user": user_name()}
     if parent is not None:
         all_tags["mlflow.parentRunId"] = parent
+    if (page := flow_run_page()) is not None:
+        said = (all_tags.get(_NOTE), f"Made by [this flow run]({page}) in Prefect.")
+        all_tags[_NOTE] = " ".join(filter(None, said))
     return str(mlflow_client().create_run(experiment_id, tags=all_tags, run_name=name).info.run_id)

@@ -27,6 +27,7 @@ from tests.conftest import (
     run_charlm,
     write_sentences,
 )
+from tests.deployments.test_notifications import Receiver
 from tests.live_service import ASKING, FINAL, LiveService, wait_until
 
 pytestmark = [pytest.mark.service, pytest.mark.timeout(2400)]
@@ -34,6 +35,7 @@ pytestmark = [pytest.mark.service, pytest.mark.timeout(2400)]
 PATIENCE_SECONDS = 900  # of a machine that does much else
 LAW_WORDS = ["tribunal", "plaintiff", "verdict", "statute", "appeal", "court", "judge", "clause", "contract", "hearing"]
 PLAIN_WORDS = ["the", "of", "in", "set", "call", "return", "value", "object", "function", "list", "string", "file"]
+SETTINGS_OF_QUICK = [value for value in QUICK if value != "--set"]
 LONG_TRAINING = ["hidden_size=64", "max_epochs=none", "max_characters=1000000000"]
 
 
@@ -113,15 +115,27 @@ def newest_version(service: LiveService) -> Any:
 
 
 @pytest.fixture(scope="module")
+def receiver() -> Iterator[Receiver]:
+    """Whom the service sends notifications to."""
+    receiver = Receiver()
+    with receiver.there():
+        yield receiver
+
+
+@pytest.fixture(scope="module")
 def service(
-    trained_workspace: TrainedWorkspace, new_prefect_home: Path, tmp_path_factory: pytest.TempPathFactory
+    receiver: Receiver,
+    trained_workspace: TrainedWorkspace,
+    new_prefect_home: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[LiveService]:
     """A service for a workspace that was trained without one, whose retrainings take seconds.
 
     The corpus `tiny` gets its champion by a run that finds everything trained.
     """
     folder = tmp_path_factory.mktemp("service")
-    service = LiveService.on_free_ports(folder / "work #1 here")  # `#` and blanks mean something in addresses
+    # `#` and blanks mean something in addresses.
+    service = LiveService.on_free_ports(folder / "work #1 here", CHARLM_NOTIFY=receiver.url)
     shutil.copytree(trained_workspace.root, service.workspace.root)
     copy_prefect_home(new_prefect_home, service.workspace.root)
     try:
@@ -242,6 +256,54 @@ def test_a_challenger_that_is_worse_is_refused_with_its_reason(
     assert refused.tags["gate.decision"] == "refused"
     assert state.message == f"models:/tiny/{refused.version} {refused.tags['gate.reason']}"
     assert "**Refused**" in artifact(service, "gate-tiny")
+
+
+def test_a_corpus_that_needs_approval_waits_for_a_person_without_a_process(
+    service: LiveService, arrived: Any, receiver: Receiver, tmp_path: Path
+) -> None:
+    charlm(service, "prepare", write_sentences(tmp_path / "text.txt", seed=6), "--name", "asked")
+    charlm(service, "approval", "asked", "required")
+    run = service.start_run("charlm-retrain/retrain", name="asked", settings=SETTINGS_OF_QUICK)
+    waits = suspended(service, run)
+    assert service.champion("asked") is None
+    assert "**Waiting**" in artifact(service, "gate-asked")
+    engines = [process.environ() for process in service.process("charlm-cpu").children(recursive=True)]
+    assert str(run) not in {environment.get("PREFECT__FLOW_RUN_ID") for environment in engines}
+    with service.prefect() as client:
+        client.resume_flow_run(run, run_input={"decision": "refuse", "by": "Ben"})
+    suspended(service, run, other_than=waits)  # a refusal needs a reason
+    trained = sorted(service.workspace.runs_dir.iterdir())
+    with service.prefect() as client:
+        client.resume_flow_run(run, run_input={"decision": "approve", "by": "Ann"})
+    state = service.wait_for_end(run, seconds=PATIENCE_SECONDS)
+    assert state.type.value == "COMPLETED", state.message
+    assert state.message.startswith("models:/asked/1 promoted: the first version")
+    assert state.message.endswith("approved by Ann")
+    assert service.champion("asked") == 1
+    tags = service.mlflow().get_model_version("asked", "1").tags
+    assert (tags["approval"], tags["approval.by"], tags["flow_run.id"]) == ("approved", "Ann", str(run))
+    assert sorted(service.workspace.runs_dir.iterdir()) == trained  # nothing is trained twice
+    wait_until(lambda: len(of_model(receiver, "models:/asked/1")) >= 2, seconds=120, what="two notifications")
+    told = of_model(receiver, "models:/asked/1")
+    assert [message["kind"] for message in told] == ["waiting", "promoted"]
+    assert told[0]["page"].endswith(f"/runs/flow-run/{run}")
+    assert len(of_model(receiver, "models:/tiny/2")) == 1
+
+
+def of_model(receiver: Receiver, address: str) -> list[dict[str, Any]]:
+    return [message for message in receiver.messages if message["text"].startswith(f"{address} ")]
+
+
+def suspended(service: LiveService, run: Any, *, other_than: str | None = None) -> str:
+    """The key of the question that a flow run waits for."""
+
+    def key() -> str | None:
+        state = service.state(run)
+        assert state.type.value not in FINAL, state.message
+        return state.state_details.pause_key if state.type.value == "PAUSED" else None
+
+    wait_until(lambda: key() not in (None, other_than), seconds=PATIENCE_SECONDS, what="question", pause=ASKING)
+    return str(key())
 
 
 def test_a_champion_that_was_moved_by_hand_starts_what_a_promotion_starts(service: LiveService, arrived: Any) -> None:

@@ -15,6 +15,7 @@ from charlm.storage.atomic import JsonObject, read_json, write_json
 from charlm.storage.fingerprints import fingerprint
 
 _FORMAT = "charlm.corpus/1"
+_APPROVAL, _REQUIRED = "approval", "required"
 
 
 class MetadataJson(TypedDict, total=False):
@@ -141,6 +142,9 @@ class CorpusManifest:
     languages: tuple[str, ...] = ()
     """Languages of its text, where they were given."""
 
+    needs_approval: bool = False
+    """Whether a person has to approve a version before it becomes champion; `approval: required` in the file."""
+
     @property
     def metadata(self) -> MetadataJson:
         """What was given of licence and languages."""
@@ -196,6 +200,7 @@ class CorpusManifest:
             "dictionary": self.dictionary
             and dataclasses.asdict(self.dictionary) | {"config": self.dictionary.config.to_json()},
             **self.metadata,
+            **({_APPROVAL: _REQUIRED} if self.needs_approval else {}),
         }
 
     @classmethod
@@ -219,6 +224,7 @@ class CorpusManifest:
             ),
             licence=value.get("licence"),
             languages=tuple(value.get("languages", ())),
+            needs_approval=value.get(_APPROVAL) == _REQUIRED,
         )
 
 
@@ -249,3 +255,10 @@ def record_metadata(corpus: CorpusFiles, metadata: CorpusMetadata) -> None:
     )
     if known != manifest:
         save_manifest(corpus, known)
+
+
+def record_approval(corpus: CorpusFiles, *, required: bool) -> None:
+    """Note in the manifest whether a person has to approve the versions of the corpus."""
+    manifest = load_manifest(corpus)
+    if manifest.needs_approval != required:
+        save_manifest(corpus, dataclasses.replace(manifest, needs_approval=required))
