@@ -71,9 +71,9 @@ def deployment(service: LiveService, name: str) -> Any:
 
 def runs(service: LiveService, name: str) -> list[Any]:
     """The runs of a deployment that have begun, oldest first."""
-    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
+    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
 
-    wanted = DeploymentFilter(id=DeploymentFilterId(any_=[deployment(service, name).id]))
+    wanted = DeploymentFilter(name=DeploymentFilterName(any_=[name]))
     with service.prefect() as client:
         found = client.read_flow_runs(deployment_filter=wanted, limit=200)
     begun = [run for run in found if run.start_time is not None]
