@@ -75,7 +75,7 @@ def run(
 @options.with_runtime
 @options.with_held_out_limit
 def train(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a prepared corpus.")],
+    name: options.PreparedCorpus,
     direction: options.DirectionOption = "both",
     recipe: options.Recipe = "demo",
     settings: options.Settings = None,
@@ -116,7 +116,7 @@ def train(
 @options.with_runtime
 @options.with_held_out_limit
 def finetune(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a prepared corpus.")],
+    name: options.PreparedCorpus,
     model: Annotated[str, typer.Option("--from", metavar="MODEL", help="The model to fine-tune.")],
     direction: Annotated[str | None, typer.Option(help="forward, backward or both; by default all it has.")] = None,
     extend_dictionary: Annotated[
@@ -170,7 +170,7 @@ def finetune(
 @example("charlm plan books --recipe gpu_base")
 @options.with_device
 def plan(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a prepared corpus.")],
+    name: options.PreparedCorpus,
     direction: options.DirectionOption = "both",
     recipe: options.Recipe = "demo",
     settings: options.Settings = None,
@@ -202,7 +202,7 @@ def plan(
 
 @example("charlm baseline books --order 5")
 def baseline(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a prepared corpus.")],
+    name: options.PreparedCorpus,
     order: Annotated[int, typer.Option(help="Units of the longest n-grams.")] = 5,
     max_units: Annotated[
         int, typer.Option(help="Most units of the training text to count; of a longer one, the start of each shard.")

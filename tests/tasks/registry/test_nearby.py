@@ -26,13 +26,13 @@ def workspace(trained_workspace: TrainedWorkspace, tmp_path_factory: pytest.Temp
         source = mlflow_client().get_model_version("tiny", "1").source
         for _ in range(2):
             mlflow_client().create_model_version("tiny", source)
-        mlflow_client().set_registered_model_alias("tiny", "it's", "2")
+        mlflow_client().set_registered_model_alias("tiny", "in-use", "2")
         mlflow_client().delete_model_version("tiny", "3")
         yield workspace
 
 
 @pytest.mark.parametrize(
-    "address", ["models:/tiny@challenger", "models:/tiny@it's", "models:/tiny/1", "models:/tiny/2"]
+    "address", ["models:/tiny@challenger", "models:/tiny@in-use", "models:/tiny/1", "models:/tiny/2"]
 )
 def test_it_is_the_one_that_the_client_finds(address: str, workspace: Workspace) -> None:
     version = find_version(address)
