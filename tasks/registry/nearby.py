@@ -37,8 +37,8 @@ def bundle_in_place(model: str | RegisteredVersion, workspace: Workspace) -> tup
     if found is None:
         return None
     version, location = found
-    if location.startswith(f"{SERVER_ARTIFACT_ROOT}/"):
-        location = f"{workspace.mlflow_artifacts_dir}/{location.removeprefix(SERVER_ARTIFACT_ROOT).lstrip('/')}"
+    if location.startswith(SERVER_ARTIFACT_ROOT):  # `mlflow-artifacts:models/…` or `mlflow-artifacts:/models/…`
+        location = f"{workspace.mlflow_artifacts_dir}/{location.removeprefix(SERVER_ARTIFACT_ROOT).removeprefix('/')}"
     folder = Path(location) / "artifacts" / "bundle"
     is_here = folder.is_relative_to(workspace.mlflow_artifacts_dir) and BundleFiles(folder).manifest.is_file()
     return (folder, RegisteredVersion(name, version)) if is_here else None
