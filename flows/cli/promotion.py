@@ -1,7 +1,5 @@
 """Commands that decide which version is the champion: `promote`, `rollback`."""
 
-
-
 from flows.cli import options
 from flows.cli.context import DEFAULT_WORKSPACE, gate_settings, open_session, show
 from flows.cli.options import example
