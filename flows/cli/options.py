@@ -1,11 +1,9 @@
 """The options that several commands share, each with its name and help in one place."""
 
-import dataclasses
 import functools
 import inspect
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ParamSpec, TypedDict
 
@@ -16,7 +14,7 @@ from charlm.errors import ConfigError
 P = ParamSpec("P")
 
 # Panels of the help.
-_TEXT, _CORPUS, _DICTIONARY = "How the text is read", "The corpus", "Units and dictionary"
+TEXT, CORPUS, DICTIONARY = "How the text is read", "The corpus", "Units and dictionary"
 _TRAINING, _RUNNING = "Training", "Where and how it runs"
 
 
@@ -52,13 +50,13 @@ Per = Annotated[
 MinBitsPerByte = Annotated[
     float | None,
     typer.Option(
-        help="Keep text that needs so many bits per byte: less is repetition or boilerplate.", rich_help_panel=_CORPUS
+        help="Keep text that needs so many bits per byte: less is repetition or boilerplate.", rich_help_panel=CORPUS
     ),
 ]
 MaxBitsPerByte = Annotated[
     float | None,
     typer.Option(
-        help="Keep text that needs no more bits per byte: more is foreign or garbled.", rich_help_panel=_CORPUS
+        help="Keep text that needs no more bits per byte: more is foreign or garbled.", rich_help_panel=CORPUS
     ),
 ]
 CorpusName = Annotated[
@@ -90,7 +88,7 @@ Licence = Annotated[
     typer.Option(
         metavar="ID",
         help="Licence of the models, for their card: CC-BY-4.0, or LicenseRef-NAME for your own.",
-        rich_help_panel=_CORPUS,
+        rich_help_panel=CORPUS,
     ),
 ]
 Languages = Annotated[
@@ -99,14 +97,14 @@ Languages = Annotated[
         "--language",
         metavar="CODE",
         help="Language of the text, for the card: en, sr-Latn (repeatable).",
-        rich_help_panel=_CORPUS,
+        rich_help_panel=CORPUS,
     ),
 ]
 
 TextColumn = Annotated[
     str | None,
     typer.Option(
-        help="Field of JSON lines, or column of a table, that holds the text; text by default.", rich_help_panel=_TEXT
+        help="Field of JSON lines, or column of a table, that holds the text; text by default.", rich_help_panel=TEXT
     ),
 ]
 NearThreshold = Annotated[
@@ -114,13 +112,13 @@ NearThreshold = Annotated[
     typer.Option(
         "--near-threshold",
         help="Share of runs of five words that near-duplicates have in common; 0.8 by default.",
-        rich_help_panel=_CORPUS,
+        rich_help_panel=CORPUS,
     ),
 ]
 Tokenizer = Annotated[
     str | None,
     typer.Option(
-        help="What makes words: rules (the default), whitespace, unicode or moses.", rich_help_panel=_DICTIONARY
+        help="What makes words: rules (the default), whitespace, unicode or moses.", rich_help_panel=DICTIONARY
     ),
 ]
 WordsOf = Annotated[
@@ -206,7 +204,7 @@ LabelType = Annotated[str | None, typer.Option("--label", help="Type of labels t
 Columns = Annotated[str | None, typer.Option(help="Columns of the files, _ for one to ignore: text,_,ner.")]
 _KNOWN_ENCODINGS = "utf-8 (the default), cp1252, utf-16 …; auto looks at each file."
 TextEncoding = Annotated[
-    str | None, typer.Option("--encoding", help=f"Encoding of the text: {_KNOWN_ENCODINGS}", rich_help_panel=_TEXT)
+    str | None, typer.Option("--encoding", help=f"Encoding of the text: {_KNOWN_ENCODINGS}", rich_help_panel=TEXT)
 ]
 Encoding = Annotated[str, typer.Option(help=f"Encoding of the labelled files or the text: {_KNOWN_ENCODINGS}")]
 SkipHeader = Annotated[bool, typer.Option("--skip-header", help="The first row names the columns; leave it out.")]
@@ -223,173 +221,6 @@ class Reading(TypedDict):
     encoding: str
     header: bool | None
     tokenizer: str | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class CorpusOptions:
-    """The options of `prepare` and `run` about raw text and corpus, under the names of the settings they change.
-
-    None means the setting that the corpus was first prepared with, or the default of a new one.
-    """
-
-    document: Annotated[
-        str | None,
-        typer.Option(help="A document: line, paragraph, file or auto (the default).", rich_help_panel=_CORPUS),
-    ] = None
-    unit: Annotated[
-        str | None,
-        typer.Option(help="What the model predicts: char (the default), byte or word.", rich_help_panel=_DICTIONARY),
-    ] = None
-    tokenizer: Tokenizer = None
-    sentences: Annotated[
-        str | None,
-        typer.Option(
-            help="What ends words like a line: none (the default) or punkt, at each sentence.",
-            rich_help_panel=_DICTIONARY,
-        ),
-    ] = None
-    lowercase: Annotated[
-        bool | None,
-        typer.Option(
-            "--lowercase/--keep-case",
-            help="Words in lower case, or as they are (the default).",
-            rich_help_panel=_DICTIONARY,
-        ),
-    ] = None
-    normalization: Annotated[
-        str | None,
-        typer.Option(help="Unicode form: none (the default; of words NFC), NFC or NFKC.", rich_help_panel=_TEXT),
-    ] = None
-    normalize_newlines: Annotated[
-        bool | None,
-        typer.Option(
-            "--normalize-newlines/--keep-newlines",
-            help=r"Turn \\r\\n into \\n (the default), or leave it.",
-            rich_help_panel=_TEXT,
-        ),
-    ] = None
-    shard_size: Annotated[
-        str | None, typer.Option(help="A train shard is closed at this size; 50MB by default.", rich_help_panel=_CORPUS)
-    ] = None
-    valid_share: Annotated[
-        float | None,
-        typer.Option(help="Share of documents held out for validation; 0.02 by default.", rich_help_panel=_CORPUS),
-    ] = None
-    test_share: Annotated[
-        float | None,
-        typer.Option(help="Share of documents held out for testing; 0.02 by default.", rich_help_panel=_CORPUS),
-    ] = None
-    directions: Annotated[
-        str | None,
-        typer.Option(
-            help="What a champion needs: both (the default; of words forward), or one direction.",
-            rich_help_panel=_CORPUS,
-        ),
-    ] = None
-    valid_text: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--valid-text",
-            metavar="RAW",
-            help="The validation text, instead of a share (repeatable).",
-            rich_help_panel=_CORPUS,
-        ),
-    ] = None
-    test_text: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--test-text", metavar="RAW", help="The test text, likewise (repeatable).", rich_help_panel=_CORPUS
-        ),
-    ] = None
-    coverage: Annotated[
-        float | None,
-        typer.Option(
-            help="Share of text that the dictionary covers; 0.9999 by default, of words 1.", rich_help_panel=_DICTIONARY
-        ),
-    ] = None
-    max_size: Annotated[
-        int | None,
-        typer.Option(
-            help="Maximum ids in the dictionary; no limit by default, of words 100,000.", rich_help_panel=_DICTIONARY
-        ),
-    ] = None
-    min_count: Annotated[
-        int | None,
-        typer.Option(
-            help="Minimum occurrences of what gets an id; 1 by default, of words 3.", rich_help_panel=_DICTIONARY
-        ),
-    ] = None
-    reserved: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--reserve",
-            metavar="ITEM",
-            help="What gets an id whether it occurs or not (repeatable).",
-            rich_help_panel=_DICTIONARY,
-        ),
-    ] = None
-    extend_dictionary: Annotated[
-        bool,
-        typer.Option(
-            "--extend-dictionary", help="Append new characters to the dictionary.", rich_help_panel=_DICTIONARY
-        ),
-    ] = False
-    domain: Annotated[
-        str | None, typer.Option(help="Domain of this text; the corpus name by default.", rich_help_panel=_CORPUS)
-    ] = None
-    licence: Licence = None
-    languages: Languages = None
-    deduplicate: Annotated[
-        str | None,
-        typer.Option(
-            "--deduplicate",
-            metavar="MODE",
-            help="exact: drop documents that the corpus holds; near: those that are nearly one of them too.",
-            rich_help_panel=_CORPUS,
-        ),
-    ] = None
-    near_threshold: NearThreshold = None
-    min_bits_per_byte: MinBitsPerByte = None
-    max_bits_per_byte: MaxBitsPerByte = None
-    filter_model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MODEL",
-            help="The model that needs these bits; by default the champion of the corpus.",
-            rich_help_panel=_CORPUS,
-        ),
-    ] = None
-    encoding: TextEncoding = None
-    bad_bytes: Annotated[
-        str | None,
-        typer.Option(
-            help="Bytes that are not UTF-8: strict (an error, the default), replace or skip.", rich_help_panel=_TEXT
-        ),
-    ] = None
-    text_column: TextColumn = None
-    max_document_bytes: Annotated[
-        str | None,
-        typer.Option(
-            "--max-document-size", help="A longer document or line is an error; 32MB by default.", rich_help_panel=_TEXT
-        ),
-    ] = None
-    max_ratio: Annotated[
-        float | None,
-        typer.Option(help="Maximum text per compressed byte, against bombs; 200 by default.", rich_help_panel=_TEXT),
-    ] = None
-    max_unpacked_bytes: Annotated[
-        str | None,
-        typer.Option(
-            "--max-unpacked-size",
-            help="Maximum text of one compressed file; 10,000 GB by default.",
-            rich_help_panel=_TEXT,
-        ),
-    ] = None
-
-    def given(self) -> dict[str, Any]:
-        """The options that were given."""
-        values = {field.name: (getattr(self, field.name), field.default) for field in dataclasses.fields(self)}
-        return {name: value for name, (value, default) in values.items() if value != default}
 
 
 def with_default_values(arguments: Sequence[str]) -> list[str]:
@@ -476,25 +307,6 @@ def _with_variable(
     parameters.insert(-2, inspect.Parameter(name, keyword, default=None, annotation=option))  # before --workspace
     placed.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # typer reads it
     return placed
-
-
-def with_corpus_options(command: Callable[..., None]) -> Callable[..., None]:
-    """`command`, whose parameter `corpus: CorpusOptions` is an option for each of its fields on the command line."""
-
-    @functools.wraps(command)
-    def spread(**values: Any) -> None:
-        options = {field.name: values.pop(field.name) for field in dataclasses.fields(CorpusOptions)}
-        command(**values, corpus=CorpusOptions(**options))
-
-    signature = inspect.signature(command)
-    parameters: list[inspect.Parameter] = []
-    for parameter in signature.parameters.values():
-        if parameter.annotation is CorpusOptions:
-            parameters += inspect.signature(CorpusOptions).parameters.values()
-        else:
-            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
-    spread.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # typer reads it
-    return spread
 
 
 def header_of(*, skip_header: bool, no_header: bool) -> bool | None:

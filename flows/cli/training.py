@@ -6,6 +6,7 @@ import typer
 
 from flows.cli import options
 from flows.cli.context import DEFAULT_WORKSPACE, corpus_settings, gate_settings, open_session, show, start_prefect
+from flows.cli.corpus_options import CorpusOptions, with_corpus_options
 from flows.cli.options import example
 from flows.task_runners import check_task_runner
 from tasks.terminal import domain_table, print_result, score_table, write_stdout
@@ -18,11 +19,11 @@ if TYPE_CHECKING:
 @options.with_device
 @options.with_runtime
 @options.with_held_out_limit
-@options.with_corpus_options
+@with_corpus_options
 def run(
     raw: options.Raw,
     name: options.CorpusName,
-    corpus: options.CorpusOptions,
+    corpus: CorpusOptions,
     recipe: options.Recipes = ["demo"],  # noqa: B006  # typer reads it once
     direction: options.DirectionOption = "both",
     settings: options.Settings = None,
