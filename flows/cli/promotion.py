@@ -1,7 +1,6 @@
 """Commands that decide which version is the champion: `promote`, `rollback`, `approval`."""
 
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -16,18 +15,11 @@ if TYPE_CHECKING:
     from tasks.promotion.approval import Answer
 
 
-class Approval(StrEnum):
-    """Whether a person has to approve the versions of a corpus."""
-
-    REQUIRED = "required"
-    NONE = "none"
-
-
 @example("charlm promote books")
 @options.with_device
 @options.with_held_out_limit
 def promote(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a registered model.")],
+    name: options.RegisteredModel,
     probe: options.Probe = None,
     settings: options.GateSettings = None,
     by: Annotated[
@@ -60,7 +52,7 @@ def promote(
 
 @example("charlm rollback books")
 def rollback(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a registered model.")],
+    name: options.RegisteredModel,
     workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
 ) -> None:
@@ -79,9 +71,9 @@ def rollback(
 
 @example("charlm approval books required")
 def approval(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a prepared corpus.")],
+    name: options.PreparedCorpus,
     setting: Annotated[
-        Approval | None, typer.Argument(metavar="[required|none]", help="The new setting; by default it is shown.")
+        Literal["required", "none"] | None, typer.Argument(help="The new setting; by default it is shown.")
     ] = None,
     workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
@@ -91,12 +83,12 @@ def approval(
     from tasks.promotion.approval import needs_approval, set_approval
 
     if setting is not None:
-        set_approval(space, name, required=setting is Approval.REQUIRED)
-    known = Approval.REQUIRED if needs_approval(space, name) else Approval.NONE
+        set_approval(space, name, required=setting == "required")
+    known = "required" if needs_approval(space, name) else "none"
     if as_json:
-        show({"corpus": name, "approval": known.value}, as_json)
+        show({"corpus": name, "approval": known}, as_json)
     else:
-        write_stdout(f"approval of {name}: {known.value}")
+        write_stdout(f"approval of {name}: {known}")
 
 
 def _answer(space: "Workspace", name: str, by: str | None, refuse: str | None) -> "Answer | None":

@@ -5,6 +5,7 @@ import json
 import random
 import shutil
 import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -328,6 +329,18 @@ def test_make_up_again_changes_nothing(service: LiveService, arrived: Any) -> No
     assert outcome.stderr.splitlines()[0] == "everything runs already"
     assert dict(line.split("=", 1) for line in outcome.stdout.splitlines()) == service.addresses
     assert standing() == before
+
+
+def test_an_address_is_read_in_place(service: LiveService, arrived: Any) -> None:
+    program = (
+        "import sys\nfrom pathlib import Path\nfrom charlm.artifacts import Workspace\n"
+        "from tasks.registry.download import locate_model\n"
+        "path, version = locate_model('models:/tiny@champion', Workspace(Path(sys.argv[1])))\n"
+        "print(version.version, path.is_relative_to(sys.argv[1]), 'mlflow' in sys.modules)\n"
+    )
+    command = [sys.executable, "-c", program, str(service.workspace.root)]
+    done = subprocess.run(command, cwd=ROOT, env=environment() | service.variables, capture_output=True, text=True)
+    assert done.stdout == f"{service.champion('tiny')} True False\n", done.stderr
 
 
 def test_every_pool_has_a_worker(service: LiveService, arrived: Any) -> None:
