@@ -25,7 +25,7 @@ class CorpusChoices:
     def look(self) -> None:
         """Give every form the present corpora; free text where there are none."""
         names = self._workspace.corpus_names()
-        found = self._prefect.post("/deployments/filter", {"deployments": {"name": {"any_": list(DEPLOYMENTS)}}})
+        found = self._prefect.find("/deployments/filter", {"deployments": {"name": {"any_": list(DEPLOYMENTS)}}})
         for deployment in found:
             schema = with_choices(deployment["parameter_openapi_schema"], names)
             if schema != deployment["parameter_openapi_schema"]:

@@ -35,7 +35,7 @@ class LostRunsWatch:
     def look(self) -> None:
         """Mark runs as crashed whose last heartbeat is old, while the server has been there to receive newer ones."""
         try:
-            running = self._prefect.post(
+            running = self._prefect.find(
                 "/flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": ["RUNNING"]}}}, "limit": _PAGE}
             )
         except OSError:

@@ -206,7 +206,7 @@ def _page(path: str) -> str:
 
 
 def _has_server() -> bool:
-    return os.environ["MLFLOW_TRACKING_URI"].startswith("http")
+    return os.environ.get("MLFLOW_TRACKING_URI", "").startswith("http")
 
 
 def _publish(report: Callable[[], str], *, key: str, description: str, model: str | None = None) -> None:

@@ -95,9 +95,7 @@ class BaselineScore:
 class GateReport:
     """The decision of the gate, one sentence why, and all numbers behind it."""
 
-    decision: Literal["promoted", "refused", "waiting"]
-    """`waiting` of a version that would be promoted, and that a person has to approve."""
-
+    decision: Literal["promoted", "refused", "waiting"]  # waiting: a person has to approve the promotion
     reason: str
     target: str
     """The domain that has to improve."""

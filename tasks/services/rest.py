@@ -10,8 +10,10 @@ import os
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import cast
 from urllib.parse import urlencode
+
+from charlm.storage.atomic import JsonObject
 
 _SECONDS = 30
 
@@ -24,19 +26,23 @@ class Server:
     user: str | None = field(default=None, repr=False)
     """`NAME:PASSWORD`, where it needs one."""
 
-    def get(self, path: str, **query: str) -> Any:
+    def get(self, path: str, **query: str) -> JsonObject:
         """The answer to a GET request; raises OSError, in one line, when there is none or it is an error."""
-        return self._ask("GET", f"{path}?{urlencode(query)}" if query else path, None)
+        return cast(JsonObject, self._ask("GET", f"{path}?{urlencode(query)}" if query else path, None))
 
-    def post(self, path: str, body: object) -> Any:
+    def post(self, path: str, body: object) -> JsonObject:
         """The answer to a POST request, like `get`."""
-        return self._ask("POST", path, body)
+        return cast(JsonObject, self._ask("POST", path, body))
+
+    def find(self, path: str, body: object) -> list[JsonObject]:
+        """The list that answers a POST request, like `get`."""
+        return cast(list[JsonObject], self._ask("POST", path, body))
 
     def patch(self, path: str, body: object) -> None:
         """Change what is at `path`; raises OSError like `get`."""
         self._ask("PATCH", path, body)
 
-    def _ask(self, method: str, path: str, body: object) -> Any:
+    def _ask(self, method: str, path: str, body: object) -> object:
         data = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": "application/json"}
         if self.user is not None:
@@ -45,7 +51,8 @@ class Server:
         try:
             with urllib.request.urlopen(request, timeout=_SECONDS) as response:
                 answer = response.read()
-            return json.loads(answer) if answer else None
+            found: object = json.loads(answer) if answer else None
+            return found
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise ConnectionError(f"{self.url} does not answer to {path.partition('?')[0]}: {error}") from error
 
