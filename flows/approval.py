@@ -18,6 +18,7 @@ from pydantic import Field
 
 from charlm.artifacts import Workspace
 from charlm.config import GateConfig
+from charlm.errors import decoration
 from tasks import steps
 from tasks.promotion.approval import Answer
 from tasks.promotion.report import gate_markdown
@@ -69,7 +70,8 @@ def decide(
     report = steps.pass_gate(space, version, gate, target, anew=anew)
     if report.decision == "waiting" and has_lasting_prefect():
         if flow_run.parent_flow_run_id is not None:
-            run_deployment(_ASKING, parameters={"name": version.name}, timeout=0, as_subflow=False)
+            with decoration(f"the flow run that asks about {version.address}"):
+                run_deployment(_ASKING, parameters={"name": version.name}, timeout=0, as_subflow=False)
         elif deployment.id is not None:
             steps.ask_for_approval(version, report)
             return decide_with_answer(space, version, gate, gate_markdown(report), days=days)
