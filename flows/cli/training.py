@@ -11,6 +11,7 @@ from flows.task_runners import check_task_runner
 from tasks.terminal import domain_table, print_result, score_table, write_stdout
 
 if TYPE_CHECKING:
+    from tasks.services.session import Session
     from tasks.training.pair import TrainedPair
 
 
@@ -67,7 +68,7 @@ def run(
     if as_json:
         show(result.to_json(), as_json)
     else:
-        _show_pair(result)
+        _show_pair(session, name, result)
 
 
 @example("charlm train books --direction both --recipe demo --set hidden_size=512")
@@ -108,7 +109,7 @@ def train(
     if as_json:
         show(result.to_json(), as_json)
     else:
-        _show_pair(result)
+        _show_pair(session, name, result)
 
 
 @example("charlm finetune laws --from models:/books@champion --extend-dictionary")
@@ -163,7 +164,7 @@ def finetune(
     if as_json:
         show(result.to_json(), as_json)
     else:
-        _show_pair(result.pair)
+        _show_pair(session, name, result.pair)
         print_result(domain_table(result.domains))
 
 
@@ -252,7 +253,9 @@ def demo(workspace: options.WorkspaceDir = DEFAULT_WORKSPACE, as_json: options.A
         show_result(session.workspace, result)
 
 
-def _show_pair(pair: "TrainedPair") -> None:
+def _show_pair(session: "Session", name: str, pair: "TrainedPair") -> None:
+    from tasks.training.pair import report_of
+
     scores = {direction: {"test": run.test} for direction, run in pair.runs.items()}
     if pair.baseline is not None:
         scores[f"{pair.baseline.order}-gram"] = {"test": pair.baseline.test}
@@ -260,6 +263,8 @@ def _show_pair(pair: "TrainedPair") -> None:
     for direction, run in pair.runs.items():
         write_stdout(f"{direction:<8}  {run.run_dir}")
     write_stdout(f"model     {_shown_version(pair)}")
+    if (report := report_of(session.workspace, name, pair)) is not None:
+        write_stdout(f"report    {report}")
 
 
 def _shown_version(pair: "TrainedPair") -> str:
