@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from charlm.evaluation.scores import ScoreValues
 
 _PLAIN_SECONDS = 20.0  # between two plain lines of one unfinished step
+_SILENT_SECONDS = 1.0  # of a wait that is not worth a word
 _WIDE, _WIDE_BAR, _NARROW_BAR = 120, 24, 8  # columns
 ShownScore = Literal["bits_per_character", "bits_per_byte", "perplexity", "unk_rate"]
 SHOWN_SCORES: dict[ShownScore, str] = {
@@ -88,6 +89,22 @@ class Terminal:
             note = plain_bar.note
         seconds = time.monotonic() - started
         self.print_line(f"✓ {title}{': ' if note else ''}{note} ({_duration(seconds)})")
+
+    @contextmanager
+    def waiting(self, what: str) -> Iterator[None]:
+        """Say what a block that takes longer than a second waits for; nothing of it remains."""
+        if not self.console.is_terminal:
+            yield
+            return
+        status = self.console.status(f"{what} ...")
+        later = threading.Timer(_SILENT_SECONDS, status.start)
+        later.start()
+        try:
+            yield
+        finally:
+            later.cancel()
+            later.join()
+            status.stop()
 
     @contextmanager
     def _live(self) -> Iterator[Progress]:

@@ -1,23 +1,25 @@
-"""Command lines in processes of their own, without the wait for torch and MLflow, which is most of a short command.
+"""Programs in processes of their own, without the wait for torch, MLflow and Prefect, which is most of a short one.
 
-One server per test process loads the libraries and forks for every command. What a command itself loads late, Prefect
-above all, it loads as ever; tests of what is loaded when, and of signals, start an interpreter (`sys.executable`).
+One server per test process loads the libraries and forks for every program; the trainings that a program starts are
+forked from it in turn. Tests of what is loaded when start an interpreter (`sys.executable`).
 """
 
 import atexit
 import gc
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+COMMAND_LINE = "from charlm_pipeline import main; main()"
+TRAINER = "import sys; from charlm.trainers.run import main; sys.exit(main())"
 _PRELOADED = (
     "torch",
     "pyarrow.parquet",
@@ -30,14 +32,54 @@ _PRELOADED = (
     "deployments.command_line",
     "charlm.trainers.run",
     "charlm.models",
+    "flows.retrain",
+    "flows.pipeline",
 )
+
+
+class ForkedProgram:
+    """A program that the server runs, with what `subprocess.Popen` has of it."""
+
+    def __init__(self, address: Path, request: dict[str, Any]) -> None:
+        self._written = tempfile.TemporaryDirectory(prefix="command-")
+        self._outputs = [Path(self._written.name, name) for name in ("stdout", "stderr")]
+        self._connection = socket.socket(socket.AF_UNIX)
+        self._connection.connect(str(address))
+        request = request | {"outputs": [str(path) for path in self._outputs]}
+        self._connection.sendall(json.dumps(request).encode() + b"\n")
+        self._answers = self._connection.makefile()
+        self.pid = int(self._answers.readline())
+        self.returncode: int | None = None
+
+    def send_signal(self, number: int) -> None:
+        if self.returncode is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The exit code, negative after a signal; raises TimeoutError where it takes longer."""
+        if self.returncode is None:
+            self._connection.settimeout(timeout)
+            self.returncode = int(self._answers.readline())
+            self._answers.close()
+            self._connection.close()
+        return self.returncode
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        """What it has written to stdout and stderr until its end."""
+        self.wait(timeout)
+        stdout, stderr = (path.read_text(encoding="utf-8") for path in self._outputs)
+        return stdout, stderr
 
 
 class CommandServer:
     """The side of the tests."""
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
-        self._address = Path(tempfile.mkdtemp(prefix="commands-")) / "socket"
+        self._folder = Path(tempfile.mkdtemp(prefix="commands-"))
+        self._address = self._folder / "socket"
         with socket.socket(socket.AF_UNIX) as listening:
             listening.bind(str(self._address))
             listening.listen(64)
@@ -46,32 +88,20 @@ class CommandServer:
                 [sys.executable, "-c", program],
                 stdin=subprocess.PIPE,
                 cwd=folder,
-                env=environment,
+                env=environment | {"PREFECT_HOME": str(self._folder)},  # until a command has its own
                 pass_fds=[listening.fileno()],
             )
         atexit.register(self.stop)
 
-    def run(self, arguments: list[str], environment: dict[str, str], folder: Path) -> tuple[int, str, str]:
-        """Run `charlm ARGUMENTS` in `folder`, and return its exit code, stdout and stderr."""
-        with tempfile.TemporaryDirectory(prefix="command-") as written, socket.socket(socket.AF_UNIX) as connection:
-            outputs = [Path(written, "stdout"), Path(written, "stderr")]
-            request = {
-                "arguments": arguments,
-                "environment": environment,
-                "folder": str(folder),
-                "outputs": [str(path) for path in outputs],
-            }
-            connection.connect(str(self._address))
-            connection.sendall(json.dumps(request).encode() + b"\n")
-            answer = connection.makefile().readline()
-            stdout, stderr = (path.read_text(encoding="utf-8") for path in outputs)
-        return int(answer), stdout, stderr
+    def start(self, program: str, arguments: list[str], environment: dict[str, str], folder: Path) -> ForkedProgram:
+        """Start what `python -c PROGRAM ARGUMENTS` would run in `folder`."""
+        request = {"program": program, "arguments": arguments, "environment": environment, "folder": str(folder)}
+        return ForkedProgram(self._address, request)
 
     def stop(self) -> None:
         """End the server; it ends by itself as well when this process is gone."""
         self._process.communicate()
         self._address.unlink()
-        self._address.parent.rmdir()
 
 
 # ---- the side of the server ----------------------------------------------------------------------------------------
@@ -81,7 +111,6 @@ def serve(listening: int) -> None:
     """Fork for every connection until stdin ends."""
     import importlib
     import select
-    import signal
 
     from tasks.services.environment import keep_libraries_quiet
 
@@ -105,42 +134,17 @@ def serve(listening: int) -> None:
 
 
 def _answer(connection: socket.socket) -> None:
-    """Fork once more for the command, and send its exit code."""
+    """Fork once more for the program, and send its process id, then its exit code."""
     request = json.loads(connection.makefile().readline())
-    command = os.fork()
-    if command == 0:
+    program = os.fork()
+    if program == 0:
         connection.close()
         _become(request)
-        from charlm_pipeline import main
-
-        _end(_code_of(main))
-    _, status = os.waitpid(command, 0)
+        _run(request["program"])
+    connection.sendall(b"%d\n" % program)
+    _, status = os.waitpid(program, 0)
     connection.sendall(b"%d\n" % os.waitstatus_to_exitcode(status))
     os._exit(0)
-
-
-def _code_of(main: Callable[[], None]) -> int:
-    try:
-        main()
-    except SystemExit as end:
-        if isinstance(end.code, str):
-            print(end.code, file=sys.stderr)
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BaseException:
-        traceback.print_exc()
-        return 1
-    return 0
-
-
-def _end(code: int) -> NoReturn:
-    """End as an interpreter does, which waits for threads and calls what was registered, but free no memory."""
-    threading._shutdown()  # type: ignore[attr-defined]
-    atexit._run_exitfuncs()
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    finally:
-        os._exit(code)
 
 
 def _become(request: dict[str, Any]) -> None:
@@ -152,3 +156,79 @@ def _become(request: dict[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(request["environment"])
     sys.argv = ["-c", *request["arguments"]]
+    subprocess.Popen._execute_child = _execute_child  # type: ignore[attr-defined]
+    if any(name.startswith("PREFECT_") for name in os.environ):
+        from tasks.services.environment import keep_libraries_quiet
+        from tasks.services.prefect_compat import reload_settings
+
+        keep_libraries_quiet()
+        reload_settings()
+
+
+def _run(program: str) -> NoReturn:
+    """Run a program and end as an interpreter does, which waits for threads and exit functions, but free no memory."""
+    code = _code_of(program)
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    _end(code)
+
+
+def _code_of(program: str) -> int:
+    try:
+        exec(compile(program, "<string>", "exec"), {"__name__": "__main__"})
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def _end(code: int) -> NoReturn:
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(code)
+
+
+_TRAINING = "charlm.trainers.run"
+_execute = subprocess.Popen._execute_child  # type: ignore[attr-defined]
+
+
+def _execute_child(process: Any, command: Any, *others: Any) -> None:
+    """What `subprocess.Popen` starts: trainings are forked from this process, all else is started as ever."""
+    if isinstance(command, str | bytes) or _TRAINING not in command:
+        _execute(process, command, *others)
+        return
+    # As in Python 3.11: executable, preexec_fn, close_fds, pass_fds, cwd, env, startupinfo, creationflags, shell,
+    # both ends of stdin, stdout and stderr, restore_signals, gid, gids, uid, umask, start_new_session, process_group.
+    variables, pipes, start_new_session = others[5], others[9:15], others[-2]
+    process.pid = os.fork()
+    if process.pid == 0:
+        if start_new_session:
+            os.setsid()
+        for descriptor, given in enumerate((pipes[0], pipes[3], pipes[5])):
+            if given != -1:
+                os.dup2(given, descriptor)
+        arguments = list(command)[list(command).index(_TRAINING) + 1 :]
+        _train(arguments, dict(os.environ if variables is None else variables))
+    process._child_created = True
+    process._close_pipe_fds(*pipes)
+
+
+def _train(arguments: list[str], environment: dict[str, str]) -> NoReturn:
+    """Be the process that trains: without the files, threads and exit functions of the one that it was forked from."""
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    sys.stdout, sys.stderr = (open(number, "w", buffering=1, closefd=False) for number in (1, 2))  # noqa: SIM115
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    gc.freeze()  # what it has of the other process is never freed, as its files are closed
+    atexit._clear()
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv = ["-c", *arguments]
+    _end(_code_of(TRAINER))

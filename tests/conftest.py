@@ -1,5 +1,6 @@
 """What several tests of the upper floors share: the command line, and one small workspace that holds everything."""
 
+import atexit
 import json
 import os
 import random
@@ -7,11 +8,11 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import settings
@@ -19,14 +20,14 @@ from hypothesis import settings
 from charlm.artifacts import Workspace
 from charlm.storage.atomic import read_json, write_json
 from charlm.storage.locks import exclusive_lock
-from tests.command_server import CommandServer
+from tests.command_server import COMMAND_LINE, CommandServer, ForkedProgram
 
 # The same examples in every run, and as much time as a busy machine needs.
 settings.register_profile("suite", deadline=None, derandomize=True)
 settings.load_profile("suite")
 
 ROOT = Path(__file__).parent.parent
-COMMAND = [sys.executable, "-c", "from charlm_pipeline import main; main()"]
+COMMAND = [sys.executable, "-c", COMMAND_LINE]
 """`charlm`, without a console script."""
 
 # What takes longest begins first: a long file that begins last leaves the other test process with nothing to do.
@@ -96,15 +97,55 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(mine)} | {"OMP_NUM_THREADS": "1"}
 
 
+class Shared:
+    """What the tests of this process share."""
+
+    factory: ClassVar[pytest.TempPathFactory]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def temporary_folders(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Where functions that are no fixtures find room too."""
+    Shared.factory = tmp_path_factory
+
+
 @cache
 def command_server() -> CommandServer:
     """The one of this test process."""
     return CommandServer(ROOT, environment())
 
 
-def run_charlm(*arguments: object, folder: Path = ROOT, **variables: str) -> Outcome:
-    """Run the command line in a process of its own, in `folder`."""
-    return Outcome(*command_server().run([str(argument) for argument in arguments], environment() | variables, folder))
+@cache
+def shared_prefect() -> dict[str, str]:
+    """The variables that lead to the Prefect server of this test process, which starts when it is first needed."""
+    from tests.prefect_server import prefect_server
+
+    home = shutil.copytree(prefect_home(Shared.factory), Shared.factory.mktemp("prefect") / "home")
+    servers = ExitStack()
+    atexit.register(servers.close)
+    return servers.enter_context(prefect_server(home))
+
+
+def start_program(program: str, *arguments: object, folder: Path = ROOT, **variables: str) -> ForkedProgram:
+    """Start what `python -c PROGRAM ARGUMENTS` would run in `folder`, forked from a process that has loaded much."""
+    return command_server().start(program, [str(argument) for argument in arguments], environment() | variables, folder)
+
+
+def run_program(program: str, *arguments: object, folder: Path = ROOT, **variables: str) -> Outcome:
+    """Run a program to its end, as `start_program` starts it."""
+    process = start_program(program, *arguments, folder=folder, **variables)
+    stdout, stderr = process.communicate()
+    return Outcome(process.wait(), stdout, stderr)
+
+
+def run_charlm(*arguments: object, folder: Path = ROOT, own_server: bool = False, **variables: str) -> Outcome:
+    """Run the command line in a process of its own, in `folder`.
+
+    A command that needs Prefect uses the server of this test process; with `own_server`, the one that it starts.
+    """
+    needs_server = not {"prepare", "run", "demo"}.isdisjoint(arguments[:1]) and "--help" not in arguments
+    server = shared_prefect() if needs_server and not own_server else {}
+    return run_program(COMMAND_LINE, *arguments, folder=folder, **{**server, **variables})
 
 
 Charlm = Callable[..., Outcome]
@@ -168,10 +209,15 @@ def shared_folder(factory: pytest.TempPathFactory, name: str) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def new_prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A PREFECT_HOME to copy, with a new database."""
+    return prefect_home(tmp_path_factory)
+
+
+def prefect_home(factory: pytest.TempPathFactory) -> Path:
     """A PREFECT_HOME to copy, with a new database, which Prefect takes seconds to build."""
     from tests.prefect_server import build_database
 
-    with shared_folder(tmp_path_factory, "prefect") as folder:
+    with shared_folder(factory, "prefect") as folder:
         home = folder / "home"
         if not home.is_dir():
             build_database(folder / "half-built")
@@ -184,14 +230,10 @@ def copy_prefect_home(home: Path, workspace: Path) -> None:
     shutil.copytree(home, Workspace(workspace).prefect_home, dirs_exist_ok=True)
 
 
-@pytest.fixture(scope="module")
-def server(new_prefect_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The variables that lead to one Prefect server, so that not every command of a file waits for its own."""
-    from tests.prefect_server import prefect_server
-
-    home = shutil.copytree(new_prefect_home, tmp_path_factory.mktemp("prefect") / "home")
-    with prefect_server(home) as variables:
-        yield variables
+@pytest.fixture(scope="session")
+def server() -> dict[str, str]:
+    """The variables that lead to the Prefect server of this test process."""
+    return shared_prefect()
 
 
 @pytest.fixture(scope="session")
@@ -205,6 +247,7 @@ def trained_workspace(tmp_path_factory: pytest.TempPathFactory) -> TrainedWorksp
             assert prepared.code == 0, prepared.stderr
             trained = run_charlm("train", "tiny", *QUICK, "--workspace", root, "--json")
             assert trained.code == 0, trained.stderr
-            Workspace(root).prefect_home.mkdir()  # Prefect makes it wherever it is loaded, in any test of any order
+            # Prefect makes it wherever it is loaded, in any test of any order.
+            Workspace(root).prefect_home.mkdir(exist_ok=True)
             write_json(results, {"prepared": prepared.json, "trained": trained.json})
     return TrainedWorkspace(root, text, **read_json(results))

@@ -4,8 +4,10 @@ import json
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -97,12 +99,11 @@ class LiveService:
 
     # ---- flow runs --------------------------------------------------------------------------------------------------
 
-    def prefect(self) -> Any:
-        """A client of the Prefect server."""
-        from prefect.client.orchestration import SyncPrefectClient
-
+    @contextmanager
+    def prefect(self) -> Iterator[Any]:
+        """The client of the Prefect server, which stays open: many tests ask again and again."""
         access = access_variables(self.variables.get("CHARLM_PASSWORD"))
-        return SyncPrefectClient(self.addresses["PREFECT_API_URL"], auth_string=access.get("PREFECT_API_AUTH_STRING"))
+        yield prefect_client(self.addresses["PREFECT_API_URL"], access.get("PREFECT_API_AUTH_STRING"))
 
     def mlflow(self) -> Any:
         """A client of the MLflow server."""
@@ -157,6 +158,14 @@ class LiveService:
             if "charlm.trainers.run" in line and str(self.workspace.root) in line:
                 found.append(process)
         return found
+
+
+@cache
+def prefect_client(api: str, access: str | None) -> Any:
+    """A client of the Prefect server at `api`, open until this process ends."""
+    from prefect.client.orchestration import SyncPrefectClient
+
+    return SyncPrefectClient(api, auth_string=access).__enter__()
 
 
 def journal_events(run: RunFiles, kind: str) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -57,12 +58,18 @@ def module_name(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
-def imports(path: Path, *, for_types: bool = True) -> Iterator[str]:
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
+def imports(path: Path, *, for_types: bool = True) -> list[str]:
     """Every module that a file imports, wherever the import stands; names from a package count as its modules.
 
     `for_types` counts the imports under `if TYPE_CHECKING` too, which never happen at run time.
     """
-    yield from _imports(ast.parse(path.read_text(encoding="utf-8")), path, for_types)
+    return list(_imports(tree_of(path), path, for_types))
 
 
 def _imports(tree: ast.AST, path: Path, for_types: bool) -> Iterator[str]:
@@ -156,7 +163,7 @@ def test_no_file_and_no_class_is_too_long_to_read_at_once(floor: str) -> None:
         text = path.read_text(encoding="utf-8")
         if text.count("\n") > LONGEST_FILE:
             too_long.append(f"{path}: {text.count(chr(10))} lines")
-        for node in ast.walk(ast.parse(text)):
+        for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.ClassDef) and (lines := node.end_lineno - node.lineno + 1) > LONGEST_CLASS:
                 too_long.append(f"{path}: class {node.name} has {lines} lines")
     assert not too_long

@@ -180,10 +180,8 @@ def decide_action(
         return "finetune", f"new text costs {cost} against the reference, more than {config.tolerance:g}"
     if growth >= config.growth:
         return "finetune", f"there is {growth:.1f} times the train text of the champion, at least {config.growth:g}"
-    return (
-        "nothing",
-        f"new text costs {cost} against the reference, which is no more than {config.tolerance:g} or chance",
-    )
+    reason = "may be chance" if change > config.tolerance else f"is no more than {config.tolerance:g}"
+    return "nothing", f"new text costs {cost} against the reference, which {reason}"
 
 
 def _mean_bits(scores: Mapping[str, DocumentScores], what: str) -> tuple[np.ndarray, np.ndarray]:

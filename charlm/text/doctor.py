@@ -246,11 +246,16 @@ class _Examination:
             near=None if self.near is None else self.near.report(),
             words=self.words.report,
             settings={},
+            reasons={},
             advice=[],
         )
         modes, is_normalized = self.modes, self.is_normalized
-        settings = suggest_settings(report, modes=modes, is_normalized=is_normalized)
-        report = dataclasses.replace(report, settings=settings)
+        suggestions = suggest_settings(report, modes=modes, is_normalized=is_normalized)
+        report = dataclasses.replace(
+            report,
+            settings={suggestion.name: suggestion.value for suggestion in suggestions},
+            reasons={suggestion.name: suggestion.reason for suggestion in suggestions},
+        )
         advice = advise(report, modes=modes, is_normalized=is_normalized, num_columned=self.num_columned)
         return dataclasses.replace(report, advice=[*advice, *self.words.advice()])
 

@@ -4,37 +4,51 @@ from collections.abc import Mapping
 from operator import itemgetter
 
 from charlm.config import SplitConfig
-from charlm.storage.atomic import JsonObject
-from charlm.text.doctor_report import DoctorReport, NearReport, SourceReport
+from charlm.text.doctor_report import DoctorReport, NearReport, SourceReport, Suggestion
 
 _CLEAR_MAJORITY = 0.95
+_MANY_DUPLICATES = 0.01
 _WORTH_TELLING = 0.001
 _MOST_SOURCES_SHOWN = 5
 _NOISY_HELD_OUT_CHARACTERS = 20_000
 
 
-def suggest_settings(report: DoctorReport, *, modes: Mapping[str, int], is_normalized: bool) -> JsonObject:
-    """Settings of `prepare` that suit the text; `modes` are documents by what a document is."""
+def suggest_settings(report: DoctorReport, *, modes: Mapping[str, int], is_normalized: bool) -> list[Suggestion]:
+    """Settings of `prepare` that suit the text, and why; `modes` are documents by what a document is."""
     mode, number = max(modes.items(), key=itemgetter(1))
-    is_mixed = number < _CLEAR_MAJORITY * report.documents.number
-    # A dictionary below 256 items costs nothing to complete; beyond, rare characters cost a row of weights each.
-    coverage = 1.0 if report.distinct_characters < 255 else 0.9999
-    settings: JsonObject = {"document": "auto" if mode == "record" or is_mixed else mode}
-    settings |= (
-        {"coverage": coverage} if report.words is None else {"unit": "word", "tokenizer": report.words.tokenizer}
-    )
-    settings["shard_size"] = suggest_shard_size(report.bytes)
+    share = number / report.documents.number
+    suggestions = [Suggestion("document", mode, f"{share:.0%} of the documents are {mode}s")]
+    if mode == "record" or share < _CLEAR_MAJORITY:
+        reason = "each record is a document" if mode == "record" else "the sources differ in what a document is"
+        suggestions = [Suggestion("document", "auto", reason)]
+    suggestions += _suggest_unit(report)
+    suggestions.append(Suggestion("shard_size", suggest_shard_size(report.bytes), "bytes: about twenty shards"))
     held_out = report.characters * SplitConfig().valid_share
     if held_out < _NOISY_HELD_OUT_CHARACTERS:
-        share = min(0.1, _NOISY_HELD_OUT_CHARACTERS / report.characters)
-        settings |= {"valid_share": round(share, 2), "test_share": round(share, 2)}
+        share = round(min(0.1, _NOISY_HELD_OUT_CHARACTERS / report.characters), 2)
+        reason = f"at the default {SplitConfig().valid_share:.0%} scores of so little text would be noisy"
+        suggestions += [Suggestion(name, share, reason) for name in ("valid_share", "test_share")]
     if not is_normalized and report.words is None:  # words are in NFC anyway
-        settings["normalization"] = "NFC"
-    if report.duplicates > 0.01 * report.documents.number and mode != "line":
-        settings["deduplicate"] = True
+        suggestions.append(Suggestion("normalization", "NFC", "equal letters get one id"))
+    if report.duplicates > _MANY_DUPLICATES * report.documents.number and mode != "line":
+        repeated = report.duplicates / report.documents.number
+        suggestions.append(Suggestion("deduplicate", True, f"{repeated:.1%} of the documents repeat an earlier one"))
     if any(source.first_bad_byte for source in report.sources):
-        settings["bad_bytes"] = "replace"
-    return settings
+        suggestions.append(Suggestion("bad_bytes", "replace", "some bytes are not UTF-8; see below"))
+    return suggestions
+
+
+def _suggest_unit(report: DoctorReport) -> list[Suggestion]:
+    if report.words is not None:
+        tokenizer = report.words.tokenizer
+        return [
+            Suggestion("unit", "word", "the text was examined as words"),
+            Suggestion("tokenizer", tokenizer, "with this tokenizer"),
+        ]
+    # A dictionary below 256 items costs nothing to complete; beyond, rare characters cost a row of weights each.
+    if report.distinct_characters < 255:
+        return [Suggestion("coverage", 1.0, f"all {report.distinct_characters} characters are cheap to know")]
+    return [Suggestion("coverage", 0.9999, "rarer characters would cost a row of weights each")]
 
 
 def suggest_shard_size(num_bytes: int) -> int:

@@ -52,6 +52,15 @@ class NearReport:
 
 
 @dataclass(frozen=True)
+class Suggestion:
+    """A setting of `prepare` that suits the text."""
+
+    name: str
+    value: str | float | bool
+    reason: str
+
+
+@dataclass(frozen=True)
 class DoctorReport:
     """Everything the doctor found."""
 
@@ -83,6 +92,8 @@ class DoctorReport:
     """The text as words, where that was asked for."""
     settings: JsonObject
     """Suggested settings of `prepare`."""
+    reasons: dict[str, str]
+    """Why each of them is suggested."""
     advice: list[str]
     """What to know or do, one line each."""
 
@@ -94,14 +105,19 @@ class DoctorReport:
         return [*_describe(self), "", *(f"- {line}" for line in self.advice or ["nothing to fix"])]
 
 
+def option_of(setting: str) -> str:
+    """The option of `charlm prepare` for a setting."""
+    return f"--{setting.replace('_', '-')}"
+
+
 def _describe(report: DoctorReport) -> list[str]:
     encodings = Counter(source.encoding for source in report.sources)
     scripts = [f"{name} {share:.1%}" for name, share in report.scripts.items() if share >= 0.001]
     sizes = ", ".join(f"{size:,} at {coverage}" for coverage, size in report.dictionary_sizes.items())
     settings = " ".join(
-        f"--{name.replace('_', '-')}" + ("" if value is True else f" {value}")
-        for name, value in report.settings.items()
+        option_of(name) + ("" if value is True else f" {value}") for name, value in report.settings.items()
     )
+    width = max(len(option_of(name)) for name in report.settings)
     return [
         f"sources     {len(report.sources)}: {', '.join(f'{number} {name}' for name, number in encodings.items())}",
         f"text        {report.bytes:,} bytes, {report.characters:,} characters",
@@ -114,6 +130,7 @@ def _describe(report: DoctorReport) -> list[str]:
         f"characters  {report.distinct_characters:,} distinct; dictionary {sizes} coverage",
         *([] if report.words is None else describe_words(report.words)),
         f"suggested   {settings}",
+        *(f"  {option_of(name):<{width}}  {reason}" for name, reason in report.reasons.items()),
     ]
 
 

@@ -18,7 +18,7 @@ from typer.exceptions import TyperException
 from typer.models import CommandInfo
 
 from charlm.errors import CharLMError, TrainingInterruptedError
-from flows.cli import corpus, downstream, inference, promotion, registry, training, upkeep
+from flows.cli import completion, corpus, downstream, inference, promotion, registry, training, upkeep
 from flows.cli.context import UTF8_REMEDY
 from flows.cli.options import with_default_values
 from tasks.terminal import write_stdout
@@ -51,6 +51,7 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     corpus.notify,
     training.sync,
     upkeep.prune,
+    completion.completion,
 )
 """In the order of the help."""
 
@@ -79,9 +80,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments = with_default_values(sys.argv[1:] if arguments is None else arguments)
     _accept_all_characters()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as after Ctrl-C
+    if completion.shell_asks():
+        sys.exit(app(prog_name=completion.PROGRAM))
     as_json = "--json" in arguments
     try:
-        code = _app_for(arguments)(args=arguments, prog_name="charlm", standalone_mode=False)
+        code = _app_for(arguments)(args=arguments, prog_name=completion.PROGRAM, standalone_mode=False)
         if code == _INTERRUPTED:  # what typer makes of Ctrl-C
             raise KeyboardInterrupt
     except TrainingInterruptedError:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, TypeVar
 
 from charlm.errors import ConfigError
-from flows.cli.options import CorpusOptions
+from flows.cli.corpus_options import CorpusOptions
 from tasks.terminal import write_stdout
 
 if TYPE_CHECKING:

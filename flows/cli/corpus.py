@@ -15,17 +15,18 @@ from flows.cli.context import (
     show,
     start_prefect,
 )
+from flows.cli.corpus_options import CorpusOptions, with_corpus_options
 from flows.cli.options import example
 from flows.task_runners import check_task_runner
 from tasks.terminal import counted, write_stdout
 
 
 @example("charlm prepare books/*.txt --name books --shard-size 20MB")
-@options.with_corpus_options
+@with_corpus_options
 def prepare(
     raw: options.Raw,
     name: options.CorpusName,
-    corpus: options.CorpusOptions,
+    corpus: CorpusOptions,
     task_runner: options.TaskRunner = None,
     workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,

@@ -1,11 +1,9 @@
 """The options that several commands share, each with its name and help in one place."""
 
-import dataclasses
 import functools
 import inspect
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ParamSpec, TypedDict
 
@@ -14,6 +12,26 @@ import typer
 from charlm.errors import ConfigError
 
 P = ParamSpec("P")
+
+# Panels of the help.
+TEXT, CORPUS, DICTIONARY = "How the text is read", "The corpus", "Units and dictionary"
+_TRAINING, _RUNNING = "Training", "Where and how it runs"
+
+
+def corpora(incomplete: str) -> list[str]:
+    """For the tab key: the corpora of the workspace whose names begin so."""
+    from charlm.artifacts import Workspace
+
+    workspace = Workspace(Path(os.environ.get("CHARLM_WORKSPACE", "workspace")))
+    return [name for name in workspace.corpus_names() if name.startswith(incomplete)]
+
+
+def recipes(incomplete: str) -> list[str]:
+    """For the tab key: the recipes whose names begin so."""
+    from charlm.recipes import RECIPES
+
+    return [name for name in RECIPES if name.startswith(incomplete)]
+
 
 Raw = Annotated[
     list[str],
@@ -30,67 +48,137 @@ Per = Annotated[
     str, typer.Option(help="A row for each document (paragraph, line or record by content), line, record or text.")
 ]
 MinBitsPerByte = Annotated[
-    float | None, typer.Option(help="Keep text that needs so many bits per byte: less is repetition or boilerplate.")
+    float | None,
+    typer.Option(
+        help="Keep text that needs so many bits per byte: less is repetition or boilerplate.", rich_help_panel=CORPUS
+    ),
 ]
 MaxBitsPerByte = Annotated[
-    float | None, typer.Option(help="Keep text that needs no more bits per byte: more is foreign or garbled.")
+    float | None,
+    typer.Option(
+        help="Keep text that needs no more bits per byte: more is foreign or garbled.", rich_help_panel=CORPUS
+    ),
 ]
-CorpusName = Annotated[str, typer.Option("--name", help="Name of the corpus, and of the registered model.")]
+CorpusName = Annotated[
+    str,
+    typer.Option("--name", autocompletion=corpora, help="Name of the corpus, and of the registered model."),
+]
+PreparedCorpus = Annotated[
+    str, typer.Argument(metavar="NAME", autocompletion=corpora, help="Name of a prepared corpus.")
+]
+RegisteredModel = Annotated[
+    str, typer.Argument(metavar="NAME", autocompletion=corpora, help="Name of a registered model.")
+]
 
 WorkspaceDir = Annotated[
-    Path, typer.Option("--workspace", envvar="CHARLM_WORKSPACE", help="Folder that holds corpora, runs and databases.")
+    Path,
+    typer.Option(
+        "--workspace",
+        envvar="CHARLM_WORKSPACE",
+        help="Folder that holds corpora, runs and databases.",
+        rich_help_panel=_RUNNING,
+    ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON object to stdout, and nothing else.")]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Write one JSON object to stdout, and nothing else.", rich_help_panel=_RUNNING)
+]
 
 Licence = Annotated[
     str | None,
     typer.Option(
-        metavar="ID", help="Licence of the models, for their card: CC-BY-4.0, or LicenseRef-NAME for your own."
+        metavar="ID",
+        help="Licence of the models, for their card: CC-BY-4.0, or LicenseRef-NAME for your own.",
+        rich_help_panel=CORPUS,
     ),
 ]
 Languages = Annotated[
     list[str] | None,
-    typer.Option("--language", metavar="CODE", help="Language of the text, for the card: en, sr-Latn (repeatable)."),
+    typer.Option(
+        "--language",
+        metavar="CODE",
+        help="Language of the text, for the card: en, sr-Latn (repeatable).",
+        rich_help_panel=CORPUS,
+    ),
 ]
 
 TextColumn = Annotated[
-    str | None, typer.Option(help="Field of JSON lines, or column of a table, that holds the text; text by default.")
+    str | None,
+    typer.Option(
+        help="Field of JSON lines, or column of a table, that holds the text; text by default.", rich_help_panel=TEXT
+    ),
 ]
 NearThreshold = Annotated[
     float | None,
     typer.Option(
-        "--near-threshold", help="Share of runs of five words that near-duplicates have in common; 0.8 by default."
+        "--near-threshold",
+        help="Share of runs of five words that near-duplicates have in common; 0.8 by default.",
+        rich_help_panel=CORPUS,
     ),
 ]
 Tokenizer = Annotated[
-    str | None, typer.Option(help="What makes words: rules (the default), whitespace, unicode or moses.")
+    str | None,
+    typer.Option(
+        help="What makes words: rules (the default), whitespace, unicode or moses.", rich_help_panel=DICTIONARY
+    ),
 ]
 WordsOf = Annotated[
     str | None,
     typer.Option("--tokenizer", help="What cuts texts into words: rules (the default), whitespace, unicode or moses."),
 ]
 TaskRunner = Annotated[
-    str | None, typer.Option(help="Run as a Prefect flow, with shards in threads, processes or dask.")
+    str | None,
+    typer.Option(help="Run as a Prefect flow, with shards in threads, processes or dask.", rich_help_panel=_RUNNING),
 ]
 
-DirectionOption = Annotated[str, typer.Option("--direction", help="forward, backward or both.")]
-Recipe = Annotated[str, typer.Option("--recipe", help="Named settings of the training.")]
+DirectionOption = Annotated[
+    str, typer.Option("--direction", help="forward, backward or both.", rich_help_panel=_TRAINING)
+]
+Recipe = Annotated[
+    str,
+    typer.Option("--recipe", autocompletion=recipes, help="Named settings of the training.", rich_help_panel=_TRAINING),
+]
 Recipes = Annotated[
-    list[str], typer.Option("--recipe", help="Named settings; with several, the best pair is registered.")
+    list[str],
+    typer.Option(
+        "--recipe",
+        autocompletion=recipes,
+        help="Named settings; with several, the best pair is registered.",
+        rich_help_panel=_TRAINING,
+    ),
 ]
 Settings = Annotated[
-    list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of the recipe (repeatable).")
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="FIELD=VALUE", help="Change a field of the recipe (repeatable).", rich_help_panel=_TRAINING
+    ),
 ]
-MaxMinutes = Annotated[float | None, typer.Option(help="Budget in minutes of training, for each direction.")]
+MaxMinutes = Annotated[
+    float | None, typer.Option(help="Budget in minutes of training, for each direction.", rich_help_panel=_TRAINING)
+]
 NumProcesses = Annotated[
-    int, typer.Option("--num-processes", min=1, help="Processes that train each model together; one per GPU.")
+    int,
+    typer.Option(
+        "--num-processes",
+        min=1,
+        help="Processes that train each model together; one per GPU.",
+        rich_help_panel=_TRAINING,
+    ),
 ]
-Resume = Annotated[bool, typer.Option("--resume", help="Continue the newest unfinished run of these settings.")]
-NoRegister = Annotated[bool, typer.Option("--no-register", help="Log to MLflow, but register no model.")]
+Resume = Annotated[
+    bool,
+    typer.Option("--resume", help="Continue the newest unfinished run of these settings.", rich_help_panel=_TRAINING),
+]
+NoRegister = Annotated[
+    bool, typer.Option("--no-register", help="Log to MLflow, but register no model.", rich_help_panel=_TRAINING)
+]
 
 Probe = Annotated[
     str | None,
-    typer.Option(metavar="DATA", help="Labelled data: a challenger that gives worse taggers is refused."),
+    typer.Option(
+        metavar="DATA",
+        help="Labelled data: a challenger that gives worse taggers is refused.",
+        rich_help_panel=_TRAINING,
+    ),
 ]
 
 GateSettings = Annotated[
@@ -115,7 +203,9 @@ Vectors = Annotated[
 LabelType = Annotated[str | None, typer.Option("--label", help="Type of labels to learn, such as ner or upos.")]
 Columns = Annotated[str | None, typer.Option(help="Columns of the files, _ for one to ignore: text,_,ner.")]
 _KNOWN_ENCODINGS = "utf-8 (the default), cp1252, utf-16 …; auto looks at each file."
-TextEncoding = Annotated[str | None, typer.Option("--encoding", help=f"Encoding of the text: {_KNOWN_ENCODINGS}")]
+TextEncoding = Annotated[
+    str | None, typer.Option("--encoding", help=f"Encoding of the text: {_KNOWN_ENCODINGS}", rich_help_panel=TEXT)
+]
 Encoding = Annotated[str, typer.Option(help=f"Encoding of the labelled files or the text: {_KNOWN_ENCODINGS}")]
 SkipHeader = Annotated[bool, typer.Option("--skip-header", help="The first row names the columns; leave it out.")]
 NoHeader = Annotated[bool, typer.Option("--no-header", help="The first row is data, whatever it looks like.")]
@@ -131,107 +221,6 @@ class Reading(TypedDict):
     encoding: str
     header: bool | None
     tokenizer: str | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class CorpusOptions:
-    """The options of `prepare` and `run` about raw text and corpus, under the names of the settings they change.
-
-    None means the setting that the corpus was first prepared with, or the default of a new one.
-    """
-
-    document: Annotated[str | None, typer.Option(help="A document: line, paragraph, file or auto (the default).")] = (
-        None
-    )
-    unit: Annotated[str | None, typer.Option(help="What the model predicts: char (the default), byte or word.")] = None
-    tokenizer: Tokenizer = None
-    sentences: Annotated[
-        str | None, typer.Option(help="What ends words like a line: none (the default) or punkt, at each sentence.")
-    ] = None
-    lowercase: Annotated[
-        bool | None, typer.Option("--lowercase/--keep-case", help="Words in lower case, or as they are (the default).")
-    ] = None
-    normalization: Annotated[
-        str | None, typer.Option(help="Unicode form: none (the default; of words NFC), NFC or NFKC.")
-    ] = None
-    normalize_newlines: Annotated[
-        bool | None,
-        typer.Option("--normalize-newlines/--keep-newlines", help=r"Turn \\r\\n into \\n (the default), or leave it."),
-    ] = None
-    shard_size: Annotated[str | None, typer.Option(help="A train shard is closed at this size; 50MB by default.")] = (
-        None
-    )
-    valid_share: Annotated[
-        float | None, typer.Option(help="Share of documents held out for validation; 0.02 by default.")
-    ] = None
-    test_share: Annotated[
-        float | None, typer.Option(help="Share of documents held out for testing; 0.02 by default.")
-    ] = None
-    directions: Annotated[
-        str | None, typer.Option(help="What a champion needs: both (the default; of words forward), or one direction.")
-    ] = None
-    valid_text: Annotated[
-        list[str] | None,
-        typer.Option("--valid-text", metavar="RAW", help="The validation text, instead of a share (repeatable)."),
-    ] = None
-    test_text: Annotated[
-        list[str] | None, typer.Option("--test-text", metavar="RAW", help="The test text, likewise (repeatable).")
-    ] = None
-    coverage: Annotated[
-        float | None, typer.Option(help="Share of text that the dictionary covers; 0.9999 by default, of words 1.")
-    ] = None
-    max_size: Annotated[
-        int | None, typer.Option(help="Maximum ids in the dictionary; no limit by default, of words 100,000.")
-    ] = None
-    min_count: Annotated[
-        int | None, typer.Option(help="Minimum occurrences of what gets an id; 1 by default, of words 3.")
-    ] = None
-    reserved: Annotated[
-        list[str] | None,
-        typer.Option("--reserve", metavar="ITEM", help="What gets an id whether it occurs or not (repeatable)."),
-    ] = None
-    extend_dictionary: Annotated[
-        bool, typer.Option("--extend-dictionary", help="Append new characters to the dictionary.")
-    ] = False
-    domain: Annotated[str | None, typer.Option(help="Domain of this text; the corpus name by default.")] = None
-    licence: Licence = None
-    languages: Languages = None
-    deduplicate: Annotated[
-        str | None,
-        typer.Option(
-            "--deduplicate",
-            metavar="MODE",
-            help="exact: drop documents that the corpus holds; near: those that are nearly one of them too.",
-        ),
-    ] = None
-    near_threshold: NearThreshold = None
-    min_bits_per_byte: MinBitsPerByte = None
-    max_bits_per_byte: MaxBitsPerByte = None
-    filter_model: Annotated[
-        str | None,
-        typer.Option(metavar="MODEL", help="The model that needs these bits; by default the champion of the corpus."),
-    ] = None
-    encoding: TextEncoding = None
-    bad_bytes: Annotated[
-        str | None, typer.Option(help="Bytes that are not UTF-8: strict (an error, the default), replace or skip.")
-    ] = None
-    text_column: TextColumn = None
-    max_document_bytes: Annotated[
-        str | None,
-        typer.Option("--max-document-size", help="A longer document or line is an error; 32MB by default."),
-    ] = None
-    max_ratio: Annotated[
-        float | None, typer.Option(help="Maximum text per compressed byte, against bombs; 200 by default.")
-    ] = None
-    max_unpacked_bytes: Annotated[
-        str | None,
-        typer.Option("--max-unpacked-size", help="Maximum text of one compressed file; 10,000 GB by default."),
-    ] = None
-
-    def given(self) -> dict[str, Any]:
-        """The options that were given."""
-        values = {field.name: (getattr(self, field.name), field.default) for field in dataclasses.fields(self)}
-        return {name: value for name, (value, default) in values.items() if value != default}
 
 
 def with_default_values(arguments: Sequence[str]) -> list[str]:
@@ -312,31 +301,12 @@ def _with_variable(
                 os.environ[variable] = before
 
     signature = inspect.signature(command)
-    option = Annotated[str | None, typer.Option(flag, envvar=variable, help=shown)]
+    option = Annotated[str | None, typer.Option(flag, envvar=variable, help=shown, rich_help_panel=_RUNNING)]
     keyword = inspect.Parameter.KEYWORD_ONLY
     parameters = [parameter.replace(kind=keyword) for parameter in signature.parameters.values()]
     parameters.insert(-2, inspect.Parameter(name, keyword, default=None, annotation=option))  # before --workspace
     placed.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # typer reads it
     return placed
-
-
-def with_corpus_options(command: Callable[..., None]) -> Callable[..., None]:
-    """`command`, whose parameter `corpus: CorpusOptions` is an option for each of its fields on the command line."""
-
-    @functools.wraps(command)
-    def spread(**values: Any) -> None:
-        options = {field.name: values.pop(field.name) for field in dataclasses.fields(CorpusOptions)}
-        command(**values, corpus=CorpusOptions(**options))
-
-    signature = inspect.signature(command)
-    parameters: list[inspect.Parameter] = []
-    for parameter in signature.parameters.values():
-        if parameter.annotation is CorpusOptions:
-            parameters += inspect.signature(CorpusOptions).parameters.values()
-        else:
-            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
-    spread.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # typer reads it
-    return spread
 
 
 def header_of(*, skip_header: bool, no_header: bool) -> bool | None:

@@ -1,9 +1,5 @@
 """Commands that decide which version is the champion: `promote`, `rollback`."""
 
-from typing import Annotated
-
-import typer
-
 from flows.cli import options
 from flows.cli.context import DEFAULT_WORKSPACE, gate_settings, open_session, show
 from flows.cli.options import example
@@ -14,7 +10,7 @@ from tasks.terminal import print_result, write_stdout
 @options.with_device
 @options.with_held_out_limit
 def promote(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a registered model.")],
+    name: options.RegisteredModel,
     probe: options.Probe = None,
     settings: options.GateSettings = None,
     workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
@@ -41,7 +37,7 @@ def promote(
 
 @example("charlm rollback books")
 def rollback(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a registered model.")],
+    name: options.RegisteredModel,
     workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
 ) -> None:

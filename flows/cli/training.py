@@ -6,6 +6,7 @@ import typer
 
 from flows.cli import options
 from flows.cli.context import DEFAULT_WORKSPACE, corpus_settings, gate_settings, open_session, show, start_prefect
+from flows.cli.corpus_options import CorpusOptions, with_corpus_options
 from flows.cli.options import example
 from flows.task_runners import check_task_runner
 from tasks.terminal import domain_table, print_result, score_table, write_stdout
@@ -19,11 +20,11 @@ if TYPE_CHECKING:
 @options.with_device
 @options.with_runtime
 @options.with_held_out_limit
-@options.with_corpus_options
+@with_corpus_options
 def run(
     raw: options.Raw,
     name: options.CorpusName,
-    corpus: options.CorpusOptions,
+    corpus: CorpusOptions,
     recipe: options.Recipes = ["demo"],  # noqa: B006  # typer reads it once
     direction: options.DirectionOption = "both",
     settings: options.Settings = None,
@@ -76,7 +77,7 @@ def run(
 @options.with_runtime
 @options.with_held_out_limit
 def train(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a prepared corpus.")],
+    name: options.PreparedCorpus,
     direction: options.DirectionOption = "both",
     recipe: options.Recipe = "demo",
     settings: options.Settings = None,
@@ -117,7 +118,7 @@ def train(
 @options.with_runtime
 @options.with_held_out_limit
 def finetune(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a prepared corpus.")],
+    name: options.PreparedCorpus,
     model: Annotated[str, typer.Option("--from", metavar="MODEL", help="The model to fine-tune.")],
     direction: Annotated[str | None, typer.Option(help="forward, backward or both; by default all it has.")] = None,
     extend_dictionary: Annotated[
@@ -171,7 +172,7 @@ def finetune(
 @example("charlm plan books --recipe gpu_base")
 @options.with_device
 def plan(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a prepared corpus.")],
+    name: options.PreparedCorpus,
     direction: options.DirectionOption = "both",
     recipe: options.Recipe = "demo",
     settings: options.Settings = None,
@@ -203,7 +204,7 @@ def plan(
 
 @example("charlm baseline books --order 5")
 def baseline(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a prepared corpus.")],
+    name: options.PreparedCorpus,
     order: Annotated[int, typer.Option(help="Units of the longest n-grams.")] = 5,
     max_units: Annotated[
         int, typer.Option(help="Most units of the training text to count; of a longer one, the start of each shard.")

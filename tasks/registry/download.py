@@ -10,8 +10,10 @@ from charlm.artifacts import BundleFiles, Workspace
 from charlm.errors import ModelFileError, RegistryError
 from charlm.storage.atomic import JsonObject, read_json
 from charlm.storage.user_paths import user_path
+from tasks.registry.nearby import bundle_in_place
 from tasks.registry.versions import RegisteredVersion, clear_errors, find_version
 from tasks.services.session import use_workspace
+from tasks.terminal import terminal
 from tasks.tracking.client import mlflow_client
 
 if TYPE_CHECKING:
@@ -53,8 +55,11 @@ def locate_model(model: str | RegisteredVersion, workspace: Workspace) -> tuple[
     """The path of a model and the version behind its address, without loading it; a bundle is downloaded."""
     if isinstance(model, RegisteredVersion) or model.startswith("models:"):
         use_workspace(workspace.root)  # the registry is that of this workspace
-        version = model if isinstance(model, RegisteredVersion) else find_version(model)
-        return _download(version), version
+        if (in_place := bundle_in_place(model, workspace)) is not None:
+            return in_place
+        with terminal.waiting("asking MLflow's registry"):
+            version = model if isinstance(model, RegisteredVersion) else find_version(model)
+            return _download(version), version
     path = user_path(model)
     if not path.exists():
         raise ModelFileError(
@@ -81,8 +86,7 @@ def download_bundle(address: str, workspace: Workspace) -> Path:
 
     Raises RegistryError when there is no such model, version or alias, or when the registry does not answer.
     """
-    use_workspace(workspace.root)
-    return _download(find_version(address))
+    return locate_model(address, workspace)[0]
 
 
 def _download(version: RegisteredVersion) -> Path:

@@ -111,22 +111,27 @@ def find_champion(name: str) -> RegisteredVersion | None:
 
 def find_version(address: str) -> RegisteredVersion:
     """The version that an address names; raises RegistryError when there is none."""
-    match = _ADDRESS.fullmatch(address)
-    if match is None:
-        raise RegistryError(f"{address!r} is not the address of a model; write models:/NAME@champion or models:/NAME/3")
-    name, alias, number = match.groups()
+    name, alias, number = parse_address(address)
     with clear_errors(f"cannot look up {address}"):
         model = find_registered_model(name)
     if model is None:
         raise missing_model(name)
-    if alias is None:
+    if number is not None:
         numbers = [version.version for version, _ in all_versions(name)]
-        if int(number) not in numbers:
+        if number not in numbers:
             raise RegistryError(f"{name} has no version {number}; it has {', '.join(map(str, numbers)) or 'none'}")
-        return RegisteredVersion(name, int(number))
+        return RegisteredVersion(name, number)
     if alias not in model.aliases:
         raise RegistryError(f"{name} has no alias {alias!r}; it has {', '.join(sorted(model.aliases)) or 'none'}")
     return RegisteredVersion(name, int(model.aliases[alias]))
+
+
+def parse_address(address: str) -> tuple[str, str | None, int | None]:
+    """The name, and the alias or the number, of `models:/NAME@ALIAS` or `models:/NAME/3`; raises RegistryError."""
+    match = _ADDRESS.fullmatch(address)
+    if match is None:
+        raise RegistryError(f"{address!r} is not the address of a model; write models:/NAME@champion or models:/NAME/3")
+    return match[1], match[2], int(match[3]) if match[3] else None
 
 
 def registered_models() -> "list[RegisteredModel]":

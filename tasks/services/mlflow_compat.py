@@ -19,8 +19,25 @@ LOCATION_COLUMNS = (
 """Every table and column in which MLflow stores an absolute artifact location."""
 EXPERIMENT_TAGS = "experiment_tags"
 """The table with the tags of experiments."""
-COLUMNS = (*LOCATION_COLUMNS, (EXPERIMENT_TAGS, "key"), (EXPERIMENT_TAGS, "value"), ("model_versions", "description"))
+_VERSION_COLUMNS = ("name", "version", "current_stage", "source", "description", "workspace")
+_ALIAS_COLUMNS = ("name", "version", "alias", "workspace")
+COLUMNS = (
+    *LOCATION_COLUMNS,
+    *((EXPERIMENT_TAGS, column) for column in ("key", "value")),
+    *(("model_versions", column) for column in _VERSION_COLUMNS),
+    *(("registered_model_aliases", column) for column in _ALIAS_COLUMNS),
+)
 """Every table and column that we rely on."""
+VERSION_OF_NUMBER = """
+    SELECT version, coalesce(storage_location, source) FROM model_versions
+    WHERE name = ? AND version = ? AND current_stage != 'Deleted_Internal'
+"""
+"""Number and artifact location of a version, by name and number."""
+VERSION_OF_ALIAS = """
+    SELECT version, coalesce(storage_location, source) FROM model_versions JOIN registered_model_aliases
+    USING (workspace, name, version) WHERE name = ? AND alias = ? AND current_stage != 'Deleted_Internal'
+"""
+"""The same by name and alias."""
 LONGEST_DESCRIPTION = 5_000
 """Characters of a version's description: the width of its column, which MLflow does not check in SQLite."""
 SYMBOLS = (

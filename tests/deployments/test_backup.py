@@ -2,7 +2,6 @@
 
 import shutil
 import sqlite3
-import subprocess
 from contextlib import closing
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from charlm.storage.atomic import read_json
 from charlm.storage.fingerprints import sha256_of
 from deployments.backup import restore, save
 from deployments.settings import ServiceSettings
-from tests.conftest import COMMAND, QUICK, ROOT, environment, run_charlm, write_sentences
+from tests.conftest import QUICK, Outcome, run_charlm, write_sentences
 from tests.postgresql import postgresql_server
 
 
@@ -34,15 +33,9 @@ def small(tmp_path: Path) -> ServiceSettings:
     return settings(root)
 
 
-def command(name: str, folder: Path | str, workspace: Path) -> subprocess.CompletedProcess[str]:
+def command(name: str, folder: Path | str, workspace: Path) -> Outcome:
     """What `make backup` and `make restore` call."""
-    return subprocess.run(
-        [*COMMAND, name, str(folder)],
-        cwd=ROOT,
-        env=environment() | {"CHARLM_WORKSPACE": str(workspace)},
-        capture_output=True,
-        text=True,
-    )
+    return run_charlm(name, folder, CHARLM_WORKSPACE=str(workspace))
 
 
 # ---- what comes back -----------------------------------------------------------------------------------------------
@@ -64,10 +57,10 @@ def test_a_restored_workspace_serves_the_same_champion_and_reuses_its_trainings(
 
     before = vectors(original)
     saved = command("backup", backup, original)
-    assert saved.returncode == 0, saved.stderr
+    assert saved.code == 0, saved.stderr
     shutil.rmtree(original)
     restored = command("restore", backup, copied)
-    assert restored.returncode == 0, restored.stderr
+    assert restored.code == 0, restored.stderr
     assert vectors(copied) == before
     again = run_charlm("train", "tiny", *QUICK, "--resume", "--workspace", copied, "--json")
     assert again.code == 0, again.stderr
@@ -172,5 +165,5 @@ def test_a_database_that_is_away_is_one_line_and_leaves_no_backup(small, tmp_pat
 @pytest.mark.parametrize("name", ["backup", "restore"])
 def test_make_without_a_folder_says_how_it_is_called(name, tmp_path):
     outcome = command(name, "", tmp_path)
-    assert outcome.returncode == 2
+    assert outcome.code == 2
     assert outcome.stderr == "error: name a folder: make backup TO=FOLDER, make restore FROM=FOLDER\n"

@@ -20,7 +20,7 @@ import pytest
 import typer
 
 from deployments.command_line import command_line
-from tests.conftest import ROOT, Outcome, environment, run_charlm, write_sentences
+from tests.conftest import ROOT, Outcome, environment, run_charlm, run_program, write_sentences
 from tests.labelled_data import write_entities, write_novel, write_questions, write_vectors
 
 pytestmark = pytest.mark.service
@@ -160,14 +160,8 @@ def test_a_shown_program_works(number: int, place: Place) -> None:
     for package in LARGE_PACKAGES:
         if re.search(rf"^(?:import|from) {package}\b", program, re.MULTILINE):
             pytest.importorskip(package, reason="a large package that nothing else here needs")
-    outcome = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        cwd=place.folder,
-        env={**environment(), "PYTHONPATH": str(ROOT), "CHARLM_CACHE": str(place.folder / "cache")},
-    )
-    assert outcome.returncode == 0, outcome.stderr
+    outcome = run_program(program, folder=place.folder, CHARLM_CACHE=str(place.folder / "cache"))
+    assert outcome.code == 0, outcome.stderr
 
 
 def test_the_shown_run_configuration_trains(place: Place) -> None:

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,7 @@ from charlm.artifacts import RunFiles
 from charlm.serialization.flair_file import read_flair_file
 from tasks.registry.versions import all_versions
 from tasks.services.session import use_workspace
-from tests.conftest import QUICK, ROOT, TrainedWorkspace, copy_prefect_home, environment, run_charlm
+from tests.conftest import QUICK, TrainedWorkspace, copy_prefect_home, run_charlm, run_program
 
 pytestmark = pytest.mark.service
 FINETUNING = ["max_characters=20000", "sequence_length=50"]
@@ -62,10 +60,8 @@ def test_commands_and_flows_end_in_equal_results(
     flowing = tmp_path / "flowing"
     copy_prefect_home(new_prefect_home, flowing)
     arguments = [str(trained_workspace.text), str(flowing), json.dumps(QUICK[1::2]), json.dumps(FINETUNING)]
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *arguments], capture_output=True, text=True, cwd=ROOT, env=environment()
-    )
-    assert done.returncode == 0, done.stderr
+    done = run_program(PROGRAM, *arguments)
+    assert done.code == 0, done.stderr
     by_flow = json.loads(done.stdout.splitlines()[-1])
 
     assert without_places_and_speed(by_flow) == without_places_and_speed(by_command)

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +19,7 @@ from tasks.downstream.training import DownstreamRequest, TrainedDownstreamModel,
 from tasks.registry.descriptions import COLUMN_PADDING
 from tasks.registry.versions import find_version, logged_model_id
 from tasks.tracking.client import mlflow_client
-from tests.conftest import ROOT, Charlm, TrainedWorkspace, copy_prefect_home, environment, own_workspace
+from tests.conftest import Charlm, TrainedWorkspace, own_workspace, run_program
 from tests.labelled_data import write_entities, write_questions, write_vectors
 
 pytestmark = pytest.mark.service
@@ -236,20 +234,13 @@ print(json.dumps(trained.to_json()))
 """
 
 
-def test_the_flow_trains_and_registers(workspace: Workspace, entities: Path, new_prefect_home: Path, tmp_path: Path):
-    copy_prefect_home(new_prefect_home, workspace.root)
+def test_the_flow_trains_and_registers(workspace: Workspace, entities: Path, server: dict[str, str], tmp_path: Path):
     data = tmp_path / "data"
     data.mkdir()
     for path in entities.iterdir():
         (data / path.name).write_bytes(f"Wort\tKlasse\n{path.read_text()}".encode("utf-16"))
-    result = subprocess.run(
-        [sys.executable, "-c", PROGRAM, workspace.root, data],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env=environment() | {"CHARLM_CACHE": str(tmp_path)},
-    )
-    assert result.returncode == 0, result.stderr
+    result = run_program(PROGRAM, workspace.root, data, CHARLM_CACHE=str(tmp_path), **server)
+    assert result.code == 0, result.stderr
     trained = json.loads(result.stdout.splitlines()[-1])
     assert trained["model"] == "models:/by-flow/1"
     summary = read_json(DownstreamRunFiles(Path(trained["run_dir"])).data_summary)

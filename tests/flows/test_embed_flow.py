@@ -3,8 +3,6 @@
 import json
 import shutil
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -12,7 +10,7 @@ import pytest
 
 from charlm.errors import ConfigError, SourceError
 from tasks.inference.texts import embedding_outputs, find_texts
-from tests.conftest import ROOT, TrainedWorkspace, copy_prefect_home, environment
+from tests.conftest import TrainedWorkspace, copy_prefect_home, run_program
 
 PROGRAM = """
 import json, sys
@@ -46,14 +44,8 @@ def test_every_text_has_its_file_its_task_and_its_line_in_the_report(
     (tmp_path / "b.conll").write_text("read X\nit Y\n\n", encoding="utf-16")
     texts = [str(tmp_path / name) for name in ("a.txt", "b.conll")]
     output = tmp_path / "vectors"
-    result = subprocess.run(
-        [sys.executable, "-c", PROGRAM, workspace, output, *texts],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env=environment(),
-    )
-    assert result.returncode == 0, result.stderr
+    result = run_program(PROGRAM, workspace, output, *texts)
+    assert result.code == 0, result.stderr
     assert json.loads(result.stdout.splitlines()[-1]) == [
         {"output": str(output / "a.txt.parquet"), "tokens": 8, "dimensions": 32},
         {"output": str(output / "b.conll.parquet"), "tokens": 2, "dimensions": 32},

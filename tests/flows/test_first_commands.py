@@ -17,7 +17,8 @@ def _start_together(folder: Path, commands: list[list[str]]) -> Workspace:
     """Run all `commands` in a new workspace; fails with the output of those that did not succeed."""
     workspace = Workspace(folder / "workspace")
     with ThreadPoolExecutor(len(commands)) as pool:
-        outcomes = list(pool.map(lambda command: run_charlm(*command, "--workspace", workspace.root), commands))
+        place = ("--workspace", workspace.root)
+        outcomes = list(pool.map(lambda command: run_charlm(*command, *place, own_server=True), commands))
     failed = [
         f"{command}: {outcome.stdout}{outcome.stderr}"
         for command, outcome in zip(commands, outcomes, strict=True)

@@ -4,7 +4,6 @@ import re
 import signal
 import sqlite3
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -18,20 +17,20 @@ from charlm.recipes import changed_recipe
 from tasks.services.session import Session
 from tasks.training import child
 from tasks.training.pair import train_pair
+from tests.command_server import COMMAND_LINE
 from tests.conftest import (
     QUICK,
-    ROOT,
     Charlm,
     Outcome,
     TrainedWorkspace,
     copy_prefect_home,
-    environment,
     own_workspace,
     run_charlm,
+    start_program,
     write_sentences,
 )
 
-pytestmark = [pytest.mark.service, pytest.mark.xdist_group("pipeline")]
+pytestmark = pytest.mark.service
 
 
 def prefect_rows(workspace: Path, query: str) -> list[tuple[str, ...]]:
@@ -53,7 +52,8 @@ def first(workspace: Path) -> Outcome:
 
 def run_pipeline(workspace: Path) -> Outcome:
     text = workspace.parent / "text.txt"
-    return run_charlm("run", text, "--name", "tiny", *QUICK, "--shard-size", "30kB", "--workspace", workspace, "--json")
+    place = ("--shard-size", "30kB", "--workspace", workspace, "--json")
+    return run_charlm("run", text, "--name", "tiny", *QUICK, *place, own_server=True)
 
 
 def test_one_command_takes_raw_text_to_a_champion(charlm: Charlm, workspace: Path, first: Outcome) -> None:
@@ -103,9 +103,7 @@ def test_ctrl_c_leaves_runs_that_resume_finishes(charlm: Charlm, new_prefect_hom
     copy_prefect_home(new_prefect_home, workspace)
     text = write_sentences(tmp_path / "text.txt", num_lines=20_000)
     settings = ["--set", "max_characters=4000000", "--set", "hidden_size=16", "--workspace", str(workspace)]
-    start = [sys.executable, "-c", "from flows.cli.app import main; main()"]
-    command = [*start, "run", str(text), "--name", "tiny", *settings]
-    process = subprocess.Popen(command, cwd=ROOT, env=environment(), stderr=subprocess.PIPE, text=True)
+    process = start_program(COMMAND_LINE, "run", text, "--name", "tiny", *settings)
     wait_until_both_train(workspace)
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=120)
@@ -151,7 +149,7 @@ def test_ctrl_c_in_the_last_moment_of_a_training_ends_what_would_follow(
 
 
 def wait_until_both_train(workspace: Path) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         journals = list(workspace.glob("runs/*/journal.jsonl"))
         if len(journals) == 2 and all(b'"train"' in journal.read_bytes() for journal in journals):

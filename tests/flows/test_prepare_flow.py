@@ -13,7 +13,7 @@ import pytest
 
 from charlm.errors import ConfigError
 from flows.task_runners import DASK_ADDRESS_VARIABLE, check_task_runner, keep_environment
-from tests.conftest import ROOT, Charlm, Outcome, copy_prefect_home, environment, run_charlm, write_sentences
+from tests.conftest import COMMAND, ROOT, Charlm, Outcome, copy_prefect_home, environment, run_charlm, write_sentences
 
 SETTINGS = ("--name", "tiny", "--shard-size", "4kB", "--json")
 
@@ -49,10 +49,8 @@ def wait_until(is_so: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def prepare(text: Path, workspace: Path, task_runner: str, **variables: str) -> Outcome:
-    outcome = run_charlm(
-        "prepare", text, *SETTINGS, "--task-runner", task_runner, "--workspace", workspace, **variables
-    )
+def prepare(text: Path, workspace: Path, task_runner: str) -> Outcome:
+    outcome = run_charlm("prepare", text, *SETTINGS, "--task-runner", task_runner, "--workspace", workspace)
     assert outcome.code == 0, outcome.stderr
     return outcome
 
@@ -60,9 +58,9 @@ def prepare(text: Path, workspace: Path, task_runner: str, **variables: str) -> 
 @pytest.mark.service
 @pytest.mark.parametrize("task_runner", ["threads", "processes", pytest.param("dask", marks=pytest.mark.slow)])
 def test_every_task_runner_gives_the_same_bytes(
-    task_runner: str, text: Path, undisturbed: dict[Path, bytes], server: dict[str, str], tmp_path: Path
+    task_runner: str, text: Path, undisturbed: dict[Path, bytes], tmp_path: Path
 ) -> None:
-    outcome = prepare(text, tmp_path / "workspace", task_runner, **server)
+    outcome = prepare(text, tmp_path / "workspace", task_runner)
     assert contents(Path(outcome.json["corpus"])) == undisturbed
 
 
@@ -79,7 +77,16 @@ def test_a_dask_cluster_of_two_processes_shares_the_work_and_reports_to_one_serv
         LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
         Client(cluster) as client,
     ):
-        outcome = prepare(text, workspace, "dask", **{DASK_ADDRESS_VARIABLE: cluster.scheduler_address})
+        place = ("--task-runner", "dask", "--workspace", str(workspace))
+        result = subprocess.run(
+            [*COMMAND, "prepare", str(text), *SETTINGS, *place],  # Dask's client in an interpreter of its own
+            cwd=ROOT,
+            env=environment() | {DASK_ADDRESS_VARIABLE: cluster.scheduler_address},
+            capture_output=True,
+            text=True,
+        )
+        assert result.returncode == 0, result.stderr
+        outcome = Outcome(result.returncode, result.stdout, result.stderr)
         num_done = client.run(lambda dask_worker: dask_worker.state.executed_count)
         assert os.environ["MALLOC_TRIM_THRESHOLD_"]  # of Dask
     assert os.environ == variables
@@ -114,13 +121,13 @@ def test_a_prepare_that_is_killed_goes_on_with_what_is_missing(
     num_left = len([path for path in contents(corpus) if path.parts[0] == folder])
     num_whole = len([path for path in undisturbed if path.parts[0] == folder])
     assert 5 <= num_left < num_whole
-    outcome = prepare(text, workspace, "threads", **server)
+    outcome = prepare(text, workspace, "threads")
     assert "reused" in outcome.stderr
     assert contents(corpus) == undisturbed
 
 
 @pytest.mark.service
-def test_an_error_in_a_shard_is_one_line(charlm: Charlm, text: Path, server: dict[str, str], tmp_path: Path) -> None:
+def test_an_error_in_a_shard_is_one_line(charlm: Charlm, text: Path, tmp_path: Path) -> None:
     place = (text, *SETTINGS, "--workspace", tmp_path / "workspace")
     corpus = Path(charlm("prepare", *place).json["corpus"])
     shutil.rmtree(corpus / "encoded")
@@ -128,7 +135,7 @@ def test_an_error_in_a_shard_is_one_line(charlm: Charlm, text: Path, server: dic
     (corpus / "train" / "train_split_0001").write_bytes(
         b"\xff" * (corpus / "train" / "train_split_0001").stat().st_size
     )
-    outcome = charlm("prepare", *place, "--task-runner", "processes", **server)
+    outcome = charlm("prepare", *place, "--task-runner", "processes")
     assert outcome.code == 2
     assert "train_split_0001 is not UTF-8" in outcome.json["error"]
     assert "Traceback" not in outcome.stderr

@@ -4,11 +4,10 @@ import json
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,8 @@ from tasks.registry.descriptions import COLUMN_PADDING
 from tasks.registry.versions import find_version
 from tasks.retraining.plan import RetrainingPlan, plan_retraining, sign_version
 from tasks.tracking.client import mlflow_client
-from tests.conftest import ROOT, TrainedWorkspace, environment, own_workspace, write_sentences
+from tests.command_server import ForkedProgram
+from tests.conftest import TrainedWorkspace, own_workspace, run_program, start_program, write_sentences
 from tests.prefect_server import ask
 
 service = pytest.mark.service
@@ -82,23 +82,16 @@ class Place:
     workspace: Workspace
     server: dict[str, str]
 
-    def start(self, *runs: dict[str, Any]) -> "subprocess.Popen[str]":
+    def start(self, *runs: dict[str, Any]) -> ForkedProgram:
         """Retrain in a process of its own, once for each set of parameters."""
         parameters = [{"name": "tiny", "settings": QUICK, **run} for run in runs]
-        return subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, str(self.workspace.root), json.dumps(parameters)],
-            cwd=ROOT,
-            env=environment() | self.server,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        return start_program(PROGRAM, self.workspace.root, json.dumps(parameters), **self.server)
 
     def retrain(self, *runs: dict[str, Any]) -> list[dict[str, str]]:
         return results(self.start(*runs))
 
 
-def results(process: "subprocess.Popen[str]") -> list[dict[str, str]]:
+def results(process: ForkedProgram) -> list[dict[str, str]]:
     """What each retraining of a process came to."""
     stdout, stderr = process.communicate(timeout=300)
     assert process.returncode == 0, stderr
@@ -125,10 +118,8 @@ versions = client.search_model_versions("name='tiny'")
 found = {v.version: {"tags": read_tags(v.tags), "description": v.description} for v in versions}
 print(json.dumps({**found, "0": client.get_registered_model("tiny").aliases}))
 """
-    done = subprocess.run(
-        [sys.executable, "-c", program, workspace.root], capture_output=True, text=True, cwd=ROOT, env=environment()
-    )
-    assert done.returncode == 0, done.stderr
+    done = run_program(program, workspace.root)
+    assert done.code == 0, done.stderr
     return {int(number): value for number, value in json.loads(done.stdout.splitlines()[-1]).items()}
 
 
@@ -144,6 +135,7 @@ class Story:
     """A few retrainings one after the other, and what they came to."""
 
     place: Place
+    begun: datetime
     first: dict[str, str]
     again: dict[str, str]
     new_domain: dict[str, str]
@@ -167,8 +159,9 @@ def story(
         "domain": "louder",
         "settings": [*QUICK, "learning_rate=1e-9"],
     }
+    begun = datetime.now(UTC)
     done = place.retrain({}, {}, new, new, worse, {key: worse[key] for key in ("settings",)})
-    return Story(place, *done, versions=versions(place.workspace))
+    return Story(place, begun, *done, versions=versions(place.workspace))
 
 
 def artifacts(story: Story, flow_run: str) -> dict[str, Any]:
@@ -235,8 +228,8 @@ def test_a_question_that_was_answered_is_not_asked_again(story: Story) -> None:
 
 @service
 def test_every_promotion_is_told_once_to_whoever_listens(story: Story) -> None:
-    wanted = {"filter": {"event": {"name": ["charlm.model.promoted"]}, "order": "ASC"}, "limit": 50}
-    events = ask(story.place.server, "/events/filter", wanted)["events"]
+    wanted = {"event": {"name": ["charlm.model.promoted"]}, "occurred": {"since": story.begun.isoformat()}}
+    events = ask(story.place.server, "/events/filter", {"filter": wanted | {"order": "ASC"}, "limit": 50})["events"]
     assert [event["resource"]["prefect.resource.id"] for event in events] == ["charlm.model.tiny"] * 2
     payloads = [event["payload"] for event in events]
     assert [(payload["address"], payload["previous_champion"], payload["corpus_revision"]) for payload in payloads] == [
@@ -283,14 +276,8 @@ print(json.dumps([scores.domains, run.data.metrics, tuned.to_json()["model"]]))
 """
     copy = story.place.workspace.root.with_name("copy")
     shutil.copytree(story.place.workspace.root, copy)
-    done = subprocess.run(
-        [sys.executable, "-c", program, copy],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env=environment() | story.place.server,
-    )
-    assert done.returncode == 0, done.stderr
+    done = run_program(program, copy, **story.place.server)
+    assert done.code == 0, done.stderr
     domains, metrics, model = json.loads(done.stdout.splitlines()[-1])
     assert {direction: list(scores) for direction, scores in domains.items()} == {
         "forward": ["tiny", "loud", "louder"],

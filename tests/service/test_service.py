@@ -5,6 +5,7 @@ import json
 import random
 import shutil
 import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -72,9 +73,9 @@ def deployment(service: LiveService, name: str) -> Any:
 
 def runs(service: LiveService, name: str) -> list[Any]:
     """The runs of a deployment that have begun, oldest first."""
-    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
+    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
 
-    wanted = DeploymentFilter(id=DeploymentFilterId(any_=[deployment(service, name).id]))
+    wanted = DeploymentFilter(name=DeploymentFilterName(any_=[name]))
     with service.prefect() as client:
         found = client.read_flow_runs(deployment_filter=wanted, limit=200)
     begun = [run for run in found if run.start_time is not None]
@@ -231,6 +232,18 @@ def test_make_up_again_changes_nothing(service: LiveService, arrived: Any) -> No
     assert outcome.stderr.splitlines()[0] == "everything runs already"
     assert dict(line.split("=", 1) for line in outcome.stdout.splitlines()) == service.addresses
     assert standing() == before
+
+
+def test_an_address_is_read_in_place(service: LiveService, arrived: Any) -> None:
+    program = (
+        "import sys\nfrom pathlib import Path\nfrom charlm.artifacts import Workspace\n"
+        "from tasks.registry.download import locate_model\n"
+        "path, version = locate_model('models:/tiny@champion', Workspace(Path(sys.argv[1])))\n"
+        "print(version.version, path.is_relative_to(sys.argv[1]), 'mlflow' in sys.modules)\n"
+    )
+    command = [sys.executable, "-c", program, str(service.workspace.root)]
+    done = subprocess.run(command, cwd=ROOT, env=environment() | service.variables, capture_output=True, text=True)
+    assert done.stdout == f"{service.champion('tiny')} True False\n", done.stderr
 
 
 def test_every_pool_has_a_worker(service: LiveService, arrived: Any) -> None:

@@ -47,9 +47,9 @@ def new_text(**domains: DocumentScores) -> dict[str, dict[str, DocumentScores]]:
         (10, 0.5, (0.4, 0.6), 0.001, 1.1, "finetune", "more than 0.02"),
         (10, 0.5, (0.4, 0.6), 0.001, 9.0, "finetune", "more than 0.02"),
         (10, 0.0, (-0.1, 0.1), 0.0, 2.0, "finetune", "there is 2.0 times the train text of the champion, at least 2"),
-        (10, 0.0, (-0.1, 0.1), 0.0, 1.9, "nothing", "no more than 0.02 or chance"),
-        (10, 0.03, (-0.01, 0.07), 0.0, 1.1, "nothing", "no more than 0.02 or chance"),  # may be chance
-        (10, 0.01, (0.005, 0.015), 0.0, 1.1, "nothing", "no more than 0.02 or chance"),  # certain, but small
+        (10, 0.0, (-0.1, 0.1), 0.0, 1.9, "nothing", "which is no more than 0.02"),
+        (10, 0.03, (-0.01, 0.07), 0.0, 1.1, "nothing", "which may be chance"),
+        (10, 0.01, (0.005, 0.015), 0.0, 1.1, "nothing", "which is no more than 0.02"),  # certain, but small
         (10, -0.4, (-0.5, -0.3), 0.0, 1.1, "nothing", "-0.4000"),  # easier text
     ],
 )

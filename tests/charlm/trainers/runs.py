@@ -2,8 +2,6 @@
 
 import dataclasses
 import pydoc_data.topics
-import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -20,6 +18,8 @@ from charlm.trainers.lm.engine import TrainingEngine
 from charlm.trainers.lm.manifest import create_run
 from charlm.trainers.lm.reporting import TrainingResult
 from charlm.trainers.observer import open_run_files
+from tests.command_server import TRAINER, ForkedProgram
+from tests.conftest import start_program
 
 TINY = TrainingConfig(
     hidden_size=32, embedding_size=16, sequence_length=20, mini_batch_size=8, max_characters=40_000, precision="fp32"
@@ -85,9 +85,9 @@ def start_run(corpus_dir: Path, run_dir: Path, config: TrainingConfig) -> RunFil
     return create_run(run, dictionary_of(corpus_dir))
 
 
-def trainer_process(files: RunFiles, *arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "charlm.trainers.run", str(files.manifest), *arguments]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+def trainer_process(files: RunFiles, *arguments: str) -> ForkedProgram:
+    """`python -m charlm.trainers.run`, which has loaded torch already."""
+    return start_program(TRAINER, files.manifest, *arguments)
 
 
 def wait_for_event(files: RunFiles, kind: str, count: int = 1, seconds: float = 240) -> None:

@@ -26,7 +26,8 @@ from charlm.trainers.lm.build import run_dictionary
 from charlm.trainers.lm.checkpoint import Checkpoint
 from charlm.trainers.lm.launcher import PEER_LOST, PEER_SILENT
 from charlm.trainers.lm.manifest import RunManifest, create_run
-from tests.conftest import QUICK, run_charlm
+from tests.command_server import TRAINER, ForkedProgram
+from tests.conftest import QUICK, run_charlm, start_program
 
 SMALL = TrainingConfig(
     hidden_size=32, embedding_size=16, sequence_length=20, mini_batch_size=8, max_characters=8_000, precision="fp32"
@@ -61,12 +62,18 @@ def start_run(corpus_dir: Path, run_dir: Path, training: TrainingConfig, num_pro
     return create_run(config, run_dictionary(config))
 
 
-def trainer(run: RunFiles, *arguments: str, launcher: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+def trainer(run: RunFiles, *arguments: str) -> ForkedProgram:
+    """`python -m charlm.trainers.run`, and what it starts, which have loaded torch already."""
+    return start_program(TRAINER, run.manifest, *arguments)
+
+
+def interpreter(run: RunFiles, *arguments: str, launcher: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+    """The same in interpreters of their own, for tests that look at processes from outside."""
     command = [sys.executable, *launcher, "-m", "charlm.trainers.run", str(run.manifest), *arguments]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
 
-def finish(process: subprocess.Popen[str]) -> str:
+def finish(process: ForkedProgram | subprocess.Popen[str]) -> str:
     """What a trainer that must end well has written."""
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
@@ -79,7 +86,7 @@ def events(run: RunFiles, kind: str) -> list[dict]:
 
 
 def wait_for(run: RunFiles, kind: str, count: int = 1) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not run.journal.exists() or len(events(run, kind)) < count:
         assert time.monotonic() < deadline, f"no {kind}"
         time.sleep(0.05)
@@ -120,7 +127,7 @@ def test_two_processes_follow_one_over_fifty_steps(corpus_dir, alone, tmp_path):
 
 def test_processes_can_be_started_by_torchrun_itself(corpus_dir, alone, tmp_path):
     run = start_run(corpus_dir, tmp_path / "two", SMALL, 2)
-    finish(trainer(run, launcher=("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")))
+    finish(interpreter(run, launcher=("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")))
     assert_follows(run, alone)
 
 
@@ -144,7 +151,7 @@ def test_stopped_processes_go_on_to_the_weights_of_undisturbed_ones(corpus_dir, 
 @pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_a_killed_process_ends_all_with_one_line_and_the_run_can_go_on(corpus_dir, tmp_path, rank):
     run = start_run(corpus_dir, tmp_path / "run", LONG, 2)
-    process = trainer(run)
+    process = interpreter(run)
     wait_for(run, "checkpoint", 3)  # the event comes before the file
     workers = workers_of(process.pid)
     os.kill(workers[rank], signal.SIGKILL)
@@ -169,17 +176,10 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-def members(run: RunFiles, **variables: str) -> list[subprocess.Popen[str]]:
+def members(run: RunFiles, **variables: str) -> list[ForkedProgram]:
     """Two processes of one training, without a launcher that would end one with the other."""
     place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2", **variables}
-    return [
-        subprocess.Popen(
-            [sys.executable, "-m", "charlm.trainers.run", str(run.manifest)],
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, **place, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-        )
-        for rank in range(2)
-    ]
+    return [start_program(TRAINER, run.manifest, **place, RANK=str(rank), LOCAL_RANK=str(rank)) for rank in range(2)]
 
 
 def test_a_process_that_lost_its_peer_does_not_end_with_success(corpus_dir, tmp_path):
@@ -207,7 +207,7 @@ def test_a_process_does_not_wait_for_a_silent_peer_for_ever(corpus_dir, tmp_path
 def test_the_launcher_says_that_a_process_does_not_answer(corpus_dir, tmp_path, monkeypatch):
     monkeypatch.setenv(PEER_TIMEOUT_VARIABLE, "0.25")
     run = start_run(corpus_dir, tmp_path / "run", LONG, 2)
-    process = trainer(run)
+    process = interpreter(run)
     wait_for(run, "train")
     os.kill(workers_of(process.pid)[1], signal.SIGSTOP)
     _, errors = process.communicate(timeout=180)
@@ -226,7 +226,7 @@ def test_a_waiting_time_that_makes_no_sense_is_refused(monkeypatch, value):
 
 def test_processes_end_with_a_checkpoint_when_their_launcher_is_killed(corpus_dir, tmp_path):
     run = start_run(corpus_dir, tmp_path / "run", LONG, 2)
-    process = trainer(run)
+    process = interpreter(run)
     wait_for(run, "train")
     workers = workers_of(process.pid)
     process.kill()
@@ -241,7 +241,7 @@ def test_processes_end_with_a_checkpoint_when_their_launcher_is_killed(corpus_di
 
 def test_a_second_group_is_refused_while_the_first_one_trains(corpus_dir, tmp_path):
     run = start_run(corpus_dir, tmp_path / "run", LONG, 2)
-    first = trainer(run)
+    first = interpreter(run)
     wait_for(run, "start")
     workers = workers_of(first.pid)
     for pid in workers:  # there they are, and leave the cores to the second

@@ -75,7 +75,7 @@ def assert_killed_run_ends_like(undisturbed: RunFiles, corpus_dir: Path, run_dir
     seconds = RunManifest.load(undisturbed).result["seconds"]
     for _ in range(kills):
         process = trainer_process(files, "--resume")
-        time.sleep(2.0 + draw.uniform(0, seconds))  # about two seconds go into imports
+        time.sleep(draw.uniform(0, seconds))
         process.kill()
         process.wait()
     process = trainer_process(files, "--resume")

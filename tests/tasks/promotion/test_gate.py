@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -246,9 +247,10 @@ def test_a_server_hears_of_promotions_by_hand(charlm: Charlm, workspace: Workspa
     nobody = charlm("promote", "tiny", *root, PREFECT_API_URL="http://127.0.0.1:9/api")
     assert nobody.code == 0, nobody.stderr
     assert "models:/tiny/1 is champion, but nothing that follows a promotion will start: " in nobody.stderr
+    begun = datetime.now(UTC).isoformat()
     assert charlm("promote", "tiny", *root, **server).code == 0  # is champion already
     assert charlm("rollback", "tiny", *root, **server).code == 0
-    wanted = {"filter": {"event": {"name": ["charlm.model.promoted"]}}, "limit": 50}
+    wanted = {"filter": {"event": {"name": ["charlm.model.promoted"]}, "occurred": {"since": begun}}, "limit": 50}
     deadline = time.monotonic() + 60
     while not (events := ask(server, "/events/filter", wanted)["events"]) and time.monotonic() < deadline:
         time.sleep(0.5)
