@@ -69,7 +69,8 @@ def run(
     if as_json:
         show(result.to_json(), as_json)
     else:
-        _show_pair(session, name, result)
+        _show_pair(result)
+        _show_report(session, name, result)
 
 
 @example("charlm train books --direction both --recipe demo --set hidden_size=512")
@@ -110,7 +111,8 @@ def train(
     if as_json:
         show(result.to_json(), as_json)
     else:
-        _show_pair(session, name, result)
+        _show_pair(result)
+        _show_report(session, name, result)
 
 
 @example("charlm finetune laws --from models:/books@champion --extend-dictionary")
@@ -165,7 +167,8 @@ def finetune(
     if as_json:
         show(result.to_json(), as_json)
     else:
-        _show_pair(session, name, result.pair)
+        _show_pair(result.pair)
+        _show_report(session, name, result.pair)
         print_result(domain_table(result.domains))
 
 
@@ -254,9 +257,7 @@ def demo(workspace: options.WorkspaceDir = DEFAULT_WORKSPACE, as_json: options.A
         show_result(session.workspace, result)
 
 
-def _show_pair(session: "Session", name: str, pair: "TrainedPair") -> None:
-    from tasks.training.pair import report_of
-
+def _show_pair(pair: "TrainedPair") -> None:
     scores = {direction: {"test": run.test} for direction, run in pair.runs.items()}
     if pair.baseline is not None:
         scores[f"{pair.baseline.order}-gram"] = {"test": pair.baseline.test}
@@ -264,6 +265,12 @@ def _show_pair(session: "Session", name: str, pair: "TrainedPair") -> None:
     for direction, run in pair.runs.items():
         write_stdout(f"{direction:<8}  {run.run_dir}")
     write_stdout(f"model     {_shown_version(pair)}")
+
+
+def _show_report(session: "Session", name: str, pair: "TrainedPair") -> None:
+    """Where the page about the pair is."""
+    from tasks.training.pair import report_of
+
     if (report := report_of(session.workspace, name, pair)) is not None:
         write_stdout(f"report    {report}")
 

@@ -40,7 +40,7 @@ def changed_facts(older: JsonObject, newer: JsonObject) -> list[tuple[str, str, 
 
 
 def _named(name: str) -> str:
-    return f"`{name}`" if name in TrainingConfig.__dataclass_fields__ else name
+    return f"`{name}`" if name != "recipe" and name in TrainingConfig.__dataclass_fields__ else name
 
 
 def _facts(older: JsonObject, newer: JsonObject) -> Iterator[tuple[str, object, object]]:
