@@ -23,8 +23,8 @@ def outlook(run: RunFiles) -> str:
     start: StartEvent | None = None
     validations: list[ValidationEvent] = []
     steps: list[TrainEvent] = []
-    for line in run.journal.read_bytes().splitlines():
-        event: Event = json.loads(line)
+    for row in run.journal.read_bytes().splitlines():
+        event: Event = json.loads(row)
         if event["event"] == "start" and start is None:
             start = event
         elif event["event"] == "validation":
