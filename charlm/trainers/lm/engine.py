@@ -38,7 +38,7 @@ from charlm.trainers.lm.optimization import (
 from charlm.trainers.lm.reporting import LossExplodedError, Reporter, TrainingResult
 from charlm.trainers.lm.resuming import restore_training, training_checkpoint
 from charlm.trainers.lm.text_corpus import ShardReader, TextCorpus
-from charlm.trainers.lm.validation import VALIDATION_SHARE, reason_to_stop_early, score_best, validate
+from charlm.trainers.lm.validation import is_validation_due, reason_to_stop_early, score_best, validate
 from charlm.trainers.observer import Observer
 from charlm.trainers.resources import translate_resource_errors
 
@@ -203,24 +203,13 @@ class TrainingEngine:
             if self.reporter.is_train_due():
                 progress.window_nats += self.bptt.take_nats()
                 self.reporter.train(self.bptt.learning_rate, seconds=self._watch.seconds)
-            if self._is_validation_due():
+            if is_validation_due(config, progress, self._share_spent()):
                 self._validate()
             if should_stop:
                 self._interrupt()
             if progress.seconds - self._checkpoint_seconds >= 60 * config.checkpoint_minutes:
                 self._save_checkpoint()
         self._end_shard()
-
-    def _is_validation_due(self) -> bool:
-        """One of the `validations` is due by the share of the budget that is spent.
-
-        A short budget of minutes goes into training: those before its end wait where they would take too much of it.
-        """
-        config, progress, share = self.config, self.progress, self._share_spent()
-        if config.validations is None or share * config.validations < progress.validations + 1:
-            return False
-        waits = config.max_minutes is not None and share < 1
-        return not waits or progress.validation_seconds <= VALIDATION_SHARE * progress.seconds
 
     def _step(self, streams: ShardStreams) -> None:
         """One optimizer step."""

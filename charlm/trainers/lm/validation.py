@@ -34,6 +34,17 @@ class Validation:
     """True when no earlier validation had a lower loss."""
 
 
+def is_validation_due(config: TrainingConfig, progress: Progress, share: float) -> bool:
+    """True when one of the `validations` is due at this share of the budget.
+
+    A short budget of minutes goes into training: those before its end wait where they would take too much of it.
+    """
+    if config.validations is None or share * config.validations < progress.validations + 1:
+        return False
+    may_wait = config.max_minutes is not None and share < 1
+    return not may_wait or progress.validation_seconds <= VALIDATION_SHARE * progress.seconds
+
+
 def validate(
     model: LanguageModel, corpus: TextCorpus, config: TrainingConfig, progress: Progress, group: ProcessGroup
 ) -> Validation:

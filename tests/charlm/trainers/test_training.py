@@ -100,7 +100,7 @@ def test_max_minutes_ends_the_training_with_a_validation(corpus_dir, tmp_path):
 
 
 def test_validations_wait_where_they_would_take_too_much_of_the_minutes(corpus_dir, tmp_path, monkeypatch):
-    monkeypatch.setattr("charlm.trainers.lm.engine.VALIDATION_SHARE", 0.0)  # one is too much already
+    monkeypatch.setattr("charlm.trainers.lm.validation.VALIDATION_SHARE", 0.0)  # one is too much already
     config = dataclasses.replace(TINY, max_characters=None, max_minutes=0.02, validations=10)
     result, recorder = train(corpus_dir, tmp_path / "minutes", config)
     first, last = recorder.of("validation")
