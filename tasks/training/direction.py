@@ -18,7 +18,7 @@ from pathlib import Path
 from charlm.artifacts import CorpusFiles, RunFiles, Workspace
 from charlm.config import RunConfig, TrainingConfig
 from charlm.data.dictionary import Dictionary
-from charlm.errors import RunError, TrainingInterruptedError
+from charlm.errors import RunError, TrainingInterruptedError, decoration
 from charlm.storage.fingerprints import fingerprint, sha256_of
 from charlm.storage.locks import exclusive_lock
 from charlm.trainers.lm.gpu_memory import gpu_bytes
@@ -28,6 +28,7 @@ from tasks.services.session import Session
 from tasks.terminal import terminal
 from tasks.tracking.sync import live_tracking
 from tasks.training.child import RefusedError, gpu_turn, run_child
+from tasks.training.outlook import outlook
 
 _LOOK_SECONDS = 0.5
 
@@ -118,6 +119,8 @@ def _train(
             run_child(run, bar, on_progress or (lambda share: None), trainings, stop_flag, device)
             trained = TrainedRun.load(run, reused=False)
             bar.finish(f"{trained.test['bits_per_character']:.3f} bits per character on test")
+        with decoration("the outlook of a training"):
+            terminal.print_line(f"  {request.direction}: {outlook(run)}")
     except RefusedError:
         if not run.checkpoint.is_file():  # it never began: leave no empty run folder
             shutil.rmtree(run.root)
