@@ -131,7 +131,7 @@ class TrainingConfig(Extensions):
     """Lower-case 1 % and upper-case 1 % of the training lines."""
 
     validations: int | None = 10
-    """Validations spread evenly over the budget; none: one after each split."""
+    """Validations spread evenly over the budget, fewer in few minutes; none: one after each split."""
 
     validation_characters: int | None = 200_000
     """Most characters that a validation reads, spread over the text; the final scores read all. None: no limit."""

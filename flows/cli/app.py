@@ -42,6 +42,7 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     promotion.rollback,
     promotion.approval,
     inference.generate,
+    inference.neighbours,
     inference.embed,
     inference.static,
     inference.export,

@@ -6,11 +6,10 @@ Reads and writes tags `approval`, `approval.by`, `approval.reason`, `approval.fl
 from dataclasses import dataclass, replace
 
 from charlm.artifacts import Workspace
-from charlm.evaluation.promotion import GateReport
+from charlm.evaluation.gate_report import GateReport
 from charlm.storage.locks import exclusive_lock
 from charlm.text.corpus.manifest import load_manifest, record_approval
-from tasks.registry.versions import RegisteredVersion, clear_errors, find_tagged
-from tasks.tracking.client import mlflow_client
+from tasks.registry.versions import RegisteredVersion, find_tagged, set_version_tags, version_tags
 
 APPROVAL = "approval"
 """The tag with `waiting`, `approved` or `refused`."""
@@ -76,9 +75,7 @@ def question_of(name: str, flow_run: str) -> RegisteredVersion | None:
 
 def note_question(version: RegisteredVersion, flow_run: str) -> bool:
     """Note which flow run asks about a version; False when it did before."""
-    client, number = mlflow_client(), str(version.version)
-    with clear_errors(f"cannot tag {version.address}"):
-        if client.get_model_version(version.name, number).tags.get(_FLOW_RUN) == flow_run:
-            return False
-        client.set_model_version_tag(version.name, number, _FLOW_RUN, flow_run)
+    if version_tags(version).get(_FLOW_RUN) == flow_run:
+        return False
+    set_version_tags(version, {_FLOW_RUN: flow_run})
     return True

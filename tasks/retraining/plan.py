@@ -20,13 +20,13 @@ from tasks.registry.versions import (
     CORPUS_REVISION,
     DECISION,
     RegisteredVersion,
-    clear_errors,
     find_champion,
     find_tagged,
+    set_version_tags,
+    version_tags,
 )
 from tasks.retraining.drift import measure_drift
 from tasks.terminal import terminal
-from tasks.tracking.client import mlflow_client
 
 _REQUEST, _ACTION, _REASON = "retrain.request", "retrain.action", "retrain.reason"
 
@@ -124,24 +124,19 @@ def sign_version(version: RegisteredVersion, plan: RetrainingPlan, *, flow_run: 
     tags = {_REQUEST: plan.request, _ACTION: plan.action, _REASON: plan.reason}
     if flow_run is not None:
         tags["flow_run.id"] = flow_run
-    client = mlflow_client()
-    with clear_errors(f"cannot tag {version.address}"):
-        for tag, value in tags.items():
-            client.set_model_version_tag(version.name, str(version.version), tag, value)
+    set_version_tags(version, tags)
 
 
 def asked_retraining(version: RegisteredVersion) -> Retraining:
     """The retraining that has made `version`, by its tags."""
-    with clear_errors(f"cannot look up {version.address}"):
-        tags = mlflow_client().get_model_version(version.name, str(version.version)).tags
+    tags = version_tags(version)
     return Retraining(action=cast(Action, tags[_ACTION]), reason=tags[_REASON], revision=int(tags[CORPUS_REVISION]))
 
 
 def _answer(name: str, request: str) -> str | None:
     """The result of the same request before; none where there was no such request, or it did not finish."""
     for version in find_tagged(name, _REQUEST, request):
-        with clear_errors(f"cannot look up {version.address}"):
-            tags = mlflow_client().get_model_version(name, str(version.version)).tags
+        tags = version_tags(version)
         if ROLLED_BACK in tags:
             return f"{version.address} was made from the same text, and was rolled back"
         if DECISION in tags:

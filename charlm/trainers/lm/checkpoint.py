@@ -52,6 +52,9 @@ class Progress:
     validations: int = 0
     """Validations done."""
 
+    validation_seconds: float = 0.0
+    """Seconds that they took."""
+
     validated_units: int = -1
     """`units` at the last validation."""
 

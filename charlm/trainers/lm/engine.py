@@ -38,7 +38,7 @@ from charlm.trainers.lm.optimization import (
 from charlm.trainers.lm.reporting import LossExplodedError, Reporter, TrainingResult
 from charlm.trainers.lm.resuming import restore_training, training_checkpoint
 from charlm.trainers.lm.text_corpus import ShardReader, TextCorpus
-from charlm.trainers.lm.validation import reason_to_stop_early, score_best, validate
+from charlm.trainers.lm.validation import is_validation_due, reason_to_stop_early, score_best, validate
 from charlm.trainers.observer import Observer
 from charlm.trainers.resources import translate_resource_errors
 
@@ -203,7 +203,7 @@ class TrainingEngine:
             if self.reporter.is_train_due():
                 progress.window_nats += self.bptt.take_nats()
                 self.reporter.train(self.bptt.learning_rate, seconds=self._watch.seconds)
-            if config.validations is not None and self._share_spent() * config.validations >= progress.validations + 1:
+            if is_validation_due(config, progress, self._share_spent()):
                 self._validate()
             if should_stop:
                 self._interrupt()

@@ -1,6 +1,7 @@
 """Validations: score the model on the validation text, keep the best one, and anneal the rate when it is stuck."""
 
 import math
+import time
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +18,8 @@ from charlm.trainers.lm.averaging import note_loss
 from charlm.trainers.lm.checkpoint import Progress
 from charlm.trainers.lm.text_corpus import TextCorpus
 
+VALIDATION_SHARE = 0.05
+"""Share of a budget of minutes that validations before the last one may take."""
 _THRESHOLD = 1e-4  # share of the best loss that an improvement must save, as in torch's and Flair's plateau
 
 
@@ -31,17 +34,29 @@ class Validation:
     """True when no earlier validation had a lower loss."""
 
 
+def is_validation_due(config: TrainingConfig, progress: Progress, share: float) -> bool:
+    """True when one of the `validations` is due at this share of the budget.
+
+    A short budget of minutes goes into training: those before its end wait where they would take too much of it.
+    """
+    if config.validations is None or share * config.validations < progress.validations + 1:
+        return False
+    may_wait = config.max_minutes is not None and share < 1
+    return not may_wait or progress.validation_seconds <= VALIDATION_SHARE * progress.seconds
+
+
 def validate(
     model: LanguageModel, corpus: TextCorpus, config: TrainingConfig, progress: Progress, group: ProcessGroup
 ) -> Validation:
     """Score `model` on the validation text of `corpus` and bring `progress` up to date; all processes agree on it."""
-    score = None
+    score, started = None, time.monotonic()
     if group.is_main:
         info = encoded_info(corpus.valid, model.dictionary)
         limit = config.validation_characters
         units = None if limit is None else math.ceil(limit / max(1.0, info.characters / info.units))
         score = score_encoded(model, corpus.valid, info, max_units=units)
     loss = group.broadcast(math.nan if score is None else score.loss)
+    progress.validation_seconds += group.broadcast(time.monotonic() - started)
     progress.validations += 1
     progress.validated_units = progress.units
     is_best = loss < progress.best_loss

@@ -99,6 +99,17 @@ def test_max_minutes_ends_the_training_with_a_validation(corpus_dir, tmp_path):
     assert recorder.of("validation")[-1]["characters"] == result.characters
 
 
+def test_validations_wait_where_they_would_take_too_much_of_the_minutes(corpus_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr("charlm.trainers.lm.validation.VALIDATION_SHARE", 0.0)  # one is too much already
+    config = dataclasses.replace(TINY, max_characters=None, max_minutes=0.02, validations=10)
+    result, recorder = train(corpus_dir, tmp_path / "minutes", config)
+    first, last = recorder.of("validation")
+    assert first["characters"] < 0.5 * result.characters
+    assert last["characters"] == result.characters
+    _, recorder = train(corpus_dir, tmp_path / "characters", dataclasses.replace(TINY, validations=10))
+    assert len(recorder.of("validation")) == 10
+
+
 def test_gradient_accumulation_reads_several_sequences_a_step(corpus_dir, tmp_path):
     _, plain = train(corpus_dir, tmp_path / "plain")
     _, accumulated = train(corpus_dir, tmp_path / "accumulated", dataclasses.replace(TINY, gradient_accumulation=2))
