@@ -83,7 +83,7 @@ def add_result(
             f"{reason[:1].upper()}{reason[1:]}.",
             [section],
             verdict=report.decision,
-            tone="good" if report.promoted else "bad",
+            tone="good" if report.promoted else "bad" if report.decision == "refused" else "plain",
         )
         write_text(path, with_other_result(path.read_text(encoding="utf-8"), result))
         log_report(version, path)
