@@ -131,7 +131,8 @@ def watcher(settings: ServiceSettings) -> Program:
 
 def _worker(name: str, pool: str, limit: int, variables: dict[str, str]) -> Program:
     """A worker whose runs have a lower priority than the servers, which a training on every core would slow down."""
-    command = ("nice", "-n", str(_WORKER_NICENESS), str(_BIN / "prefect"), "worker", "start")
+    prefect = (sys.executable, str(ROOT / "deployments" / "worker.py"))
+    command = ("nice", "-n", str(_WORKER_NICENESS), *prefect, "worker", "start")
     options = ("--pool", pool, "--name", name, "--type", "process", "--limit", str(limit))
     return Program(name=name, command=command + options, variables=variables)
 

@@ -9,6 +9,7 @@ import os
 import sys
 import time
 import warnings
+from typing import Any
 
 SERVER_APP = "prefect.server.api.server:create_app"
 """The factory of the server, for uvicorn."""
@@ -28,6 +29,7 @@ SYMBOLS = (
     "prefect.client.orchestration:SyncPrefectClient.request",
     "prefect.client.schemas.objects:FlowRun.infrastructure_pid",
     "prefect.server.utilities.messaging.memory:METRICS",
+    "prefect.workers.base:BaseWorker._submit_scheduled_flow_runs",
 )
 """`module:name` of every such object."""
 SETTINGS = (
@@ -112,6 +114,25 @@ async def record_what_waits() -> None:
 def prefect_server_variables() -> tuple[str | None, str | None]:
     """The variables that choose Prefect's server and database, as they are now."""
     return os.environ.get("PREFECT_API_URL"), os.environ.get("PREFECT_HOME")
+
+
+def skip_runs_in_progress() -> None:
+    """Let a worker leave a run that it is to start for later while it still waits for the last process of this run.
+
+    A run that is suspended ends its process in a few seconds. Prefect 3.8 ends the whole worker, with `this borrower is
+    already holding one of this CapacityLimiter's tokens`, where the run is resumed within that time.
+    """
+    from prefect.client.schemas.objects import FlowRun
+    from prefect.client.schemas.responses import WorkerFlowRunResponse
+    from prefect.workers.base import BaseWorker
+
+    submit = BaseWorker._submit_scheduled_flow_runs
+
+    async def submit_others(worker: Any, flow_run_response: list[WorkerFlowRunResponse]) -> list[FlowRun]:
+        held = set() if worker._limiter is None else set(worker._limiter.statistics().borrowers)
+        return await submit(worker, [found for found in flow_run_response if found.flow_run.id not in held])
+
+    BaseWorker._submit_scheduled_flow_runs = submit_others  # type: ignore[method-assign]
 
 
 def flow_run_page() -> str | None:

@@ -79,6 +79,9 @@ def more_workers(service: LiveService) -> Iterator[None]:
     prefect = Path(sys.executable).with_name("prefect")
     command = [prefect, "worker", "start", "--pool", "charlm-cpu", "--type", "process", "--limit", str(NUM_RUNS)]
     variables = service.process("charlm-cpu").environ()  # the same but for its limit
+    with service.prefect() as client:  # the limit of a queue is that of all workers
+        queue = client.read_work_queue_by_name("default", work_pool_name="charlm-cpu")
+        client.update_work_queue(queue.id, concurrency_limit=2 * NUM_RUNS)
     worker = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     yield
     end(worker)
