@@ -132,7 +132,7 @@ def skip_runs_in_progress() -> None:
         held = set() if worker._limiter is None else set(worker._limiter.statistics().borrowers)
         return await submit(worker, [found for found in flow_run_response if found.flow_run.id not in held])
 
-    BaseWorker._submit_scheduled_flow_runs = submit_others  # type: ignore[method-assign]
+    BaseWorker._submit_scheduled_flow_runs = submit_others  # type: ignore[method-assign, assignment]
 
 
 def flow_run_page() -> str | None:
