@@ -132,7 +132,7 @@ def test_the_log_of_a_retraining_begins_with_why_it_trains_and_ends_with_its_out
     with service.prefect() as client:
         logs = client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[arrived.id])), limit=200)
     lines = [log.message for log in sorted(logs, key=lambda log: log.timestamp)]
-    reason = newest_version(service).tags["retrain.reason"]
+    reason = read_tags(newest_version(service).tags)["retrain.reason"]
     assert any(line.endswith(f": {reason}") for line in lines), lines
     assert arrived.state.message in lines[-1]
 
@@ -218,7 +218,7 @@ def test_a_corpus_that_needs_approval_waits_for_a_person_without_a_process(
     assert state.message.startswith("models:/asked/1 promoted: the first version")
     assert state.message.endswith("approved by Ann")
     assert service.champion("asked") == 1
-    tags = service.mlflow().get_model_version("asked", "1").tags
+    tags = read_tags(service.mlflow().get_model_version("asked", "1").tags)
     assert (tags["approval"], tags["approval.by"], tags["flow_run.id"]) == ("approved", "Ann", str(run))
     assert sorted(service.workspace.runs_dir.iterdir()) == trained  # nothing is trained twice
     wait_until(lambda: len(of_model(receiver, "models:/asked/1")) >= 2, seconds=120, what="two notifications")
