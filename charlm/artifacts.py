@@ -137,6 +137,9 @@ class TrainingFiles:
 
     checkpoint = _Inside("checkpoint.pt")
     loss_tsv = _Inside("loss.tsv")
+    report = _Inside("report.html")
+    """One picture of what was trained; of a registered pair it lies in `Workspace.report`."""
+
     training_log = _Inside("training.log")
     journal = _Inside("journal.jsonl")
     lock = _Inside(".lock")
@@ -351,6 +354,10 @@ class Workspace:
     def embeddings_dir(self, name: str, version: int) -> Path:
         """The embeddings that one version of a model gave to texts."""
         return self.root / "embeddings" / check_name(name) / f"version-{version}"
+
+    def report(self, name: str, version: int) -> Path:
+        """The page that shows everything about one version of a model."""
+        return self.root / "reports" / check_name(name) / f"version-{version}" / "report.html"
 
     @property
     def inbox_lock(self) -> Path:

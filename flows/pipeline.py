@@ -16,8 +16,8 @@ from tasks import steps
 from tasks.reporting import publish_report
 from tasks.services.session import use_workspace
 from tasks.steps import PrefectSteps
-from tasks.tracking.runs import group_run
 from tasks.training.pair import TrainedPair, train_pair
+from tasks.training.parent_runs import log_results, pair_requests, pipeline_run
 
 _SENTENCES = [["I", "love", "Berlin", "."], ["The", "grass", "is", "green", "."]]
 
@@ -65,7 +65,8 @@ def charlm_pipeline(
     """
     space = use_workspace(workspace)
     prepare_corpus(raw, name, workspace, split, dictionary, reading, domain, extend_dictionary, metadata, task_runner)
-    with group_run(space, name, f"pipeline {name}", tags={"charlm.flow": "charlm-pipeline"}) as run_id:
+    wanted = [pair_requests(name, directions, recipe, reuse=True, resume=resume) for recipe in recipes]
+    with pipeline_run(space, name, wanted, tags={"charlm.flow": "charlm-pipeline"}) as above:
         pairs = [
             train_pair(
                 space,
@@ -75,13 +76,14 @@ def charlm_pipeline(
                 reuse=True,
                 resume=resume,
                 register=False,
-                parent=run_id,
+                parent=above.run_id,
                 num_processes=num_processes,
                 steps=PrefectSteps(),
             )
             for recipe in recipes
         ]
-    best = min(pairs, key=lambda pair: (pair.valid_bits_per_byte, pair.valid_loss))
+        best = min(pairs, key=lambda pair: (pair.valid_bits_per_byte, pair.valid_loss))
+        log_results(above, best.runs)
     decision = None
     if register:
         version = steps.register_pair(space, name, best.runs, best.mlflow_run)

@@ -11,7 +11,7 @@ from uuid import UUID
 from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
 
 from charlm.errors import decoration
-from charlm.evaluation.promotion import GateReport
+from charlm.evaluation.gate_report import GateReport
 from charlm.serialization.markdown import code, escape
 from tasks.inference.embedding import EmbeddedText
 from tasks.inference.evaluation import ChampionScores

@@ -28,7 +28,7 @@ from charlm.config import (
     SplitConfig,
 )
 from charlm.errors import decoration
-from charlm.evaluation.promotion import GateReport
+from charlm.evaluation.gate_report import GateReport
 from charlm.evaluation.scores import Baseline
 from charlm.storage.atomic import JsonObject
 from tasks.corpus import prepare as corpora

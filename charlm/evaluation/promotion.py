@@ -10,8 +10,6 @@ interval by a paired bootstrap over documents (Koehn, Statistical Significance T
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Self
 
 import numpy as np
 
@@ -19,136 +17,18 @@ from charlm.artifacts import DIRECTIONS
 from charlm.config import GateConfig, UnitName
 from charlm.errors import GateError
 from charlm.evaluation.bootstrap import interval_of, resampled_ratios
+from charlm.evaluation.gate_report import (
+    BaselineScore,
+    DirectionComparison,
+    DomainComparison,
+    GateReport,
+    ProbeScores,
+)
 from charlm.evaluation.scores import DocumentScores, PairScores
 from charlm.text.corpus.held_out import PART_BYTES
 from charlm.units.unit import find_unit
 
-
-@dataclass(frozen=True, kw_only=True)
-class ProbeScores:
-    """Scores of a downstream task that uses the models as embeddings; higher is better."""
-
-    challenger: float
-    champion: float
-    interval: tuple[float, float] | None = None
-    """Bootstrap interval, over the probe's test sentences, of the challenger's score less the champion's."""
-
-    sentences: int | None = None
-    """Number of those sentences."""
-
-    def fault(self, tolerance: float) -> str | None:
-        """The reason to refuse the challenger: its score fell by more than `tolerance`, or significantly."""
-        if self.champion - self.challenger <= tolerance and (self.interval is None or self.interval[1] >= 0):
-            return None
-        shown = "" if self.interval is None else f" (difference {self.interval[0]:+.4f} to {self.interval[1]:+.4f})"
-        return f"its probe score is {self.challenger:.4f}, the champion's {self.champion:.4f}{shown}"
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Self:
-        return cls(**{**value, "interval": value.get("interval") and tuple(value["interval"])})
-
-
-@dataclass(frozen=True, kw_only=True)
-class DomainComparison:
-    """Challenger and champion on the held-out text of one domain; the champion's numbers are None without one."""
-
-    documents: int
-    """Held-out documents, or the parts that they were cut into because they were few."""
-
-    bits_per_byte: float
-    """The challenger's, mean of the directions."""
-
-    unk_rate: float
-    champion_bits_per_byte: float | None = None
-    improvement: float | None = None
-    """Bits per byte that the challenger saves."""
-
-    interval: tuple[float, float] | None = None
-    """Bootstrap interval of the improvement."""
-
-    parts_of: int | None = None
-    """Number of the documents where these were cut into parts."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class BaselineScore:
-    """The n-gram model of the corpus on the held-out text of all domains."""
-
-    order: int
-    """Units of its longest n-grams."""
-
-    bits_per_byte: float
-    required: bool
-    """Whether the challenger must be better."""
-
-    def fault(self, bits_per_byte: float) -> str | None:
-        """The reason to refuse a challenger that needs so many bits per byte."""
-        if not self.required or bits_per_byte < self.bits_per_byte:
-            return None
-        return (
-            f"its {bits_per_byte:.4f} bits per byte are not below the {self.bits_per_byte:.4f} of an n-gram model of"
-            f" order {self.order}"
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class GateReport:
-    """The decision of the gate, one sentence why, and all numbers behind it."""
-
-    decision: Literal["promoted", "refused"]
-    reason: str
-    target: str
-    """The domain that has to improve."""
-
-    domains: dict[str, DomainComparison] = dataclasses.field(default_factory=dict)
-    perplexities: dict[str, float] = dataclasses.field(default_factory=dict)
-    """The challenger's over the held-out text of all domains, by direction."""
-
-    probe: ProbeScores | None = None
-    baseline: BaselineScore | None = None
-    config: GateConfig = dataclasses.field(default_factory=GateConfig)
-
-    @property
-    def promoted(self) -> bool:
-        return self.decision == "promoted"
-
-    def to_json(self) -> dict[str, object]:
-        """Plain JSON, which has no infinity: a score of the challenger that is not finite is null."""
-        value = dataclasses.asdict(self)
-        for numbers in value["domains"].values():
-            numbers["bits_per_byte"] = _finite(numbers["bits_per_byte"])
-        value["perplexities"] = {direction: _finite(number) for direction, number in self.perplexities.items()}
-        return value
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Self:
-        domains = {
-            domain: DomainComparison(
-                **numbers
-                | {
-                    "bits_per_byte": _or_infinity(numbers["bits_per_byte"]),
-                    "interval": numbers["interval"] and tuple(numbers["interval"]),
-                }
-            )
-            for domain, numbers in value["domains"].items()
-        }
-        perplexities = {direction: _or_infinity(number) for direction, number in value["perplexities"].items()}
-        changes = {
-            "domains": domains,
-            "perplexities": perplexities,
-            "probe": value["probe"] and ProbeScores.from_json(value["probe"]),
-            "baseline": BaselineScore(**value["baseline"]) if value.get("baseline") else None,
-            "config": GateConfig.from_json(value["config"]),
-        }
-        return cls(**{**value, **changes})
-
-
-def _finite(number: float) -> float | None:
-    return number if math.isfinite(number) else None
-
-
-def _or_infinity(number: float | None) -> float:
-    return math.inf if number is None else number
+__all__ = ["BaselineScore", "DomainComparison", "GateReport", "ProbeScores", "decide_promotion", "paired_interval"]
 
 
 def decide_promotion(
@@ -214,6 +94,7 @@ def decide_promotion(
         target=target,
         domains=domains,
         perplexities=perplexities,
+        directions=_compare_directions(challenger, champion, config),
         probe=probe,
         baseline=baseline,
         config=config,
@@ -305,6 +186,27 @@ def _compare_domains(
                     interval=paired_interval(saved, first.bytes, config),
                 )
         compared[domain] = comparison
+    return compared
+
+
+def _compare_directions(
+    challenger: PairScores, champion: PairScores | None, config: GateConfig
+) -> dict[str, DirectionComparison]:
+    compared = {}
+    for direction in (name for name in DIRECTIONS if name in challenger):
+        scores = DocumentScores.join(list(challenger[direction].values()))
+        comparison = DirectionComparison(bits_per_byte=scores.bits_per_byte)
+        if champion is not None and direction in champion:
+            old = DocumentScores.join([champion[direction][domain] for domain in challenger[direction]])
+            if np.isfinite(scores.bits).all() and np.isfinite(old.bits).all():
+                saved = old.bits - scores.bits
+                comparison = DirectionComparison(
+                    bits_per_byte=scores.bits_per_byte,
+                    champion_bits_per_byte=old.bits_per_byte,
+                    improvement=float(saved.sum() / scores.bytes.sum()),
+                    interval=paired_interval(saved, scores.bytes, config),
+                )
+        compared[direction] = comparison
     return compared
 
 

@@ -41,6 +41,7 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     promotion.promote,
     promotion.rollback,
     inference.generate,
+    inference.neighbours,
     inference.embed,
     inference.static,
     inference.export,

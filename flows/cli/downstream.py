@@ -166,4 +166,6 @@ def _train_task(
     if trained.files.labels_table.is_file():
         write_stdout(trained.files.labels_table.read_text(encoding="utf-8"))
     write_stdout(f"run    {trained.run_dir}")
+    if trained.files.report.is_file():
+        write_stdout(f"report {trained.files.report}")
     write_stdout(f"model  {trained.version.address if trained.version else 'not registered'}")

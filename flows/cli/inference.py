@@ -138,6 +138,39 @@ def cache_settings(window: int | None, weight: float | None, sharpness: float | 
     return CacheConfig.from_json({"window": window, **values})
 
 
+@example("charlm neighbours models:/books@champion light other.txt")
+@options.with_device
+def neighbours(
+    model: options.Model,
+    word: Annotated[str, typer.Argument(metavar="WORD", help="A word of the text, as it is written there.")],
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="A UTF-8 text file, whose words are compared.")],
+    num: Annotated[int, typer.Option(help="Neighbours to show of each context.")] = 5,
+    contexts: Annotated[int, typer.Option(help="Contexts of the word to show, those that differ most.")] = 2,
+    other_words: Annotated[bool, typer.Option("--other-words", help="Leave out the word itself.")] = False,
+    max_sentences: Annotated[int, typer.Option(help="Lines of the text to embed, evenly from all of it.")] = 2_000,
+    workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
+    as_json: options.AsJson = False,
+) -> None:
+    """Show what is nearest to a word in different contexts."""
+    space = open_session(workspace).workspace
+    from tasks.inference.neighbours import find_neighbours
+
+    found = find_neighbours(
+        space,
+        model,
+        word,
+        text,
+        num=num,
+        num_contexts=contexts,
+        max_sentences=max_sentences,
+        only_others=other_words,
+    )
+    if as_json:
+        show(found.to_json(), as_json)
+    else:
+        print_result("\n".join(found.lines()))
+
+
 @example("charlm generate models:/books@champion --prefix 'It was '")
 @options.with_device
 def generate(

@@ -12,6 +12,7 @@ from flows.task_runners import check_task_runner
 from tasks.terminal import domain_table, print_result, score_table, write_stdout
 
 if TYPE_CHECKING:
+    from tasks.services.session import Session
     from tasks.training.pair import TrainedPair
 
 
@@ -69,6 +70,7 @@ def run(
         show(result.to_json(), as_json)
     else:
         _show_pair(result)
+        _show_report(session, name, result)
 
 
 @example("charlm train books --direction both --recipe demo --set hidden_size=512")
@@ -110,6 +112,7 @@ def train(
         show(result.to_json(), as_json)
     else:
         _show_pair(result)
+        _show_report(session, name, result)
 
 
 @example("charlm finetune laws --from models:/books@champion --extend-dictionary")
@@ -165,6 +168,7 @@ def finetune(
         show(result.to_json(), as_json)
     else:
         _show_pair(result.pair)
+        _show_report(session, name, result.pair)
         print_result(domain_table(result.domains))
 
 
@@ -261,6 +265,14 @@ def _show_pair(pair: "TrainedPair") -> None:
     for direction, run in pair.runs.items():
         write_stdout(f"{direction:<8}  {run.run_dir}")
     write_stdout(f"model     {_shown_version(pair)}")
+
+
+def _show_report(session: "Session", name: str, pair: "TrainedPair") -> None:
+    """Where the page about the pair is."""
+    from tasks.training.pair import report_of
+
+    if (report := report_of(session.workspace, name, pair)) is not None:
+        write_stdout(f"report    {report}")
 
 
 def _shown_version(pair: "TrainedPair") -> str:

@@ -17,6 +17,8 @@ from tasks.downstream.tracking import SCORES, labelled_data, registered_models
 from tasks.registry.descriptions import pad_columns
 from tasks.registry.flavour import log_standalone_model
 from tasks.registry.logged_models import ModelRecord
+from tasks.registry.report import log_report
+from tasks.registry.tags import stored_tags
 from tasks.registry.versions import (
     KIND,
     RegisteredVersion,
@@ -57,7 +59,9 @@ def register_downstream_model(
             raise ConfigError("MLflow did not answer when the training began")
         client = mlflow_client()
         tags = _tags(files, facts, test)
-        logged = log_standalone_model(run_id, _CODE, {"model": files.model}, _record(facts, tags, test))
+        logged = log_standalone_model(
+            run_id, f"{name}-{facts['task']}", _CODE, {"model": files.model}, _record(facts, tags, test)
+        )
         description = ""
         with decoration(f"the description of the new version of {name}"):
             description = pad_columns(describe_downstream_model(facts, test))[:LONGEST_DESCRIPTION]
@@ -66,11 +70,14 @@ def register_downstream_model(
             name,
             source=logged.model_uri,
             run_id=run_id,
-            tags=tags,
+            tags=stored_tags(tags),
             description=description,
             model_id=logged.model_id,
         )
         client.set_registered_model_alias(name, NEWEST, created.version)
+    with decoration(f"the report of {name} in MLflow"):
+        if files.report.is_file():
+            log_report(RegisteredVersion(name, int(created.version)), files.report)
     return RegisteredVersion(name, int(created.version), is_new=True)
 
 
@@ -120,11 +127,13 @@ def _tags(files: DownstreamRunFiles, facts: TrainingFacts, test: "LabelValues | 
 
 
 def describe_downstream_model(facts: TrainingFacts, test: "LabelValues | None") -> str:
-    """The description of a version, as markdown: its labels, its lineage and its scores."""
+    """The description of a version, as markdown: a sentence that tells versions apart, its lineage, its scores."""
+    score = "Not tested" if test is None else f"Micro F1 {test['micro_f1']:.4f} on test"
     lines = [
-        f"A {facts['task']} for the labels {code(facts['label_type'])}.",
+        f"{score}: a {facts['task']} for the labels {code(facts['label_type'])},"
+        f" trained on {facts['sentences']['train']:,} sentences.",
         "",
-        f"- trained on {', '.join(map(code, facts['data']))}: {facts['sentences']['train']:,} sentences",
+        f"- labelled data: {', '.join(map(code, facts['data']))}",
         f"- language models: {', '.join(map(_linked, facts['language_models'])) or 'none'}",
     ]
     if facts["vectors"]:

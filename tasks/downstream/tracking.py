@@ -129,7 +129,7 @@ def log_downstream_files(run_id: str | None, files: DownstreamRunFiles, test: "L
             for name in SCORES:
                 client.log_metric(run_id, f"final.test.{name}", test[name])
         for path in sorted(files.root.iterdir()):
-            if path.suffix in (".png", ".tsv", ".txt", ".log", ".json"):
+            if path.suffix in (".html", ".png", ".tsv", ".txt", ".log", ".json"):
                 client.log_artifact(run_id, str(path))
     except Exception as error:  # nor one of its files
         terminal.print_line(f"! MLflow lacks files of this training, its folder has them: {first_line(error)}")

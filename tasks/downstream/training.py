@@ -19,6 +19,7 @@ from charlm.storage.atomic import read_json, write_json, write_text
 from charlm.storage.fingerprints import fingerprint
 from tasks.downstream.manifest import FORMAT, TrainingFacts, TrainingOutcome
 from tasks.downstream.registry import check_downstream_name, register_downstream_model
+from tasks.downstream.report import write_downstream_report
 from tasks.downstream.tracking import EpochMetrics, describe_downstream_run, log_downstream_files
 from tasks.inference.texts import pinned_model
 from tasks.registry.download import resolve_model
@@ -157,7 +158,7 @@ def train_downstream(
                 files.root.mkdir(parents=True, exist_ok=True)
                 write_json(files.data_summary, summary.to_json())
             with gpu_turn(workspace, gpu_slot, anywhere=False):
-                result = _train(request, corpus, label_type, embeddings, files, run_id, tokenizer, resume=resume)
+                result = _train(request, corpus, facts, embeddings, files, run_id, tokenizer, resume=resume)
             write_json(files.manifest, {**facts, "result": result, "mlflow_run": run_id})
             files.checkpoint.unlink(missing_ok=True)  # nothing is left to resume
             log_downstream_files(run_id, files, result["test"])
@@ -201,7 +202,7 @@ def _facts(
 def _train(
     request: DownstreamRequest,
     corpus: "Corpus",
-    label_type: str,
+    facts: TrainingFacts,
     embeddings: "StackedEmbeddings",
     files: DownstreamRunFiles,
     run_id: str | None,
@@ -224,7 +225,7 @@ def _train(
         _, trained = train_downstream_model(
             request.task,
             corpus,
-            label_type,
+            facts["label_type"],
             embeddings,
             request.config,
             files.root,
@@ -246,6 +247,7 @@ def _train(
             write_text(files.labels_table, table + "\n")
         with decoration(files.confusion_matrix.name):
             draw_confusion_matrix(trained.test.scores, files.confusion_matrix)
+    write_downstream_report(request.name, facts, files, None if trained.test is None else trained.test.scores)
     return {
         "test": None if trained.test is None else trained.test.scores.to_json(),
         "epochs": trained.epochs,

@@ -7,29 +7,16 @@ Writes the Parquet file of `charlm embed`
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias, TypedDict
-
-import numpy as np
-import numpy.typing as npt
+from typing import TypedDict
 
 from charlm.artifacts import Workspace
 from charlm.errors import ConfigError, CorpusError, SourceError
+from charlm.evaluation.neighbours import EmbeddedWord, nearest_words
 from charlm.storage.user_paths import user_path
 from tasks.registry.download import OpenedModel, open_model
 from tasks.terminal import terminal
 
-FloatVector: TypeAlias = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class EmbeddedWord:
-    """A word in its sentence, and its vector."""
-
-    word: str
-    context: str
-    """The sentence's words around it, itself in brackets."""
-
-    vector: FloatVector
+__all__ = ["EmbeddedText", "EmbeddedWord", "embed_text", "embed_words", "nearest_words"]
 
 
 class EmbeddedTextJson(TypedDict):
@@ -108,35 +95,6 @@ def embed_text(
 
 def embed_words(workspace: Workspace, model: str, sentences: list[list[str]]) -> list[EmbeddedWord]:
     """Every word of `sentences` (each a list of words) with its embedding, in order."""
-    models = open_model(model, workspace).models
-    from charlm.data import Sentence
-    from charlm.embeddings import StackedEmbeddings
-    from charlm.embeddings.of_model import embeddings_of
+    from charlm.embeddings import words_in_context
 
-    embeddings = StackedEmbeddings([embeddings_of(lm) for lm in models.values()])
-    embedded = [Sentence(words) for words in sentences]
-    embeddings.embed(embedded)
-    return [
-        EmbeddedWord(token.text, _context(words, position), token.embedding.cpu().numpy())
-        for words, sentence in zip(sentences, embedded, strict=True)
-        for position, token in enumerate(sentence)
-    ]
-
-
-def nearest_words(query: EmbeddedWord, candidates: list[EmbeddedWord], *, num: int) -> list[EmbeddedWord]:
-    """The `num` candidates of greatest cosine to `query`, each context once, best first."""
-    vectors = np.stack([candidate.vector for candidate in candidates])
-    cosines = vectors @ query.vector / (np.linalg.norm(vectors, axis=1) * np.linalg.norm(query.vector))
-    best: dict[str, EmbeddedWord] = {}
-    for index in np.argsort(-cosines):
-        candidate = candidates[index]
-        best.setdefault(candidate.context, candidate)
-        if len(best) == num:
-            break
-    return list(best.values())
-
-
-def _context(words: list[str], position: int, *, num_around: int = 3) -> str:
-    before = words[max(0, position - num_around) : position]
-    after = words[position + 1 : position + 1 + num_around]
-    return " ".join([*before, f"[{words[position]}]", *after])
+    return words_in_context.embed_words(open_model(model, workspace).models.values(), sentences)

@@ -15,15 +15,17 @@ from functools import partial
 from charlm.artifacts import CorpusFiles, Workspace
 from charlm.config import GateConfig
 from charlm.errors import RegistryError, decoration
-from charlm.evaluation.promotion import BaselineScore, GateReport, decide_promotion
+from charlm.evaluation.gate_report import BaselineScore, GateReport
+from charlm.evaluation.promotion import decide_promotion
 from charlm.evaluation.scores import DocumentScores, PairScores
 from charlm.storage.locks import exclusive_lock
 from charlm.text.corpus.manifest import load_manifest
 from charlm.units.unit import find_unit
 from tasks.promotion.probe import Probe
-from tasks.promotion.report import as_sentence, gate_markdown
-from tasks.registry.descriptions import pad_columns
+from tasks.promotion.report import gate_details
+from tasks.registry.descriptions import headline, with_result, with_sentence_before
 from tasks.registry.download import OpenedModel, open_model
+from tasks.registry.report import add_result, report_page_address
 from tasks.registry.versions import (
     CHALLENGER,
     CHAMPION,
@@ -32,8 +34,9 @@ from tasks.registry.versions import (
     clear_errors,
     find_champion,
     find_version,
+    set_version_tags,
+    version_tags,
 )
-from tasks.services.mlflow_compat import LONGEST_DESCRIPTION
 from tasks.terminal import Bar, terminal
 from tasks.tracking.client import mlflow_client
 
@@ -44,7 +47,6 @@ _OPPONENT = "gate.champion"
 REPLACED = "gate.replaced"
 """Number of the champion that it has replaced: what a rollback returns to."""
 _NONE = "none"
-_SECTION = "\n## Promotion gate\n"
 
 
 @dataclass(frozen=True)
@@ -102,8 +104,9 @@ def pass_gate(
     ):
         client = mlflow_client()
         champion = find_champion(version.name)
-        known = client.get_model_version(version.name, str(version.version))
-        report = _known_report(known.tags, version, champion, anew=anew)
+        tags = version_tags(version)
+        report = _known_report(tags, version, champion, anew=anew)
+        is_new = report is None
         if report is None:
             with terminal.step("gate") as bar:
                 probe = None if config.probe is None else Probe.open(config.probe)
@@ -130,9 +133,11 @@ def pass_gate(
                     probed = probe.run(challenger, opponent, config, bar)
                     report = decide(probe=probed)
                 bar.finish(report.decision)
-            _record(version, report, champion, known.description)
+            _record(version, report, champion, tags)
         if report.promoted:
             client.set_registered_model_alias(version.name, CHAMPION, str(version.version))
+    if is_new:
+        add_result(workspace, version, report, champion)
     return Verdict(report, champion)
 
 
@@ -146,16 +151,20 @@ def roll_back(workspace: Workspace, name: str) -> Rollback:
     with exclusive_lock(workspace.gate_lock(name), busy=None), clear_errors(f"cannot roll back {name}"):
         client = mlflow_client()
         champion = find_version(f"models:/{name}@{CHAMPION}")
-        tags = client.get_model_version(name, str(champion.version)).tags
-        old = tags.get(REPLACED)
+        old = version_tags(champion).get(REPLACED)
         if old is None:
             raise RegistryError(f"the champion {champion.address} replaced no other; there is nothing to roll back to")
         restored = find_version(f"models:/{name}/{old}")
-        if ROLLED_BACK in client.get_model_version(name, old).tags:
+        if ROLLED_BACK in version_tags(restored):
             raise RegistryError(f"{champion.address} replaced {restored.address}, which was rolled back itself")
         # In this order an interrupted rollback can be repeated, and no gate undoes it.
-        client.set_model_version_tag(name, str(champion.version), ROLLED_BACK, "true")
+        set_version_tags(champion, {ROLLED_BACK: "true"})
         client.set_registered_model_alias(name, CHAMPION, old)
+        with decoration(f"the rollback in the description of {champion.address}"):
+            described = client.get_model_version(name, str(champion.version)).description or ""
+            sentence = f"Rolled back, version {old} is champion again."
+            if not described.startswith(sentence):
+                client.update_model_version(name, str(champion.version), with_sentence_before(described, sentence))
     return Rollback(champion=restored, replaced=champion)
 
 
@@ -200,17 +209,16 @@ def _baseline(corpus: CorpusFiles, challenger: OpenedModel, config: GateConfig, 
 
 
 def _record(
-    version: RegisteredVersion, report: GateReport, champion: RegisteredVersion | None, description: str | None
+    version: RegisteredVersion, report: GateReport, champion: RegisteredVersion | None, known: Mapping[str, str]
 ) -> None:
     """Write the decision to the tags and the description of `version`; the report last, as a sign that all is there."""
-    client, number = mlflow_client(), str(version.version)
     with decoration(f"the gate's report in the description of {version.address}"):
-        card = (description or "").partition(_SECTION)[0]
-        section = pad_columns(gate_markdown(report))
-        if len(card + _SECTION + section) > LONGEST_DESCRIPTION:
-            section = as_sentence(report.reason)
-        if len(card + _SECTION + section) <= LONGEST_DESCRIPTION:
-            client.update_model_version(version.name, number, f"{card}{_SECTION}\n{section}")
+        client, number = mlflow_client(), str(version.version)
+        described = client.get_model_version(version.name, number).description or ""
+        page = report_page_address(version)
+        link = "" if page is None else f"\n[The report of this version]({page}), as one page.\n"
+        result = with_result(described, headline(report, champion, known), gate_details(report) + link)
+        client.update_model_version(version.name, number, result)
     tags = {DECISION: report.decision, REASON: report.reason, _OPPONENT: _number(champion)}
     if report.promoted and champion is not None:
         tags[REPLACED] = str(champion.version)
@@ -218,8 +226,7 @@ def _record(
     if target is not None and target.improvement is not None and target.interval is not None:
         tags["gate.improvement"] = f"{target.improvement:.6g}"
         tags["gate.interval"] = f"{target.interval[0]:.6g} to {target.interval[1]:.6g}"
-    for tag, value in {**tags, REPORT: json.dumps(report.to_json())}.items():
-        client.set_model_version_tag(version.name, number, tag, value)
+    set_version_tags(version, {**tags, REPORT: json.dumps(report.to_json())})
 
 
 def _number(champion: RegisteredVersion | None) -> str:

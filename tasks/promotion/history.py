@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from charlm.errors import decoration
-from charlm.evaluation.promotion import GateReport
+from charlm.evaluation.gate_report import GateReport
 from charlm.serialization.markdown import escape
 from charlm.visual.figures import add_legend
 from tasks.promotion.gate import REPORT
@@ -88,7 +88,11 @@ def draw_versions(name: str, judged: Sequence[JudgedVersion]) -> "Figure":
         axes.plot(*_points(refused, domain), "o", color=line.get_color(), markerfacecolor="white")
     axes.set(xlabel="version (hollow: refused by the gate)", ylabel="bits per byte, lower is better")
     axes.set_title(f"{name}: every version on the test text of each domain", fontsize=10)
+    numbers = [version.version for version in judged]
+    axes.set_xlim(min(numbers) - 0.5, max(numbers) + 0.5)  # whole numbers with room, also around a single one
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.margins(y=0.15)
+    axes.ticklabel_format(axis="y", useOffset=False, style="plain")
     axes.grid(alpha=0.3)
     add_legend(axes, domains)
     return figure

@@ -12,7 +12,7 @@ from charlm.data.corpus import Corpus
 from charlm.datasets.opening import open_data
 from charlm.datasets.summary import check_corpus, summarize
 from charlm.errors import DatasetError
-from charlm.evaluation.promotion import ProbeScores
+from charlm.evaluation.gate_report import ProbeScores
 from tasks.registry.download import OpenedModel
 from tasks.terminal import Bar
 

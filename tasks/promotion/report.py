@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from charlm.evaluation.promotion import GateReport, ProbeScores
+from charlm.evaluation.gate_report import DirectionComparison, DomainComparison, GateReport, ProbeScores
 from charlm.serialization.markdown import escape
 
 _COLUMNS = ("domain", "bits/byte", "champion", "improvement", "interval", "documents", "<unk>")
@@ -13,13 +13,22 @@ _NUM_SHOWN = 5  # columns that fit on a terminal
 
 
 def gate_markdown(report: GateReport) -> str:
-    """The reason, then challenger and champion domain by domain."""
-    lines = [as_sentence(report.reason)]
-    if report.domains:
+    """The reason, then challenger and champion direction by direction and domain by domain."""
+    return f"{as_sentence(report.reason)}\n{_numbers(report)}"
+
+
+def gate_details(report: GateReport) -> str:
+    """Why the gate decided so, and the same table; the decision itself stands before it."""
+    return f"Why: {escape(report.reason.partition(':')[2].strip())}.\n{_numbers(report)}"
+
+
+def _numbers(report: GateReport) -> str:
+    lines = []
+    if report.domains or report.directions:
         lines += ["", f"| {' | '.join(_COLUMNS)} |".replace("<unk>", "&lt;unk&gt;"), "| --- |" + " ---: |" * 6]
         lines += [f"| {' | '.join(map(escape, cells))} |" for cells in _rows(report)]
         lines += ["", _remarks(report)]
-    return "\n".join(lines) + "\n"
+    return "".join(f"{line}\n" for line in lines)
 
 
 def as_sentence(reason: str) -> str:
@@ -29,7 +38,7 @@ def as_sentence(reason: str) -> str:
 
 
 def gate_table(report: GateReport) -> Table:
-    """Challenger and champion, one row a domain."""
+    """Challenger and champion, one row a direction and a domain."""
     table = Table(box=SIMPLE_HEAD)
     for number, heading in enumerate(_COLUMNS[:_NUM_SHOWN]):
         table.add_column(heading, justify="right" if number else "left", no_wrap=True)
@@ -39,19 +48,21 @@ def gate_table(report: GateReport) -> Table:
 
 
 def _rows(report: GateReport) -> Iterator[list[str]]:
+    documents = f"{sum(numbers.documents for numbers in report.domains.values()):,}"
+    for direction, both in report.directions.items():
+        yield [f"all, {direction}", f"{both.bits_per_byte:.4f}", *_compared(both), documents, "–"]
     for domain, numbers in report.domains.items():
-        if numbers.champion_bits_per_byte is None or numbers.improvement is None or numbers.interval is None:
-            compared = ["–", "–", "–"]
-        else:
-            low, high = numbers.interval
-            compared = [
-                f"{numbers.champion_bits_per_byte:.4f}",
-                f"{numbers.improvement:+.4f}",
-                f"{low:+.4f} to {high:+.4f}",
-            ]
         label = f"{domain} (target)" if domain == report.target else domain
         documents = f"{numbers.documents:,}" + ("" if numbers.parts_of is None else f" parts of {numbers.parts_of}")
-        yield [label, f"{numbers.bits_per_byte:.4f}", *compared, documents, f"{numbers.unk_rate:.3%}"]
+        yield [label, f"{numbers.bits_per_byte:.4f}", *_compared(numbers), documents, f"{numbers.unk_rate:.3%}"]
+
+
+def _compared(numbers: DirectionComparison | DomainComparison) -> list[str]:
+    """The champion's score, the improvement and its interval."""
+    if numbers.champion_bits_per_byte is None or numbers.improvement is None or numbers.interval is None:
+        return ["–", "–", "–"]
+    low, high = numbers.interval
+    return [f"{numbers.champion_bits_per_byte:.4f}", f"{numbers.improvement:+.4f}", f"{low:+.4f} to {high:+.4f}"]
 
 
 def _remarks(report: GateReport) -> str:

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from statistics import fmean
 
 from charlm.artifacts import BundleFiles, CorpusFiles, Workspace
 from charlm.config.serving import chosen_runtime
@@ -23,7 +24,9 @@ from tasks.registry.flavour import log_standalone_model
 from tasks.registry.lineage import DomainScores
 from tasks.registry.logged_models import bundle_record
 from tasks.registry.serving import Server, make_server
+from tasks.registry.tags import stored_tags
 from tasks.registry.versions import (
+    BITS_PER_BYTE,
     CHALLENGER,
     CORPUS_REVISION,
     DOMAINS,
@@ -154,14 +157,20 @@ def _register(
     tags |= server.tags
     record = bundle_record(manifest, tags, list(run_ids.values()), parent)
     model = log_standalone_model(
-        run_id, server.code, server.artifacts, record, params=asdict(AnswerForm()), libraries=server.libraries
+        run_id,
+        f"{name}-{'-'.join(manifest['models'])}",
+        server.code,
+        server.artifacts,
+        record,
+        params=asdict(AnswerForm()),
+        libraries=server.libraries,
     )
     create_registered_model(name, description=model_description(name))
     created = client.create_model_version(
         name,
         source=model.model_uri,
         run_id=run_id,
-        tags=tags,
+        tags=stored_tags(tags),
         description=description,
         model_id=model.model_id,
     )
@@ -186,9 +195,12 @@ def _version_tags(manifest: JsonObject, fingerprint: str) -> dict[str, str]:
         "parent.version": str(manifest["parent_version"] or "none"),
         **_metadata_tags(manifest),
     }
+    bits = [splits["test"]["bits_per_byte"] for splits in manifest["scores"].values()]
+    if bits and None not in bits:  # a model that loses text has no bits of it
+        tags[BITS_PER_BYTE] = f"{fmean(bits):.4f}"
     for direction, splits in manifest["scores"].items():
         for score in ("bits_per_character", "bits_per_byte", "unk_rate"):
-            if (value := splits["test"][score]) is not None:  # a model that loses text has no bits of it
+            if (value := splits["test"][score]) is not None:
                 tags[f"{direction}.{score}"] = f"{value:.6g}"
     return tags
 

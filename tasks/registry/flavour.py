@@ -4,6 +4,7 @@ The code is the library `charlm` as it is now (a megabyte), so that a version gi
 packages can be had, whatever charlm is installed where it is loaded, if any.
 """
 
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ EXAMPLE_TEXTS = ["I love Berlin"]
 
 def log_standalone_model(
     run_id: str,
+    name: str,
     code: Path,
     artifacts: Mapping[str, Path],
     record: ModelRecord,
@@ -32,7 +34,7 @@ def log_standalone_model(
     params: Mapping[str, Any] | None = None,
     libraries: Sequence[str] = TORCH_LIBRARIES,
 ) -> "ModelInfo":
-    """Log a pyfunc model made from the file `code` on the run `run_id`, with its record.
+    """Log a pyfunc model `name`, made from the file `code`, on the run `run_id`, with its record.
 
     `params` are the parameters of a request and their defaults, `libraries` what the code needs.
     """
@@ -40,7 +42,7 @@ def log_standalone_model(
 
     with mlflow.start_run(run_id=run_id), _no_bytecode():
         model: ModelInfo = mlflow.pyfunc.log_model(
-            name="model",
+            name=re.sub(r"""[/:.%"']""", "-", name),  # which MLflow does not allow in it
             python_model=str(code),
             code_paths=[str(Path(charlm.__file__).parent)],
             artifacts={name: str(path) for name, path in artifacts.items()},

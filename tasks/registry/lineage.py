@@ -5,6 +5,7 @@ It comes from the manifests of the two bundles, and from the scores of both mode
 
 from collections.abc import Iterator
 
+from charlm.config import TrainingConfig
 from charlm.evaluation.scores import ScoreValues
 from charlm.serialization.markdown import escape
 from charlm.storage.atomic import JsonObject
@@ -17,11 +18,9 @@ _MISSING = "–"
 
 def changes_markdown(older: JsonObject, newer: JsonObject, domains: DomainScores | None, *, older_label: str) -> str:
     """A table of the facts that differ between two bundles (their manifests), then one of scores by domain."""
-    rows = [(name, old, new) for name, old, new in _facts(older, newer) if old != new]
+    rows = changed_facts(older, newer)
     lines = [f"| what | {older_label} | this version |", "| --- | ---: | ---: |"]
-    lines += [
-        f"| {name} | {escape(_shown(old))} | {escape(_shown(new))}{_growth(old, new)} |" for name, old, new in rows
-    ]
+    lines += [f"| {_named(name)} | {escape(old)} | {escape(new)} |" for name, old, new in rows]
     if not rows:
         lines = [f"Text, dictionary and settings are those of {older_label}."]
     if domains:
@@ -29,6 +28,19 @@ def changes_markdown(older: JsonObject, newer: JsonObject, domains: DomainScores
         for domain, (before, after) in _bits_per_byte(domains).items():
             lines.append(f"| {escape(domain)} | {before:.4f} | {after:.4f} | {before - after:+.4f} |")
     return "\n".join(lines) + "\n"
+
+
+def changed_facts(older: JsonObject, newer: JsonObject) -> list[tuple[str, str, str]]:
+    """The properties that differ between two bundles (their manifests): names, old and new values."""
+    return [
+        (name, _shown(old), f"{_shown(new)}{_growth(old, new)}")
+        for name, old, new in _facts(older, newer)
+        if old != new
+    ]
+
+
+def _named(name: str) -> str:
+    return f"`{name}`" if name != "recipe" and name in TrainingConfig.__dataclass_fields__ else name
 
 
 def _facts(older: JsonObject, newer: JsonObject) -> Iterator[tuple[str, object, object]]:
@@ -42,7 +54,7 @@ def _facts(older: JsonObject, newer: JsonObject) -> Iterator[tuple[str, object, 
     settings, others = older.get("training", {}), newer.get("training", {})
     for name in dict.fromkeys([*settings, *others]):
         if name != "recipe":
-            yield f"`{name}`", settings.get(name), others.get(name)
+            yield name, settings.get(name), others.get(name)
 
 
 def _bits_per_byte(domains: DomainScores) -> dict[str, tuple[float, float]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from charlm.errors import RegistryError, known_names
+from tasks.registry.tags import read_tags, stored_tags
 from tasks.tracking.client import first_line, mlflow_client, mlflow_error
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 CHALLENGER, CHAMPION = "challenger", "champion"
 DECISION = "gate.decision"
 """The tag with what the promotion gate decided about a version."""
+BITS_PER_BYTE = "bits_per_byte"
+"""The tag with the test score of a version, mean of its directions."""
 DOMAINS = "domains"
 """The tag with the domains of text that a version was trained on."""
 KIND = "charlm.task"
@@ -39,11 +42,24 @@ class RegisteredVersion:
         return f"models:/{self.name}/{self.version}"
 
 
+def version_tags(version: RegisteredVersion) -> dict[str, str]:
+    """The tags of a version by their plain names."""
+    with clear_errors(f"cannot look up {version.address}"):
+        return read_tags(mlflow_client().get_model_version(version.name, str(version.version)).tags)
+
+
+def set_version_tags(version: RegisteredVersion, tags: Mapping[str, str]) -> None:
+    """Set tags of a version, given by their plain names; those that only programs read at once and last."""
+    client, number = mlflow_client(), str(version.version)
+    with clear_errors(f"cannot tag {version.address}"):
+        stored = client.get_model_version(version.name, number).tags
+        for tag, value in stored_tags(tags, stored).items():
+            client.set_model_version_tag(version.name, number, tag, value)
+
+
 def corpus_revision(version: RegisteredVersion) -> int | None:
     """The newest revision of its corpus that a version was trained on; none without its tag (registered by hand)."""
-    with clear_errors(f"cannot look up {version.address}"):
-        tags = mlflow_client().get_model_version(version.name, str(version.version)).tags
-    revision = tags.get(CORPUS_REVISION, "")
+    revision = version_tags(version).get(CORPUS_REVISION, "")
     return int(revision) if revision.isdecimal() else None
 
 
@@ -71,14 +87,12 @@ def logged_model_id(version: RegisteredVersion) -> str | None:
 
 def find_tagged(name: str, tag: str, value: str) -> list[RegisteredVersion]:
     """The versions of the model `name` whose `tag` has this value, oldest first."""
-    with clear_errors(f"cannot look up the versions of {name}"):
-        found = mlflow_client().search_model_versions(f"{_named(name)} and tags.`{tag}` = '{value}'")
-    return [RegisteredVersion(name, number) for number in sorted(int(version.version) for version in found)]
+    return [version for version, tags in all_versions(name) if tags.get(tag) == value]
 
 
 def all_versions(name: str) -> list[tuple[RegisteredVersion, dict[str, str]]]:
-    """Every version of the model `name` with its tags, oldest first."""
-    return [(RegisteredVersion(name, int(found.version)), dict(found.tags)) for found in all_entries(name)]
+    """Every version of the model `name` with its tags by their plain names, oldest first."""
+    return [(RegisteredVersion(name, int(found.version)), read_tags(found.tags)) for found in all_entries(name)]
 
 
 def all_entries(name: str) -> "list[ModelVersion]":

@@ -15,10 +15,16 @@ from charlm.storage.fingerprints import fingerprint
 from charlm.storage.locks import exclusive_lock
 from charlm.text.corpus.manifest import CorpusManifest, load_manifest
 from tasks.promotion.gate import REASON, ROLLED_BACK
-from tasks.registry.versions import DECISION, RegisteredVersion, clear_errors, find_champion, find_tagged
+from tasks.registry.versions import (
+    DECISION,
+    RegisteredVersion,
+    find_champion,
+    find_tagged,
+    set_version_tags,
+    version_tags,
+)
 from tasks.retraining.drift import measure_drift
 from tasks.terminal import terminal
-from tasks.tracking.client import mlflow_client
 
 _REQUEST = "retrain.request"
 
@@ -116,17 +122,13 @@ def sign_version(version: RegisteredVersion, plan: RetrainingPlan, *, flow_run: 
     tags = {_REQUEST: plan.request, "retrain.action": plan.action, "retrain.reason": plan.reason}
     if flow_run is not None:
         tags["flow_run.id"] = flow_run
-    client = mlflow_client()
-    with clear_errors(f"cannot tag {version.address}"):
-        for tag, value in tags.items():
-            client.set_model_version_tag(version.name, str(version.version), tag, value)
+    set_version_tags(version, tags)
 
 
 def _answer(name: str, request: str) -> str | None:
     """The result of the same request before; none where there was no such request, or it did not finish."""
     for version in find_tagged(name, _REQUEST, request):
-        with clear_errors(f"cannot look up {version.address}"):
-            tags = mlflow_client().get_model_version(name, str(version.version)).tags
+        tags = version_tags(version)
         if ROLLED_BACK in tags:
             return f"{version.address} was made from the same text, and was rolled back"
         if DECISION in tags:

@@ -83,6 +83,17 @@ def delete_artifacts(location: str) -> None:
     get_artifact_repository(location).delete_artifacts()  # type: ignore[no-untyped-call]
 
 
+def add_artifact(location: str, path: Path) -> None:
+    """Copy a file to an artifact location, which may be on a server.
+
+    `MlflowClient.log_model_artifact` would remember the location of a model for as long as the process lives, also for
+    another workspace with a copy of it.
+    """
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    get_artifact_repository(location).log_artifact(str(path))  # type: ignore[no-untyped-call]
+
+
 def start_system_metrics(run_id: str, *, resumed: bool) -> "SystemMetricsMonitor":
     """Log the load of CPU, memory and GPU to a run, from a thread of its own, until its `finish`."""
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor

@@ -65,6 +65,23 @@ def group_run(
             terminal.print_line(f"! MLflow does not answer, the run {name!r} stays open there: {first_line(error)}")
 
 
+def finished_run(run_id: str) -> bool:
+    """Whether MLflow has this run, and it ended well; false where MLflow does not answer."""
+    try:
+        info = mlflow_client().get_run(run_id).info
+    except mlflow_error():
+        return False
+    return bool(info.status == "FINISHED" and info.lifecycle_stage == "active")
+
+
+def parent_of(run_id: str) -> str | None:
+    """The run above a run; none where there is none, or MLflow does not answer."""
+    try:
+        return mlflow_client().get_run(run_id).data.tags.get("mlflow.parentRunId")
+    except mlflow_error():
+        return None
+
+
 def create_mlflow_run(experiment_id: str, name: str, *, parent: str | None, tags: Mapping[str, str]) -> str:
     """A new running MLflow run, below `parent`; its id."""
     all_tags = {**tags, "mlflow.source.name": "charlm", "mlflow.source.type": "LOCAL", "mlflow.user": user_name()}

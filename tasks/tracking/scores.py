@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
 from charlm.evaluation.scores import ScoreValues
@@ -10,11 +10,23 @@ from tasks.terminal import terminal
 from tasks.tracking.client import first_line, mlflow_client
 
 ScoreName = Literal["loss", "perplexity", "bits_per_character", "bits_per_byte", "unk_rate"]
+_MAX_BATCH = 1000  # values that MLflow takes in one call
 SCORE_NAMES: tuple[ScoreName, ...] = get_args(ScoreName)
 
 
-def log_scores(run_id: str | None, scores: Mapping[str, Mapping[str, ScoreValues]]) -> None:
-    """Log `{direction: {split: {score: value}}}` as the metrics `forward.test.bits_per_byte` and so on."""
+Curve = Sequence[tuple[float, int, float]]
+"""Time in seconds, step and value of the points of a metric."""
+
+
+def log_scores(
+    run_id: str | None,
+    scores: Mapping[str, Mapping[str, ScoreValues]],
+    curves: Mapping[str, Curve] | None = None,
+) -> None:
+    """Log `{direction: {split: {score: value}}}` as the metrics `forward.test.bits_per_byte` and so on.
+
+    `curves` are the bits per byte at the validations of each direction; the score on validation text follows them.
+    """
     _log_metrics(
         run_id,
         {
@@ -23,7 +35,13 @@ def log_scores(run_id: str | None, scores: Mapping[str, Mapping[str, ScoreValues
             for split, values in splits.items()
             for name in SCORE_NAMES
         },
+        {f"{direction}.valid.bits_per_byte": curve for direction, curve in (curves or {}).items()},
     )
+
+
+def log_means(run_id: str, values: Mapping[str, float]) -> None:
+    """Log single values to a run, under the names that the runs below it have."""
+    _log_metrics(run_id, values)
 
 
 def log_domain_scores(run_id: str | None, scores: Mapping[str, Mapping[str, Mapping[str, ScoreValues]]]) -> None:
@@ -53,17 +71,28 @@ def log_champion_scores(run_id: str | None, scores: Mapping[str, Mapping[str, Sc
     )
 
 
-def _log_metrics(run_id: str | None, values: Mapping[str, float | None]) -> None:
-    """Log single values that there are to a run, if there is one; an MLflow that is away is a warning."""
+def _log_metrics(
+    run_id: str | None, values: Mapping[str, float | None], curves: Mapping[str, Curve] | None = None
+) -> None:
+    """Log the values that there are to a run, if there is one, each after its curve; a missing MLflow is a warning."""
     if run_id is None:
         return
     from mlflow.entities import Metric
 
     milliseconds = int(time.time() * 1000)
+    curves = curves or {}
+    points = [
+        Metric(name, value, int(1000 * time), step) for name, curve in curves.items() for time, step, value in curve
+    ]
+    last_steps = {name: curve[-1][1] + 1 for name, curve in curves.items() if curve}
+    points += [
+        Metric(name, value, milliseconds, last_steps.get(name, 0))
+        for name, value in values.items()
+        if value is not None
+    ]
     try:
-        mlflow_client().log_batch(
-            run_id, [Metric(name, value, milliseconds, 0) for name, value in values.items() if value is not None]
-        )
+        for start in range(0, len(points), _MAX_BATCH):
+            mlflow_client().log_batch(run_id, points[start : start + _MAX_BATCH])
     except Exception as error:  # the run folders have them too
         terminal.print_line(f"! MLflow does not accept the scores: {first_line(error)}")
 

@@ -72,6 +72,12 @@ def mlflow_run_of(run: RunFiles) -> str | None:
     return None if sent is None else sent.run_id
 
 
+def mlflow_parent_of(run: RunFiles) -> str | None:
+    """The id of the MLflow run above that of a training; none where there is none at the present tracking server."""
+    sent = _Sent.load(run)
+    return None if sent is None else sent.parent
+
+
 @contextmanager
 def live_tracking(workspace: Workspace, run: RunFiles, *, parent: str | None) -> Iterator[None]:
     """Send the journal to MLflow every few seconds for the block, from a thread of its own.

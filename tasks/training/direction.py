@@ -11,11 +11,11 @@ import dataclasses
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from charlm.artifacts import RunFiles, Workspace
+from charlm.artifacts import CorpusFiles, RunFiles, Workspace
 from charlm.config import RunConfig, TrainingConfig
 from charlm.data.dictionary import Dictionary
 from charlm.errors import RunError, TrainingInterruptedError, decoration
@@ -54,6 +54,15 @@ class TrainingRequest:
 
     num_threads: int = 0
     num_processes: int = 1
+
+
+def trained_before(workspace: Workspace, request: TrainingRequest) -> RunFiles | None:
+    """The finished run that `request` will reuse; none where it will train."""
+    if not (request.reuse or request.resume):
+        return None
+    corpus = workspace.prepared_corpus(request.corpus)
+    dictionary = _dictionary_for(corpus, request)
+    return _finished(find_runs(workspace, plan_run(_config_of(workspace, request, corpus), dictionary).fingerprint))
 
 
 def threads_for(num_directions: int) -> int:
@@ -150,23 +159,12 @@ def _find_or_create(workspace: Workspace, request: TrainingRequest, title: str) 
     """The run folder to train in, and whether its training has finished already."""
     corpus = workspace.prepared_corpus(request.corpus)
     initial = request.initial_model
-    dictionary = Dictionary.load_from_file(corpus.dictionary) if initial is None else _dictionary_of(initial)
-    name = new_run_name(request.corpus, request.direction, request.training.recipe)
-    config = RunConfig(
-        run_dir=str(workspace.run(name).root),
-        corpus_dir=str(corpus.root),
-        direction=request.direction,  # type: ignore[arg-type]  # RunConfig checks it
-        training=request.training,
-        initial_model=None if initial is None else str(initial.absolute()),
-        known_revision=request.known_revision,
-        num_threads=request.num_threads,
-        num_processes=request.num_processes,
-    )
+    dictionary = _dictionary_for(corpus, request)
+    config = _config_of(workspace, request, corpus)
     if request.reuse or request.resume:
         runs = find_runs(workspace, plan_run(config, dictionary).fingerprint)
-        for run in runs:
-            if RunManifest.load(run).state == "finished":
-                return run, True
+        if (finished := _finished(runs)) is not None:
+            return finished, True
         if request.resume:
             for run in runs:
                 if run.checkpoint.is_file():
@@ -175,11 +173,36 @@ def _find_or_create(workspace: Workspace, request: TrainingRequest, title: str) 
                     return run, False
             terminal.print_line(f"= {title}: nothing to resume, starting from scratch")
     if initial is not None:  # the run must be able to resume without the original
-        kept = workspace.run(name).initial_lm
+        kept = RunFiles(Path(config.run_dir)).initial_lm
         kept.parent.mkdir(parents=True)
         shutil.copyfile(initial, kept)
         config = dataclasses.replace(config, initial_model=str(kept))
     return create_run(config, dictionary), False
+
+
+def _config_of(workspace: Workspace, request: TrainingRequest, corpus: CorpusFiles) -> RunConfig:
+    """The settings of a new run for `request`."""
+    name = new_run_name(request.corpus, request.direction, request.training.recipe)
+    return RunConfig(
+        run_dir=str(workspace.run(name).root),
+        corpus_dir=str(corpus.root),
+        direction=request.direction,  # type: ignore[arg-type]  # RunConfig checks it
+        training=request.training,
+        initial_model=None if request.initial_model is None else str(request.initial_model.absolute()),
+        known_revision=request.known_revision,
+        num_threads=request.num_threads,
+        num_processes=request.num_processes,
+    )
+
+
+def _finished(runs: Iterable[RunFiles]) -> RunFiles | None:
+    return next((run for run in runs if RunManifest.load(run).state == "finished"), None)
+
+
+def _dictionary_for(corpus: CorpusFiles, request: TrainingRequest) -> Dictionary:
+    """The dictionary that the trained model will have."""
+    initial = request.initial_model
+    return Dictionary.load_from_file(corpus.dictionary) if initial is None else _dictionary_of(initial)
 
 
 def _check_processes(run: RunFiles, num_processes: int) -> None:

@@ -19,12 +19,13 @@ from charlm.text.corpus.manifest import load_manifest
 from charlm.trainers.lm.manifest import RunManifest
 from tasks.registry.download import OpenedModel, open_model
 from tasks.registry.lineage import DomainScores
-from tasks.runs import TrainedRun, scores_of
+from tasks.runs import TrainedRun
 from tasks.terminal import terminal
-from tasks.tracking.scores import log_domain_scores, log_scores
+from tasks.tracking.scores import log_domain_scores
 from tasks.training.baseline import log_baseline
 from tasks.training.direction import TrainingRequest, threads_for
-from tasks.training.pair import TrainedPair, TrainedPairJson, pair_run, register_pair
+from tasks.training.pair import TrainedPair, TrainedPairJson, register_pair
+from tasks.training.parent_runs import log_pair, pair_run
 from tasks.training.steps import CALLED_HERE, TrainingSteps
 
 if TYPE_CHECKING:
@@ -82,12 +83,13 @@ def finetune_pair(
             resume=resume,
             num_processes=num_processes,
         ) as requests,
-        pair_run(workspace, name, training) as run_id,
+        pair_run(workspace, name, training, requests) as above,
     ):
+        run_id = above.run_id
         runs = steps.train_directions(workspace, requests, parent=run_id)
-        log_scores(run_id, scores_of(runs))
-        baseline = steps.call(log_baseline, workspace, name, run_id)
-        domains = steps.call(score_before_and_after, workspace, name, opened, runs, run_id)
+        log_pair(above, runs)
+        baseline = steps.call(log_baseline, workspace, name, None if above.is_known else run_id)
+        domains = steps.call(score_before_and_after, workspace, name, opened, runs, None if above.is_known else run_id)
         version = None
         if register:
             version = steps.call(register_pair, workspace, name, runs, run_id, parent=opened.version, domains=domains)

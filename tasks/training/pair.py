@@ -5,23 +5,21 @@ corpus --> language models --> registry
 
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypedDict
 
 from charlm.artifacts import Workspace
 from charlm.config import TrainingConfig
 from charlm.evaluation.scores import Baseline, BaselineJson
-from charlm.text.corpus.manifest import load_manifest
 from tasks.registry.bundles import register_runs
 from tasks.registry.lineage import DomainScores
-from tasks.registry.versions import CORPUS_REVISION, RegisteredVersion
-from tasks.runs import TrainedRun, TrainedRunJson, scores_of
+from tasks.registry.report import write_report
+from tasks.registry.versions import RegisteredVersion
+from tasks.runs import TrainedRun, TrainedRunJson
 from tasks.terminal import terminal
-from tasks.tracking.runs import group_run
-from tasks.tracking.scores import log_scores
 from tasks.training.baseline import log_baseline
-from tasks.training.direction import TrainingRequest, threads_for
+from tasks.training.parent_runs import log_pair, pair_requests, pair_run
 from tasks.training.steps import CALLED_HERE, TrainingSteps
 
 
@@ -91,24 +89,13 @@ def train_pair(
     `reuse` uses finished runs of the same text and settings, `resume` continues unfinished ones. One MLflow run, a
     child of `parent`, is the parent of their runs.
     """
-    with pair_run(workspace, name, training, parent=parent) as run_id:
-        requests = [
-            TrainingRequest(
-                corpus=name,
-                direction=direction,
-                training=training,
-                reuse=reuse,
-                resume=resume,
-                num_threads=threads_for(len(directions)),
-                num_processes=num_processes,
-            )
-            for direction in directions
-        ]
-        runs = steps.train_directions(workspace, requests, parent=run_id)
-        log_scores(run_id, scores_of(runs))
-        baseline = steps.call(log_baseline, workspace, name, run_id)
-        version = steps.call(register_pair, workspace, name, runs, run_id) if register else None
-    return TrainedPair(runs=runs, mlflow_run=run_id, version=version, baseline=baseline)
+    requests = pair_requests(name, directions, training, reuse=reuse, resume=resume, num_processes=num_processes)
+    with pair_run(workspace, name, training, requests, parent=parent) as above:
+        runs = steps.train_directions(workspace, requests, parent=above.run_id)
+        log_pair(above, runs)
+        baseline = steps.call(log_baseline, workspace, name, None if above.is_known else above.run_id)
+        version = steps.call(register_pair, workspace, name, runs, above.run_id) if register else None
+    return TrainedPair(runs=runs, mlflow_run=above.run_id, version=version, baseline=baseline)
 
 
 def register_pair(
@@ -124,17 +111,16 @@ def register_pair(
     with terminal.step("register") as bar:
         version = register_runs(workspace, name, runs, run_id=run_id, parent=parent, domains=domains)
         bar.finish(version.address if version.is_new else f"{version.address} already holds this very model")
+    if version.is_new:
+        with terminal.step("report") as bar:
+            path = write_report(workspace, name, runs, version, parent=parent)
+            bar.finish(str(path) if path else "left out")
     return version
 
 
-def pair_run(
-    workspace: Workspace, name: str, training: TrainingConfig, *, parent: str | None = None
-) -> AbstractContextManager[str | None]:
-    """The MLflow run above the directions, named after the recipe and the revision: `demo on revision 2`."""
-    manifest = load_manifest(workspace.prepared_corpus(name))
-    tags = {
-        "recipe": training.recipe,
-        CORPUS_REVISION: str(manifest.revision),
-        "corpus.fingerprint": manifest.fingerprint,
-    }
-    return group_run(workspace, name, f"{training.recipe} on revision {manifest.revision}", parent=parent, tags=tags)
+def report_of(workspace: Workspace, name: str, pair: TrainedPair) -> Path | None:
+    """The page that shows everything about a pair, made here for one that is not registered; none where it failed."""
+    if pair.version is None:
+        return write_report(workspace, name, pair.runs)
+    path = workspace.report(name, pair.version.version)
+    return path if path.is_file() else None

@@ -54,6 +54,9 @@ class Removal:
     """The file or folder; none where it is a registered version."""
 
     version: RegisteredVersion | None = None
+    report: Path | None = None
+    """The page about the version, which goes with it."""
+
     size: int | None = None
     """Bytes on this machine; none where they are on a server."""
 
@@ -97,6 +100,8 @@ def remove(removal: Removal) -> None:
     """Carry a removal out; raises RegistryError when MLflow does not, RunError when the run is in use meanwhile."""
     if removal.version is not None:
         _delete_version(removal.version)
+        if removal.report is not None and removal.report.is_file():
+            shutil.rmtree(removal.report.parent)
     elif removal.path is not None:
         if removal.kind == "run":
             with exclusive_lock(RunFiles(removal.path).lock, busy=f"{removal.path} is being trained"):
@@ -138,7 +143,11 @@ def _number(tag: str) -> int | None:
 def _version(workspace: Workspace, version: RegisteredVersion) -> Removal:
     folder = _artifact_folder(workspace, version)
     return Removal(
-        kind="version", name=version.address, version=version, size=None if folder is None else _size(folder)
+        kind="version",
+        name=version.address,
+        version=version,
+        report=workspace.report(version.name, version.version),
+        size=None if folder is None else _size(folder),
     )
 
 

@@ -77,9 +77,15 @@ def test_a_tagger_is_registered_with_the_version_of_its_language_model(
     assert version.tags["charlm.task"] == "tagger"
     assert version.tags["label_type"] == "ner"
     assert float(version.tags["test.micro_f1"]) == pytest.approx(tagger.test["micro_f1"], abs=1e-5)
+    assert version.description.startswith(f"Micro F1 {tagger.test['micro_f1']:.4f} on test: a tagger")
     assert "[models:/tiny/1](#/models/tiny/versions/1)" in version.description
     assert f"| location{COLUMN_PADDING} |" in version.description
     assert mlflow_client().get_model_version_by_alias("places", "newest").version == 1
+    page = tagger.files.report.read_text(encoding="utf-8")
+    assert page.index("Scores on test data") < page.index("Confusions") < page.index("Hardest sentences")
+    assert f"{tagger.test['micro_f1']:.4f}" in page
+    model_id = logged_model_id(find_version("models:/places/1"))
+    assert "report.html" in {file.path for file in mlflow_client().list_logged_model_artifacts(model_id)}
 
 
 def test_the_training_stands_in_mlflow_with_an_epoch_a_point_and_its_pictures(tagger: TrainedDownstreamModel):

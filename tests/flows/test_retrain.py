@@ -111,9 +111,11 @@ def versions(workspace: Workspace) -> dict[int, dict[str, Any]]:
 import json, sys
 from tasks.services.session import use_workspace
 use_workspace(sys.argv[1])
+from tasks.registry.tags import read_tags
 from tasks.tracking.client import mlflow_client
 client = mlflow_client()
-found = {v.version: {"tags": v.tags, "description": v.description} for v in client.search_model_versions("name='tiny'")}
+versions = client.search_model_versions("name='tiny'")
+found = {v.version: {"tags": read_tags(v.tags), "description": v.description} for v in versions}
 print(json.dumps({**found, "0": client.get_registered_model("tiny").aliases}))
 """
     done = run_program(program, workspace.root)
@@ -203,7 +205,7 @@ def test_a_version_says_what_changed_since_its_parent(story: Story) -> None:
     assert "| corpus documents | 3,000 | 6,000 (+100 %) |" in description
     assert "| recipe | demo | finetune |" in description
     assert re.search(r"\| loud \| \d\.\d{4} \| \d\.\d{4} \| \+\d\.\d{4} \|", description)
-    assert description.index("## What changed") < description.index("## Promotion gate")
+    assert description.index("\nWhy: ") < description.index("## What changed") < description.index("## Training")
 
 
 @service

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from charlm.storage.atomic import read_json
+from tasks.registry.tags import read_tags
 from tests.conftest import (
     COMMAND,
     QUICK,
@@ -160,7 +161,7 @@ def arrived(service: LiveService) -> Any:
 def test_a_file_in_the_inbox_becomes_a_champion_that_is_used(service: LiveService, arrived: Any) -> None:
     assert arrived.state_type.value == "COMPLETED", arrived.state
     assert service.champion("tiny") == 2
-    tags = newest_version(service).tags
+    tags = read_tags(newest_version(service).tags)
     assert tags["parent.version"] == "1"
     assert tags["gate.decision"] == "promoted"
     assert tags["retrain.action"].startswith("finetune")

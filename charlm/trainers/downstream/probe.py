@@ -24,8 +24,8 @@ from charlm.data.spans import tags_of
 from charlm.embeddings.stacked import StackedEmbeddings
 from charlm.embeddings.store import EmbeddingStore
 from charlm.evaluation.bootstrap import interval_of, resampled_ratios
+from charlm.evaluation.gate_report import ProbeScores
 from charlm.evaluation.labels import LabelScores, score_labels, score_spans
-from charlm.evaluation.promotion import ProbeScores
 from charlm.language_models.language_model import LanguageModel
 from charlm.models.sequence_tagger import SequenceTagger
 from charlm.runtime import Embedder

@@ -22,7 +22,7 @@ from tasks.promotion.gate import pass_gate, promote_challenger, roll_back
 from tasks.promotion.report import gate_markdown
 from tasks.registry.bundles import register_runs
 from tasks.registry.descriptions import COLUMN_PADDING
-from tasks.registry.versions import RegisteredVersion, find_version
+from tasks.registry.versions import RegisteredVersion, find_version, version_tags
 from tasks.retraining.drift import measure_drift
 from tasks.runs import TrainedRun
 from tasks.tracking.client import mlflow_client
@@ -61,8 +61,7 @@ def register_noisy(workspace: Workspace, noise: float) -> RegisteredVersion:
 
 
 def tags_of(version: RegisteredVersion) -> dict[str, str]:
-    tags = mlflow_client().get_model_version(version.name, str(version.version)).tags
-    return {name: value for name, value in tags.items() if name.startswith("gate.")}
+    return {name: value for name, value in version_tags(version).items() if name.startswith("gate.")}
 
 
 def champion() -> int:
@@ -83,7 +82,8 @@ def test_the_first_healthy_version_is_promoted_and_says_why(workspace: Workspace
         sum(float(stored.tags[f"{direction}.bits_per_byte"]) for direction in ("forward", "backward")) / 2, rel=1e-5
     )
     assert "Character language models of tiny" in stored.description
-    assert "**Promoted**: the first version" in stored.description
+    assert stored.description.startswith("Promoted: ")
+    assert "\nWhy: the first version, and both directions are healthy.\n" in stored.description
 
 
 def test_a_version_that_does_not_beat_the_n_gram_model_is_refused_where_that_is_required(workspace: Workspace) -> None:
@@ -131,6 +131,8 @@ def test_a_better_challenger_takes_the_place_and_a_rollback_gives_it_back(worksp
     assert "better than the champion" in report.reason
     assert champion() == 1
     done = roll_back(workspace, "tiny")
+    described = mlflow_client().get_model_version("tiny", str(done.replaced.version)).description
+    assert described.startswith(f"Rolled back, version {done.champion.version} is champion again. Promoted: ")
     assert (done.champion.version, done.replaced.version, champion()) == (2, 1, 2)
     with pytest.raises(RegistryError, match="the champion models:/tiny/2 replaced no other"):
         roll_back(workspace, "tiny")
@@ -147,7 +149,7 @@ def test_another_champion_is_another_question(workspace: Workspace) -> None:
     mlflow_client().set_registered_model_alias("tiny", "champion", str(worst.version))
     assert pass_gate(workspace, worse).report.promoted
     assert tags_of(worse)["gate.champion"] == "3"
-    assert mlflow_client().get_model_version("tiny", "2").description.count("## Promotion gate") == 1
+    assert mlflow_client().get_model_version("tiny", "2").description.count("\nWhy: ") == 1
 
 
 def test_two_gates_at_once_decide_one_after_the_other(workspace: Workspace) -> None:

@@ -21,6 +21,7 @@ from tasks.registry.bundles import register_runs
 from tasks.registry.descriptions import COLUMN_PADDING, pad_columns
 from tasks.registry.download import download_bundle
 from tasks.registry.listing import list_models, list_versions
+from tasks.registry.tags import read_tags
 from tasks.registry.versions import find_version, logged_model_id
 from tasks.runs import TrainedRun
 from tasks.tracking.client import mlflow_client
@@ -60,7 +61,25 @@ def test_a_registered_version_says_where_it_comes_from_and_how_good_it_is(worksp
     assert version.tags["parent.version"] == "none"
     assert {len(version.tags[name]) for name in ("corpus.fingerprint", "dictionary.fingerprint")} == {16}
     assert "Character language models of tiny" in version.description
+    assert version.description.index("| forward") < version.description.index("## What changed")
+    assert version.description.rindex("## ") == version.description.index("## Training")
     assert "models:/tiny@champion" in mlflow_client().get_registered_model("tiny").description
+
+
+def test_people_see_eight_tags_and_those_that_other_programs_read_of_older_versions(workspace: Workspace) -> None:
+    pass_gate(workspace, find_version("models:/tiny/1"))
+    tags = mlflow_client().get_model_version("tiny", "1").tags
+    scores = {f"{way}.{name}" for way in ("forward", "backward") for name in ("bits_per_character", "bits_per_byte")}
+    kept = {"corpus.fingerprint", "dictionary.fingerprint", "forward.unk_rate", "backward.unk_rate", "programs"}
+    assert tags.keys() - scores - kept == {
+        "bits_per_byte",
+        "corpus.revision",
+        "domains",
+        "gate.decision",
+        "gate.reason",
+        "parent.version",
+        "recipe",
+    }
 
 
 def test_the_page_of_a_logged_model_shows_settings_scores_and_origin(workspace: Workspace) -> None:
@@ -77,7 +96,7 @@ def test_the_page_of_a_logged_model_shows_settings_scores_and_origin(workspace: 
         metric = of_test[f"{direction}.test.bits_per_byte"]
         assert metric.value == pytest.approx(run.test["bits_per_byte"])
         assert metric.dataset_digest == version.tags["corpus.fingerprint"]
-        outputs = client.get_run(version.tags[f"{direction}.run_id"]).outputs.model_outputs
+        outputs = client.get_run(read_tags(version.tags)[f"{direction}.run_id"]).outputs.model_outputs
         assert [output.model_id for output in outputs] == [model_id]
     inputs = client.get_run(version.run_id).inputs.dataset_inputs
     contexts = {one.dataset.name: one.tags[0].value for one in inputs}
