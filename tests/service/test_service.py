@@ -229,13 +229,20 @@ def test_a_corpus_that_needs_approval_waits_for_a_person_without_a_process(
 
 
 def test_a_champion_that_was_moved_by_hand_starts_what_a_promotion_starts(service: LiveService, arrived: Any) -> None:
-    champion, before = service.champion("tiny"), len(ended_runs(service, "evaluate-champion", 2))
+    def evaluated() -> list[str]:
+        found = [run for run in runs(service, "evaluate-champion") if run.parameters["name"] == "tiny"]
+        return [run.state.message for run in found if run.state_type.value in FINAL]
+
+    champion, before = service.champion("tiny"), len(evaluated())
     for moves, version in enumerate(("1", str(champion)), start=1):
         service.mlflow().set_registered_model_alias("tiny", "champion", version)
-        newest = ended_runs(service, "evaluate-champion", before + moves)[-1]
-        assert newest.state.message.startswith(f"models:/tiny/{version} is scored on ")
-    ended_runs(service, "embed-corpus", before + 2)
-    assert len(runs(service, "evaluate-champion")) == before + 2
+        wait_until(
+            lambda number=moves: len(evaluated()) == before + number,
+            seconds=PATIENCE_SECONDS,
+            what="evaluation of the champion",
+            pause=ASKING,
+        )
+        assert evaluated()[-1].startswith(f"models:/tiny/{version} is scored on ")
 
 
 def test_make_up_again_changes_nothing(service: LiveService, arrived: Any) -> None:
