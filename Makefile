@@ -23,7 +23,7 @@ $(VENV)/installed: pyproject.toml setup.py $(CONSTRAINTS)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) 'pip>=25.1'
 	@$(BIN)/pip uninstall --yes -qq --disable-pip-version-check charlm # what charlm-pipeline was called in version 0.1
-	@PYTHONWARNINGS='ignore:Editable installation' $(BIN)/pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e '.[$(EXTRAS)]' --group dev
+	@PYTHONWARNINGS='ignore:Editable installation' $(BIN)/python deployments/pip_progress.py install --disable-pip-version-check -c $(CONSTRAINTS) -e '.[$(EXTRAS)]' --group dev
 	@touch $@
 
 demo: install ## the whole pipeline on real text that every machine has, to a registered model
