@@ -3,8 +3,10 @@
 Each function makes one section from plain numbers and text.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from charlm.evaluation.labels import NOTHING, LabelScores
 from charlm.visual.html_report import Section, Tile, escaped, heat_table, note, shown, table, tiles
@@ -12,6 +14,8 @@ from charlm.visual.svg_charts import Line, line_chart
 
 _LABELS_SHOWN, _CONFUSIONS_SHOWN = 40, 16
 _MISSED = "(none)"
+_SCHEME = re.compile("^[BIES]-")
+"""What a tag has before the label: where in a span its word stands."""
 
 
 @dataclass(frozen=True)
@@ -87,13 +91,25 @@ def hardest_section(sentences: Iterable[HardSentence], *, num: int = 8) -> Secti
     if not wrong:
         return Section("Hardest sentences", note("Every test sentence is labelled as it should be."))
     wrong.sort(key=lambda sentence: (-sentence.num_wrong, -sentence.confidence))
-    items = "".join(f"<li>{' '.join(map(_hard_word, sentence.words))}</li>" for sentence in wrong[:num])
-    text = f"{len(wrong):,} test sentences have an error. A marked word has its true label, then the predicted one."
+    items = "".join(f"<li>{_marked_errors(sentence)}</li>" for sentence in wrong[:num])
+    text = (
+        f"{len(wrong):,} test sentences have an error. Behind what is marked are its true label and the predicted one."
+    )
     return Section("Hardest sentences", f"{note(text)}<ol>{items}</ol>")
 
 
-def _hard_word(word: HardWord) -> str:
+def _marked_errors(sentence: HardSentence) -> str:
+    """The words of a sentence; neighbours with the same error are marked together."""
+    parts = []
+    for error, words in groupby(sentence.words, _error):
+        text = shown(" ".join(word.text for word in words))
+        parts.append(f'<mark>{text}</mark> <span class="soft">{escaped(error)}</span>' if error else text)
+    return " ".join(parts)
+
+
+def _error(word: HardWord) -> str:
+    """`person → (none)`; nothing where the label is right, and `other ends` where a span has other ends."""
     if word.is_right:
-        return shown(word.text)
-    labels = f"{word.true or _MISSED} → {word.predicted or _MISSED}"
-    return f'<mark>{shown(word.text)}</mark> <span class="soft">{escaped(labels)}</span>'
+        return ""
+    true, predicted = (_SCHEME.sub("", label) if label != "O" else "" for label in (word.true, word.predicted))
+    return "other ends" if true == predicted else f"{true or _MISSED} → {predicted or _MISSED}"

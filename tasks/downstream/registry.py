@@ -16,7 +16,7 @@ from tasks.downstream.manifest import TrainingFacts
 from tasks.downstream.tracking import SCORES, labelled_data, registered_models
 from tasks.registry.descriptions import pad_columns
 from tasks.registry.flavour import log_standalone_model
-from tasks.registry.logged_models import ModelRecord
+from tasks.registry.logged_models import ModelRecord, link_version
 from tasks.registry.report import log_report
 from tasks.registry.tags import stored_tags
 from tasks.registry.versions import (
@@ -75,10 +75,12 @@ def register_downstream_model(
             model_id=logged.model_id,
         )
         client.set_registered_model_alias(name, NEWEST, created.version)
+    version = RegisteredVersion(name, int(created.version), is_new=True)
+    link_version(logged.model_id, version)
     with decoration(f"the report of {name} in MLflow"):
         if files.report.is_file():
-            log_report(RegisteredVersion(name, int(created.version)), files.report)
-    return RegisteredVersion(name, int(created.version), is_new=True)
+            log_report(version, files.report)
+    return version
 
 
 def resolve_downstream_model(model: str, workspace: Workspace) -> Path:

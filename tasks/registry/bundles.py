@@ -22,7 +22,7 @@ from charlm.trainers.lm.manifest import RunManifest
 from tasks.registry.descriptions import model_description, version_description
 from tasks.registry.flavour import log_standalone_model
 from tasks.registry.lineage import DomainScores
-from tasks.registry.logged_models import bundle_record
+from tasks.registry.logged_models import bundle_record, link_version
 from tasks.registry.serving import Server, make_server
 from tasks.registry.tags import stored_tags
 from tasks.registry.versions import (
@@ -175,7 +175,9 @@ def _register(
         model_id=model.model_id,
     )
     client.set_registered_model_alias(name, CHALLENGER, created.version)
-    return RegisteredVersion(name, int(created.version), is_new=True)
+    version = RegisteredVersion(name, int(created.version), is_new=True)
+    link_version(model.model_id, version)
+    return version
 
 
 def _run_ids(runs: Mapping[str, TrainedRun]) -> dict[str, str]:
@@ -185,19 +187,19 @@ def _run_ids(runs: Mapping[str, TrainedRun]) -> dict[str, str]:
 
 
 def _version_tags(manifest: JsonObject, fingerprint: str) -> dict[str, str]:
-    tags = {
-        _FINGERPRINT_TAG: fingerprint,
-        CORPUS_REVISION: str(manifest["corpus"]["revision"]),
-        "corpus.fingerprint": manifest["corpus"]["fingerprint"],
-        "dictionary.fingerprint": manifest["dictionary"]["fingerprint"],
+    bits = [splits["test"]["bits_per_byte"] for splits in manifest["scores"].values()]
+    has_bits = bits and None not in bits  # a model that loses text has no bits of it
+    tags = {  # MLflow's list of versions shows them in this order: what people read comes first
+        **({BITS_PER_BYTE: f"{fmean(bits):.4f}"} if has_bits else {}),
         DOMAINS: ", ".join(manifest["corpus"]["domains"]),
         "recipe": manifest["recipe"],
         "parent.version": str(manifest["parent_version"] or "none"),
+        CORPUS_REVISION: str(manifest["corpus"]["revision"]),
         **_metadata_tags(manifest),
+        "corpus.fingerprint": manifest["corpus"]["fingerprint"],
+        "dictionary.fingerprint": manifest["dictionary"]["fingerprint"],
+        _FINGERPRINT_TAG: fingerprint,
     }
-    bits = [splits["test"]["bits_per_byte"] for splits in manifest["scores"].values()]
-    if bits and None not in bits:  # a model that loses text has no bits of it
-        tags[BITS_PER_BYTE] = f"{fmean(bits):.4f}"
     for direction, splits in manifest["scores"].items():
         for score in ("bits_per_character", "bits_per_byte", "unk_rate"):
             if (value := splits["test"][score]) is not None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from charlm.errors import decoration
 from charlm.evaluation.scores import ScoreValues
 from charlm.storage.atomic import JsonObject
 from tasks.registry.versions import RegisteredVersion, logged_model_id
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _LONGEST_VALUE = 500  # of a parameter
 _LONGEST_NAME = 250  # of a dataset
+_VERSIONS_TAG = "mlflow.modelVersions"
 CONTEXTS = {"train": "training", "valid": "validation", "dev": "validation", "test": "testing"}
 """What MLflow calls the splits."""
 
@@ -106,6 +108,13 @@ def record_model(model_id: str, run_id: str, record: ModelRecord) -> None:
         for name, value in record.scores.get(one.split, {}).items()
     ]
     client.log_batch(run_id, metrics=metrics)
+
+
+def link_version(model_id: str, version: RegisteredVersion) -> None:
+    """Let MLflow's page of a logged model lead to the version made from it, as `mlflow.register_model` does."""
+    linked = [{"name": version.name, "version": str(version.version)}]
+    with decoration("the link from MLflow's page of the model to its version"):
+        mlflow_client().set_logged_model_tags(model_id, {_VERSIONS_TAG: json.dumps(linked)})
 
 
 def log_data(run_id: str, data: Iterable[DataSplit], *, source: str = "", profile: object = None) -> None:

@@ -59,6 +59,8 @@ PREPARATION = (
     "charlm export models:/books@champion --format flair --output shared/",
     "charlm export models:/books@champion --format onnx --int8 --output books-onnx",
     "charlm tag-train entities --name places --label ner --model models:/books@champion",
+    "charlm tag-train entities --name code --label ner --model models:/books@champion"
+    " --set optimizer=adamw --set learning_rate=0.002 --set max_epochs=8",
 )
 
 

@@ -117,6 +117,13 @@ def test_all_versions_stand_in_one_table_and_one_picture() -> None:
     assert [entry.get_text() for entry in axes.get_legend().get_texts()] == ["books", "law"]
 
 
+def test_the_plot_of_a_single_version_has_a_whole_number_in_its_middle() -> None:
+    (axes,) = draw_versions("books", [JudgedVersion(version=1, promoted=True, bits_per_byte={"books": 2.3})]).axes
+    assert axes.get_xlim() == (0.5, 1.5)
+    low, high = axes.get_ylim()
+    assert low < 2.3 < high
+
+
 def form_of(module: str, flow: str) -> Any:
     """What the Prefect UI makes the form of a flow from."""
     from prefect.utilities.callables import parameter_schema

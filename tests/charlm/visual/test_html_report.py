@@ -188,3 +188,15 @@ def test_the_hardest_sentences_come_first_and_right_ones_not_at_all() -> None:
     assert section.html.index("many") < section.html.index("some")
     assert "right" not in section.html
     assert "2 test sentences have an error" in section.html
+
+
+def test_neighbouring_words_with_the_same_error_are_marked_together() -> None:
+    words = [
+        HardWord("in", "O", "O"),
+        HardWord("New", "B-place", "O"),
+        HardWord("York", "E-place", "O"),
+        HardWord("Anna", "S-person", "B-person"),
+    ]
+    section = label_report.hardest_section([HardSentence(words, 0.5)])
+    assert Reader(section.html).tags["mark"] == 2
+    assert "in New York place → (none) Anna other ends" in " ".join(Reader(section.html).text.split())

@@ -1,5 +1,6 @@
 """The MLflow run above a pair shows its results; what is reused adds no run."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import fmean
@@ -59,7 +60,9 @@ def test_the_run_above_a_pair_has_its_mean_scores_its_text_and_the_curves(worksp
 def test_the_logged_model_has_the_name_of_its_corpus_and_directions(workspace: Workspace) -> None:
     client = mlflow_client()
     model_id = client.get_model_version("tiny", "1").source.removeprefix("models:/")
-    assert client.get_logged_model(model_id).name == "tiny-forward-backward"
+    model = client.get_logged_model(model_id)
+    assert model.name == "tiny-forward-backward"
+    assert json.loads(model.tags["mlflow.modelVersions"]) == [{"name": "tiny", "version": "1"}]  # what its page links
 
 
 def test_a_pair_that_is_reused_adds_no_run_and_no_values(workspace: Workspace) -> None:
