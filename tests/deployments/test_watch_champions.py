@@ -76,22 +76,22 @@ def registry(mlflow: str, server: dict[str, str]) -> Registry:
 
 
 def test_an_alias_that_was_moved_by_hand_is_announced_once(registry: Registry) -> None:
-    registry.make_model("books", versions=2, **{"gate.decision": "refused", "corpus.revision": "3"})
-    registry.move("books", 1)
+    registry.make_model("moved", versions=2, **{"gate.decision": "refused", "corpus.revision": "3"})
+    registry.move("moved", 1)
     registry.look(times=1)
-    assert registry.heard("books") == []  # the gate might be about to announce it
+    assert registry.heard("moved") == []  # the gate might be about to announce it
     registry.look(times=3)
-    (payload,) = registry.wait_for("books", 1)
-    assert (payload["address"], payload["previous_champion"]) == ("models:/books/1", None)
+    (payload,) = registry.wait_for("moved", 1)
+    assert (payload["address"], payload["previous_champion"]) == ("models:/moved/1", None)
     assert payload["corpus_revision"] == 3
-    registry.move("books", 2)
+    registry.move("moved", 2)
     registry.look(times=3)
-    second = registry.wait_for("books", 2)[-1]
-    assert (second["version"], second["previous_champion"]) == (2, "models:/books/1")
+    second = registry.wait_for("moved", 2)[-1]
+    assert (second["version"], second["previous_champion"]) == (2, "models:/moved/1")
     assert "moved by hand" in second["reason"]
-    registry.move("books", 1)  # back, as a rollback by hand does
+    registry.move("moved", 1)  # back, as a rollback by hand does
     registry.look(times=3)
-    assert [payload["version"] for payload in registry.wait_for("books", 3)] == [1, 2, 1]
+    assert [payload["version"] for payload in registry.wait_for("moved", 3)] == [1, 2, 1]
     assert len(registry.lines) == 3
 
 

@@ -11,6 +11,9 @@ from uuid import uuid4
 import pytest
 from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.states import Completed, Running, Suspended
 
@@ -66,7 +69,14 @@ class Inbox:
         announce_arrivals(self.space, scan(str(self.space.inbox_dir)), lambda arrival: None)
 
     def _count(self) -> int:
-        return len(self.client.read_flow_runs(limit=200))
+        return len(self._runs())
+
+    def _runs(self) -> list[FlowRun]:
+        mine = DeploymentFilter(id=DeploymentFilterId(any_=[self.deployment]))
+        return self.client.read_flow_runs(deployment_filter=mine, limit=200, sort=FlowRunSort.EXPECTED_START_TIME_DESC)
+
+    def newest(self) -> FlowRun:
+        return self._runs()[0]
 
 
 @pytest.fixture
@@ -94,8 +104,10 @@ def test_new_text_starts_one_run_however_often_it_is_seen(inbox: Inbox) -> None:
     inbox.announce()
     inbox.drop("books/two.txt")
     assert inbox.look() == 2
-    (run,) = [run for run in inbox.client.read_flow_runs(limit=1) if run.deployment_id == inbox.deployment]
-    assert run.parameters == {"settle_seconds": 0.0, "workspace": str(inbox.space.root)}  # those of the deployment
+    assert inbox.newest().parameters == {
+        "settle_seconds": 0.0,
+        "workspace": str(inbox.space.root),
+    }  # those of the deployment
     assert inbox.lines[0].endswith("has 1 new files; scan-inbox starts")
 
 
@@ -192,8 +204,9 @@ def test_only_a_run_whose_heartbeats_have_stopped_is_lost(runs: Runs) -> None:
     runs.watch.look()
     assert runs.states(*everything) == ["CRASHED", "RUNNING", "RUNNING", "COMPLETED", "PAUSED"]
     assert runs.states(resumed) == ["RUNNING"]
-    assert len(runs.lines) == 1
-    assert "no heartbeat for 300 seconds" in runs.client.read_flow_run(lost).state.message  # type: ignore[union-attr,operator]
+    found = runs.client.read_flow_run(lost)
+    assert "no heartbeat for 300 seconds" in found.state.message  # type: ignore[union-attr,operator]
+    assert len([line for line in runs.lines if line.startswith(f"{found.name} has crashed")]) == 1
 
 
 @pytest.mark.service

@@ -27,7 +27,7 @@ from tests.conftest import (
     write_sentences,
 )
 from tests.deployments.test_notifications import Receiver
-from tests.live_service import ASKING, LiveService, wait_until
+from tests.live_service import ASKING, FINAL, LiveService, wait_until
 from tests.service.looking import (
     LONG_TRAINING,
     PATIENCE_SECONDS,
