@@ -51,6 +51,9 @@ def show_result(workspace: Workspace, result: TrainedPair) -> None:
     for context, neighbours in _neighbours(workspace, champion):
         print_result("\n".join([f"  … {context} …", *(f"      … {neighbour} …" for neighbour in neighbours)]))
     print_result(f"\n[bold]Registered[/] as {result.version.address}, which people use as {champion}", markup=True)
+    report = workspace.report(NAME, result.version.version)
+    if report.is_file():
+        print_result(f"Everything about it on one page: {report}")
     print_result("\n[bold]Try next[/]", markup=True)
     folder = _shown_folder(workspace.root)
     print_result(
