@@ -144,9 +144,9 @@ def pass_gate(
                 if probe is not None and opponent is not None and report.promoted:
                     probed = probe.run(challenger, opponent, config, bar)
                     report = decide(probe=probed)
+                if report.promoted and manifest.needs_approval:
+                    report = waiting_report(report)
                 bar.finish(report.decision)
-            if report.promoted and manifest.needs_approval:
-                report = waiting_report(report)
         if report.decision == "waiting" and (answer is not None or not manifest.needs_approval):
             report = answered_report(report, answer)
         is_new = report != stored
