@@ -2,6 +2,7 @@
 
 import atexit
 import json
+import logging
 import os
 import random
 import re
@@ -175,7 +176,14 @@ class TrainedWorkspace:
 
 @pytest.fixture(autouse=True)
 def own_environment() -> Iterator[None]:
-    """Whatever a test sets in the environment, as a session of a workspace does, the next one does not find."""
+    """What a test sets in the environment, as a session of a workspace does, the next one does not find.
+
+    Nor does it find a handler of logs that writes to the captured output of an earlier test, as Prefect's does where it
+    was loaded there: each line would be an error of logging on stderr.
+    """
+    for handler in list(logging.getLogger().handlers):
+        if isinstance(handler, logging.StreamHandler) and handler.stream.closed:
+            logging.getLogger().removeHandler(handler)
     saved = dict(os.environ)
     yield
     os.environ.clear()
