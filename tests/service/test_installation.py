@@ -130,7 +130,7 @@ def test_pip_installs_a_demo_and_a_service(wheel: Path, tmp_path: Path) -> None:
         status = run(charlm_program, "status", home=home, **ports)
         assert status.returncode == 0, status.stdout
         shown = {line.split()[0] for line in status.stdout.splitlines()}
-        assert shown == {"prefect", "mlflow", "charlm-cpu", "Prefect", "MLflow"}
+        assert shown == {"prefect", "mlflow", "charlm-cpu", "watcher", "Prefect", "MLflow"}
     finally:
         down = run(charlm_program, "down", home=home, **ports)
     assert "stopped charlm-cpu, watcher, mlflow, prefect" in down.stderr
