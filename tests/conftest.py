@@ -182,7 +182,7 @@ def own_environment() -> Iterator[None]:
     was loaded there: each line would be an error of logging on stderr.
     """
     for handler in list(logging.getLogger().handlers):
-        if isinstance(handler, logging.StreamHandler) and handler.stream.closed:
+        if getattr(getattr(handler, "stream", None), "closed", False):
             logging.getLogger().removeHandler(handler)
     saved = dict(os.environ)
     yield
