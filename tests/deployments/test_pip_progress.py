@@ -1,8 +1,11 @@
 """`make install` shows how far pip is, and keeps what pip says of errors."""
 
+import importlib.util
 import io
 import subprocess
 import sys
+
+import pytest
 
 from deployments.pip_progress import Progress
 from tests.conftest import ROOT, environment
@@ -19,6 +22,11 @@ Successfully installed mpmath-1.3.0 sympy-1.14.0 torch-2.13.0
 """
 
 
+needs_pip = pytest.mark.skipif(
+    importlib.util.find_spec("pip") is None, reason="this environment was made by the pip of another one"
+)
+
+
 def pip(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, str(PROGRAM), *arguments], capture_output=True, text=True, env=environment())
 
@@ -32,12 +40,14 @@ def test_it_counts_what_pip_has_done() -> None:
     assert str(progress) == "installing 3 packages"
 
 
+@needs_pip
 def test_a_failure_of_pip_is_one_of_the_program() -> None:
     outcome = pip("install", "--no-index", "no-such-package-anywhere")
     assert outcome.returncode == 1
     assert "No matching distribution found for no-such-package-anywhere" in outcome.stderr
 
 
+@needs_pip
 def test_success_is_quiet_where_there_is_no_terminal() -> None:
     outcome = pip("install", "--no-index", "--no-deps", "pytest")
     assert (outcome.returncode, outcome.stdout) == (0, "")
