@@ -9,6 +9,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from charlm.storage.atomic import JsonObject
+from deployments.pages import all_pages
 from deployments.settings import HEARTBEAT_SECONDS
 from tasks.services.rest import Server
 
@@ -17,7 +19,6 @@ from tasks.services.rest import Server
 LOST_AFTER_SECONDS = 10 * HEARTBEAT_SECONDS
 _MESSAGE = f"no heartbeat for {LOST_AFTER_SECONDS} seconds: its process or its machine is gone"
 _HEARTBEAT = "prefect.flow-run.heartbeat"
-_PAGE = 200
 
 
 class LostRunsWatch:
@@ -35,9 +36,7 @@ class LostRunsWatch:
     def look(self) -> None:
         """Mark runs as crashed whose last heartbeat is old, while the server has been there to receive newer ones."""
         try:
-            running = self._prefect.find(
-                "/flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": ["RUNNING"]}}}, "limit": _PAGE}
-            )
+            running = list(all_pages(self._running))
         except OSError:
             self._answers_since = None
             raise
@@ -54,6 +53,10 @@ class LostRunsWatch:
                 state = {"type": "CRASHED", "message": _MESSAGE}
                 self._prefect.post(f"/flow_runs/{run['id']}/set_state", {"state": state, "force": False})
                 self._log(f"{run['name']} has crashed: {_MESSAGE}")
+
+    def _running(self, *, limit: int, offset: int) -> list[JsonObject]:
+        wanted = {"flow_runs": {"state": {"type": {"any_": ["RUNNING"]}}}, "sort": "START_TIME_ASC"}
+        return self._prefect.find("/flow_runs/filter", wanted | {"limit": limit, "offset": offset})
 
     def _last_heartbeat(self, run: dict[str, Any]) -> datetime | None:
         found = self._prefect.post(

@@ -48,6 +48,8 @@ class Watch:
             trouble = None
         except (CharLMError, OSError) as error:
             trouble = " ".join(str(error).split())
+        except Exception as error:  # a fault in one watch must not end the others
+            trouble = " ".join(f"{type(error).__name__}: {error}".split())
         if trouble != self._trouble:
             log(f"! {self.name}: {trouble}; it is tried again" if trouble else f"{self.name}: works again")
         self._trouble = trouble

@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 from hypothesis import settings
@@ -22,6 +22,9 @@ from charlm.artifacts import Workspace
 from charlm.storage.atomic import read_json, write_json
 from charlm.storage.locks import exclusive_lock
 from tests.command_server import COMMAND_LINE, CommandServer, ForkedProgram
+
+if TYPE_CHECKING:
+    from tasks.runs import TrainedRun
 
 # The same examples in every run, and as much time as a busy machine needs.
 settings.register_profile("suite", deadline=None, derandomize=True)
@@ -204,6 +207,14 @@ def own_workspace(trained: TrainedWorkspace, folder: Path) -> Iterator[Workspace
         yield use_workspace(folder)
         os.environ.clear()
         os.environ.update(saved)
+
+
+def trained_runs(workspace: Workspace) -> "dict[str, TrainedRun]":
+    """The trainings of a copy of the trained workspace, by direction."""
+    from tasks.runs import TrainedRun
+
+    runs = [TrainedRun.load(workspace.run(path.name), reused=True) for path in workspace.runs_dir.iterdir()]
+    return {run.direction: run for run in runs}
 
 
 @contextmanager

@@ -7,23 +7,18 @@ for, and says what is wrong.
 Reads  mlflow.db, mlartifacts/
 """
 
-import json
 import os
 import sqlite3
-import urllib.request
-from base64 import b64encode
 from contextlib import closing
 from pathlib import Path
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from charlm.artifacts import BundleFiles, Workspace
-from charlm.storage.atomic import JsonObject
 from tasks.registry.versions import RegisteredVersion, parse_address
 from tasks.services.mlflow_compat import VERSION_OF_ALIAS, VERSION_OF_NUMBER
 from tasks.services.mlflow_database import SERVER_ARTIFACT_ROOT, uses_embedded_mlflow
 from tasks.services.own_service import noted_addresses
-
-_ANSWER_SECONDS = 10
+from tasks.services.rest import mlflow_server
 
 
 def bundle_in_place(model: str | RegisteredVersion, workspace: Workspace) -> tuple[Path, RegisteredVersion] | None:
@@ -59,20 +54,11 @@ def _from_database(workspace: Workspace, name: str, alias: str | None, number: i
 
 def _from_own_server(name: str, alias: str | None, number: int | None) -> tuple[int, str] | None:
     """Version and location."""
+    server = mlflow_server()
     try:
         if alias is not None:
-            answer = _ask("registered-models/alias", name=name, alias=alias)
-            number = int(answer["model_version"]["version"])
-        return int(number or 0), str(_ask("model-versions/get-download-uri", name=name, version=number)["artifact_uri"])
+            number = int(server.get("/registered-models/alias", name=name, alias=alias)["model_version"]["version"])
+        answer = server.get("/model-versions/get-download-uri", name=name, version=str(number))
+        return int(number or 0), str(answer["artifact_uri"])
     except (OSError, ValueError, KeyError):  # MLflow's client says why
         return None
-
-
-def _ask(path: str, **parameters: object) -> JsonObject:
-    url = f"{os.environ['MLFLOW_TRACKING_URI']}/api/2.0/mlflow/{path}?{urlencode(parameters)}"
-    request = urllib.request.Request(url)
-    user, password = (os.environ.get(f"MLFLOW_TRACKING_{name}") for name in ("USERNAME", "PASSWORD"))
-    if user and password:
-        request.add_header("Authorization", f"Basic {b64encode(f'{user}:{password}'.encode()).decode()}")
-    with urllib.request.urlopen(request, timeout=_ANSWER_SECONDS) as response:
-        return dict(json.load(response))

@@ -189,7 +189,8 @@ def runs(client: SyncPrefectClient, server: dict[str, str]) -> Runs:
 
 
 @pytest.mark.service
-def test_only_a_run_whose_heartbeats_have_stopped_is_lost(runs: Runs) -> None:
+def test_only_a_run_whose_heartbeats_have_stopped_is_lost(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deployments.pages._PAGE", 1)  # the last page counts as well
     old = datetime.now(UTC) - timedelta(seconds=60)
     lost, alive, in_terminal = runs.make(heartbeat=old), runs.make(heartbeat=old), runs.make(heartbeat=None)
     completed = runs.make(heartbeat=old, ends=Completed())
@@ -225,19 +226,28 @@ def test_no_run_is_lost_before_a_server_that_was_away_could_hear_of_it(runs: Run
 # ---- the program ---------------------------------------------------------------------------------------------------
 
 
-def test_a_look_that_fails_is_reported_once_and_its_recovery_too(capsys: pytest.CaptureFixture[str]) -> None:
-    outcomes = iter([OSError("away"), OSError("away"), None, None])
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError("away"), "! the inbox: away; it is tried again"),
+        (KeyError("parameters"), "! the inbox: KeyError: 'parameters'; it is tried again"),  # a fault of ours
+    ],
+)
+def test_a_look_that_fails_is_reported_once_and_its_recovery_too(
+    error: Exception, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcomes = iter([error, error, None, None])
 
     def look() -> None:
-        if error := next(outcomes):
-            raise error
+        if (outcome := next(outcomes)) is not None:
+            raise outcome
 
     watch = Watch("the inbox", 10, look)
     for now in (0.0, 5.0, 10.0, 20.0, 30.0):
         watch.look_when_due(now)
     assert next(outcomes, "all taken") == "all taken"  # one look every ten seconds
     first, second = capsys.readouterr().out.splitlines()
-    assert first.endswith("! the inbox: away; it is tried again")
+    assert first.endswith(line)
     assert second.endswith("the inbox: works again")
 
 

@@ -23,11 +23,10 @@ from tasks.registry.download import download_bundle
 from tasks.registry.listing import list_models, list_versions
 from tasks.registry.tags import read_tags
 from tasks.registry.versions import find_version, logged_model_id
-from tasks.runs import TrainedRun
 from tasks.tracking.client import mlflow_client
 from tasks.tracking.runs import group_run
 from tasks.training.pair import TrainedPair
-from tests.conftest import ROOT, TrainedWorkspace, own_workspace
+from tests.conftest import ROOT, TrainedWorkspace, own_workspace, trained_runs
 
 
 @pytest.fixture
@@ -35,11 +34,6 @@ def workspace(trained_workspace: TrainedWorkspace, tmp_path: Path) -> Iterator[W
     """A copy of the trained workspace, elsewhere than where it was made."""
     with own_workspace(trained_workspace, tmp_path / "copy") as workspace:
         yield workspace
-
-
-def trained_runs(workspace: Workspace) -> dict[str, TrainedRun]:
-    runs = [TrainedRun.load(workspace.run(path.name), reused=True) for path in workspace.runs_dir.iterdir()]
-    return {run.direction: run for run in runs}
 
 
 def register(workspace: Workspace, *directions: str, name: str = "tiny") -> TrainedPair:

@@ -11,9 +11,8 @@ from charlm.visual import model_report
 from tasks.promotion.gate import pass_gate
 from tasks.registry.report import report_page_address, write_report
 from tasks.registry.versions import find_version, logged_model_id
-from tasks.runs import TrainedRun
 from tasks.tracking.client import mlflow_client
-from tests.conftest import TrainedWorkspace, own_workspace
+from tests.conftest import TrainedWorkspace, own_workspace, trained_runs
 
 HEADINGS = ["Scores on held-out text", "Training", "Text that the models write", "Words in context"]
 
@@ -22,11 +21,6 @@ HEADINGS = ["Scores on held-out text", "Training", "Text that the models write",
 def workspace(trained_workspace: TrainedWorkspace, tmp_path: Path) -> Iterator[Workspace]:
     with own_workspace(trained_workspace, tmp_path / "copy") as workspace:
         yield workspace
-
-
-def trained_runs(workspace: Workspace) -> dict[str, TrainedRun]:
-    runs = [TrainedRun.load(workspace.run(path.name), reused=True) for path in workspace.runs_dir.iterdir()]
-    return {run.direction: run for run in runs}
 
 
 def artifact(workspace: Workspace) -> str:

@@ -10,22 +10,16 @@ import pytest
 from charlm.artifacts import Workspace
 from charlm.trainers.lm.manifest import RunManifest
 from tasks.registry.versions import find_version
-from tasks.runs import TrainedRun
 from tasks.tracking.client import mlflow_client
 from tasks.training.pair import TrainedPair, train_pair
 from tasks.training.parent_runs import pair_requests, pipeline_run
-from tests.conftest import TrainedWorkspace, own_workspace
+from tests.conftest import TrainedWorkspace, own_workspace, trained_runs
 
 
 @pytest.fixture
 def workspace(trained_workspace: TrainedWorkspace, tmp_path: Path) -> Iterator[Workspace]:
     with own_workspace(trained_workspace, tmp_path / "copy") as workspace:
         yield workspace
-
-
-def trained_runs(workspace: Workspace) -> dict[str, TrainedRun]:
-    runs = [TrainedRun.load(workspace.run(path.name), reused=True) for path in workspace.runs_dir.iterdir()]
-    return {run.direction: run for run in runs}
 
 
 def train_again(workspace: Workspace) -> TrainedPair:
