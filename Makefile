@@ -17,13 +17,14 @@ help: ## list the targets
 
 install: $(VENV)/installed ## make or refresh .venv; does nothing when the pins have not changed
 
-$(VENV)/installed: pyproject.toml setup.py $(CONSTRAINTS)
+$(VENV)/installed: pyproject.toml setup.py $(CONSTRAINTS) $(wildcard charlm/native/*.cpp charlm/native/*.h)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "charlm needs Python 3.11 or later, found " + sys.version)'
 	@echo "installing into $(VENV) (about 2 GB with the CPU build of torch, one to three minutes) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) 'pip>=25.1'
 	@$(BIN)/pip uninstall --yes -qq --disable-pip-version-check charlm # what charlm-pipeline was called in version 0.1
 	@PYTHONWARNINGS='ignore:Editable installation' $(BIN)/python deployments/pip_progress.py install --disable-pip-version-check -c $(CONSTRAINTS) -e '.[$(EXTRAS)]' --group dev
+	@$(BIN)/python -m charlm.native
 	@touch $@
 
 demo: install ## the whole pipeline on real text that every machine has, to a registered model

@@ -1,10 +1,14 @@
 """Where the packages of an installation come from; everything else about it is in pyproject.toml.
 
-The upper floors stand at the top of the checkout, and inside `charlm_pipeline` in an installation
+The compiled kernels of charlm/native are optional (docs/adr/0023-native-kernels.md). The upper floors stand at the top of the checkout, and inside `charlm_pipeline` in an installation
 (docs/adr/0012-distribution.md).
 """
 
-from setuptools import find_packages, setup
+from pathlib import Path
+
+from setuptools import Extension, find_packages, setup
+
+NATIVE = Path("charlm/native")
 
 FLOORS = ("tasks", "flows", "deployments")
 
@@ -17,4 +21,16 @@ setup(
     package_dir={f"charlm_pipeline.{floor}": floor for floor in FLOORS},
     package_data={"charlm": ["py.typed"], "charlm_pipeline.deployments": ["*.yaml"]},
     include_package_data=False,
+    # Without a compiler, or with one that does not know an instruction, the installation has no kernels and all works.
+    ext_modules=[
+        Extension(
+            "charlm.native._kernels",
+            sources=sorted(map(str, NATIVE.glob("*.cpp"))),
+            depends=sorted(map(str, NATIVE.glob("*.h"))),
+            language="c++",
+            extra_compile_args=["-std=c++17", "-O3", "-fvisibility=hidden", "-pthread", "-Wno-maybe-uninitialized"],
+            extra_link_args=["-pthread"],
+            optional=True,
+        )
+    ],
 )

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from charlm.errors import CharLMWarning
 from charlm.language_models.language_model import LanguageModel
-from charlm.nn.bf16_lstm import LowPrecisionLSTM, low_precision_lstm
+from charlm.nn.bf16_lstm import low_precision_lstm
 from charlm.nn.device import upload
-from charlm.nn.lstm_stack import LSTMStack
+from charlm.nn.lstm import LSTM, Reader
 from charlm.nn.precision import Precision, precision_notice, resolve_precision
 from charlm.nn.ragged import cuts, first_rows
 
@@ -57,16 +57,9 @@ class StateReader:
     def __init__(self, lm: LanguageModel, *, precision: Precision, chars_per_chunk: int) -> None:
         self._lm = lm
         self._chars_per_chunk = chars_per_chunk
-        self._encoder: nn.Embedding = lm.encoder
-        self._rnn: nn.LSTM | nn.GRU | LSTMStack | LowPrecisionLSTM = lm.rnn
-        if precision == "fp32" or not isinstance(lm.rnn, nn.LSTM):  # a GRU has nothing but the state that gets rounded
-            return
-        notice = precision_notice(precision, resolve_precision(precision, lm.device), lm.device)
-        if notice is not None:
-            warnings.warn(notice, CharLMWarning, stacklevel=2)
-        else:
-            self._encoder = copy.deepcopy(lm.encoder).bfloat16()
-            self._rnn = low_precision_lstm(lm.rnn)
+        # A GRU has nothing but the state that gets rounded.
+        is_bf16 = precision == "bf16" and isinstance(lm.rnn, nn.LSTM) and _can_compute(precision, lm.device)
+        self._run = _kernel_reader(lm, is_bf16) or _torch_reader(lm, is_bf16)
 
     def read(self, batch: EncodedBatch) -> Iterator[tuple[np.ndarray, Tensor]]:
         """Yield the numbers of some texts, and their wanted states (sum of their counts, D), text after text."""
@@ -106,8 +99,7 @@ class StateReader:
             active = int(np.searchsorted(-lengths, -begin))  # rows longer than `begin`
             index = np.minimum(starts[:active] + np.arange(begin, end)[:, None], len(ids) - 1)  # (T, B)
             chunk = upload(torch.from_numpy(ids[index].astype(np.int64)), device)
-            embedded = self._lm.drop(self._encoder(chunk))  # (T, B, E)
-            output, hidden = self._rnn(embedded, first_rows(hidden, active))  # (T, B, H)
+            output, hidden = self._run(chunk, first_rows(hidden, active))  # (T, B, H)
             wanted = np.flatnonzero((places >= begin) & (places < end))
             flat = upload(torch.from_numpy((places[wanted] - begin) * active + rows[wanted]), device)
             parts.append(output.flatten(0, 1)[flat].float())
@@ -117,3 +109,25 @@ class StateReader:
             states = self._lm.proj(states)  # (W, H) -> (W, D)
         dropped: Tensor = self._lm.drop(states)
         return dropped
+
+
+def _can_compute(precision: Precision, device: torch.device) -> bool:
+    """Whether the device computes in that precision; a warning where it does not."""
+    notice = precision_notice(precision, resolve_precision(precision, device), device)
+    if notice is not None:
+        warnings.warn(notice, CharLMWarning, stacklevel=4)
+    return notice is None
+
+
+def _kernel_reader(lm: LanguageModel, is_bf16: bool) -> Reader | None:
+    """Reads with a compiled kernel; None where there is none, or where something is to be learned."""
+    if not isinstance(lm.rnn, LSTM) or lm.training or (torch.is_grad_enabled() and lm.encoder.weight.requires_grad):
+        return None
+    with torch.autocast("cpu", torch.bfloat16, enabled=is_bf16):
+        return lm.rnn.reader(lm.encoder.weight)
+
+
+def _torch_reader(lm: LanguageModel, is_bf16: bool) -> Reader:
+    encoder: nn.Embedding = copy.deepcopy(lm.encoder).bfloat16() if is_bf16 else lm.encoder
+    rnn: Any = low_precision_lstm(lm.rnn) if is_bf16 and isinstance(lm.rnn, nn.LSTM) else lm.rnn
+    return lambda ids, hidden: rnn(lm.drop(encoder(ids)), hidden)

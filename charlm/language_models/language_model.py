@@ -29,6 +29,7 @@ from charlm.nn.cutoffs import choose_cutoffs, zipf_counts
 from charlm.nn.device import find_device
 from charlm.nn.dropout import EmbeddingDropout, TimeLockedDropout
 from charlm.nn.inference import inference
+from charlm.nn.lstm import LSTM
 from charlm.nn.lstm_stack import LSTMStack
 from charlm.nn.recurrent import initialize_gatewise, recurrent_layer, recurrent_step
 from charlm.nn.softmax import ClusteredSoftmax
@@ -195,8 +196,10 @@ class LanguageModel(nn.Module):
 
     def read(self, ids: Tensor, hidden: Hidden | None = None) -> tuple[Tensor, Tensor, Hidden]:
         """From ids (T, B) the output (T, B, H or nout), the same with dropout for the decoder, and the new state."""
-        embedded = self.input_drop(self.embedding_drop(self.encoder(ids), ids))
-        output, hidden = self.represent(embedded, hidden)
+        if isinstance(self.rnn, LSTM) and not self._drops_inputs and self.rnn.reads_rows(self.encoder.weight, ids):
+            output, hidden = self._projected(*self.rnn.read_rows(self.encoder.weight, ids, hidden))
+        else:
+            output, hidden = self.represent(self.input_drop(self.embedding_drop(self.encoder(ids), ids)), hidden)
         return output, self.drop(output), hidden
 
     def _decoder(self) -> nn.Linear | ClusteredSoftmax:
@@ -206,8 +209,17 @@ class LanguageModel(nn.Module):
 
     def represent(self, embedded: Tensor, hidden: Hidden | None = None) -> tuple[Tensor, Hidden]:
         """Top-layer output (T, B, H or nout), after the projection where there is one, from (T, B, E)."""
-        output, hidden = self.rnn(embedded, hidden)
+        return self._projected(*self.rnn(embedded, hidden))
+
+    def _projected(self, output: Tensor, hidden: Hidden) -> tuple[Tensor, Hidden]:
         return (output if self.proj is None else self.proj(output)), hidden
+
+    @property
+    def _drops_inputs(self) -> bool:
+        drop = self.input_drop
+        return self.embedding_drop.is_active or (
+            drop.training and drop.p > 0 if isinstance(drop, nn.Dropout) else drop.is_active
+        )
 
     def with_dictionary(self, dictionary: Dictionary) -> Self:
         """A copy that knows the items `dictionary` adds at the end of this model's; old ids stay.

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from charlm.nn.bf16_lstm import bidirectional_bf16
+from charlm.nn.lstm import LSTM
 from charlm.nn.ragged import Ragged, cuts
 
 
@@ -23,8 +24,8 @@ class BidirectionalLSTM(nn.Module):
     def __init__(self, input_size: int, hidden_size: int, nlayers: int = 1, dropout: float = 0.5) -> None:
         super().__init__()
         widths = [input_size] + [2 * hidden_size] * (nlayers - 1)
-        self.forward_layers = nn.ModuleList(nn.LSTM(width, hidden_size) for width in widths)
-        self.backward_layers = nn.ModuleList(nn.LSTM(width, hidden_size) for width in widths)
+        self.forward_layers = nn.ModuleList(LSTM(width, hidden_size) for width in widths)
+        self.backward_layers = nn.ModuleList(LSTM(width, hidden_size) for width in widths)
         self.dropout = nn.Dropout(dropout)
         self.output_size = 2 * hidden_size
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from charlm.nn.dropout import TimeLockedDropout, WeightDropout
+from charlm.nn.lstm import LSTM
 
 
 class LSTMStack(nn.Module):
@@ -42,7 +43,7 @@ class LSTMStack(nn.Module):
         self.state_sizes = [projection or size for size, projection in zip(sizes, projections, strict=True)]
         widths = [input_size, *self.state_sizes]
         self.layers = nn.ModuleList(
-            nn.LSTM(width, size, proj_size=projection)
+            LSTM(width, size, proj_size=projection)
             for width, size, projection in zip(widths, sizes, projections, strict=False)
         )
         self.between = TimeLockedDropout(dropout)

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from charlm.config.extensions import Extensions, layer_sizes
 from charlm.errors import ConfigError
+from charlm.nn.lstm import LSTM
 from charlm.nn.lstm_stack import LSTMStack
 
-_LAYERS: dict[str, type[nn.LSTM] | type[nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
+_LAYERS: dict[str, type[LSTM] | type[nn.GRU]] = {"lstm": LSTM, "gru": nn.GRU}
 
 
 def recurrent_layer(
@@ -26,7 +27,7 @@ def recurrent_layer(
     *,
     extensions: Extensions = Extensions(),  # noqa: B008  # frozen
     nout: int | None = None,
-) -> nn.LSTM | nn.GRU | LSTMStack:
+) -> LSTM | nn.GRU | LSTMStack:
     """A time-first LSTM or GRU; dropout acts between layers only.
 
     The layers are a stack where `extensions` ask for it, or for layers of different widths (see layer_sizes).
@@ -36,7 +37,7 @@ def recurrent_layer(
     layer = _LAYERS[recurrent_type.lower()]
     sizes = layer_sizes(extensions, hidden_size=hidden_size, nlayers=nlayers, embedding_size=input_size, nout=nout)
     if extensions.has_stack or len(set(sizes)) > 1:
-        if layer is not nn.LSTM:
+        if layer is not LSTM:
             raise ConfigError("projection, hidden_dropout, weight_dropout and layers of other widths are for an LSTM")
         return LSTMStack(
             input_size,

@@ -2,13 +2,19 @@
 
 import torch
 
+from charlm.nn.lstm import kernel_name
 from charlm.nn.precision import instruction_set
 from charlm.trainers.events import Computing
 
 
 def computing(device: torch.device, precision: str) -> Computing:
     """The facts about `device` that the weights of a training in `precision` depend on."""
-    facts: Computing = {"device": str(device), "precision": precision, "instruction_set": instruction_set(device)}
+    facts: Computing = {
+        "device": str(device),
+        "precision": precision,
+        "instruction_set": instruction_set(device),
+        "kernel": kernel_name(device, precision),
+    }
     if device.type == "cuda":
         facts["tf32"] = bool(torch.backends.cudnn.allow_tf32)
         facts["deterministic"] = torch.are_deterministic_algorithms_enabled() or torch.backends.cudnn.deterministic

@@ -39,6 +39,9 @@ class Computing(TypedDict):
     """`fp32`, `bf16` or, on a GPU, `fp16`: the one that is used."""
 
     instruction_set: str
+    kernel: str
+    """What computes an LSTM: a variant of charlm/native, such as `avx512_bf16`, or `torch`."""
+
     tf32: NotRequired[bool]
     """On a GPU, whether cuDNN may compute fp32 as TF32: it rounds factors to 10 bits."""
 

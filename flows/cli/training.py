@@ -200,7 +200,7 @@ def plan(
     one = planned["per_direction"]
     write_stdout(f"time    {planned['minutes']:,.1f} minutes for {direction} ({one['characters']:,} characters each,")
     write_stdout(f"        {one['characters_per_second']:,.0f} a second in {one['precision']} on {one['device']},")
-    write_stdout(f"        {one['instruction_set']})")
+    write_stdout(f"        {one['instruction_set']}; kernel {one['kernel']})")
     write_stdout(f"memory  {planned['memory_bytes'] / 1e9:,.1f} GB")
     write_stdout(f"disk    {planned['disk_bytes'] / 1e6:,.0f} MB in runs/")
 

@@ -53,6 +53,9 @@ class TrainingPlan:
 
     device: str
     instruction_set: str
+    kernel: str
+    """What computes an LSTM: a compiled kernel of charlm/native, or `torch`."""
+
     num_threads: int
     notice: str | None = None
     """What else the calibration found that a user should know, such as a precision that is not possible here."""
@@ -126,6 +129,7 @@ def plan_training(
         precision=events["start"]["precision"],
         device=events["start"]["device"],
         instruction_set=events["start"]["instruction_set"],
+        kernel=events["start"]["kernel"],
         num_threads=events["start"]["num_threads"],
         notice=events.get("guard", {}).get("reason"),
     )

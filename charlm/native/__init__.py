@@ -1,0 +1,231 @@
+"""Compiled kernels for LSTM layers on a CPU, in C++; what they compute and how it lies in memory is in lstm.h.
+
+They are optional: `make install` builds them where there is a C++ compiler, and everything computes with torch where
+they are missing, where no variant fits the processor, or with `CHARLM_NATIVE=off` (docs/adr/0023-native-kernels.md).
+`CHARLM_NATIVE=avx2`, `avx512` or `avx512_bf16` takes a variant below the best one.
+"""
+
+# T = steps, B = batch, H = hidden size, W = H padded to whole vectors, N = rows of the table
+
+import ctypes
+import functools
+import os
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from charlm.errors import ConfigError
+
+VARIANTS = {"avx2": torch.float32, "avx512": torch.float32, "avx512_bf16": torch.bfloat16}
+"""The variants of a kernel, lowest instructions first, and the types of their products."""
+
+FILE = Path(__file__).with_name(f"_kernels{sysconfig.get_config_var('EXT_SUFFIX')}")
+"""The compiled library (see setup.py)."""
+
+_INTERFACE = 1
+"""What `charlm_interface` in library.cpp returns."""
+
+_NUMBERS = {"float64": 0, "avx2": 1, "avx512": 2, "avx512_bf16": 3}
+
+
+class _Arguments(ctypes.Structure):
+    """The fields of `Arguments` in arguments.h."""
+
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("steps", "batch", "width", "threads")),
+        *(
+            (name, ctypes.c_void_p)
+            for name in (
+                *("table", "rows", "weights", "states", "cells", "gates"),
+                *("to_states", "to_state", "to_cell", "to_gates", "to_table", "memory"),
+            )
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """The LSTM of one variant."""
+
+    name: str
+    """`avx512_bf16`, `avx512`, `avx2`, or `float64` for tests."""
+
+    library: ctypes.CDLL
+
+    @property
+    def real(self) -> torch.dtype:
+        """The type of gates, cells and sums."""
+        return torch.float64 if self.name == "float64" else torch.float32
+
+    @property
+    def element(self) -> torch.dtype:
+        """The type of the factors of products: states, and gradients of gates."""
+        return torch.bfloat16 if self.name == "avx512_bf16" else self.real
+
+    @functools.cached_property
+    def vector(self) -> int:
+        """Units that are computed at once."""
+        return int(self.library.charlm_width(self._number))
+
+    @property
+    def _number(self) -> int:
+        return _NUMBERS[self.name]
+
+    def width(self, hidden_size: int) -> int:
+        """The width W of arrays for `hidden_size` units: whole vectors."""
+        return -(-hidden_size // self.vector) * self.vector
+
+    def pack(self, weights: Tensor, *, learns: bool = False) -> tuple[Tensor, Tensor | None]:
+        """Recurrent weights (4H, H), in the order i, f, g, o, as the passes forward and backward read them."""
+        weights = weights.detach().to(self.real).contiguous()
+        hidden = weights.shape[1]
+        width = self.width(hidden)
+        ahead = torch.empty(4 * width * width, dtype=self.element)
+        back = torch.empty_like(ahead) if learns else None
+        self.library.charlm_pack(self._number, _address(weights), hidden, width, _address(ahead), _address(back))
+        return ahead, back
+
+    def forward(
+        self, table: Tensor, rows: Tensor | None, weights: Tensor, states: Tensor, cells: Tensor, gates: Tensor | None
+    ) -> None:
+        """All steps of a layer; what is computed is written into `states`, `cells` and `gates`.
+
+        Args:
+            table: the input's part of the gates in tiles (see `in_tiles`), `real` (N, 4W), or, without `rows`, of each
+                step and stream, `element` (T, B, 4W).
+            rows: the row of the table for each step and stream, (T, B) int64.
+            weights: the first of `pack`.
+            states: `element` (T + 1, B, W), of which the first step is given.
+            cells: `real` (T + 1, B, W), of which the first step is given; without `gates` (1, B, W), changed in place.
+            gates: `real` (T, B, 4W), kept for the pass backward; None where nothing is learned.
+        """
+        steps, batch, width = states.shape
+        call = self._call(
+            steps - 1, batch, width, table=table, rows=rows, weights=weights, states=states, cells=cells, gates=gates
+        )
+        self.library.charlm_forward(self._number, ctypes.byref(call))
+
+    def backward(
+        self,
+        weights: Tensor,
+        rows: Tensor | None,
+        cells: Tensor,
+        gates: Tensor,
+        to_states: Tensor,
+        to_state: Tensor,
+        to_cell: Tensor,
+        to_gates: Tensor,
+        to_table: Tensor | None,
+    ) -> None:
+        """All steps back; the gradients are written into the last four.
+
+        Args:
+            weights: the second of `pack`.
+            rows: those of the pass forward.
+            cells: likewise.
+            gates: likewise.
+            to_states: gradients of the states, `element` (T, B, W).
+            to_state: that of the last state from elsewhere, `real` (B, W); becomes that of the first one.
+            to_cell: likewise of the cells.
+            to_gates: `element` (T, B, 4W), in tiles.
+            to_table: `real` (N, 4W), is added to; None without rows.
+        """
+        call = self._call(
+            *to_states.shape, rows=rows, weights=weights, cells=cells, gates=gates, to_states=to_states,
+            to_state=to_state, to_cell=to_cell, to_gates=to_gates, to_table=to_table,
+        )  # fmt: skip
+        self.library.charlm_backward(self._number, ctypes.byref(call))
+
+    def _call(self, steps: int, batch: int, width: int, **tensors: Tensor | None) -> _Arguments:
+        threads = self._threads(batch, width)
+        memory = torch.empty(threads * batch * 4 * self.vector, dtype=self.real)
+        addresses = {name: _address(tensor) for name, tensor in tensors.items()}
+        call = _Arguments(steps, batch, width, threads, memory=_address(memory), **addresses)
+        call.tensors = (memory, tensors)  # so that they live as long as the addresses
+        return call
+
+    def _threads(self, batch: int, width: int) -> int:
+        """Threads that share a step: as many as torch has, where each has enough to do to be worth the waiting."""
+        most = min(width // (4 * self.vector), batch * 4 * width * width // _PRODUCTS_OF_A_THREAD)
+        return max(1, min(torch.get_num_threads(), most))
+
+    def in_tiles(self, gates: Tensor) -> Tensor:
+        """Rows of four gates of H units, (4H, …) in the order i, f, g, o, in the order of the kernel, (4W, …)."""
+        hidden, rest = len(gates) // 4, gates.shape[1:]
+        padded = gates.new_zeros(4, self.width(hidden), *rest)
+        padded[:, :hidden] = gates.reshape(4, hidden, *rest)
+        return padded.view(4, -1, self.vector, *rest).transpose(0, 1).reshape(-1, *rest)
+
+    def from_tiles(self, gates: Tensor, hidden_size: int) -> Tensor:
+        """The inverse of `in_tiles`: (4W, …) -> (4H, …)."""
+        rest = gates.shape[1:]
+        ordered = gates.view(-1, 4, self.vector, *rest).transpose(0, 1).reshape(4, -1, *rest)
+        return ordered[:, :hidden_size].reshape(-1, *rest)
+
+
+_PRODUCTS_OF_A_THREAD = 1 << 20
+"""Multiplications of a step that are worth a thread: about ten microseconds."""
+
+
+def find_kernel(dtype: torch.dtype, *, at_most: str | None = None) -> Kernel | None:
+    """The best kernel here whose products are of `dtype`, up to the variant `at_most`; None where there is none.
+
+    Raises ConfigError when CHARLM_NATIVE names no variant.
+    """
+    setting = os.environ.get("CHARLM_NATIVE", "").strip().lower()
+    if setting == "off":
+        return None
+    names = list(VARIANTS)
+    if setting and setting not in names:
+        raise ConfigError(f"CHARLM_NATIVE is off, or {', '.join(names)}, got {setting!r}")
+    limits = [names.index(name) for name in (setting, at_most) if name]
+    possible = names[: min(limits, default=len(names)) + 1]
+    return next((kernel for name in reversed(possible) if VARIANTS[name] == dtype and (kernel := variant(name))), None)
+
+
+@functools.cache
+def variant(name: str) -> Kernel | None:
+    """The kernel of that variant, where it was built and this processor runs it; `float64` runs on all."""
+    library, _ = _load()
+    if library is None or not library.charlm_runs(_NUMBERS[name]):
+        return None
+    return Kernel(name, library)
+
+
+def why_missing() -> str | None:
+    """Why no kernel can be had from the file, in a few words; None where it was loaded."""
+    return _load()[1]
+
+
+@functools.cache
+def _load() -> tuple[ctypes.CDLL | None, str | None]:
+    """The library, or why there is none."""
+    if not FILE.is_file():
+        return None, "not built: `make install` builds it where there is a C++ compiler"
+    try:
+        library = ctypes.CDLL(str(FILE))
+        interface = library.charlm_interface()
+    except (OSError, AttributeError) as error:  # of another system or processor, damaged, another library
+        return None, f"{FILE.name} cannot be loaded here ({error}): build it again with `make install`"
+    if interface != _INTERFACE:
+        return None, f"{FILE.name} was built from another version of charlm: build it again with `make install`"
+    number, pointer = ctypes.c_int64, ctypes.c_void_p
+    for function, types in (
+        ("runs", [number]),
+        ("width", [number]),
+        ("pack", [number, pointer, number, number, pointer, pointer]),
+        ("forward", [number, pointer]),
+        ("backward", [number, pointer]),
+    ):
+        getattr(library, f"charlm_{function}").argtypes = types
+    return library, None
+
+
+def _address(tensor: Tensor | None) -> int | None:
+    if tensor is None:
+        return None
+    assert tensor.is_contiguous() and tensor.device.type == "cpu"
+    return tensor.data_ptr()

@@ -1,0 +1,112 @@
+// What Python calls (charlm/native/__init__.py): the variants by number, which of them run here, and their threads.
+//
+// A variant is compiled for instructions that this processor may lack, so nothing of it is called, and nothing that
+// other files share is compiled with it, before `charlm_runs` has tried it.
+
+#include <atomic>
+#include <csetjmp>
+#include <csignal>
+#include <cstdint>
+#include <cstring>
+#include <thread>
+#include <vector>
+
+#include "arguments.h"
+#include "threads.h"
+
+#define EXPORT extern "C" __attribute__((visibility("default")))
+
+namespace charlm {
+
+class Barrier {
+public:
+    explicit Barrier(int64_t threads) : threads_(threads) {}
+
+    void wait() {
+        const int64_t round = round_.load(std::memory_order_acquire);
+        if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads_) {
+            arrived_.store(0, std::memory_order_relaxed);
+            round_.store(round + 1, std::memory_order_release);
+            return;
+        }
+        for (int64_t spins = 0; round_.load(std::memory_order_acquire) == round; ++spins)
+            if (spins > kSpins) std::this_thread::yield();  // another program may have the core of the one that is late
+    }
+
+private:
+    static constexpr int64_t kSpins = 2000;
+    const int64_t threads_;
+    std::atomic<int64_t> arrived_{0}, round_{0};
+};
+
+void wait(Barrier& barrier) { barrier.wait(); }
+
+void run_together(int64_t threads, Work work, const void* context) {
+    Barrier barrier(threads);
+    std::vector<std::thread> others;
+    for (int64_t thread = 1; thread < threads; ++thread)
+        others.emplace_back([=, &barrier] { work(context, thread, barrier); });
+    work(context, 0, barrier);
+    for (auto& other : others) other.join();
+}
+
+extern const Variant plain, avx2, avx512, avx512_bf16;
+
+namespace {
+
+#if defined(__x86_64__)
+const Variant* const kVariants[] = {&plain, &avx2, &avx512, &avx512_bf16};
+
+bool has_instructions(int64_t variant) {
+    __builtin_cpu_init();
+    const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    const bool has_avx512 = has_avx2 && __builtin_cpu_supports("avx512f");
+    return variant == 0 || (variant == 1 && has_avx2) || (variant == 2 && has_avx512) ||
+           (variant == 3 && has_avx512 && __builtin_cpu_supports("avx512bf16"));
+}
+#else
+const Variant* const kVariants[] = {&plain};
+
+bool has_instructions(int64_t variant) { return variant == 0; }
+#endif
+
+constexpr int64_t kCount = sizeof kVariants / sizeof *kVariants;
+
+sigjmp_buf on_illegal_instruction;
+
+void leave(int) { siglongjmp(on_illegal_instruction, 1); }
+
+}  // namespace
+}  // namespace charlm
+
+using namespace charlm;
+
+// Grows with every change of `Arguments` or of a function here, so that an older file is not called in a newer way.
+EXPORT int64_t charlm_interface() { return 1; }
+
+// Whether `function` ends, rather than meeting an instruction that the processor does not have.
+EXPORT int64_t charlm_ends(void (*function)()) {
+    struct sigaction handler, before;
+    std::memset(&handler, 0, sizeof handler);
+    handler.sa_handler = leave;
+    sigaction(SIGILL, &handler, &before);
+    const bool ends = !sigsetjmp(on_illegal_instruction, 1);
+    if (ends) function();
+    sigaction(SIGILL, &before, nullptr);
+    return ends;
+}
+
+// Whether a variant runs here: there is one of that number, the processor reports its instructions, and has them.
+EXPORT int64_t charlm_runs(int64_t variant) {
+    return variant >= 0 && variant < kCount && has_instructions(variant) && charlm_ends(kVariants[variant]->attempt);
+}
+
+EXPORT int64_t charlm_width(int64_t variant) { return kVariants[variant]->width; }
+
+EXPORT void charlm_pack(int64_t variant, const void* weights, int64_t hidden, int64_t width, void* ahead, void* back) {
+    kVariants[variant]->pack(weights, hidden, width, ahead, back);
+}
+
+EXPORT void charlm_forward(int64_t variant, const Arguments* call) { kVariants[variant]->forward(*call); }
+
+EXPORT void charlm_backward(int64_t variant, const Arguments* call) { kVariants[variant]->backward(*call); }

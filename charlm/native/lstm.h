@@ -1,0 +1,271 @@
+// An LSTM layer through time, forward and backward (Hochreiter and Schmidhuber 1997, with Gers' forget gate).
+//
+//   i, f, o = sigmoid(x + h' R), g = tanh(x + h' R)      x: the input's part of the gates, h': the state before
+//   c = f c' + i g,  h = o tanh(c)
+//
+// What depends on the input alone is not computed here: it comes as rows of a table, for a character has few values, or
+// as one matrix product over all steps. Nor is the gradient of R, one product over all steps: this file does what time
+// makes sequential, and writes down what those products need.
+//
+// Layout. Hidden units are taken `width` at a time, a tile: i, f, g and o of the same units lie side by side, so one
+// pass over h' leaves all four gates of `rows` x `width` cells in registers, where x was loaded before; the cell is
+// computed there and then. R lies in the order in which it is read. Backward, the product that gives the gradient of h'
+// ends in the derivative of the cell in the same way, four tiles at a time.
+//
+// T = steps, B = batch, H = width of the layer, K = factors of a product (H forward, 4H backward)
+
+#pragma once
+
+#include <cstdint>
+
+#include "arguments.h"
+#include "threads.h"
+
+namespace charlm {
+namespace {
+
+template <class Number>
+constexpr Number smaller(Number x, Number y) {
+    return x < y ? x : y;
+}
+
+template <class V>
+inline typename V::vec sigmoid(typename V::vec x) {
+    const auto one = V::set(1);
+    return V::reciprocal(V::add(one, V::exp(V::multiply(x, V::set(-1)))));
+}
+
+template <class V>
+inline typename V::vec tanh(typename V::vec x) {  // 2 sigmoid(2x) - 1
+    const auto denominator = V::add(V::set(1), V::exp(V::multiply(x, V::set(-2))));
+    return V::fma(V::set(2), V::reciprocal(denominator), V::set(-1));
+}
+
+// sums (rows, vectors of one register) of x (rows, 2K; `stride` apart) times factors, which lie as (pairs, vectors, pair).
+// What was in `sums` is added, if `adds`.
+template <class V, int rows, int vectors>
+__attribute__((noinline)) void multiply_rows(
+    const typename V::element* x, int64_t stride, const typename V::element* factors, int64_t pairs, bool adds,
+    typename V::real* sums) {
+    typename V::vec registers[rows][vectors];
+    for (int row = 0; row < rows; ++row)
+        for (int n = 0; n < vectors; ++n)
+            registers[row][n] = adds ? V::load(sums + (row * vectors + n) * V::width) : V::set(0);
+    for (int64_t k = 0; k < pairs; ++k) {
+        decltype(V::broadcast(x)) own[rows];
+#pragma GCC unroll 8
+        for (int row = 0; row < rows; ++row) own[row] = V::broadcast(x + row * stride + k * V::pair);
+#pragma GCC unroll 8
+        for (int n = 0; n < vectors; ++n) {
+            const auto column = V::factors(factors + (k * vectors + n) * V::width * V::pair);
+#pragma GCC unroll 8
+            for (int row = 0; row < rows; ++row) registers[row][n] = V::multiply_add(registers[row][n], own[row], column);
+        }
+    }
+    for (int row = 0; row < rows; ++row)
+        for (int n = 0; n < vectors; ++n) V::store(sums + (row * vectors + n) * V::width, registers[row][n]);
+}
+
+// The same for any number of rows, in groups of nearly equal size that fit into the registers.
+template <class V, int vectors>
+void multiply(
+    int64_t batch, const typename V::element* x, int64_t stride, const typename V::element* factors, int64_t pairs,
+    bool adds, typename V::real* sums) {
+    const int64_t groups = (batch + V::rows - 1) / V::rows;
+    for (int64_t group = 0; group < groups; ++group) {
+        const int64_t rows = batch / groups + (group < batch % groups);
+        switch (rows) {
+            case 1: multiply_rows<V, 1, vectors>(x, stride, factors, pairs, adds, sums); break;
+            case 2: multiply_rows<V, 2, vectors>(x, stride, factors, pairs, adds, sums); break;
+            case 3: multiply_rows<V, 3, vectors>(x, stride, factors, pairs, adds, sums); break;
+            case 4: multiply_rows<V, smaller(V::rows, 4), vectors>(x, stride, factors, pairs, adds, sums); break;
+            case 5: multiply_rows<V, smaller(V::rows, 5), vectors>(x, stride, factors, pairs, adds, sums); break;
+            default: multiply_rows<V, V::rows, vectors>(x, stride, factors, pairs, adds, sums);
+        }
+        x += rows * stride;
+        sums += rows * vectors * V::width;
+    }
+}
+
+// This thread's part of `count` tiles.
+struct Part {
+    int64_t begin, end;
+    Part(int64_t count, int64_t thread, int64_t threads)
+        : begin(count * thread / threads), end(count * (thread + 1) / threads) {}
+};
+
+// The recurrent weights (4 hidden, hidden) of torch as `forward` reads them: for each tile (width / pair, 4 gates, units
+// of the tile, pair), zeros beyond `hidden`.
+template <class V, class Weight>
+void pack_forward(const Weight* weights, int64_t hidden, int64_t width, typename V::element* packed) {
+    constexpr int64_t block = 16;  // so many factors of each unit are read at once: a line of the cache
+    for (int64_t tile = 0; tile < width / V::width; ++tile)
+        for (int64_t start = 0; start < width; start += block)
+            for (int64_t column = 0; column < 4 * V::width; ++column) {
+                const int64_t to = tile * V::width + column % V::width;
+                const auto* row = weights + (column / V::width * hidden + to) * hidden;
+                auto* out = packed + tile * 4 * V::width * width + column * V::pair;
+                for (int64_t from = start; from < smaller(start + block, width); ++from)
+                    out[from / V::pair * 4 * V::width * V::pair + from % V::pair] =
+                        V::to_element(to < hidden && from < hidden ? row[from] : Weight(0));
+            }
+}
+
+// The same as `backward` reads them: for each four tiles (4 width / pair, units of the tiles, pair), where the first
+// axis is the gates in their tiles.
+template <class V, class Weight>
+void pack_backward(const Weight* weights, int64_t hidden, int64_t width, typename V::element* packed) {
+    for (int64_t first = 0; first < width; first += 4 * V::width) {
+        const int64_t units = smaller<int64_t>(4 * V::width, width - first);
+        auto* out = packed + first * 4 * width;
+        for (int64_t gate = 0; gate < 4 * width; ++gate) {
+            const int64_t to = gate / (4 * V::width) * V::width + gate % V::width;  // the gate's hidden unit
+            const auto* row = weights + (gate / V::width % 4 * hidden + to) * hidden;
+            for (int64_t unit = 0; unit < units; ++unit) {
+                const bool exists = to < hidden && first + unit < hidden;
+                out[(gate / V::pair * units + unit) * V::pair + gate % V::pair] =
+                    V::to_element(exists ? row[first + unit] : Weight(0));
+            }
+        }
+    }
+}
+
+// One step of one tile: the gates of all rows, and what they make of the cells and states.
+template <class V>
+void forward_tile(const Arguments& call, int64_t step, int64_t tile, typename V::real* sums) {
+    using real = typename V::real;
+    using element = typename V::element;
+    const int64_t batch = call.batch, width = call.width, size = batch * width;
+    const bool learns = call.gates != nullptr;
+    const auto* before = static_cast<const element*>(call.states) + step * size;
+    const auto* weights = static_cast<const element*>(call.weights) + tile * 4 * V::width * width;
+    multiply<V, 4>(batch, before, width, weights, width / V::pair, false, sums);
+
+    auto* states = static_cast<element*>(call.states) + (step + 1) * size + tile * V::width;
+    auto* cells = static_cast<real*>(call.cells) + tile * V::width;
+    const int64_t cells_before = learns ? step * size : 0, cells_after = learns ? cells_before + size : 0;
+    auto* gates = static_cast<real*>(call.gates) + step * size * 4 + tile * 4 * V::width;
+    for (int64_t row = 0; row < batch; ++row, sums += 4 * V::width) {
+        typename V::vec x[4];
+        const int64_t place = step * batch + row, from = tile * 4 * V::width;
+        if (call.rows) {
+            const auto* table = static_cast<const real*>(call.table) + call.rows[place] * 4 * width + from;
+            for (int gate = 0; gate < 4; ++gate) x[gate] = V::load(table + gate * V::width);
+        } else {
+            const auto* table = static_cast<const element*>(call.table) + place * 4 * width + from;
+            for (int gate = 0; gate < 4; ++gate) x[gate] = V::load(table + gate * V::width);
+        }
+        for (int gate = 0; gate < 4; ++gate) x[gate] = V::add(x[gate], V::load(sums + gate * V::width));
+        const auto i = sigmoid<V>(x[0]), f = sigmoid<V>(x[1]), g = tanh<V>(x[2]), o = sigmoid<V>(x[3]);
+        const auto cell = V::fma(f, V::load(cells + cells_before + row * width), V::multiply(i, g));
+        V::store(cells + cells_after + row * width, cell);
+        V::store_elements(states + row * width, V::multiply(o, tanh<V>(cell)));
+        if (!learns) continue;
+        auto* own = gates + row * 4 * width;
+        V::store(own, i);
+        V::store(own + V::width, f);
+        V::store(own + 2 * V::width, g);
+        V::store(own + 3 * V::width, o);
+    }
+}
+
+template <class V>
+void forward_part(const void* context, int64_t thread, Barrier& barrier) {
+    const auto& call = *static_cast<const Arguments*>(context);
+    auto* sums = static_cast<typename V::real*>(call.memory) + thread * call.batch * 4 * V::width;
+    const Part part(call.width / V::width, thread, call.threads);
+    for (int64_t step = 0; step < call.steps; ++step) {
+        for (int64_t tile = part.begin; tile < part.end; ++tile) forward_tile<V>(call, step, tile, sums);
+        wait(barrier);
+    }
+}
+
+template <class V>
+void forward(const Arguments& call) {
+    run_together(call.threads, forward_part<V>, &call);
+}
+
+// So many factors of a long product stay in the cache while all rows are multiplied by them.
+constexpr int64_t kPairsAtOnce = 512;
+
+// One step back of up to four tiles: the gradient of their states, and what it makes of cells, gates and table. The step
+// before the first is that of the given state.
+template <class V, int vectors>
+void backward_tiles(const Arguments& call, int64_t step, int64_t first_unit, typename V::real* sums) {
+    using real = typename V::real;
+    using element = typename V::element;
+    const int64_t batch = call.batch, width = call.width, size = batch * width;
+    auto* to_state = static_cast<real*>(call.to_state) + first_unit;
+    const bool is_last = step + 1 == call.steps;
+    if (!is_last) {
+        const auto* weights = static_cast<const element*>(call.weights) + first_unit * 4 * width;
+        const auto* later = static_cast<const element*>(call.to_gates) + (step + 1) * size * 4;
+        const int64_t pairs = 4 * width / V::pair;
+        for (int64_t start = 0; start < pairs; start += kPairsAtOnce)
+            multiply<V, vectors>(
+                batch, later + start * V::pair, 4 * width, weights + start * vectors * V::width * V::pair,
+                smaller(kPairsAtOnce, pairs - start), start > 0, sums);
+    }
+    const auto* to_states = static_cast<const element*>(call.to_states) + step * size + first_unit;
+    const auto* cells = static_cast<const real*>(call.cells) + step * size + first_unit;
+    const auto* gates = static_cast<const real*>(call.gates) + (step * size + first_unit) * 4;
+    auto* to_gates = static_cast<element*>(call.to_gates) + (step * size + first_unit) * 4;
+    auto* to_cells = static_cast<real*>(call.to_cell) + first_unit;
+    const auto one = V::set(1);
+    for (int64_t row = 0; row < batch; ++row)
+        for (int n = 0; n < vectors; ++n) {
+            const int64_t place = row * width + n * V::width;
+            auto state = V::load(is_last ? to_state + place : sums + (row * vectors + n) * V::width);
+            if (step < 0) {
+                V::store(to_state + place, state);
+                continue;
+            }
+            state = V::add(state, V::load(to_states + place));
+            const auto i = V::load(gates + 4 * place), f = V::load(gates + 4 * place + V::width);
+            const auto g = V::load(gates + 4 * place + 2 * V::width), o = V::load(gates + 4 * place + 3 * V::width);
+            const auto squashed = tanh<V>(V::load(cells + size + place));
+            const auto by_output = V::multiply(state, o);  // the gradient of tanh(c)
+            const auto cell = V::fma(by_output, V::minus_fma(squashed, squashed, one), V::load(to_cells + place));
+            V::store(to_cells + place, V::multiply(cell, f));
+            const typename V::vec own[4] = {
+                V::multiply(V::multiply(cell, g), V::minus_fma(i, i, i)),
+                V::multiply(V::multiply(cell, V::load(cells + place)), V::minus_fma(f, f, f)),
+                V::multiply(V::multiply(cell, i), V::minus_fma(g, g, one)),
+                V::multiply(V::multiply(by_output, squashed), V::minus_fma(o, one, one)),  // by_output has one o
+            };
+            for (int gate = 0; gate < 4; ++gate) V::store_elements(to_gates + 4 * place + gate * V::width, own[gate]);
+            if (!call.to_table) continue;
+            auto* into = static_cast<real*>(call.to_table) + call.rows[step * batch + row] * 4 * width +
+                         4 * (first_unit + n * V::width);
+            for (int gate = 0; gate < 4; ++gate)
+                V::store(into + gate * V::width, V::add(V::load(into + gate * V::width), own[gate]));
+        }
+}
+
+template <class V>
+void backward_part(const void* context, int64_t thread, Barrier& barrier) {
+    const auto& call = *static_cast<const Arguments*>(context);
+    const int64_t tiles = call.width / V::width;
+    auto* sums = static_cast<typename V::real*>(call.memory) + thread * call.batch * 4 * V::width;
+    const Part part((tiles + 3) / 4, thread, call.threads);
+    for (int64_t step = call.steps - 1; step >= -1; --step) {
+        for (int64_t group = part.begin; group < part.end; ++group) {
+            const int64_t first_unit = group * 4 * V::width;
+            switch (smaller<int64_t>(4, tiles - group * 4)) {
+                case 1: backward_tiles<V, 1>(call, step, first_unit, sums); break;
+                case 2: backward_tiles<V, 2>(call, step, first_unit, sums); break;
+                case 3: backward_tiles<V, 3>(call, step, first_unit, sums); break;
+                default: backward_tiles<V, 4>(call, step, first_unit, sums);
+            }
+        }
+        wait(barrier);
+    }
+}
+
+template <class V>
+void backward(const Arguments& call) {
+    run_together(call.threads, backward_part<V>, &call);
+}
+
+}  // namespace
+}  // namespace charlm

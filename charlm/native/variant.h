@@ -1,0 +1,32 @@
+// The functions of one variant, for the table in library.cpp. A variant's file names its instructions and this file.
+
+#pragma once
+
+#include "lstm.h"
+
+namespace charlm {
+namespace {
+
+template <class V, class Weight>
+void pack(const void* weights, int64_t hidden, int64_t width, void* ahead, void* back) {
+    using element = typename V::element;
+    pack_forward<V>(static_cast<const Weight*>(weights), hidden, width, static_cast<element*>(ahead));
+    if (back) pack_backward<V>(static_cast<const Weight*>(weights), hidden, width, static_cast<element*>(back));
+}
+
+// A step forward and backward of a small layer of zeros, so that every kind of instruction is met.
+template <class V>
+void attempt() {
+    constexpr int width = V::width, batch = V::rows;
+    typename V::element table[batch * 4 * width] = {}, weights[4 * width * width] = {}, states[2 * batch * width] = {};
+    typename V::element to_states[batch * width] = {}, to_gates[batch * 4 * width] = {};
+    typename V::real cells[2 * batch * width] = {}, gates[batch * 4 * width] = {}, to_state[batch * width] = {};
+    typename V::real to_cell[batch * width] = {}, sums[batch * 4 * width] = {};
+    const Arguments call = {1,     batch,     width,    1,       table,    nullptr, weights, states,
+                            cells, gates, to_states, to_state, to_cell, to_gates, nullptr, sums};
+    forward<V>(call);
+    backward<V>(call);
+}
+
+}  // namespace
+}  // namespace charlm
