@@ -1,7 +1,7 @@
 """Where the packages of an installation come from; everything else about it is in pyproject.toml.
 
-The compiled kernels of charlm/native are optional (docs/adr/0023-native-kernels.md). The upper floors stand at the top of the checkout, and inside `charlm_pipeline` in an installation
-(docs/adr/0012-distribution.md).
+The upper floors stand at the top of the checkout, and inside `charlm_pipeline` in an installation
+(docs/adr/0012-distribution.md). The compiled kernels are optional (docs/adr/0023-native-kernels.md).
 """
 
 from pathlib import Path

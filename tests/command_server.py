@@ -5,6 +5,7 @@ forked from it in turn. Tests of what is loaded when start an interpreter (`sys.
 """
 
 import atexit
+import contextlib
 import gc
 import json
 import os
@@ -53,7 +54,8 @@ class ForkedProgram:
 
     def send_signal(self, number: int) -> None:
         if self.returncode is None:
-            os.kill(self.pid, number)
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)

@@ -36,6 +36,7 @@ ROOMS = (
     ("splitter",),
     ("datasets",),
     ("text",),
+    ("native",),
     ("nn",),
     ("serialization", "hub"),
     ("language_models",),

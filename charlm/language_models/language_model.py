@@ -197,6 +197,7 @@ class LanguageModel(nn.Module):
     def read(self, ids: Tensor, hidden: Hidden | None = None) -> tuple[Tensor, Tensor, Hidden]:
         """From ids (T, B) the output (T, B, H or nout), the same with dropout for the decoder, and the new state."""
         if isinstance(self.rnn, LSTM) and not self._drops_inputs and self.rnn.reads_rows(self.encoder.weight, ids):
+            assert not isinstance(hidden, Tensor)  # the state of a GRU
             output, hidden = self._projected(*self.rnn.read_rows(self.encoder.weight, ids, hidden))
         else:
             output, hidden = self.represent(self.input_drop(self.embedding_drop(self.encoder(ids), ids)), hidden)

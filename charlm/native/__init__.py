@@ -227,5 +227,6 @@ def _load() -> tuple[ctypes.CDLL | None, str | None]:
 def _address(tensor: Tensor | None) -> int | None:
     if tensor is None:
         return None
-    assert tensor.is_contiguous() and tensor.device.type == "cpu"
+    assert tensor.is_contiguous()
+    assert tensor.device.type == "cpu"
     return tensor.data_ptr()

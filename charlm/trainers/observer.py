@@ -108,7 +108,8 @@ def describe(event: Event) -> str | None:
         return (
             f"{event['direction']} language model, {event['parameters']:,} parameters, "
             f"{event['train_characters']:,} train characters, {event['dictionary_size']} in the dictionary, "
-            f"{event['precision']} on {event['device']} ({event['instruction_set']}; kernel {event['kernel']}), {event['num_threads']} thread(s)"
+            f"{event['precision']} on {event['device']} ({event['instruction_set']}; kernel {event['kernel']}), "
+            f"{event['num_threads']} thread(s)"
         )
     if event["event"] == "validation":
         return (

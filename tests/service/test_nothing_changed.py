@@ -20,6 +20,7 @@ CHANGED_KEYS = {
     "deduplicate": "gone from the settings of a corpus: each revision says it for itself",
     "units_per_second": "added: events of trainings have the speed in units beside the one in characters",
     "instruction_set": "added: the start of a training names the instructions that are used, which differ by machine",
+    "kernel": "added: and what computes an LSTM, which differs by machine too",
     "units": "added: a prepared corpus says how many units it has, as words are no characters",
     "unk_rates": "added: a prepared corpus has the rate of unknown units of each split",
     "baseline": "added: an n-gram model is scored beside every pair",

@@ -96,8 +96,8 @@ def describe(event: DownstreamEvent) -> str | None:
             splits = ", ".join(f"{count:,} {split}" for split, count in event["sentences"].items())
             return (
                 f"{event['model']} for {event['label_type']}, {event['parameters']:,} parameters to learn, {splits} "
-                f"sentences, {event['precision']} on {event['device']} ({event['instruction_set']}; kernel {event['kernel']}), "
-                f"{event['num_threads']} thread(s)"
+                f"sentences, {event['precision']} on {event['device']} ({event['instruction_set']}; kernel "
+                f"{event['kernel']}), {event['num_threads']} thread(s)"
             )
         case "train":
             return f"epoch {event['epoch']:>4}  {event['share']:4.0%}  loss {event['train_loss']:.4f}"

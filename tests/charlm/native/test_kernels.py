@@ -1,0 +1,333 @@
+"""The compiled kernels against the same algorithm in NumPy, against torch's LSTM, and against what can go wrong."""
+
+import ctypes
+import mmap
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from charlm import native
+from charlm.errors import ConfigError
+from charlm.native import VARIANTS, Kernel, find_kernel, variant
+from charlm.nn import lstm as lstm_module
+from charlm.nn.lstm import LSTM, kernel_name
+from tests.charlm.native.plain_lstm import PlainLSTM
+from tests.conftest import ROOT
+
+pytestmark = [
+    pytest.mark.numeric,
+    pytest.mark.skipif(native.why_missing() is not None, reason=f"no compiled kernels: {native.why_missing()}"),
+]
+
+HERE = [name for name in VARIANTS if variant(name) is not None]
+FP32 = [name for name in HERE if VARIANTS[name] == torch.float32]
+
+
+def kernel_of(name: str) -> Kernel:
+    kernel = variant(name)
+    assert kernel is not None
+    return kernel
+
+
+@dataclass
+class Case:
+    """A layer with random weights, inputs, and gradients of its results, all float64."""
+
+    steps: int
+    batch: int
+    hidden: int
+    rows: int = 7
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        draw = np.random.default_rng(self.seed).standard_normal
+        self.table = draw((self.rows, 4 * self.hidden))
+        self.recurrent = draw((4 * self.hidden, self.hidden)) / self.hidden**0.5
+        self.ids = np.random.default_rng(self.seed).integers(self.rows, size=(self.steps, self.batch))
+        self.given = [draw((self.batch, self.hidden)) for _ in range(2)]
+        self.to_states = draw((self.steps, self.batch, self.hidden))
+        self.to_last = [draw((self.batch, self.hidden)) for _ in range(2)]
+
+    def results(self, kernel: Kernel, *, by_rows: bool = True) -> list[np.ndarray]:
+        """States, last cell, and gradients of table, recurrent weights, first state and first cell, of the kernel."""
+        table, recurrent, state, cell = (
+            torch.tensor(part).to(kernel.real).requires_grad_() for part in (self.table, self.recurrent, *self.given)
+        )
+        tiled = kernel.in_tiles(table.t()).t()
+        ids = torch.tensor(self.ids)
+        arguments = (tiled, ids) if by_rows else (tiled[ids], None)
+        states, last, last_cell = lstm_module._Layer.apply(kernel, *arguments, recurrent, state, cell)
+        whole = (states.double() * torch.tensor(self.to_states)).sum()
+        for part, weight in zip((last, last_cell), self.to_last, strict=True):
+            whole = whole + (part.double() * torch.tensor(weight)).sum()
+        whole.backward()
+        gradients = [tensor.grad for tensor in (table, recurrent, state, cell)]
+        return [part.detach().double().numpy() for part in (states, last_cell, *gradients)]
+
+    def expected(self) -> list[np.ndarray]:
+        """The same in NumPy."""
+        layer = PlainLSTM(self.table, self.recurrent, self.ids)
+        states, cell = layer.forward(*self.given)
+        gradients = layer.backward(self.to_states, *self.to_last)
+        return [states, cell, gradients.table, gradients.recurrent, gradients.state, gradients.cell]
+
+
+def distance(found: np.ndarray, expected: np.ndarray) -> float:
+    """Mean difference of values, relative to that of what is expected where that is more than 1."""
+    return float(np.linalg.norm(found - expected) / max(np.linalg.norm(expected), found.size**0.5))
+
+
+BOUNDS = {"float64": 1e-12, "avx2": 3e-6, "avx512": 3e-6, "avx512_bf16": 1e-2}
+
+sizes = st.builds(
+    Case,
+    steps=st.integers(1, 9),
+    batch=st.integers(1, 20),
+    hidden=st.integers(1, 90),
+    rows=st.sampled_from([1, 3, 50]),
+    seed=st.integers(0, 9),
+)
+
+
+@pytest.mark.parametrize("name", ["float64", *HERE])
+@pytest.mark.parametrize("by_rows", [True, False])
+@settings(max_examples=25)
+@given(case=sizes)
+def test_a_kernel_computes_what_the_algorithm_says_at_any_shape(name: str, by_rows: bool, case: Case) -> None:
+    for found, expected in zip(case.results(kernel_of(name), by_rows=by_rows), case.expected(), strict=True):
+        assert distance(found, expected) < BOUNDS[name]
+
+
+@pytest.mark.parametrize("name", ["float64", *HERE])
+def test_long_products_that_are_cut_into_parts_are_whole(name: str) -> None:
+    case = Case(steps=3, batch=13, hidden=300)  # 1,216 factors backward
+    for found, expected in zip(case.results(kernel_of(name)), case.expected(), strict=True):
+        assert distance(found, expected) < BOUNDS[name]
+
+
+@pytest.mark.parametrize("name", ["float64", *HERE])
+def test_threads_change_no_bit(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "_PRODUCTS_OF_A_THREAD", 1)
+    case = Case(steps=5, batch=9, hidden=200)
+    threads = torch.get_num_threads()
+    results = []
+    try:
+        for number in (1, 2, 3):
+            torch.set_num_threads(number)
+            results.append(case.results(kernel_of(name)))
+    finally:
+        torch.set_num_threads(threads)
+    for other in results[1:]:
+        # The product for the recurrent weights is torch's, which may sum in another order.
+        assert all(np.array_equal(*pair) for n, pair in enumerate(zip(results[0], other, strict=True)) if n != 3)
+
+
+def test_derivatives_are_those_of_the_function() -> None:
+    kernel = kernel_of("float64")
+    case = Case(steps=3, batch=2, hidden=5)
+    inputs = [torch.tensor(part, requires_grad=True) for part in (case.table, case.recurrent, *case.given)]
+
+    def layer(table: Tensor, *others: Tensor) -> Tensor:
+        return lstm_module._Layer.apply(kernel, kernel.in_tiles(table.t()).t(), torch.tensor(case.ids), *others)
+
+    assert torch.autograd.gradcheck(layer, inputs)
+
+
+def lstm_and_input(**settings: int) -> tuple[nn.LSTM, Tensor]:
+    torch.manual_seed(1)
+    reference = nn.LSTM(12, 40, **settings).double()
+    return reference, torch.randn(11, 6, 12, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("name", FP32)
+@pytest.mark.parametrize("layers", [1, 2])
+def test_float32_is_that_of_torch(name: str, layers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHARLM_NATIVE", name)
+    reference, x = lstm_and_input(num_layers=layers)
+    ours = LSTM(12, 40, num_layers=layers)
+    ours.load_state_dict(reference.state_dict())
+    assert ours._kernel(x.float()) is kernel_of(name)
+    expected, _ = reference(x)
+    expected.square().sum().backward()
+    # Neither the order of the values in memory nor where they begin matters.
+    crooked = torch.empty(6, 12, 23)[:, :, 1::2].permute(2, 0, 1).copy_(x)
+    output, (state, cell) = ours(crooked)
+    output.square().sum().backward()
+    assert (state.shape, cell.shape) == ((layers, 6, 40), (layers, 6, 40))
+    torch.testing.assert_close(output.double(), expected, atol=1e-5, rtol=1e-5)
+    for parameter, other in zip(ours.parameters(), reference.parameters(), strict=True):
+        torch.testing.assert_close(parameter.grad.double(), other.grad, atol=1e-5, rtol=1e-5)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(crooked)[0], output, atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.skipif("avx512_bf16" not in HERE or kernel_name(torch.device("cpu"), "bf16") == "torch", reason="no bf16")
+def test_bf16_is_as_close_to_float64_as_that_of_torch() -> None:
+    reference, x = lstm_and_input()
+    ours, theirs = LSTM(12, 40), nn.LSTM(12, 40)
+    errors = []
+    for module in (reference, ours, theirs):
+        module.load_state_dict(reference.state_dict())
+        with torch.autocast("cpu", torch.bfloat16, enabled=module is not reference):
+            output, _ = module(x if module is reference else x.float())
+            output.double().square().sum().backward()
+        gradients = [parameter.grad.double().numpy() for parameter in module.parameters()]
+        if module is reference:
+            exact = [output.detach().numpy(), *gradients]
+        else:
+            found = [output.detach().double().numpy(), *gradients]
+            errors.append([distance(*pair) for pair in zip(found, exact, strict=True)])
+    assert output.dtype == torch.bfloat16
+    assert all(own <= 1.2 * other for own, other in zip(*errors, strict=True))
+
+
+def test_rows_of_an_embedding_are_read_as_its_output_is() -> None:
+    if kernel_name(torch.device("cpu"), "fp32") == "torch":
+        pytest.skip("this processor has no kernel")
+    ours, rows = LSTM(8, 20), torch.randn(5, 8, requires_grad=True)
+    ids = torch.randint(5, (4, 3))
+    assert ours.reads_rows(rows, ids)
+    assert not ours.reads_rows(torch.randn(13, 8), ids)  # more rows than ids
+    results = []
+    for output, _ in (ours.read_rows(rows, ids), ours(rows[ids])):
+        results.append([output, *torch.autograd.grad(output.square().sum(), [rows, *ours.parameters()])])
+    for found, expected in zip(*results, strict=True):
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    with torch.no_grad():
+        reader = ours.reader(rows)
+        assert reader is not None
+        torch.testing.assert_close(reader(ids, None)[0], results[0][0], atol=1e-5, rtol=1e-5)
+
+
+def test_a_number_that_is_none_stays_seen() -> None:
+    for name in ["float64", *HERE]:
+        case = Case(steps=2, batch=2, hidden=3)
+        case.table[:] = np.nan
+        assert np.isnan(case.results(kernel_of(name))[0]).all(), name
+
+
+def test_huge_inputs_are_bounded() -> None:
+    for name in ["float64", *HERE]:
+        case = Case(steps=2, batch=2, hidden=3)
+        case.table *= 1e6
+        states = case.results(kernel_of(name))[0]
+        assert distance(states, case.expected()[0]) < BOUNDS[name], name
+
+
+# ---- what can go wrong ---------------------------------------------------------------------------------------------
+
+
+def test_no_text_is_refused_as_torch_refuses_it() -> None:
+    with pytest.raises(RuntimeError, match="sequence length"):
+        LSTM(4, 5)(torch.empty(0, 2, 4))
+
+
+def test_the_setting_takes_a_lower_variant_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in HERE:
+        monkeypatch.setenv("CHARLM_NATIVE", name)
+        found = find_kernel(VARIANTS[name])
+        assert found is kernel_of(name)
+    monkeypatch.setenv("CHARLM_NATIVE", "off")
+    assert find_kernel(torch.float32) is None
+    monkeypatch.setenv("CHARLM_NATIVE", "avx3")
+    with pytest.raises(ConfigError, match="CHARLM_NATIVE is off, or avx2, avx512, avx512_bf16, got 'avx3'"):
+        find_kernel(torch.float32)
+
+
+def test_an_older_processor_gets_the_kernel_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = torch.device("cpu")
+    for level, best in (("SSE41", "torch"), ("AVX2", "avx2"), ("AVX512_CORE", "avx512")):
+        monkeypatch.setattr(lstm_module, "onednn_level", lambda level=level: level)
+        assert kernel_name(cpu, "fp32") == (best if best in ("torch", *HERE) else max(FP32, default="torch"))
+        assert kernel_name(cpu, "bf16") == "torch"
+
+
+@pytest.fixture
+def fresh_library(monkeypatch: pytest.MonkeyPatch):
+    """The library is looked for anew, and after the test again."""
+    native._load.cache_clear()
+    variant.cache_clear()
+    yield monkeypatch
+    monkeypatch.undo()
+    native._load.cache_clear()
+    variant.cache_clear()
+
+
+def test_a_library_that_is_missing_damaged_or_older_is_left_out_with_a_reason(fresh_library, tmp_path) -> None:
+    library = tmp_path / "kernels.so"
+    fresh_library.setattr(native, "FILE", library)
+    assert find_kernel(torch.float32) is None
+    assert "not built" in str(native.why_missing())
+    library.write_bytes(native.FILE.read_bytes()[:1000] if native.FILE.is_file() else b"\x7fELF")
+    native._load.cache_clear()
+    assert find_kernel(torch.float32) is None
+    assert "cannot be loaded here" in str(native.why_missing())
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if compiler is not None:
+        (tmp_path / "old.c").write_text("long charlm_interface(void) { return 0; }")
+        subprocess.run([compiler, "-shared", "-fPIC", tmp_path / "old.c", "-o", library], check=True)
+        native._load.cache_clear()
+        assert find_kernel(torch.float32) is None
+        assert "another version" in str(native.why_missing())
+
+
+def test_an_instruction_that_the_processor_lacks_ends_nothing() -> None:
+    """The check that every variant passes before it is used, on a function that is nothing but such an instruction."""
+    library, _ = native._load()
+    assert library is not None
+    page = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    code = ctypes.addressof(ctypes.c_char.from_buffer(page))
+    for instructions, ends in ((b"\x0f\x0b", 0), (b"\xc3", 1)):  # ud2; ret
+        page[: len(instructions)] = instructions
+        assert library.charlm_ends(ctypes.c_void_p(code)) == ends
+
+
+# ---- sanitizers ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_no_byte_outside_and_nothing_undefined(tmp_path) -> None:
+    compiler = shutil.which("g++")
+    if compiler is None:
+        pytest.skip("there is no g++")
+    library = tmp_path / "kernels.so"
+    options = ["-std=c++17", "-O1", "-g", "-fPIC", "-shared", "-fvisibility=hidden", "-pthread"]
+    sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    sources = sorted(map(str, (ROOT / "charlm/native").glob("*.cpp")))
+    subprocess.run([compiler, *options, *sanitizers, *sources, "-o", str(library)], check=True, capture_output=True)
+    program = f"""
+import pathlib
+from charlm import native
+native.FILE = pathlib.Path({str(library)!r})
+from tests.charlm.native.test_kernels import HERE, Case, kernel_of
+native._PRODUCTS_OF_A_THREAD = 1
+import torch
+torch.set_num_threads(2)
+assert not native.why_missing()
+for name in ["float64", *HERE]:
+    for steps, batch, hidden in [(1, 1, 1), (3, 1, 16), (2, 13, 90), (4, 7, 33), (2, 5, 300)]:
+        for by_rows in (True, False):
+            Case(steps, batch, hidden).results(kernel_of(name), by_rows=by_rows)
+print("clean", *HERE)
+"""
+    runtimes = [
+        subprocess.run(
+            [compiler, f"-print-file-name={name}"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        for name in ("libasan.so", "libubsan.so")
+    ]
+    environment = os.environ | {"LD_PRELOAD": " ".join(runtimes), "ASAN_OPTIONS": "detect_leaks=0"}
+    outcome = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=500
+    )
+    assert outcome.returncode == 0, outcome.stderr[-3000:]
+    assert outcome.stdout.split() == ["clean", *HERE]
