@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from charlm.nn.kernel import kernel_for
 from charlm.nn.softmax import LOGITS_AT_ONCE, ClusteredSoftmax, at_least_fp32, softmax_loss
 
 Decoder = nn.Linear | ClusteredSoftmax
@@ -44,7 +45,8 @@ def mean_nats(
     rows, expected = output.flatten(0, 1), targets.flatten()
     if isinstance(decoder, ClusteredSoftmax):
         return decoder.loss(rows, embedding, expected, cluster_sizes=cluster_sizes)
-    if len(rows) * decoder.out_features > MOST_TRAINED_LOGITS and torch.is_grad_enabled():
+    is_large = len(rows) * decoder.out_features > MOST_TRAINED_LOGITS
+    if torch.is_grad_enabled() and (is_large or kernel_for(rows) is not None):
         return softmax_loss(rows, decoder.weight, decoder.bias, expected)
     return F.cross_entropy(at_least_fp32(decoder(rows)), expected)
 

@@ -46,6 +46,16 @@ class _Arguments(ctypes.Structure):
     )
 
 
+class _Softmax(ctypes.Structure):
+    """The fields of `Softmax` in arguments.h."""
+
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("rows", "classes", "threads")),
+        ("scale", ctypes.c_double),
+        *((name, ctypes.c_void_p) for name in ("logits", "bias", "targets", "memory", "nats")),
+    )
+
+
 @dataclass(frozen=True)
 class Kernel:
     """The LSTM of one variant."""
@@ -103,6 +113,12 @@ class Kernel:
             gates: `real` (T, B, 4W), kept for the pass backward; None where nothing is learned.
         """
         steps, batch, width = states.shape
+        _check_ids(rows, len(table))
+        _check_sizes(
+            (table, len(table) * 4 * width if rows is not None else (steps - 1) * batch * 4 * width),
+            (rows, (steps - 1) * batch), (weights, 4 * width * width),
+            (cells, batch * width * (1 if gates is None else steps)), (gates, (steps - 1) * batch * 4 * width),
+        )  # fmt: skip
         call = self._call(
             steps - 1, batch, width, table=table, rows=rows, weights=weights, states=states, cells=cells, gates=gates
         )
@@ -133,11 +149,39 @@ class Kernel:
             to_gates: `element` (T, B, 4W), in tiles.
             to_table: `real` (N, 4W), is added to; None without rows.
         """
+        steps, batch, width = to_states.shape
+        of_gates = steps * batch * 4 * width
+        _check_sizes(
+            (weights, 4 * width * width), (rows, steps * batch), (cells, (steps + 1) * batch * width),
+            (gates, of_gates), (to_state, batch * width), (to_cell, batch * width), (to_gates, of_gates),
+            (to_table, None if to_table is None else len(to_table) * 4 * width),
+        )  # fmt: skip
         call = self._call(
-            *to_states.shape, rows=rows, weights=weights, cells=cells, gates=gates, to_states=to_states,
+            steps, batch, width, rows=rows, weights=weights, cells=cells, gates=gates, to_states=to_states,
             to_state=to_state, to_cell=to_cell, to_gates=to_gates, to_table=to_table,
         )  # fmt: skip
         self.library.charlm_backward(self._number, ctypes.byref(call))
+
+    def softmax(self, logits: Tensor, bias: Tensor, targets: Tensor, *, scale: float) -> tuple[float, Tensor]:
+        """The summed cross entropy of rows of logits, nats, and the gradient of `scale` times it for the bias (V,).
+
+        Args:
+            logits: `element` (N, V), less the bias; becomes the gradient for the logits.
+            bias: `real` (V,).
+            targets: ids (N,) int64.
+            scale: of the gradients, not of the cross entropy.
+        """
+        rows, classes = logits.shape
+        threads = max(1, min(torch.get_num_threads(), rows * classes // _EXPONENTIALS_OF_A_THREAD))
+        memory = torch.empty(threads, 2, self.width(classes), dtype=self.real)
+        nats = torch.empty(threads, dtype=torch.float64)
+        targets, bias = targets.contiguous(), bias.detach().contiguous()
+        _check_ids(targets, classes)
+        _check_sizes((bias, classes), (targets, rows))
+        addresses = [_address(tensor) for tensor in (logits, bias, targets, memory, nats)]
+        call = _Softmax(rows, classes, threads, scale, *addresses)
+        self.library.charlm_softmax(self._number, ctypes.byref(call))
+        return float(nats.sum()), memory[:, 1, :classes].sum(0)
 
     def _call(self, steps: int, batch: int, width: int, **tensors: Tensor | None) -> _Arguments:
         threads = self._threads(batch, width)
@@ -168,6 +212,9 @@ class Kernel:
 
 _PRODUCTS_OF_A_THREAD = 1 << 20
 """Multiplications of a step that are worth a thread: about ten microseconds."""
+
+
+_EXPONENTIALS_OF_A_THREAD = 1 << 16
 
 
 def find_kernel(dtype: torch.dtype, *, at_most: str | None = None) -> Kernel | None:
@@ -219,9 +266,24 @@ def _load() -> tuple[ctypes.CDLL | None, str | None]:
         ("pack", [number, pointer, number, number, pointer, pointer]),
         ("forward", [number, pointer]),
         ("backward", [number, pointer]),
+        ("softmax", [number, pointer]),
     ):
         getattr(library, f"charlm_{function}").argtypes = types
     return library, None
+
+
+def _check_ids(ids: Tensor | None, size: int) -> None:
+    """Raise IndexError, as an embedding does, where an id is not below `size`: the kernels check nothing."""
+    if ids is None:
+        return
+    lowest, highest = ids.aminmax()
+    if lowest < 0 or highest >= size:
+        raise IndexError(f"ids are from 0 to {size - 1}, found {int(lowest)} to {int(highest)}")
+
+
+def _check_sizes(*tensors: tuple[Tensor | None, int | None]) -> None:
+    for tensor, size in tensors:
+        assert tensor is None or tensor.numel() == size, (tensor.shape, size)
 
 
 def _address(tensor: Tensor | None) -> int | None:

@@ -26,12 +26,24 @@ struct Arguments {
     void* memory;           // real (threads, B, 4 vectors)
 };
 
+// N = rows, V = classes
+struct Softmax {
+    int64_t rows, classes, threads;
+    double scale;
+    void* logits;            // element (N, V), without the bias; becomes the gradient
+    const void* bias;        // real (V)
+    const int64_t* targets;  // (N)
+    void* memory;            // real (threads, 2, V padded to whole vectors); the second rows become the bias' gradient
+    void* nats;              // double (threads): their sum is the cross entropy of all rows
+};
+
 struct Variant {
     int64_t width;  // of its vectors
     void (*attempt)();
     void (*pack)(const void* weights, int64_t hidden, int64_t width, void* ahead, void* back);
     void (*forward)(const Arguments&);
     void (*backward)(const Arguments&);
+    void (*softmax)(const Softmax&);
 };
 
 }  // namespace charlm

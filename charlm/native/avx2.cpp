@@ -12,7 +12,7 @@
 
 namespace charlm {
 extern const Variant avx2;
-const Variant avx2 = {Avx2::width, attempt<Avx2>, pack<Avx2, float>, forward<Avx2>, backward<Avx2>};
+const Variant avx2 = {Avx2::width, attempt<Avx2>, pack<Avx2, float>, forward<Avx2>, backward<Avx2>, softmax<Avx2>};
 }  // namespace charlm
 
 #if defined(__clang__)

@@ -28,6 +28,7 @@ struct Avx2 {
         const __m256i exponent = _mm256_slli_epi32(_mm256_cvtps_epi32(n), 23);
         return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(x), exponent));
     }
+    static vec max(vec x, vec y) { return _mm256_max_ps(x, y); }
     static vec exp(vec x) {
         x = _mm256_max_ps(set(-kLargestExponent), _mm256_min_ps(set(kLargestExponent), x));
         return exp_polynomial<Avx2>(x);

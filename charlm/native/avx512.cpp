@@ -12,7 +12,7 @@
 
 namespace charlm {
 extern const Variant avx512;
-const Variant avx512 = {Avx512::width, attempt<Avx512>, pack<Avx512, float>, forward<Avx512>, backward<Avx512>};
+const Variant avx512 = {Avx512::width, attempt<Avx512>, pack<Avx512, float>, forward<Avx512>, backward<Avx512>, softmax<Avx512>};
 }  // namespace charlm
 
 #if defined(__clang__)

@@ -25,6 +25,7 @@ struct Avx512 {
     static vec minus_fma(vec x, vec y, vec z) { return _mm512_fnmadd_ps(x, y, z); }
     static vec round(vec x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
     static vec scale(vec x, vec n) { return _mm512_scalef_ps(x, n); }
+    static vec max(vec x, vec y) { return _mm512_max_ps(x, y); }
     static vec exp(vec x) {
         x = _mm512_max_ps(set(-kLargestExponent), _mm512_min_ps(set(kLargestExponent), x));
         return exp_polynomial<Avx512>(x);

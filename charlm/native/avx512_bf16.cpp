@@ -12,7 +12,7 @@
 
 namespace charlm {
 extern const Variant avx512_bf16;
-const Variant avx512_bf16 = {Avx512Bf16::width, attempt<Avx512Bf16>, pack<Avx512Bf16, float>, forward<Avx512Bf16>, backward<Avx512Bf16>};
+const Variant avx512_bf16 = {Avx512Bf16::width, attempt<Avx512Bf16>, pack<Avx512Bf16, float>, forward<Avx512Bf16>, backward<Avx512Bf16>, softmax<Avx512Bf16>};
 }  // namespace charlm
 
 #if defined(__clang__)

@@ -110,3 +110,5 @@ EXPORT void charlm_pack(int64_t variant, const void* weights, int64_t hidden, in
 EXPORT void charlm_forward(int64_t variant, const Arguments* call) { kVariants[variant]->forward(*call); }
 
 EXPORT void charlm_backward(int64_t variant, const Arguments* call) { kVariants[variant]->backward(*call); }
+
+EXPORT void charlm_softmax(int64_t variant, const Softmax* call) { kVariants[variant]->softmax(*call); }

@@ -5,5 +5,5 @@
 
 namespace charlm {
 extern const Variant plain;
-const Variant plain = {Plain::width, attempt<Plain>, pack<Plain, double>, forward<Plain>, backward<Plain>};
+const Variant plain = {Plain::width, attempt<Plain>, pack<Plain, double>, forward<Plain>, backward<Plain>, softmax<Plain>};
 }  // namespace charlm

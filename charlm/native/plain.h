@@ -26,6 +26,7 @@ struct Plain {
     static vec multiply(vec x, vec y) { return x * y; }
     static vec fma(vec x, vec y, vec z) { return x * y + z; }
     static vec minus_fma(vec x, vec y, vec z) { return z - x * y; }
+    static vec max(vec x, vec y) { return x > y ? x : y; }
     static vec exp(vec x) { return std::exp(x); }
     static vec reciprocal(vec x) { return 1 / x; }
     static vec broadcast(const element* p) { return *p; }

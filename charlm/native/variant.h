@@ -3,6 +3,7 @@
 #pragma once
 
 #include "lstm.h"
+#include "softmax.h"
 
 namespace charlm {
 namespace {
@@ -14,7 +15,7 @@ void pack(const void* weights, int64_t hidden, int64_t width, void* ahead, void*
     if (back) pack_backward<V>(static_cast<const Weight*>(weights), hidden, width, static_cast<element*>(back));
 }
 
-// A step forward and backward of a small layer of zeros, so that every kind of instruction is met.
+// A step forward and backward of a small layer of zeros, and a softmax, so that every kind of instruction is met.
 template <class V>
 void attempt() {
     constexpr int width = V::width, batch = V::rows;
@@ -26,6 +27,9 @@ void attempt() {
                             cells, gates, to_states, to_state, to_cell, to_gates, nullptr, sums};
     forward<V>(call);
     backward<V>(call);
+    const int64_t targets[1] = {};
+    double nats[1];
+    softmax<V>({1, width, 1, 1.0, table, cells, targets, gates, nats});
 }
 
 }  // namespace

@@ -14,16 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from charlm.native import Kernel, find_kernel
-from charlm.nn.precision import onednn_level
-
-_AT_MOST = {
-    "AVX2": "avx2",
-    "AVX512_CORE": "avx512",
-    "AVX512_CORE_VNNI": "avx512",
-}
-_WITHOUT_KERNEL = ("SSE41", "AVX")
-_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+from charlm.native import Kernel
+from charlm.nn.kernel import kernel_for
 
 _LARGEST_TABLE = 1 << 22
 """Numbers of a table that is worth computing for some texts: 16 MB."""
@@ -98,6 +90,11 @@ class LSTM(nn.LSTM):
         *,
         packed: Sequence[Tensor] | None = None,
     ) -> tuple[Tensor, State]:
+        for part in hx or ():
+            if part.shape != (self.num_layers, shape[1], self.hidden_size):
+                raise RuntimeError(
+                    f"a state is of shape ({self.num_layers}, {shape[1]}, {self.hidden_size}), got {tuple(part.shape)}"
+                )
         states, cells = [], []
         zeros = torch.zeros(shape[1], self.hidden_size)
         output = zeros
@@ -114,25 +111,6 @@ class LSTM(nn.LSTM):
             states.append(state)
             cells.append(cell)
         return output, (torch.stack(states), torch.stack(cells))
-
-
-def kernel_for(x: Tensor) -> Kernel | None:
-    """The kernel that computes at the precision of `x`, or that of autocast; None where torch has to."""
-    if x.device.type != "cpu":
-        return None
-    return _kernel(torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype)
-
-
-def kernel_name(device: torch.device, precision: str) -> str:
-    """What computes an LSTM in `precision` on `device`: a variant of the kernels, or `torch`."""
-    kernel = _kernel(_TYPES[precision]) if device.type == "cpu" else None
-    return "torch" if kernel is None else kernel.name
-
-
-def _kernel(dtype: torch.dtype) -> Kernel | None:
-    """The best kernel whose instructions oneDNN may use too, so that one variable makes both an older processor."""
-    level = onednn_level()
-    return None if level in _WITHOUT_KERNEL else find_kernel(dtype, at_most=_AT_MOST.get(level or ""))
 
 
 def _read(
@@ -191,7 +169,7 @@ class _Layer(torch.autograd.Function):
         kernel: Kernel = ctx.kernel
         states, cells, gates = ctx.kept
         hidden, missing = to_state.shape[1], states.shape[2] - to_state.shape[1]
-        to_states = F.pad(to_output, (0, missing)).to(kernel.element).contiguous()
+        to_states = (F.pad(to_output, (0, missing)) if missing else to_output).to(kernel.element).contiguous()
         to_state, to_cell = (
             F.pad(part, (0, missing)).to(kernel.real).contiguous().clone() for part in (to_state, to_cell)
         )

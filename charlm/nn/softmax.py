@@ -20,6 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from charlm.nn.kernel import kernel_of
+
 LOGITS_AT_ONCE = 1 << 24
 """Logits that are computed at a time: 64 MB of fp32."""
 
@@ -210,16 +212,24 @@ def at_least_fp32(x: Tensor) -> Tensor:
 
 def _logits(x: Tensor, weight: Tensor, bias: Tensor, memory: Tensor) -> Tensor:
     """Logits (n, rows), at least fp32, of outputs (n, D) in the type of the weights (rows, D), in `memory`."""
-    logits = memory[: len(x) * len(weight)].view(len(x), len(weight))
-    if x.dtype != logits.dtype:
-        logits.copy_(torch.mm(x, weight.t()))
-    elif x.device.type != "cpu" or len(weight) <= _FP32_COLUMNS:
-        torch.mm(x, weight.t(), out=logits)
-    else:  # a product that is much wider than high takes nearly twice as long at once (MKL on AVX-512)
-        for start in range(0, len(weight), _FP32_COLUMNS):
-            end = start + _FP32_COLUMNS
-            torch.mm(x, weight[start:end].t(), out=logits[:, start:end])
-    return logits.add_(bias)
+    product = _product(x, weight, memory)
+    if product.dtype != memory.dtype:
+        product = memory[: product.numel()].view_as(product).copy_(product)
+    return product.add_(bias)
+
+
+def _product(x: Tensor, weight: Tensor, memory: Tensor) -> Tensor:
+    """`x` (n, D) times `weight` (rows, D) transposed, in their type; in `memory` where that is its type too."""
+    if x.dtype != memory.dtype:
+        return torch.mm(x, weight.t())
+    product = memory[: len(x) * len(weight)].view(len(x), len(weight))
+    if x.device.type != "cpu" or len(weight) <= _FP32_COLUMNS:
+        return torch.mm(x, weight.t(), out=product)
+    # A product that is much wider than high takes nearly twice as long at once (MKL on AVX-512).
+    for start in range(0, len(weight), _FP32_COLUMNS):
+        end = start + _FP32_COLUMNS
+        torch.mm(x, weight[start:end].t(), out=product[:, start:end])
+    return product
 
 
 def _memory(x: Tensor, parts: "_Parts") -> Tensor:
@@ -288,6 +298,7 @@ def _loss_and_gradients(
     to_bias = torch.empty(size, dtype=parts.all[0].bias.dtype, device=x.device)
     of_clusters: list[Tensor] = []
     memory = _memory(x, parts)
+    kernel = kernel_of(low, x.device)
     for part, places, expected in parts.of(targets):
         weight = part.weight.to(low)
         has_clusters = bool(parts.clusters.cutoffs) and part is parts.all[0]
@@ -301,17 +312,19 @@ def _loss_and_gradients(
             is_all = len(places) == num_targets and chunk.start == 0 and chunk.stop >= num_targets
             own = rows if is_all else rows[places[chunk]]
             padded = _on_grid(own)
-            logits = _logits(padded, weight, part.bias, memory)[: len(own)]  # (n, rows)
-            there = expected[chunk, None]
-            logits.sub_(logits.amax(1, keepdim=True))
-            of_targets = logits.gather(1, there)
-            scores = logits.exp_()
-            sums = scores.sum(1, keepdim=True)
-            nats += (sums.log() - of_targets).sum(dtype=torch.float64)
-            scores.mul_((sums * (num_targets / scale)).reciprocal_())  # probabilities, less the targets
-            scores.scatter_add_(1, there, scores.new_full((len(own), 1), -scale / num_targets))
-            _add_product(scores.sum(0), into_bias, is_first=chunk.start == 0)
-            scores = _on_grid(scores.to(low))
+            if kernel is None:
+                logits = _logits(padded, weight, part.bias, memory)[: len(own)]  # (n, rows)
+                chunk_nats, scores = _scores(logits, expected[chunk, None], scale / num_targets)
+                to_part_bias, scores = scores.sum(0), _on_grid(scores.to(low))
+            else:
+                scores = _product(padded, weight, memory)  # (n, rows)
+                found, to_part_bias = kernel.softmax(
+                    scores[: len(own)], part.bias, expected[chunk], scale=scale / num_targets
+                )
+                chunk_nats = torch.tensor(found, dtype=torch.float64)
+                scores[len(own) :] = 0
+            nats += chunk_nats
+            _add_product(to_part_bias, into_bias, is_first=chunk.start == 0)
             if padded.dtype == into.dtype:
                 torch.addmm(into, scores.t(), padded, beta=int(chunk.start > 0), out=into)
             else:
@@ -326,6 +339,17 @@ def _loss_and_gradients(
             to_weight[:frequent], to_bias[:frequent] = into[:frequent], into_bias[:frequent]
             of_clusters = [into[frequent:].clone(), into_bias[frequent:].clone()]
     return (nats / num_targets).to(to_x.dtype), [to_x.to(x.dtype), to_weight, to_bias, *of_clusters]
+
+
+def _scores(logits: Tensor, targets: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    """Summed cross entropy of the targets (n, 1), and `scale` times its gradient for the logits (n, rows)."""
+    logits.sub_(logits.amax(1, keepdim=True))
+    of_targets = logits.gather(1, targets)
+    scores = logits.exp_()
+    sums = scores.sum(1, keepdim=True)
+    nats = (sums.log() - of_targets).sum(dtype=torch.float64)
+    scores.mul_((sums / scale).reciprocal_())  # probabilities, less the targets
+    return nats, scores.scatter_add_(1, targets, scores.new_full(targets.shape, -scale))
 
 
 def _add_product(product: Tensor, into: Tensor, *, is_first: bool) -> None:

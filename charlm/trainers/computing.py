@@ -2,7 +2,7 @@
 
 import torch
 
-from charlm.nn.lstm import kernel_name
+from charlm.nn.kernel import kernel_name
 from charlm.nn.precision import instruction_set
 from charlm.trainers.events import Computing
 

@@ -18,8 +18,10 @@ from torch import Tensor, nn
 from charlm import native
 from charlm.errors import ConfigError
 from charlm.native import VARIANTS, Kernel, find_kernel, variant
+from charlm.nn import kernel as kernel_module
 from charlm.nn import lstm as lstm_module
-from charlm.nn.lstm import LSTM, kernel_name
+from charlm.nn.kernel import kernel_name
+from charlm.nn.lstm import LSTM
 from tests.charlm.native.plain_lstm import PlainLSTM
 from tests.conftest import ROOT
 
@@ -223,6 +225,41 @@ def test_huge_inputs_are_bounded() -> None:
         assert distance(states, case.expected()[0]) < BOUNDS[name], name
 
 
+@pytest.mark.parametrize("name", ["float64", *HERE])
+@pytest.mark.parametrize(("rows", "classes"), [(1, 1), (3, 16), (7, 37), (5, 2000)])
+def test_a_softmax_and_its_gradient_are_those_of_torch(name: str, rows: int, classes: int) -> None:
+    kernel = kernel_of(name)
+    torch.manual_seed(rows)
+    logits = (3 * torch.randn(rows, classes)).to(kernel.element)
+    bias = torch.randn(classes, dtype=kernel.real, requires_grad=True)
+    targets = torch.randint(classes, (rows,))
+    exact = logits.double().requires_grad_()
+    expected = nn.functional.cross_entropy(exact + bias.double(), targets, reduction="sum")
+    (0.5 * expected).backward()
+    found, to_bias = kernel.softmax(logits, bias, targets, scale=0.5)
+    assert found == pytest.approx(float(expected), rel=1e-5)
+    bound = BOUNDS[name]
+    torch.testing.assert_close(to_bias.double(), bias.grad.double(), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(logits.double(), exact.grad, atol=1e-6 + bound / 10, rtol=bound)
+
+
+def test_ids_beyond_the_table_are_an_error_and_touch_nothing() -> None:
+    kernel = kernel_of("float64")
+    case = Case(steps=2, batch=2, hidden=3)
+    for bad in (-1, case.rows):
+        case.ids[1, 1] = bad
+        with pytest.raises(IndexError, match=f"ids are from 0 to 6, found .*{bad}"):
+            case.results(kernel)
+        with pytest.raises(IndexError, match=f"ids are from 0 to 3, found {bad}"):
+            kernel.softmax(torch.zeros(1, 4).double(), torch.zeros(4).double(), torch.tensor([bad]), scale=1)
+
+
+def test_a_state_of_another_batch_is_refused() -> None:
+    ours, x = LSTM(4, 5), torch.randn(3, 2, 4)
+    with pytest.raises(RuntimeError, match=r"\(1, 2, 5\)"):
+        ours(x, (torch.zeros(1, 3, 5), torch.zeros(1, 3, 5)))
+
+
 # ---- what can go wrong ---------------------------------------------------------------------------------------------
 
 
@@ -246,7 +283,7 @@ def test_the_setting_takes_a_lower_variant_or_none(monkeypatch: pytest.MonkeyPat
 def test_an_older_processor_gets_the_kernel_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu = torch.device("cpu")
     for level, best in (("SSE41", "torch"), ("AVX2", "avx2"), ("AVX512_CORE", "avx512")):
-        monkeypatch.setattr(lstm_module, "onednn_level", lambda level=level: level)
+        monkeypatch.setattr(kernel_module, "onednn_level", lambda level=level: level)
         assert kernel_name(cpu, "fp32") == (best if best in ("torch", *HERE) else max(FP32, default="torch"))
         assert kernel_name(cpu, "bf16") == "torch"
 
@@ -317,6 +354,10 @@ for name in ["float64", *HERE]:
     for steps, batch, hidden in [(1, 1, 1), (3, 1, 16), (2, 13, 90), (4, 7, 33), (2, 5, 300)]:
         for by_rows in (True, False):
             Case(steps, batch, hidden).results(kernel_of(name), by_rows=by_rows)
+    for rows, classes in [(1, 1), (3, 37), (70, 2000)]:
+        kernel = kernel_of(name)
+        logits, bias = torch.zeros(rows, classes, dtype=kernel.element), torch.zeros(classes, dtype=kernel.real)
+        kernel.softmax(logits, bias, torch.full((rows,), classes - 1), scale=1)
 print("clean", *HERE)
 """
     runtimes = [
