@@ -145,8 +145,10 @@ def run_program(program: str, *arguments: object, folder: Path = ROOT, **variabl
 def run_charlm(*arguments: object, folder: Path = ROOT, own_server: bool = False, **variables: str) -> Outcome:
     """Run the command line in a process of its own, in `folder`.
 
-    A command that needs Prefect uses the server of this test process; with `own_server`, the one that it starts.
+    A command that needs Prefect uses the server of this test process, unless `variables` name one; with `own_server`,
+    the one that it starts.
     """
+    own_server = own_server or "PREFECT_API_URL" in variables
     needs_server = not {"prepare", "run", "demo"}.isdisjoint(arguments[:1]) and "--help" not in arguments
     server = shared_prefect() if needs_server and not own_server else {}
     return run_program(COMMAND_LINE, *arguments, folder=folder, **{**server, **variables})

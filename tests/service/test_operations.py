@@ -1,6 +1,7 @@
 """The commands of docs/operations.md do, one after the other, what the page says they do."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,14 +31,15 @@ def test_the_shown_commands_install_save_move_and_stop_a_service(tmp_path: Path)
     text = write_sentences(tmp_path / "text.txt")
     prepared = run_charlm("prepare", text, "--name", "tiny", "--workspace", service.workspace.root)
     assert prepared.code == 0, prepared.stderr
+    variables = environment() | service.environment
+    variables["PATH"] = f"{Path(sys.executable).parent}:{variables['PATH']}"  # as in an installation
     try:
         for line in shown_commands():
             command = line.replace("/backups", str(tmp_path)).replace("/srv", str(tmp_path))
+            command = command.replace("systemd units", f"systemd {tmp_path}/units")
             # The environment stands already, and other tests use it at this moment.
             command = command.replace("make ", "make --old-file=pyproject.toml --old-file=constraints.txt ", 1)
-            outcome = subprocess.run(
-                command, shell=True, cwd=ROOT, env=environment() | service.environment, capture_output=True, text=True
-            )
+            outcome = subprocess.run(command, shell=True, cwd=ROOT, env=variables, capture_output=True, text=True)
             assert outcome.returncode == 0, f"{line}: {outcome.stderr}"
         assert all(running(name, restored.service) for name in PROGRAMS)
         assert not any(running(name, service.workspace.service) for name in PROGRAMS)
