@@ -17,6 +17,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent.parent))  # the floors of the checkout
+
 from distributed import LocalCluster
 from text import documentation, write_raw
 

@@ -188,6 +188,9 @@ def train(corpus: Path, run_dir: Path, training: dict, *, threads: int = 1, **va
 def prepare_documentation(folder: Path) -> Path:
     """The text of `make demo`, prepared in `folder`."""
     from charlm.config import ReadConfig
+    from charlm_pipeline import use_floors
+
+    use_floors()
     from tasks.corpus.demo_text import gather_documentation
     from tasks.corpus.prepare import corpus_settings, prepare_corpus
     from tasks.services.session import use_workspace

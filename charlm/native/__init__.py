@@ -5,7 +5,8 @@ they are missing, where no variant fits the processor, or with `CHARLM_NATIVE=of
 `CHARLM_NATIVE=avx2`, `avx512` or `avx512_bf16` takes a variant below the best one.
 """
 
-# T = steps, B = batch, H = hidden size, W = H padded to whole vectors, N = rows of the table
+# T = steps, B = sequences, P = places: each step of each sequence, step after step, the longest sequence first
+# H = hidden size, W = H padded to whole vectors, N = rows of the table
 
 import ctypes
 import functools
@@ -39,7 +40,7 @@ class _Arguments(ctypes.Structure):
         *(
             (name, ctypes.c_void_p)
             for name in (
-                *("table", "rows", "weights", "states", "cells", "gates"),
+                *("places", "table", "rows", "weights", "states", "cells", "gates"),
                 *("to_states", "to_state", "to_cell", "to_gates", "to_table", "memory"),
             )
         ),
@@ -99,35 +100,44 @@ class Kernel:
         return ahead, back
 
     def forward(
-        self, table: Tensor, rows: Tensor | None, weights: Tensor, states: Tensor, cells: Tensor, gates: Tensor | None
+        self,
+        places: Tensor,
+        table: Tensor,
+        rows: Tensor | None,
+        weights: Tensor,
+        states: Tensor,
+        cells: Tensor,
+        gates: Tensor | None,
     ) -> None:
         """All steps of a layer; what is computed is written into `states`, `cells` and `gates`.
 
         Args:
+            places: where each step begins, and the end of the last, (T + 1,) int64.
             table: the input's part of the gates in tiles (see `in_tiles`), `real` (N, 4W), or, without `rows`, of each
-                step and stream, `element` (T, B, 4W).
-            rows: the row of the table for each step and stream, (T, B) int64.
+                place, `element` (P, 4W).
+            rows: the row of the table for each place, (P,) int64.
             weights: the first of `pack`.
-            states: `element` (T + 1, B, W), of which the first step is given.
-            cells: `real` (T + 1, B, W), of which the first step is given; without `gates` (1, B, W), changed in place.
-            gates: `real` (T, B, 4W), kept for the pass backward; None where nothing is learned.
+            states: `element` (B + P, W), of which the first B are given.
+            cells: `real` (B + P, W), of which the first B are given; without `gates` (B, W), changed in place.
+            gates: `real` (P, 4W), kept for the pass backward; None where nothing is learned.
         """
-        steps, batch, width = states.shape
+        size, width = _check_places(places), states.shape[1]
+        batch = len(states) - size
         _check_ids(rows, len(table))
         _check_sizes(
-            (table, len(table) * 4 * width if rows is not None else (steps - 1) * batch * 4 * width),
-            (rows, (steps - 1) * batch), (weights, 4 * width * width),
-            (cells, batch * width * (1 if gates is None else steps)), (gates, (steps - 1) * batch * 4 * width),
+            (table, 4 * width * (size if rows is None else len(table))), (rows, size), (weights, 4 * width * width),
+            (cells, width * (batch if gates is None else len(states))), (gates, size * 4 * width),
         )  # fmt: skip
         call = self._call(
-            steps - 1, batch, width, table=table, rows=rows, weights=weights, states=states, cells=cells, gates=gates
+            places, batch, width, table=table, rows=rows, weights=weights, states=states, cells=cells, gates=gates
         )
         self.library.charlm_forward(self._number, ctypes.byref(call))
 
     def backward(
         self,
-        weights: Tensor,
+        places: Tensor,
         rows: Tensor | None,
+        weights: Tensor,
         cells: Tensor,
         gates: Tensor,
         to_states: Tensor,
@@ -139,25 +149,25 @@ class Kernel:
         """All steps back; the gradients are written into the last four.
 
         Args:
+            places: those of the pass forward.
+            rows: likewise.
             weights: the second of `pack`.
-            rows: those of the pass forward.
-            cells: likewise.
+            cells: those of the pass forward.
             gates: likewise.
-            to_states: gradients of the states, `element` (T, B, W).
-            to_state: that of the last state from elsewhere, `real` (B, W); becomes that of the first one.
+            to_states: gradients of the states, `element` (P, W).
+            to_state: that of the last states from elsewhere, `real` (B, W); becomes that of the given ones.
             to_cell: likewise of the cells.
-            to_gates: `element` (T, B, 4W), in tiles.
+            to_gates: `element` (P, 4W), in tiles.
             to_table: `real` (N, 4W), is added to; None without rows.
         """
-        steps, batch, width = to_states.shape
-        of_gates = steps * batch * 4 * width
+        size, (batch, width) = _check_places(places), to_state.shape
         _check_sizes(
-            (weights, 4 * width * width), (rows, steps * batch), (cells, (steps + 1) * batch * width),
-            (gates, of_gates), (to_state, batch * width), (to_cell, batch * width), (to_gates, of_gates),
+            (rows, size), (weights, 4 * width * width), (cells, (batch + size) * width), (gates, size * 4 * width),
+            (to_states, size * width), (to_cell, batch * width), (to_gates, size * 4 * width),
             (to_table, None if to_table is None else len(to_table) * 4 * width),
         )  # fmt: skip
         call = self._call(
-            steps, batch, width, rows=rows, weights=weights, cells=cells, gates=gates, to_states=to_states,
+            places, batch, width, rows=rows, weights=weights, cells=cells, gates=gates, to_states=to_states,
             to_state=to_state, to_cell=to_cell, to_gates=to_gates, to_table=to_table,
         )  # fmt: skip
         self.library.charlm_backward(self._number, ctypes.byref(call))
@@ -183,12 +193,13 @@ class Kernel:
         self.library.charlm_softmax(self._number, ctypes.byref(call))
         return float(nats.sum()), memory[:, 1, :classes].sum(0)
 
-    def _call(self, steps: int, batch: int, width: int, **tensors: Tensor | None) -> _Arguments:
+    def _call(self, places: Tensor, batch: int, width: int, **tensors: Tensor | None) -> _Arguments:
         threads = self._threads(batch, width)
         memory = torch.empty(threads * batch * 4 * self.vector, dtype=self.real)
+        tensors |= {"places": places, "memory": memory}
         addresses = {name: _address(tensor) for name, tensor in tensors.items()}
-        call = _Arguments(steps, batch, width, threads, memory=_address(memory), **addresses)
-        call.tensors = (memory, tensors)  # so that they live as long as the addresses
+        call = _Arguments(len(places) - 1, batch, width, threads, **addresses)
+        call.tensors = tensors  # so that they live as long as the addresses
         return call
 
     def _threads(self, batch: int, width: int) -> int:
@@ -272,6 +283,15 @@ def _load() -> tuple[ctypes.CDLL | None, str | None]:
     return library, None
 
 
+def _check_places(places: Tensor) -> int:
+    """How many places there are."""
+    counts = places.diff()
+    assert places[0] == 0, places
+    assert (counts > 0).all(), places
+    assert (counts.diff() <= 0).all(), places
+    return int(places[-1])
+
+
 def _check_ids(ids: Tensor | None, size: int) -> None:
     """Raise IndexError, as an embedding does, where an id is not below `size`: the kernels check nothing."""
     if ids is None:
@@ -283,7 +303,7 @@ def _check_ids(ids: Tensor | None, size: int) -> None:
 
 def _check_sizes(*tensors: tuple[Tensor | None, int | None]) -> None:
     for tensor, size in tensors:
-        assert tensor is None or tensor.numel() == size, (tensor.shape, size)
+        assert tensor is None or tensor.numel() == size, f"{tensor.shape} is not of size {size}"
 
 
 def _address(tensor: Tensor | None) -> int | None:

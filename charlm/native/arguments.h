@@ -6,22 +6,25 @@
 
 namespace charlm {
 
-// T = steps, B = batch, H = width: a multiple of the vectors' width; N = rows of the table. `element` and `real` are those
-// of a variant (vectors.h). Gates lie in tiles: for each `width` of a vector's units their i, then f, g, o.
+// T = steps, B = sequences, P = places: each step of each sequence, step after step; H = width, a multiple of the
+// vectors' width; N = rows of the table. Sequences may end: a step has no more of them than the one before, the first
+// ones. `element` and `real` are those of a variant (plain.h). Gates lie in tiles: for each vector of units their i, then
+// f, g, o.
 struct Arguments {
     int64_t steps, batch, width, threads;
 
-    const void* table;    // the input's part of the gates: real (N, 4H) with `rows`, element (T * B, 4H) without
-    const int64_t* rows;  // which row of the table is the input, (T, B); or null
-    const void* weights;  // as `pack_forward` or `pack_backward` has written them
-    void* states;         // element (T + 1, B, H); the first is given
-    void* cells;          // real, (T + 1, B, H) with gates, else (1, B, H); the first is given
-    void* gates;          // real (T, B, 4H); null where nothing is to be learned
+    const int64_t* places;  // where each step begins, and the end of the last, (T + 1)
+    const void* table;      // the input's part of the gates: real (N, 4H) with `rows`, element (P, 4H) without
+    const int64_t* rows;    // which row of the table is the input, (P); or null
+    const void* weights;    // as `pack_forward` or `pack_backward` has written them
+    void* states;           // element (B + P, H); the first B are given
+    void* cells;            // real, (B + P, H) with gates, else (B, H); the first B are given
+    void* gates;            // real (P, 4H); null where nothing is to be learned
 
-    const void* to_states;  // element (T, B, H): the gradient of the states
-    void* to_state;         // real (B, H): the gradient of the last state from elsewhere; after the call of the given one
+    const void* to_states;  // element (P, H): the gradient of the states
+    void* to_state;         // real (B, H): the gradient of the last states from elsewhere; afterwards of the given ones
     void* to_cell;          // real (B, H): likewise of the cells
-    void* to_gates;         // element (T, B, 4H)
+    void* to_gates;         // element (P, 4H)
     void* to_table;         // real (N, 4H), is added to; null without `rows`
     void* memory;           // real (threads, B, 4 vectors)
 };

@@ -12,7 +12,9 @@
 // computed there and then. R lies in the order in which it is read. Backward, the product that gives the gradient of h'
 // ends in the derivative of the cell in the same way, four tiles at a time.
 //
-// T = steps, B = batch, H = width of the layer, K = factors of a product (H forward, 4H backward)
+// Sequences lie side by side, longest first, and drop out where they end (arguments.h).
+//
+// T = steps, B = sequences, H = width of the layer, K = factors of a product (H forward, 4H backward)
 
 #pragma once
 
@@ -130,24 +132,34 @@ void pack_backward(const Weight* weights, int64_t hidden, int64_t width, typenam
     }
 }
 
-// One step of one tile: the gates of all rows, and what they make of the cells and states.
+// The places of one step, and where in `states` and `cells` those of the step before begin.
+struct Step {
+    int64_t place, count, before, here;
+    Step(const Arguments& call, int64_t step)
+        : place(call.places[step]),
+          count(call.places[step + 1] - place),
+          before(step ? call.batch + call.places[step - 1] : 0),
+          here(call.batch + place) {}
+};
+
+// One step of one tile: the gates of all sequences, and what they make of the cells and states.
 template <class V>
-void forward_tile(const Arguments& call, int64_t step, int64_t tile, typename V::real* sums) {
+void forward_tile(const Arguments& call, const Step& step, int64_t tile, typename V::real* sums) {
     using real = typename V::real;
     using element = typename V::element;
-    const int64_t batch = call.batch, width = call.width, size = batch * width;
+    const int64_t width = call.width;
     const bool learns = call.gates != nullptr;
-    const auto* before = static_cast<const element*>(call.states) + step * size;
+    const auto* before = static_cast<const element*>(call.states) + step.before * width;
     const auto* weights = static_cast<const element*>(call.weights) + tile * 4 * V::width * width;
-    multiply<V, 4>(batch, before, width, weights, width / V::pair, false, sums);
+    multiply<V, 4>(step.count, before, width, weights, width / V::pair, false, sums);
 
-    auto* states = static_cast<element*>(call.states) + (step + 1) * size + tile * V::width;
-    auto* cells = static_cast<real*>(call.cells) + tile * V::width;
-    const int64_t cells_before = learns ? step * size : 0, cells_after = learns ? cells_before + size : 0;
-    auto* gates = static_cast<real*>(call.gates) + step * size * 4 + tile * 4 * V::width;
-    for (int64_t row = 0; row < batch; ++row, sums += 4 * V::width) {
+    auto* states = static_cast<element*>(call.states) + step.here * width + tile * V::width;
+    const auto* cells_before = static_cast<real*>(call.cells) + (learns ? step.before * width : 0) + tile * V::width;
+    auto* cells = static_cast<real*>(call.cells) + (learns ? step.here * width : 0) + tile * V::width;
+    auto* gates = static_cast<real*>(call.gates) + step.place * 4 * width + tile * 4 * V::width;
+    for (int64_t row = 0; row < step.count; ++row, sums += 4 * V::width) {
         typename V::vec x[4];
-        const int64_t place = step * batch + row, from = tile * 4 * V::width;
+        const int64_t place = step.place + row, from = tile * 4 * V::width;
         if (call.rows) {
             const auto* table = static_cast<const real*>(call.table) + call.rows[place] * 4 * width + from;
             for (int gate = 0; gate < 4; ++gate) x[gate] = V::load(table + gate * V::width);
@@ -157,8 +169,8 @@ void forward_tile(const Arguments& call, int64_t step, int64_t tile, typename V:
         }
         for (int gate = 0; gate < 4; ++gate) x[gate] = V::add(x[gate], V::load(sums + gate * V::width));
         const auto i = sigmoid<V>(x[0]), f = sigmoid<V>(x[1]), g = tanh<V>(x[2]), o = sigmoid<V>(x[3]);
-        const auto cell = V::fma(f, V::load(cells + cells_before + row * width), V::multiply(i, g));
-        V::store(cells + cells_after + row * width, cell);
+        const auto cell = V::fma(f, V::load(cells_before + row * width), V::multiply(i, g));
+        V::store(cells + row * width, cell);
         V::store_elements(states + row * width, V::multiply(o, tanh<V>(cell)));
         if (!learns) continue;
         auto* own = gates + row * 4 * width;
@@ -175,7 +187,7 @@ void forward_part(const void* context, int64_t thread, Barrier& barrier) {
     auto* sums = static_cast<typename V::real*>(call.memory) + thread * call.batch * 4 * V::width;
     const Part part(call.width / V::width, thread, call.threads);
     for (int64_t step = 0; step < call.steps; ++step) {
-        for (int64_t tile = part.begin; tile < part.end; ++tile) forward_tile<V>(call, step, tile, sums);
+        for (int64_t tile = part.begin; tile < part.end; ++tile) forward_tile<V>(call, Step(call, step), tile, sums);
         wait(barrier);
     }
 }
@@ -188,58 +200,82 @@ void forward(const Arguments& call) {
 // So many factors of a long product stay in the cache while all rows are multiplied by them.
 constexpr int64_t kPairsAtOnce = 512;
 
-// One step back of up to four tiles: the gradient of their states, and what it makes of cells, gates and table. The step
-// before the first is that of the given state.
+// The gradient of up to four tiles of states, (rows, H), from that of the gates of the step after them.
 template <class V, int vectors>
-void backward_tiles(const Arguments& call, int64_t step, int64_t first_unit, typename V::real* sums) {
+void multiply_back(const Arguments& call, const Step& later, int64_t first_unit, typename V::real* sums) {
+    const auto* weights = static_cast<const typename V::element*>(call.weights) + first_unit * 4 * call.width;
+    const auto* gates = static_cast<const typename V::element*>(call.to_gates) + later.place * 4 * call.width;
+    const int64_t pairs = 4 * call.width / V::pair;
+    for (int64_t start = 0; start < pairs; start += kPairsAtOnce)
+        multiply<V, vectors>(
+            later.count, gates + start * V::pair, 4 * call.width, weights + start * vectors * V::width * V::pair,
+            smaller(kPairsAtOnce, pairs - start), start > 0, sums);
+}
+
+// One step back of up to four tiles: what the gradient of their states makes of cells, gates and table.
+template <class V, int vectors>
+void backward_tiles(const Arguments& call, int64_t number, int64_t first_unit, typename V::real* sums) {
     using real = typename V::real;
     using element = typename V::element;
-    const int64_t batch = call.batch, width = call.width, size = batch * width;
-    auto* to_state = static_cast<real*>(call.to_state) + first_unit;
-    const bool is_last = step + 1 == call.steps;
-    if (!is_last) {
-        const auto* weights = static_cast<const element*>(call.weights) + first_unit * 4 * width;
-        const auto* later = static_cast<const element*>(call.to_gates) + (step + 1) * size * 4;
-        const int64_t pairs = 4 * width / V::pair;
-        for (int64_t start = 0; start < pairs; start += kPairsAtOnce)
-            multiply<V, vectors>(
-                batch, later + start * V::pair, 4 * width, weights + start * vectors * V::width * V::pair,
-                smaller(kPairsAtOnce, pairs - start), start > 0, sums);
+    const int64_t width = call.width;
+    const Step step(call, number);
+    int64_t going_on = 0;  // sequences that the next step has too
+    if (number + 1 < call.steps) {
+        const Step later(call, number + 1);
+        going_on = later.count;
+        multiply_back<V, vectors>(call, later, first_unit, sums);
     }
-    const auto* to_states = static_cast<const element*>(call.to_states) + step * size + first_unit;
-    const auto* cells = static_cast<const real*>(call.cells) + step * size + first_unit;
-    const auto* gates = static_cast<const real*>(call.gates) + (step * size + first_unit) * 4;
-    auto* to_gates = static_cast<element*>(call.to_gates) + (step * size + first_unit) * 4;
+    const auto* to_state = static_cast<const real*>(call.to_state) + first_unit;
+    const auto* to_states = static_cast<const element*>(call.to_states) + step.place * width + first_unit;
+    const auto* cells_before = static_cast<const real*>(call.cells) + step.before * width + first_unit;
+    const auto* cells = static_cast<const real*>(call.cells) + step.here * width + first_unit;
+    const auto* gates = static_cast<const real*>(call.gates) + (step.place * width + first_unit) * 4;
+    auto* to_gates = static_cast<element*>(call.to_gates) + (step.place * width + first_unit) * 4;
     auto* to_cells = static_cast<real*>(call.to_cell) + first_unit;
     const auto one = V::set(1);
-    for (int64_t row = 0; row < batch; ++row)
+    for (int64_t row = 0; row < step.count; ++row)
         for (int n = 0; n < vectors; ++n) {
             const int64_t place = row * width + n * V::width;
-            auto state = V::load(is_last ? to_state + place : sums + (row * vectors + n) * V::width);
-            if (step < 0) {
-                V::store(to_state + place, state);
-                continue;
-            }
-            state = V::add(state, V::load(to_states + place));
+            const auto elsewhere = V::load(row < going_on ? sums + (row * vectors + n) * V::width : to_state + place);
+            const auto state = V::add(elsewhere, V::load(to_states + place));
             const auto i = V::load(gates + 4 * place), f = V::load(gates + 4 * place + V::width);
             const auto g = V::load(gates + 4 * place + 2 * V::width), o = V::load(gates + 4 * place + 3 * V::width);
-            const auto squashed = tanh<V>(V::load(cells + size + place));
+            const auto squashed = tanh<V>(V::load(cells + place));
             const auto by_output = V::multiply(state, o);  // the gradient of tanh(c)
             const auto cell = V::fma(by_output, V::minus_fma(squashed, squashed, one), V::load(to_cells + place));
             V::store(to_cells + place, V::multiply(cell, f));
             const typename V::vec own[4] = {
                 V::multiply(V::multiply(cell, g), V::minus_fma(i, i, i)),
-                V::multiply(V::multiply(cell, V::load(cells + place)), V::minus_fma(f, f, f)),
+                V::multiply(V::multiply(cell, V::load(cells_before + place)), V::minus_fma(f, f, f)),
                 V::multiply(V::multiply(cell, i), V::minus_fma(g, g, one)),
                 V::multiply(V::multiply(by_output, squashed), V::minus_fma(o, one, one)),  // by_output has one o
             };
             for (int gate = 0; gate < 4; ++gate) V::store_elements(to_gates + 4 * place + gate * V::width, own[gate]);
             if (!call.to_table) continue;
-            auto* into = static_cast<real*>(call.to_table) + call.rows[step * batch + row] * 4 * width +
+            auto* into = static_cast<real*>(call.to_table) + call.rows[step.place + row] * 4 * width +
                          4 * (first_unit + n * V::width);
             for (int gate = 0; gate < 4; ++gate)
                 V::store(into + gate * V::width, V::add(V::load(into + gate * V::width), own[gate]));
         }
+}
+
+// The gradient of up to four tiles of the given states.
+template <class V, int vectors>
+void backward_given(const Arguments& call, int64_t first_unit, typename V::real* sums) {
+    const Step first(call, 0);
+    multiply_back<V, vectors>(call, first, first_unit, sums);
+    auto* to_state = static_cast<typename V::real*>(call.to_state) + first_unit;
+    for (int64_t row = 0; row < first.count; ++row)
+        for (int n = 0; n < vectors; ++n)
+            V::store(to_state + row * call.width + n * V::width, V::load(sums + (row * vectors + n) * V::width));
+}
+
+template <class V, int vectors>
+void backward_group(const Arguments& call, int64_t step, int64_t first_unit, typename V::real* sums) {
+    if (step < 0)
+        backward_given<V, vectors>(call, first_unit, sums);
+    else
+        backward_tiles<V, vectors>(call, step, first_unit, sums);
 }
 
 template <class V>
@@ -252,10 +288,10 @@ void backward_part(const void* context, int64_t thread, Barrier& barrier) {
         for (int64_t group = part.begin; group < part.end; ++group) {
             const int64_t first_unit = group * 4 * V::width;
             switch (smaller<int64_t>(4, tiles - group * 4)) {
-                case 1: backward_tiles<V, 1>(call, step, first_unit, sums); break;
-                case 2: backward_tiles<V, 2>(call, step, first_unit, sums); break;
-                case 3: backward_tiles<V, 3>(call, step, first_unit, sums); break;
-                default: backward_tiles<V, 4>(call, step, first_unit, sums);
+                case 1: backward_group<V, 1>(call, step, first_unit, sums); break;
+                case 2: backward_group<V, 2>(call, step, first_unit, sums); break;
+                case 3: backward_group<V, 3>(call, step, first_unit, sums); break;
+                default: backward_group<V, 4>(call, step, first_unit, sums);
             }
         }
         wait(barrier);

@@ -23,7 +23,8 @@ void attempt() {
     typename V::element to_states[batch * width] = {}, to_gates[batch * 4 * width] = {};
     typename V::real cells[2 * batch * width] = {}, gates[batch * 4 * width] = {}, to_state[batch * width] = {};
     typename V::real to_cell[batch * width] = {}, sums[batch * 4 * width] = {};
-    const Arguments call = {1,     batch,     width,    1,       table,    nullptr, weights, states,
+    const int64_t places[2] = {0, batch};
+    const Arguments call = {1,     batch, width,     1,        places,  table,    nullptr, weights, states,
                             cells, gates, to_states, to_state, to_cell, to_gates, nullptr, sums};
     forward<V>(call);
     backward<V>(call);

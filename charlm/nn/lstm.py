@@ -49,7 +49,7 @@ class LSTM(nn.LSTM):
         """What `forward` makes of rows (V, D) at ids (T, B)."""
         kernel = self._kernel(rows[None])
         assert kernel is not None
-        return self._run(kernel, self._table(kernel, rows), ids.contiguous(), ids.shape, hx)
+        return self._run(kernel, self._table(kernel, rows), ids, ids.shape, hx)
 
     def reader(self, rows: Tensor) -> Reader | None:
         """`read_rows` for many short texts and weights that stay as they are; None where that would not be faster."""
@@ -58,7 +58,7 @@ class LSTM(nn.LSTM):
             return None
         packed = [kernel.pack(getattr(self, f"weight_hh_l{layer}"))[0] for layer in range(self.num_layers)]
         table = self._table(kernel, rows)
-        return lambda ids, hx: self._run(kernel, table, ids.contiguous(), ids.shape, hx, packed=packed)
+        return lambda ids, hx: self._run(kernel, table, ids, ids.shape, hx, packed=packed)
 
     def _table(self, kernel: Kernel, rows: Tensor) -> Tensor:
         """The input's part of the gates for each row, (V, 4W) in tiles."""
@@ -95,95 +95,144 @@ class LSTM(nn.LSTM):
                 raise RuntimeError(
                     f"a state is of shape ({self.num_layers}, {shape[1]}, {self.hidden_size}), got {tuple(part.shape)}"
                 )
+        steps, batch = shape
+        places = torch.arange(steps + 1) * batch
         states, cells = [], []
-        zeros = torch.zeros(shape[1], self.hidden_size)
+        zeros = torch.zeros(batch, self.hidden_size)
         output = zeros
         for layer in range(self.num_layers):
             if layer:
                 table, ids = self._gates_of(kernel, F.dropout(output, self.dropout, self.training), layer), None
             recurrent = getattr(self, f"weight_hh_l{layer}")
             given = (zeros, zeros) if hx is None else (hx[0][layer], hx[1][layer])
-            if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (table, recurrent, *given)):
-                output, state, cell = _Layer.apply(kernel, table, ids, recurrent, *given)  # type: ignore[no-untyped-call]
-            else:
-                weights = packed[layer] if packed else kernel.pack(recurrent)[0]
-                output, state, cell = _read(kernel, table, ids, weights, *given)
+            flat, state, cell = run_layer(
+                kernel,
+                places,
+                table.flatten(0, -2),
+                None if ids is None else ids.flatten(),
+                recurrent,
+                *given,
+                packed=packed[layer] if packed else None,
+            )
+            output = flat.view(steps, batch, -1)
             states.append(state)
             cells.append(cell)
         return output, (torch.stack(states), torch.stack(cells))
 
 
-def _read(
-    kernel: Kernel, table: Tensor, ids: Tensor | None, packed: Tensor, state: Tensor, cell: Tensor
+def run_layer(
+    kernel: Kernel,
+    places: Tensor,
+    table: Tensor,
+    ids: Tensor | None,
+    recurrent: Tensor,
+    state: Tensor,
+    cell: Tensor,
+    *,
+    packed: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Outputs (T, B, H), and the last state and cell (B, H), of one layer, without a gradient."""
-    states, cells = _start(kernel, _steps(table, ids), state, cell, learns=False)
-    kernel.forward(_given(kernel, table, ids), ids, packed, states, cells, None)
-    hidden = state.shape[1]
-    return states[1:, :, :hidden], states[-1, :, :hidden], cells[0, :, :hidden]
+    """Outputs (P, H), and the last state and cell of each sequence (B, H), of one layer.
 
-
-def _steps(table: Tensor, ids: Tensor | None) -> int:
-    return len(table if ids is None else ids)
-
-
-def _given(kernel: Kernel, table: Tensor, ids: Tensor | None) -> Tensor:
-    return table.to(kernel.element if ids is None else kernel.real).contiguous()
-
-
-def _start(kernel: Kernel, steps: int, state: Tensor, cell: Tensor, *, learns: bool) -> State:
-    """Room for states and cells, with those before the first step."""
+    Args:
+        kernel: what computes.
+        places: where each step begins, and the end of the last, (T + 1,); sequences that end are the last of a step.
+        table: the input's part of the gates in tiles, (V, 4W), or without `ids` of each place, (P, 4W).
+        ids: the row of the table for each place, (P,).
+        recurrent: weights (4H, H) in torch's order.
+        state: before the first step, (B, H).
+        cell: likewise.
+        packed: the weights as the kernel reads them, where they are at hand and nothing is learned.
+    """
+    table = table.to(kernel.element if ids is None else kernel.real).contiguous()
+    ids = None if ids is None else ids.contiguous()
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (table, recurrent, state, cell)):
+        result: tuple[Tensor, Tensor, Tensor] = _Layer.apply(  # type: ignore[no-untyped-call]
+            kernel, places, table, ids, recurrent, state, cell
+        )
+        return result
     batch, hidden = state.shape
-    states = torch.empty(steps + 1, batch, kernel.width(hidden), dtype=kernel.element)
-    cells = torch.empty(steps + 1 if learns else 1, *states.shape[1:], dtype=kernel.real)
-    for room, first in ((states[0], state), (cells[0], cell)):
-        room[:, :hidden] = first
-        room[:, hidden:] = 0
-    return states, cells
+    states, cells = _start(kernel, places, state), _padded(cell, kernel)
+    kernel.forward(places, table, ids, kernel.pack(recurrent)[0] if packed is None else packed, states, cells, None)
+    return states[batch:, :hidden], states[batch + _last_places(places), :hidden], cells[:, :hidden]
+
+
+def _padded(x: Tensor, kernel: Kernel) -> Tensor:
+    """A copy of (B, H) in whole vectors, (B, W)."""
+    return F.pad(x.detach(), (0, kernel.width(x.shape[1]) - x.shape[1])).to(kernel.real, copy=True)
+
+
+def _start(kernel: Kernel, places: Tensor, given: Tensor, *, real: bool = False) -> Tensor:
+    """Room for the states or cells of all places, (B + P, W), after those that are given, (B, H)."""
+    batch, hidden = given.shape
+    room = torch.empty(batch + int(places[-1]), kernel.width(hidden), dtype=kernel.real if real else kernel.element)
+    room[:batch, :hidden] = given
+    room[:batch, hidden:] = 0
+    return room
+
+
+def _last_places(places: Tensor) -> Tensor:
+    """The last place of each sequence, (B,)."""
+    counts = places.diff()
+    sequences = torch.arange(int(counts[0]))
+    steps = (counts[:, None] > sequences).sum(0)
+    return places[steps - 1] + sequences
+
+
+def _before(states: Tensor, places: Tensor) -> Tensor:
+    """For each place the state that it begins with, (P, W), from the given ones and those of all places, (B + P, W)."""
+    counts = places.diff()
+    batch = int(counts[0])
+    if int(places[-1]) == len(counts) * batch:
+        return states[:-batch]
+    step = torch.arange(len(counts)).repeat_interleave(counts)
+    starts = torch.cat([torch.zeros(1, dtype=torch.int64), batch + places[:-2]])  # of the states before each step
+    return states[starts[step] + torch.arange(len(step)) - places[step]]
 
 
 class _Layer(torch.autograd.Function):
-    """Outputs (T, B, H), and the last state and cell (B, H), of one layer that learns.
-
-    From the input's part of the gates in tiles, (V, 4W), or without ids (T, B, 4W); the row of the table for each step,
-    (T, B); recurrent weights (4H, H) in torch's order; and the state and cell before the first step, (B, H).
-    """
+    """`run_layer` with gradients."""
 
     @staticmethod
     def forward(
-        ctx: Any, kernel: Kernel, table: Tensor, ids: Tensor | None, recurrent: Tensor, state: Tensor, cell: Tensor
+        ctx: Any,
+        kernel: Kernel,
+        places: Tensor,
+        table: Tensor,
+        ids: Tensor | None,
+        recurrent: Tensor,
+        state: Tensor,
+        cell: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        hidden = state.shape[1]
-        states, cells = _start(kernel, _steps(table, ids), state, cell, learns=True)
-        gates = torch.empty(len(states) - 1, len(state), 4 * states.shape[2], dtype=kernel.real)
+        batch, hidden = state.shape
+        states, cells = _start(kernel, places, state), _start(kernel, places, cell, real=True)
+        gates = torch.empty(len(states) - batch, 4 * states.shape[1], dtype=kernel.real)
         ahead, back = kernel.pack(recurrent, learns=True)
-        kernel.forward(_given(kernel, table, ids), ids, ahead, states, cells, gates)
-        ctx.kernel, ctx.ids, ctx.back = kernel, ids, back
+        kernel.forward(places, table, ids, ahead, states, cells, gates)
+        ctx.kernel, ctx.places, ctx.ids, ctx.back = kernel, places, ids, back
         ctx.kept = states, cells, gates
-        ctx.table, ctx.types = (table.shape, table.dtype), (recurrent.dtype, state.dtype, cell.dtype)
-        return states[1:, :, :hidden], states[-1, :, :hidden].clone(), cells[-1, :, :hidden].clone()
+        ctx.table_shape, ctx.types = table.shape, (recurrent.dtype, state.dtype, cell.dtype)
+        ctx.last = batch + _last_places(places)
+        return states[batch:, :hidden], states[ctx.last, :hidden], cells[ctx.last, :hidden]
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, to_output: Tensor, to_state: Tensor, to_cell: Tensor) -> tuple[Tensor | None, ...]:
         kernel: Kernel = ctx.kernel
         states, cells, gates = ctx.kept
-        hidden, missing = to_state.shape[1], states.shape[2] - to_state.shape[1]
+        hidden, missing = to_state.shape[1], states.shape[1] - to_state.shape[1]
         to_states = (F.pad(to_output, (0, missing)) if missing else to_output).to(kernel.element).contiguous()
-        to_state, to_cell = (
-            F.pad(part, (0, missing)).to(kernel.real).contiguous().clone() for part in (to_state, to_cell)
-        )
+        to_state, to_cell = _padded(to_state, kernel), _padded(to_cell, kernel)
         to_gates = torch.empty(gates.shape, dtype=kernel.element)
-        shape, dtype = ctx.table
-        to_table = None if ctx.ids is None else torch.zeros(shape, dtype=kernel.real)
-        kernel.backward(ctx.back, ctx.ids, cells, gates, to_states, to_state, to_cell, to_gates, to_table)
-        to_recurrent = to_gates.flatten(0, 1).t() @ states[:-1].flatten(0, 1)  # (4W, W)
+        to_table = None if ctx.ids is None else torch.zeros(ctx.table_shape, dtype=kernel.real)
+        kernel.backward(ctx.places, ctx.ids, ctx.back, cells, gates, to_states, to_state, to_cell, to_gates, to_table)
+        to_recurrent = kernel.from_tiles(to_gates.t() @ _before(states, ctx.places), hidden)  # (4H, W)
         of_recurrent, of_state, of_cell = ctx.types
         return (
             None,
-            (to_gates if to_table is None else to_table).to(dtype),
             None,
-            kernel.from_tiles(to_recurrent, hidden)[:, :hidden].to(of_recurrent),
+            to_gates if to_table is None else to_table,
+            None,
+            to_recurrent[:, :hidden].to(of_recurrent),
             to_state[:, :hidden].to(of_state),
             to_cell[:, :hidden].to(of_cell),
         )

@@ -111,9 +111,9 @@ async def record_what_waits() -> None:
         await asyncio.sleep(0.05)
 
 
-def prefect_server_variables() -> tuple[str | None, str | None]:
-    """The variables that choose Prefect's server and database, as they are now."""
-    return os.environ.get("PREFECT_API_URL"), os.environ.get("PREFECT_HOME")
+def prefect_server_variables() -> list[str | None]:
+    """The variables that choose Prefect's server and database, and open it, as they are now."""
+    return [os.environ.get(f"PREFECT_{name}") for name in ("API_URL", "API_AUTH_STRING", "HOME")]
 
 
 def skip_runs_in_progress() -> None:

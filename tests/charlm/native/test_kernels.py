@@ -19,9 +19,8 @@ from charlm import native
 from charlm.errors import ConfigError
 from charlm.native import VARIANTS, Kernel, find_kernel, variant
 from charlm.nn import kernel as kernel_module
-from charlm.nn import lstm as lstm_module
 from charlm.nn.kernel import kernel_name
-from charlm.nn.lstm import LSTM
+from charlm.nn.lstm import LSTM, run_layer
 from tests.charlm.native.plain_lstm import PlainLSTM
 from tests.conftest import ROOT
 
@@ -66,9 +65,10 @@ class Case:
         )
         tiled = kernel.in_tiles(table.t()).t()
         ids = torch.tensor(self.ids)
-        arguments = (tiled, ids) if by_rows else (tiled[ids], None)
-        states, last, last_cell = lstm_module._Layer.apply(kernel, *arguments, recurrent, state, cell)
-        whole = (states.double() * torch.tensor(self.to_states)).sum()
+        places = torch.arange(self.steps + 1) * self.batch
+        arguments = (tiled, ids.flatten()) if by_rows else (tiled[ids.flatten()], None)
+        states, last, last_cell = run_layer(kernel, places, *arguments, recurrent, state, cell)
+        whole = (states.double() * torch.tensor(self.to_states).flatten(0, 1)).sum()
         for part, weight in zip((last, last_cell), self.to_last, strict=True):
             whole = whole + (part.double() * torch.tensor(weight)).sum()
         whole.backward()
@@ -80,7 +80,14 @@ class Case:
         layer = PlainLSTM(self.table, self.recurrent, self.ids)
         states, cell = layer.forward(*self.given)
         gradients = layer.backward(self.to_states, *self.to_last)
-        return [states, cell, gradients.table, gradients.recurrent, gradients.state, gradients.cell]
+        return [
+            states.reshape(-1, self.hidden),
+            cell,
+            gradients.table,
+            gradients.recurrent,
+            gradients.state,
+            gradients.cell,
+        ]
 
 
 def distance(found: np.ndarray, expected: np.ndarray) -> float:
@@ -133,13 +140,45 @@ def test_threads_change_no_bit(name: str, monkeypatch: pytest.MonkeyPatch) -> No
         assert all(np.array_equal(*pair) for n, pair in enumerate(zip(results[0], other, strict=True)) if n != 3)
 
 
+@pytest.mark.parametrize("name", ["float64", *HERE])
+def test_sequences_that_end_are_read_as_if_alone(name: str) -> None:
+    kernel, case = kernel_of(name), Case(steps=6, batch=5, hidden=20)
+    lengths = [6, 6, 3, 1, 1]
+    counts = [sum(length > step for length in lengths) for step in range(6)]
+    places = torch.tensor([0, *counts]).cumsum(0)
+    inputs = [torch.tensor(part).to(kernel.real) for part in (case.table, case.recurrent, *case.given)]
+    weight = torch.tensor(case.to_states)
+
+    def gradients_of(cut: bool) -> list[Tensor]:
+        table, recurrent, state, cell = (tensor.clone().requires_grad_() for tensor in inputs)
+        tiled, ids = kernel.in_tiles(table.t()).t(), torch.tensor(case.ids)
+        if cut:
+            ids = torch.cat([ids[step, :count] for step, count in enumerate(counts)])
+            output, *last = run_layer(kernel, places, tiled, ids, recurrent, state, cell)
+            rows = torch.cat([weight[step, :count] for step, count in enumerate(counts)])
+            whole = (output.double() * rows).sum() + sum(part.double().square().sum() for part in last)
+        else:
+            whole = torch.zeros((), dtype=torch.float64)
+            for row, length in enumerate(lengths):
+                places_alone = torch.arange(length + 1)
+                given = (state[row, None], cell[row, None])
+                output, *last = run_layer(kernel, places_alone, tiled, ids[:length, row], recurrent, *given)
+                whole = whole + (output.double() * weight[:length, row]).sum()
+                whole = whole + sum(part.double().square().sum() for part in last)
+        return [whole, *torch.autograd.grad(whole, [table, recurrent, state, cell])]
+
+    for found, expected in zip(gradients_of(cut=True), gradients_of(cut=False), strict=True):
+        assert distance(found.detach().double().numpy(), expected.detach().double().numpy()) < BOUNDS[name]
+
+
 def test_derivatives_are_those_of_the_function() -> None:
     kernel = kernel_of("float64")
     case = Case(steps=3, batch=2, hidden=5)
     inputs = [torch.tensor(part, requires_grad=True) for part in (case.table, case.recurrent, *case.given)]
 
-    def layer(table: Tensor, *others: Tensor) -> Tensor:
-        return lstm_module._Layer.apply(kernel, kernel.in_tiles(table.t()).t(), torch.tensor(case.ids), *others)
+    def layer(table: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
+        places, ids = torch.tensor([0, 2, 4, 5]), torch.tensor(case.ids).flatten()[:5]  # one sequence ends earlier
+        return run_layer(kernel, places, kernel.in_tiles(table.t()).t(), ids, *others)
 
     assert torch.autograd.gradcheck(layer, inputs)
 
