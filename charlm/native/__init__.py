@@ -36,7 +36,7 @@ class _Arguments(ctypes.Structure):
     """The fields of `Arguments` in arguments.h."""
 
     _fields_ = (
-        *((name, ctypes.c_int64) for name in ("steps", "batch", "width", "threads")),
+        *((name, ctypes.c_int64) for name in ("steps", "batch", "width", "threads", "entries")),
         *(
             (name, ctypes.c_void_p)
             for name in (
@@ -68,12 +68,12 @@ class Kernel:
 
     @property
     def real(self) -> torch.dtype:
-        """The type of gates, cells and sums."""
+        """The type of cells and sums."""
         return torch.float64 if self.name == "float64" else torch.float32
 
     @property
     def element(self) -> torch.dtype:
-        """The type of the factors of products: states, and gradients of gates."""
+        """The type of the factors of products, and of gates: states, and gradients of gates."""
         return torch.bfloat16 if self.name == "avx512_bf16" else self.real
 
     @functools.cached_property
@@ -113,23 +113,33 @@ class Kernel:
 
         Args:
             places: where each step begins, and the end of the last, (T + 1,) int64.
-            table: the input's part of the gates in tiles (see `in_tiles`), `real` (N, 4W), or, without `rows`, of each
-                place, `element` (P, 4W).
+            table: the input's part of the gates in tiles (see `in_tiles`), `real`, tile after tile (tiles, N, 4
+                vectors), or, without `rows`, of each place, `element` (P, 4W).
             rows: the row of the table for each place, (P,) int64.
             weights: the first of `pack`.
             states: `element` (B + P, W), of which the first B are given.
             cells: `real` (B + P, W), of which the first B are given; without `gates` (B, W), changed in place.
-            gates: `real` (P, 4W), kept for the pass backward; None where nothing is learned.
+            gates: `element` (P * 4W,), kept for the pass backward; None where nothing is learned.
         """
         size, width = _check_places(places), states.shape[1]
         batch = len(states) - size
-        _check_ids(rows, len(table))
+        entries = 0 if rows is None else table.shape[1]
+        _check_ids(rows, entries)
         _check_sizes(
-            (table, 4 * width * (size if rows is None else len(table))), (rows, size), (weights, 4 * width * width),
+            (table, 4 * width * (entries or size)), (rows, size), (weights, 4 * width * width),
             (cells, width * (batch if gates is None else len(states))), (gates, size * 4 * width),
         )  # fmt: skip
         call = self._call(
-            places, batch, width, table=table, rows=rows, weights=weights, states=states, cells=cells, gates=gates
+            places,
+            batch,
+            width,
+            entries,
+            table=table,
+            rows=rows,
+            weights=weights,
+            states=states,
+            cells=cells,
+            gates=gates,
         )
         self.library.charlm_forward(self._number, ctypes.byref(call))
 
@@ -158,16 +168,17 @@ class Kernel:
             to_state: that of the last states from elsewhere, `real` (B, W); becomes that of the given ones.
             to_cell: likewise of the cells.
             to_gates: `element` (P, 4W), in tiles.
-            to_table: `real` (N, 4W), is added to; None without rows.
+            to_table: `real` like the table, is added to; None without rows.
         """
         size, (batch, width) = _check_places(places), to_state.shape
         _check_sizes(
             (rows, size), (weights, 4 * width * width), (cells, (batch + size) * width), (gates, size * 4 * width),
             (to_states, size * width), (to_cell, batch * width), (to_gates, size * 4 * width),
-            (to_table, None if to_table is None else len(to_table) * 4 * width),
+            (to_table, None if to_table is None else to_table.shape[1] * 4 * width),
         )  # fmt: skip
+        entries = 0 if to_table is None else to_table.shape[1]
         call = self._call(
-            places, batch, width, rows=rows, weights=weights, cells=cells, gates=gates, to_states=to_states,
+            places, batch, width, entries, rows=rows, weights=weights, cells=cells, gates=gates, to_states=to_states,
             to_state=to_state, to_cell=to_cell, to_gates=to_gates, to_table=to_table,
         )  # fmt: skip
         self.library.charlm_backward(self._number, ctypes.byref(call))
@@ -193,12 +204,12 @@ class Kernel:
         self.library.charlm_softmax(self._number, ctypes.byref(call))
         return float(nats.sum()), memory[:, 1, :classes].sum(0)
 
-    def _call(self, places: Tensor, batch: int, width: int, **tensors: Tensor | None) -> _Arguments:
+    def _call(self, places: Tensor, batch: int, width: int, entries: int, **tensors: Tensor | None) -> _Arguments:
         threads = self._threads(batch, width)
         memory = torch.empty(threads * batch * 4 * self.vector, dtype=self.real)
         tensors |= {"places": places, "memory": memory}
         addresses = {name: _address(tensor) for name, tensor in tensors.items()}
-        call = _Arguments(len(places) - 1, batch, width, threads, **addresses)
+        call = _Arguments(len(places) - 1, batch, width, threads, entries, **addresses)
         call.tensors = tensors  # so that they live as long as the addresses
         return call
 
@@ -213,6 +224,10 @@ class Kernel:
         padded = gates.new_zeros(4, self.width(hidden), *rest)
         padded[:, :hidden] = gates.reshape(4, hidden, *rest)
         return padded.view(4, -1, self.vector, *rest).transpose(0, 1).reshape(-1, *rest)
+
+    def by_tile(self, table: Tensor) -> Tensor:
+        """Rows of gates in tiles, (N, 4W), tile after tile: (tiles, N, 4 vectors)."""
+        return table.view(len(table), -1, 4 * self.vector).transpose(0, 1).contiguous()
 
     def from_tiles(self, gates: Tensor, hidden_size: int) -> Tensor:
         """The inverse of `in_tiles`: (4W, …) -> (4H, …)."""

@@ -11,21 +11,22 @@ namespace charlm {
 // ones. `element` and `real` are those of a variant (plain.h). Gates lie in tiles: for each vector of units their i, then
 // f, g, o.
 struct Arguments {
-    int64_t steps, batch, width, threads;
+    int64_t steps, batch, width, threads, entries;
 
     const int64_t* places;  // where each step begins, and the end of the last, (T + 1)
-    const void* table;      // the input's part of the gates: real (N, 4H) with `rows`, element (P, 4H) without
+    const void* table;      // the input's part of the gates: real (H / vector, N, 4 vectors) with `rows`, where N is
+                            // `entries`; element (P, 4H) without
     const int64_t* rows;    // which row of the table is the input, (P); or null
     const void* weights;    // as `pack_forward` or `pack_backward` has written them
     void* states;           // element (B + P, H); the first B are given
     void* cells;            // real, (B + P, H) with gates, else (B, H); the first B are given
-    void* gates;            // real (P, 4H); null where nothing is to be learned
+    void* gates;            // element, for each step (H / vector, places, 4 vectors); null where nothing is to be learned
 
     const void* to_states;  // element (P, H): the gradient of the states
     void* to_state;         // real (B, H): the gradient of the last states from elsewhere; afterwards of the given ones
     void* to_cell;          // real (B, H): likewise of the cells
     void* to_gates;         // element (P, 4H)
-    void* to_table;         // real (N, 4H), is added to; null without `rows`
+    void* to_table;         // as the table; is added to; null without `rows`
     void* memory;           // real (threads, B, 4 vectors)
 };
 

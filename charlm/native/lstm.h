@@ -38,9 +38,9 @@ inline typename V::vec sigmoid(typename V::vec x) {
 }
 
 template <class V>
-inline typename V::vec tanh(typename V::vec x) {  // 2 sigmoid(2x) - 1
-    const auto denominator = V::add(V::set(1), V::exp(V::multiply(x, V::set(-2))));
-    return V::fma(V::set(2), V::reciprocal(denominator), V::set(-1));
+inline typename V::vec tanh(typename V::vec x) {  // not as 2 sigmoid(2x) - 1, which loses what is close to 0
+    const auto one = V::set(1), power = V::exp(V::multiply(x, V::set(-2)));
+    return V::multiply(V::minus_fma(power, one, one), V::reciprocal(V::add(one, power)));
 }
 
 // sums (rows, vectors of one register) of x (rows, 2K; `stride` apart) times factors, which lie as (pairs, vectors, pair).
@@ -156,15 +156,15 @@ void forward_tile(const Arguments& call, const Step& step, int64_t tile, typenam
     auto* states = static_cast<element*>(call.states) + step.here * width + tile * V::width;
     const auto* cells_before = static_cast<real*>(call.cells) + (learns ? step.before * width : 0) + tile * V::width;
     auto* cells = static_cast<real*>(call.cells) + (learns ? step.here * width : 0) + tile * V::width;
-    auto* gates = static_cast<real*>(call.gates) + step.place * 4 * width + tile * 4 * V::width;
+    auto* gates = static_cast<element*>(call.gates) + step.place * 4 * width + tile * step.count * 4 * V::width;
     for (int64_t row = 0; row < step.count; ++row, sums += 4 * V::width) {
         typename V::vec x[4];
-        const int64_t place = step.place + row, from = tile * 4 * V::width;
+        const int64_t place = step.place + row;
         if (call.rows) {
-            const auto* table = static_cast<const real*>(call.table) + call.rows[place] * 4 * width + from;
+            const auto* table = static_cast<const real*>(call.table) + (tile * call.entries + call.rows[place]) * 4 * V::width;
             for (int gate = 0; gate < 4; ++gate) x[gate] = V::load(table + gate * V::width);
         } else {
-            const auto* table = static_cast<const element*>(call.table) + place * 4 * width + from;
+            const auto* table = static_cast<const element*>(call.table) + place * 4 * width + tile * 4 * V::width;
             for (int gate = 0; gate < 4; ++gate) x[gate] = V::load(table + gate * V::width);
         }
         for (int gate = 0; gate < 4; ++gate) x[gate] = V::add(x[gate], V::load(sums + gate * V::width));
@@ -173,11 +173,11 @@ void forward_tile(const Arguments& call, const Step& step, int64_t tile, typenam
         V::store(cells + row * width, cell);
         V::store_elements(states + row * width, V::multiply(o, tanh<V>(cell)));
         if (!learns) continue;
-        auto* own = gates + row * 4 * width;
-        V::store(own, i);
-        V::store(own + V::width, f);
-        V::store(own + 2 * V::width, g);
-        V::store(own + 3 * V::width, o);
+        auto* own = gates + row * 4 * V::width;
+        V::store_elements(own, i);
+        V::store_elements(own + V::width, f);
+        V::store_elements(own + 2 * V::width, g);
+        V::store_elements(own + 3 * V::width, o);
     }
 }
 
@@ -229,7 +229,7 @@ void backward_tiles(const Arguments& call, int64_t number, int64_t first_unit, t
     const auto* to_states = static_cast<const element*>(call.to_states) + step.place * width + first_unit;
     const auto* cells_before = static_cast<const real*>(call.cells) + step.before * width + first_unit;
     const auto* cells = static_cast<const real*>(call.cells) + step.here * width + first_unit;
-    const auto* gates = static_cast<const real*>(call.gates) + (step.place * width + first_unit) * 4;
+    const auto* gates = static_cast<const element*>(call.gates) + (step.place * width + first_unit * step.count) * 4;
     auto* to_gates = static_cast<element*>(call.to_gates) + (step.place * width + first_unit) * 4;
     auto* to_cells = static_cast<real*>(call.to_cell) + first_unit;
     const auto one = V::set(1);
@@ -238,8 +238,9 @@ void backward_tiles(const Arguments& call, int64_t number, int64_t first_unit, t
             const int64_t place = row * width + n * V::width;
             const auto elsewhere = V::load(row < going_on ? sums + (row * vectors + n) * V::width : to_state + place);
             const auto state = V::add(elsewhere, V::load(to_states + place));
-            const auto i = V::load(gates + 4 * place), f = V::load(gates + 4 * place + V::width);
-            const auto g = V::load(gates + 4 * place + 2 * V::width), o = V::load(gates + 4 * place + 3 * V::width);
+            const auto* gate = gates + (n * step.count + row) * 4 * V::width;
+            const auto i = V::load(gate), f = V::load(gate + V::width);
+            const auto g = V::load(gate + 2 * V::width), o = V::load(gate + 3 * V::width);
             const auto squashed = tanh<V>(V::load(cells + place));
             const auto by_output = V::multiply(state, o);  // the gradient of tanh(c)
             const auto cell = V::fma(by_output, V::minus_fma(squashed, squashed, one), V::load(to_cells + place));
@@ -252,8 +253,8 @@ void backward_tiles(const Arguments& call, int64_t number, int64_t first_unit, t
             };
             for (int gate = 0; gate < 4; ++gate) V::store_elements(to_gates + 4 * place + gate * V::width, own[gate]);
             if (!call.to_table) continue;
-            auto* into = static_cast<real*>(call.to_table) + call.rows[step.place + row] * 4 * width +
-                         4 * (first_unit + n * V::width);
+            const int64_t tile = first_unit / V::width + n;
+            auto* into = static_cast<real*>(call.to_table) + (tile * call.entries + call.rows[step.place + row]) * 4 * V::width;
             for (int gate = 0; gate < 4; ++gate)
                 V::store(into + gate * V::width, V::add(V::load(into + gate * V::width), own[gate]));
         }

@@ -27,7 +27,7 @@ struct Plain {
     static vec fma(vec x, vec y, vec z) { return x * y + z; }
     static vec minus_fma(vec x, vec y, vec z) { return z - x * y; }
     static vec max(vec x, vec y) { return x > y ? x : y; }
-    static vec exp(vec x) { return std::exp(x); }
+    static vec exp(vec x) { return std::exp(300 < x ? 300 : x); }
     static vec reciprocal(vec x) { return 1 / x; }
     static vec broadcast(const element* p) { return *p; }
     static vec factors(const element* p) { return *p; }

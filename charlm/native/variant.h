@@ -21,16 +21,17 @@ void attempt() {
     constexpr int width = V::width, batch = V::rows;
     typename V::element table[batch * 4 * width] = {}, weights[4 * width * width] = {}, states[2 * batch * width] = {};
     typename V::element to_states[batch * width] = {}, to_gates[batch * 4 * width] = {};
-    typename V::real cells[2 * batch * width] = {}, gates[batch * 4 * width] = {}, to_state[batch * width] = {};
+    typename V::element gates[batch * 4 * width] = {};
+    typename V::real cells[2 * batch * width] = {}, to_state[batch * width] = {};
     typename V::real to_cell[batch * width] = {}, sums[batch * 4 * width] = {};
     const int64_t places[2] = {0, batch};
-    const Arguments call = {1,     batch, width,     1,        places,  table,    nullptr, weights, states,
+    const Arguments call = {1,     batch, width,     1,        0,  places,  table,    nullptr, weights, states,
                             cells, gates, to_states, to_state, to_cell, to_gates, nullptr, sums};
     forward<V>(call);
     backward<V>(call);
     const int64_t targets[1] = {};
     double nats[1];
-    softmax<V>({1, width, 1, 1.0, table, cells, targets, gates, nats});
+    softmax<V>({1, width, 1, 1.0, table, cells, targets, sums, nats});
 }
 
 }  // namespace

@@ -1,20 +1,26 @@
 """A bidirectional LSTM that computes almost nothing for padding.
 
-The sequences of a batch are read in pieces of time; from piece to piece those that have ended are dropped. In both
-directions a sequence starts at time 0, so the state starts at zero and no mask is needed. Against a packed `nn.LSTM`,
-which leaves oneDNN's fused layer unused, training takes half the time on a CPU (fp32) or a third (bf16 autocast).
+With a compiled kernel a sequence that has ended is left out at once. With torch's LSTM the sequences of a batch are
+read in pieces of time, and from piece to piece those that have ended are dropped. In both directions a sequence starts
+at time 0, so the state starts at zero and no mask is needed. Against a packed `nn.LSTM`, which leaves oneDNN's fused
+layer unused, training with torch's takes half the time on a CPU (fp32) or a third (bf16 autocast).
 """
 
 # W = rows (tokens of all sequences), B = sequences, T = steps of a piece, D = width of a row, H = hidden size
 
 import itertools
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
+from charlm.native import Kernel
+from charlm.nn.bf16_linear import bf16_linear, is_bf16
 from charlm.nn.bf16_lstm import bidirectional_bf16
-from charlm.nn.lstm import LSTM
+from charlm.nn.kernel import kernel_for
+from charlm.nn.lstm import LSTM, run_layer
 from charlm.nn.ragged import Ragged, cuts
 
 
@@ -31,16 +37,32 @@ class BidirectionalLSTM(nn.Module):
 
     def forward(self, x: Tensor, ragged: Ragged) -> Tensor:
         """The states (W, 2H) at the rows (W, D): forward, then backward."""
-        is_bf16 = x.device.type == "cpu" and torch.is_autocast_enabled("cpu")
-        reading = None if is_bf16 else _Reading(ragged)
+        kernel, reads_bf16 = kernel_for(x), is_bf16(x)
+        reading = None if kernel is not None or reads_bf16 else _Reading(ragged)
         for number, layers in enumerate(zip(self.forward_layers, self.backward_layers, strict=True)):
             if number:
                 x = self.dropout(x)
-            if reading is None:
+            if kernel is not None:
+                x = _with_kernel(kernel, x, ragged, layers)
+            elif reading is None:
                 x = bidirectional_bf16(x, ragged, layers)
-                continue
-            x = torch.cat([reading.read(lstm, x, direction) for direction, lstm in enumerate(layers)], dim=1)
+            else:
+                x = torch.cat([reading.read(lstm, x, direction) for direction, lstm in enumerate(layers)], dim=1)
         return x
+
+
+def _with_kernel(kernel: Kernel, x: Tensor, ragged: Ragged, directions: tuple[Any, Any]) -> Tensor:
+    """The states (W, 2H) of two LSTMs at the rows (W, D), of which the second reads from the end."""
+    places = torch.tensor([0, *ragged.active]).cumsum(0)
+    outputs = []
+    for lstm, places_of_rows in zip(directions, ragged.reading_places, strict=True):
+        weights = lstm.input_weights(kernel, 0)
+        gates = bf16_linear(x, *weights) if is_bf16(x) else functional.linear(x, *weights)  # (W, 4H) in tiles
+        start = torch.zeros(len(ragged.lengths), lstm.hidden_size)
+        rows = ragged.tensor(np.argsort(places_of_rows))
+        states, _, _ = run_layer(kernel, places, gates.to(kernel.real), rows, lstm.weight_hh_l0, start, start)
+        outputs.append(states.index_select(0, ragged.tensor(places_of_rows)))
+    return torch.cat(outputs, dim=1)
 
 
 class _Reading:

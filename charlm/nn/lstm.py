@@ -33,13 +33,21 @@ class LSTM(nn.LSTM):
     With a kernel in bf16 outputs and states are bf16, but cells stay float32.
     """
 
-    def forward(self, input: Tensor, hx: State | None = None) -> tuple[Tensor, State]:  # type: ignore[override]
-        """(T, B, D) -> (T, B, H) and the new state."""
+    def forward(  # type: ignore[override]
+        self, input: Tensor, hx: State | None = None, *, recurrent: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """(T, B, D) -> (T, B, H) and the new state; with other recurrent weights of a single layer where given."""
         kernel = self._kernel(input)
-        if kernel is None:
+        if kernel is not None:
+            return self._run(kernel, self._gates_of(kernel, input, 0), None, input.shape[:2], hx, recurrent=recurrent)
+        if recurrent is None:
             output, hx = super().forward(input, hx)
             return output, hx
-        return self._run(kernel, self._gates_of(kernel, input, 0), None, input.shape[:2], hx)
+        assert hx is not None
+        # The layer's own call would use the copy of the weights that cuDNN has packed.
+        weights = [recurrent if name == "weight_hh_l0" else weight for name, weight in self.named_parameters()]
+        output, *state = torch.lstm(input, hx, weights, True, 1, 0.0, self.training, False, False)
+        return output, (state[0], state[1])
 
     def reads_rows(self, rows: Tensor, ids: Tensor) -> bool:
         """Whether `read_rows` is faster than an embedding and `forward`: a kernel, and no more rows than ids."""
@@ -63,7 +71,7 @@ class LSTM(nn.LSTM):
     def _table(self, kernel: Kernel, rows: Tensor) -> Tensor:
         """The input's part of the gates for each row, (V, 4W) in tiles."""
         with torch.autocast("cpu", enabled=False):
-            return F.linear(rows, *self._input_weights(kernel, 0))
+            return F.linear(rows, *self.input_weights(kernel, 0))
 
     def _kernel(self, input: Tensor) -> Kernel | None:
         is_plain = not (self.bidirectional or self.proj_size or self.batch_first) and self.bias
@@ -71,14 +79,14 @@ class LSTM(nn.LSTM):
             return None
         return kernel_for(input)
 
-    def _input_weights(self, kernel: Kernel, layer: int) -> tuple[Tensor, Tensor]:
+    def input_weights(self, kernel: Kernel, layer: int) -> tuple[Tensor, Tensor]:
         """Weights (4W, D) and biases (4W,) of the input, in tiles."""
         bias = getattr(self, f"bias_ih_l{layer}") + getattr(self, f"bias_hh_l{layer}")
         return kernel.in_tiles(getattr(self, f"weight_ih_l{layer}")), kernel.in_tiles(bias)
 
     def _gates_of(self, kernel: Kernel, x: Tensor, layer: int) -> Tensor:
         """The input's part of the gates, (T, B, 4W) in tiles."""
-        return F.linear(x, *self._input_weights(kernel, layer)).to(kernel.element)
+        return F.linear(x, *self.input_weights(kernel, layer)).to(kernel.element)
 
     def _run(
         self,
@@ -89,6 +97,7 @@ class LSTM(nn.LSTM):
         hx: State | None,
         *,
         packed: Sequence[Tensor] | None = None,
+        recurrent: Tensor | None = None,
     ) -> tuple[Tensor, State]:
         for part in hx or ():
             if part.shape != (self.num_layers, shape[1], self.hidden_size):
@@ -103,14 +112,14 @@ class LSTM(nn.LSTM):
         for layer in range(self.num_layers):
             if layer:
                 table, ids = self._gates_of(kernel, F.dropout(output, self.dropout, self.training), layer), None
-            recurrent = getattr(self, f"weight_hh_l{layer}")
+            weights = getattr(self, f"weight_hh_l{layer}") if recurrent is None else recurrent
             given = (zeros, zeros) if hx is None else (hx[0][layer], hx[1][layer])
             flat, state, cell = run_layer(
                 kernel,
                 places,
                 table.flatten(0, -2),
                 None if ids is None else ids.flatten(),
-                recurrent,
+                weights,
                 *given,
                 packed=packed[layer] if packed else None,
             )
@@ -151,6 +160,7 @@ def run_layer(
         )
         return result
     batch, hidden = state.shape
+    table = table if ids is None else kernel.by_tile(table)
     states, cells = _start(kernel, places, state), _padded(cell, kernel)
     kernel.forward(places, table, ids, kernel.pack(recurrent)[0] if packed is None else packed, states, cells, None)
     return states[batch:, :hidden], states[batch + _last_places(places), :hidden], cells[:, :hidden]
@@ -205,9 +215,9 @@ class _Layer(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor]:
         batch, hidden = state.shape
         states, cells = _start(kernel, places, state), _start(kernel, places, cell, real=True)
-        gates = torch.empty(len(states) - batch, 4 * states.shape[1], dtype=kernel.real)
+        gates = torch.empty(len(states) - batch, 4 * states.shape[1], dtype=kernel.element)
         ahead, back = kernel.pack(recurrent, learns=True)
-        kernel.forward(places, table, ids, ahead, states, cells, gates)
+        kernel.forward(places, table if ids is None else kernel.by_tile(table), ids, ahead, states, cells, gates)
         ctx.kernel, ctx.places, ctx.ids, ctx.back = kernel, places, ids, back
         ctx.kept = states, cells, gates
         ctx.table_shape, ctx.types = table.shape, (recurrent.dtype, state.dtype, cell.dtype)
@@ -223,14 +233,14 @@ class _Layer(torch.autograd.Function):
         to_states = (F.pad(to_output, (0, missing)) if missing else to_output).to(kernel.element).contiguous()
         to_state, to_cell = _padded(to_state, kernel), _padded(to_cell, kernel)
         to_gates = torch.empty(gates.shape, dtype=kernel.element)
-        to_table = None if ctx.ids is None else torch.zeros(ctx.table_shape, dtype=kernel.real)
+        to_table = None if ctx.ids is None else kernel.by_tile(torch.zeros(ctx.table_shape, dtype=kernel.real))
         kernel.backward(ctx.places, ctx.ids, ctx.back, cells, gates, to_states, to_state, to_cell, to_gates, to_table)
         to_recurrent = kernel.from_tiles(to_gates.t() @ _before(states, ctx.places), hidden)  # (4H, W)
         of_recurrent, of_state, of_cell = ctx.types
         return (
             None,
             None,
-            to_gates if to_table is None else to_table,
+            to_gates if to_table is None else to_table.transpose(0, 1).reshape(ctx.table_shape),
             None,
             to_recurrent[:, :hidden].to(of_recurrent),
             to_state[:, :hidden].to(of_state),

@@ -78,20 +78,9 @@ class LSTMStack(nn.Module):
         for number, (layer, state, cell) in enumerate(split):
             if number:
                 x = self.between(x)
-            x, (state, cell) = self._run(layer, x, state.contiguous(), cell.contiguous())
+            own = self.weight_dropout(layer.weight_hh_l0) if self.weight_dropout.is_active else None
+            x, (state, cell) = layer(x, (state.contiguous(), cell.contiguous()), recurrent=own)
             outputs.append(x)
             states.append(state)
             cells.append(cell)
         return outputs, (torch.cat(states, dim=2), torch.cat(cells, dim=2))
-
-    def _run(self, layer: nn.Module, x: Tensor, state: Tensor, cell: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        if not self.weight_dropout.is_active:
-            result: tuple[Tensor, tuple[Tensor, Tensor]] = layer(x, (state, cell))
-            return result
-        # The layer's own call would use the copy of the weights that cuDNN has packed.
-        weights = [
-            self.weight_dropout(weight) if name.startswith("weight_hh") else weight
-            for name, weight in layer.named_parameters()
-        ]
-        output, state, cell = torch.lstm(x, (state, cell), weights, True, 1, 0.0, self.training, False, False)
-        return output, (state, cell)

@@ -293,7 +293,7 @@ def _loss_and_gradients(
     num_targets, width = x.shape
     rows = x.to(low)
     nats = x.new_zeros((), dtype=torch.float64)
-    to_x = torch.zeros(num_targets, width, dtype=torch.promote_types(x.dtype, torch.float32), device=x.device)
+    to_x: Tensor | None = None
     to_weight = torch.empty(size, width, dtype=parts.all[0].weight.dtype, device=x.device)
     to_bias = torch.empty(size, dtype=parts.all[0].bias.dtype, device=x.device)
     of_clusters: list[Tensor] = []
@@ -311,11 +311,12 @@ def _loss_and_gradients(
         for chunk in _chunks(places, len(weight)):
             is_all = len(places) == num_targets and chunk.start == 0 and chunk.stop >= num_targets
             own = rows if is_all else rows[places[chunk]]
-            padded = _on_grid(own)
+            padded = own if is_all else _on_grid(own)  # all targets are equally many in nearly every step
             if kernel is None:
                 logits = _logits(padded, weight, part.bias, memory)[: len(own)]  # (n, rows)
                 chunk_nats, scores = _scores(logits, expected[chunk, None], scale / num_targets)
-                to_part_bias, scores = scores.sum(0), _on_grid(scores.to(low))
+                to_part_bias, scores = scores.sum(0), scores.to(low)
+                scores = scores if is_all else _on_grid(scores)
             else:
                 scores = _product(padded, weight, memory)  # (n, rows)
                 found, to_part_bias = kernel.softmax(
@@ -329,16 +330,20 @@ def _loss_and_gradients(
                 torch.addmm(into, scores.t(), padded, beta=int(chunk.start > 0), out=into)
             else:
                 _add_product(scores.t() @ padded, into, is_first=chunk.start == 0)
-            to_own = (scores @ weight)[: len(own)].to(to_x.dtype)
-            if is_all:
-                to_x += to_own
-            else:
-                to_x.index_add_(0, places[chunk], to_own)
+            to_own = (scores @ weight)[: len(own)]
+            if is_all and len(parts.all) == 1:
+                to_x = to_own
+                break
+            if to_x is None:
+                to_x = x.new_zeros(num_targets, width, dtype=torch.promote_types(x.dtype, torch.float32))
+            to_x.index_add_(0, places[chunk], to_own.to(to_x.dtype))
         if has_clusters:
             frequent = part.words.stop
             to_weight[:frequent], to_bias[:frequent] = into[:frequent], into_bias[:frequent]
             of_clusters = [into[frequent:].clone(), into_bias[frequent:].clone()]
-    return (nats / num_targets).to(to_x.dtype), [to_x.to(x.dtype), to_weight, to_bias, *of_clusters]
+    assert to_x is not None
+    loss = (nats / num_targets).to(torch.promote_types(x.dtype, torch.float32))
+    return loss, [to_x.to(x.dtype), to_weight, to_bias, *of_clusters]
 
 
 def _scores(logits: Tensor, targets: Tensor, scale: float) -> tuple[Tensor, Tensor]:
