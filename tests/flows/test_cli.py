@@ -140,21 +140,6 @@ def test_no_command_at_all_shows_the_help_and_says_so(charlm: Charlm) -> None:
     assert outcome.stderr == "error: no command was given (charlm --help shows how)\n"
 
 
-@pytest.mark.parametrize(
-    ("arguments", "shows"),
-    [
-        (("prepar",), "charlm --help"),
-        (("prepare", "text.txt"), "charlm prepare --help"),
-        (("tag-train", "--no-such"), "charlm tag-train --help"),
-        (("train", "books", "--max-minutes", "many"), "charlm train --help"),
-    ],
-)
-def test_a_wrong_call_names_the_help_of_its_command(charlm: Charlm, arguments: tuple[str, ...], shows: str) -> None:
-    outcome = charlm(*arguments)
-    assert outcome.code == 2
-    assert outcome.stderr.endswith(f" ({shows} shows how)\n")
-
-
 def test_without_json_a_mistake_leaves_stdout_empty(charlm: Charlm, workspace: Path) -> None:
     outcome = charlm("train", "x", "--workspace", workspace)
     assert (outcome.code, outcome.stdout) == (2, "")
