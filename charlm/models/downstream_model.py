@@ -307,8 +307,11 @@ class DownstreamModel(nn.Module):
 
 
 def label_items(dictionary: Dictionary, *, without: frozenset[str]) -> list[str]:
-    """The labels in a dictionary without those of `without`, in its order; raises ConfigError when none is left."""
-    items = [item for item in dictionary.get_items() if item not in without]
+    """The labels in a dictionary without those of `without`, in its order; raises ConfigError for an empty one.
+
+    A dictionary that holds nothing else gives `<unk>`: such a model can be saved and run, but learns from no label.
+    """
+    items = [item for item in dictionary.get_items() if item not in without] or dictionary.get_items()[:1]
     if not items:
         raise ConfigError("the dictionary holds no label: make it from the corpus that the model is trained on")
     return items
