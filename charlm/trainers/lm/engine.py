@@ -232,8 +232,7 @@ class TrainingEngine:
         progress.window_units += rows * config.mini_batch_size
 
     def _end_shard(self) -> None:
-        progress = self.progress
-        self.bptt.hidden = None
+        progress, self.bptt.hidden = self.progress, None
         progress.row = 0
         progress.split += 1
         progress.splits_read += 1
@@ -249,8 +248,7 @@ class TrainingEngine:
     def _step_share(self) -> float:
         """Share of the budget that one step takes, from the mean of the steps so far."""
         units = self.config.mini_batch_size * self.config.sequence_length * self.config.gradient_accumulation
-        seconds = self.progress.seconds / max(self.progress.step, 1)
-        return self.budget.progress(units, seconds)
+        return self.budget.progress(units, self.progress.seconds / max(self.progress.step, 1))
 
     def _is_stop_requested(self) -> bool:
         """Set the clock by the main process; True when any process was asked to stop."""
