@@ -71,13 +71,14 @@ def main() -> None:
 
 
 def path_of_address(address: str) -> Path:
-    """The folder of the bundle at `models:/NAME@alias`; charlm finds it by the entry point `charlm.model_resolvers`.
+    """The bundle, or the file of the tagger or classifier, at `models:/NAME@alias`.
 
-    A process that is not ours, such as a user's program, may have a `tasks` of its own: there a child process looks.
+    charlm finds this function by the entry point `charlm.model_resolvers`. A process that is not ours, such as a
+    user's program, may have a `tasks` of its own: there a child process looks.
     Raises ConfigError without the packages of the pipeline, and RegistryError when there is no such model.
     """
     if _is_ours("tasks"):
-        return Path(importlib.import_module("tasks.registry.download").path_of_address(address))
+        return Path(importlib.import_module("tasks.downstream.addresses").path_of_address(address))
     asked = subprocess.run([sys.executable, "-c", _RESOLVE, address], stdout=subprocess.PIPE, text=True)
     lines = asked.stdout.splitlines()
     if not lines:
@@ -92,7 +93,7 @@ def answer() -> None:
     """What the child process of `path_of_address` does: look the address in its arguments up, and print JSON."""
     try:
         use_floors()
-        path = importlib.import_module("tasks.registry.download").path_of_address(sys.argv[1])
+        path = importlib.import_module("tasks.downstream.addresses").path_of_address(sys.argv[1])
     except errors.CharLMError as error:
         print(json.dumps({"kind": type(error).__name__, "error": str(error)}))
     else:

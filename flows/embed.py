@@ -12,7 +12,14 @@ from flows.parameters import FloatType, Pooling, Precision, TextFormat, Tokenize
 from flows.workspace_flow import flow
 from tasks import steps
 from tasks.inference.embedding import EmbeddedText
-from tasks.inference.texts import embedding_outputs, embeddings_folder, find_texts, pinned_model, texts_of_model
+from tasks.inference.texts import (
+    embedding_outputs,
+    embeddings_folder,
+    find_texts,
+    no_texts,
+    pinned_model,
+    texts_of_model,
+)
 from tasks.registry.download import open_model
 from tasks.reporting import publish_embeddings
 from tasks.services.session import use_workspace
@@ -37,7 +44,7 @@ def embed_corpus(
     Args:
         model: best-lm.pt, a run folder, a bundle folder, or `models:/NAME@champion`.
         texts: Files with a sentence a line, CoNLL columns, or Parquet; or folders and globs of such files.
-            By default those in the folder `to-embed/NAME` of the workspace, where there are some.
+            By default those in the folder of the workspace named `to-embed/` and the name of the model.
         output: Folder that takes `TEXT.parquet` for each of them; by default one of the workspace for this version.
         workspace: Folder that holds the registry where no server does.
         text_format: `text`, `conll` or `parquet`; by default by name and content of each file.
@@ -51,9 +58,7 @@ def embed_corpus(
     space = use_workspace(workspace)
     found = find_texts(texts) or texts_of_model(space, model)
     if not found:
-        return Completed(
-            message="nothing to do: no texts were given, and to-embed/NAME of the workspace has none", data=[]
-        )
+        return Completed(message=f"nothing to do: {no_texts(space, model)}", data=[])
     pinned = pinned_model(model)
     folder = output or embeddings_folder(space, pinned)
     outputs = embedding_outputs(found, folder)

@@ -5,7 +5,6 @@ forked from it in turn. Tests of what is loaded when start an interpreter (`sys.
 """
 
 import atexit
-import contextlib
 import gc
 import json
 import os
@@ -16,6 +15,7 @@ import sys
 import tempfile
 import threading
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -54,7 +54,7 @@ class ForkedProgram:
 
     def send_signal(self, number: int) -> None:
         if self.returncode is None:
-            with contextlib.suppress(ProcessLookupError):  # it has just ended
+            with suppress(ProcessLookupError):  # it has ended by itself
                 os.kill(self.pid, number)
 
     def kill(self) -> None:

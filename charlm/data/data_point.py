@@ -73,11 +73,13 @@ class DataPoint:
         return self
 
     def set_label(self, typename: str, value: str, score: float = 1.0, **metadata: object) -> Self:
-        """Make this the only label of the layer `typename`."""
-        if self._labels is not None and typename in self._labels:
+        """Make this the only label of the layer `typename`, which keeps its place among the layers."""
+        layers = tuple(self._labels or ())
+        if typename in layers:
             self.remove_labels(typename)
-        label = Label(self, value, score, **metadata) if metadata else Label(self, value, score)
-        self._keep_label(typename, label)
+        self.add_label(typename, value, score, **metadata)
+        if typename in layers[:-1] and self._labels is not None:
+            self._labels = {layer: self._labels[layer] for layer in layers}
         return self
 
     def remove_labels(self, typename: str) -> None:

@@ -128,7 +128,7 @@ class Dictionary:
 
     def __repr__(self) -> str:
         shown = ", ".join(self.get_items()[:50])
-        return f"Dictionary with {len(self)} items: {shown}{', …' if len(self) > 50 else ''}"
+        return f"Dictionary with {len(self)} tags: {shown}{', …' if len(self) > 50 else ''}"
 
     # ---- text to ids -------------------------------------------------------------------------------------------
 

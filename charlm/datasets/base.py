@@ -1,6 +1,7 @@
 """Data sets in memory, and batches of them, under the names that they have in Flair."""
 
 import random
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Generic, TypeVar
 
@@ -22,9 +23,10 @@ class FlairDatapointDataset(list[Item]):
 
 
 class SentenceDataset(FlairDatapointDataset[Sentence]):
-    """One sentence or several."""
+    """One sentence or several, under the name of older versions of Flair."""
 
     def __init__(self, sentences: Sentence | Iterable[Sentence]) -> None:
+        warnings.warn("SentenceDataset is called FlairDatapointDataset now", DeprecationWarning, stacklevel=2)
         super().__init__(sentences)
 
 

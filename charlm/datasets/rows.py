@@ -1,8 +1,9 @@
 """Words in columns: the rows of a file, sentence by sentence, whatever their columns mean.
 
-A tab separates columns where most rows have one, else blanks do; blanks around a cell between tabs are no part of it.
-The number of columns is that of most rows; a row with another number is refused by its own line. Comments stand before
-sentences, `-DOCSTART-` between documents. Rows may be numbered, as in CoNLL-U.
+A tab separates columns where most rows have one, unless too few columns stand between tabs; else blanks do. Blanks
+around a cell between tabs are no part of it. The number of columns is that of most rows; a row with another number is
+refused by its own line. Comments stand before sentences, `-DOCSTART-` between documents. Rows may be numbered, as in
+CoNLL-U.
 """
 
 import logging
@@ -89,7 +90,7 @@ def find_layout(lines: list[str], delimiter: str | re.Pattern[str] | None = None
     """
     lines = [line for line in lines if not _is_between(line)]
     rows = [line for line in lines if not line.startswith("#")] or lines
-    if delimiter is None and sum("\t" in line for line in rows) * 2 > len(rows):
+    if delimiter is None and _tabs_separate(rows, least):
         delimiter = "\t"
     split = Layout(delimiter=delimiter, width=_ANY_WIDTH).split
     widths = Counter(len(split(line)) for line in rows)
@@ -106,6 +107,15 @@ def find_layout(lines: list[str], delimiter: str | re.Pattern[str] | None = None
         is_numbered=width > 2 and _is_numbered([row[0] for row in cells], is_conllu=is_conllu),
         has_tags_first=num_tags[0] * 2 > len(cells) > num_tags[1] * 2,
     )
+
+
+def _tabs_separate(rows: list[str], least: int) -> bool:
+    """Whether most rows have tabs, and at least as many columns between them as are needed, or as between blanks."""
+    with_tabs = [line for line in rows if "\t" in line]
+    if len(with_tabs) * 2 <= len(rows):
+        return False
+    too_few = [line for line in with_tabs if line.count("\t") + 1 < least <= len(line.split())]
+    return len(too_few) * 2 < len(with_tabs)
 
 
 def read_rows_of_words(

@@ -4,13 +4,13 @@
 
 import os
 import warnings
-from typing import Any, Literal, Self, TypedDict, Unpack
+from typing import Literal, Self, TypedDict, Unpack
 
 import torch
 from torch import Tensor
 
 from charlm.data.sentence import Sentence
-from charlm.embeddings.base import DocumentEmbeddings, Embeddings, TokenEmbeddings, find_model
+from charlm.embeddings.base import DocumentEmbeddings, Embeddings, TokenEmbeddings
 from charlm.embeddings.context import SEPARATOR, Context
 from charlm.embeddings.pieces import (
     TEXT_POOLINGS,
@@ -22,7 +22,8 @@ from charlm.embeddings.pieces import (
     text_vector,
     word_vectors,
 )
-from charlm.errors import CharLMWarning, ConfigError, ModelFileError, how_to_install
+from charlm.embeddings.transformer_files import find_transformer, transformers_library
+from charlm.errors import CharLMWarning, ConfigError, ModelFileError
 from charlm.storage.atomic import JsonObject
 
 _BATCH = 32
@@ -56,7 +57,7 @@ class TransformerEmbeddings(TokenEmbeddings, DocumentEmbeddings):
     """Vectors of words, of whole sentences, or of both at once.
 
     Args:
-        model: folder with a model (safetensors) and its tokenizer, or its name in the folder CHARLM_CACHE.
+        model: folder with a model (safetensors) and its tokenizer, or its name (see find_transformer).
         fine_tune: train the transformer too.
         layers: numbers of the layers to use, counted from 0 (the word pieces) or from the end: `-1`, `-1,-2`, or `all`.
         layer_mean: average the layers instead of putting them side by side.
@@ -122,8 +123,8 @@ class TransformerEmbeddings(TokenEmbeddings, DocumentEmbeddings):
         )
 
     def _open(self, model: str | os.PathLike[str]) -> None:
-        transformers = _transformers()
-        path = find_model(model, [], "transformer")
+        transformers = transformers_library()
+        path = find_transformer(model)
         try:  # safetensors and no remote code: nothing in the folder is executed
             self.tokenizer = transformers.AutoTokenizer.from_pretrained(
                 path, local_files_only=True, trust_remote_code=False, add_prefix_space=True
@@ -273,7 +274,7 @@ class TransformerEmbeddings(TokenEmbeddings, DocumentEmbeddings):
 
     @classmethod
     def _from_settings(cls, settings: JsonObject) -> Self:
-        transformers = _transformers()
+        transformers = transformers_library()
         embeddings = cls.__new__(cls)
         Embeddings.__init__(embeddings)
         embeddings.tokenizer = transformers.PreTrainedTokenizerFast(
@@ -368,13 +369,3 @@ def _layer_numbers(layers: str, count: int) -> list[int]:
     if not numbers or not all(-count <= number < count for number in numbers):
         raise ConfigError(f"layers is `all` or numbers from {-count} to {count - 1} such as -1,-2; got {layers!r}")
     return [number % count for number in numbers]
-
-
-def _transformers() -> Any:
-    try:
-        import transformers
-    except ImportError as error:
-        raise ConfigError(
-            f"transformer embeddings need the package transformers; {how_to_install('transformers')}"
-        ) from error
-    return transformers

@@ -33,6 +33,7 @@ from charlm.nn.lstm import LSTM
 from charlm.nn.lstm_stack import LSTMStack
 from charlm.nn.recurrent import initialize_gatewise, recurrent_layer, recurrent_step
 from charlm.nn.softmax import ClusteredSoftmax
+from charlm.serialization.addresses import is_address, resolve_models
 from charlm.serialization.bundle import read_bundle
 from charlm.serialization.flair_file import read_flair_file, write_flair_file
 from charlm.serialization.new_dictionary import extended_state
@@ -295,11 +296,11 @@ class LanguageModel(nn.Module):
 
     @classmethod
     def load_language_model(cls, path: str | os.PathLike[str]) -> Self:
-        """The one language model in `path`: a `best-lm.pt` of ours or Flair's, a run, or a bundle of one direction.
+        """The one language model in `path`: `best-lm.pt` (also of Flair), run, bundle of one direction, or address.
 
         It is on the default device. Raises ModelFileError when it is missing, damaged, or not to be trusted.
         """
-        states = _read_states(Path(path))
+        states = _read_states(path)
         if len(states) > 1:
             raise ModelFileError(f"{path} holds both directions; name {path}/forward or {path}/backward")
         (state,) = states.values()
@@ -307,14 +308,16 @@ class LanguageModel(nn.Module):
 
 
 def load_language_models(path: str | os.PathLike[str]) -> dict[str, LanguageModel]:
-    """The language models in a model file, a run folder, a bundle, or one direction's folder of a bundle.
+    """The language models in a model file, a run folder, a bundle, one direction's folder of it, or at an address.
 
     Keys are `forward` and `backward`. Raises ModelFileError as `load_language_model` does.
     """
-    return {direction: LanguageModel.from_state(state) for direction, state in _read_states(Path(path)).items()}
+    return {direction: LanguageModel.from_state(state) for direction, state in _read_states(path).items()}
 
 
-def _read_states(path: Path) -> dict[str, LanguageModelState]:
+def _read_states(source: str | os.PathLike[str]) -> dict[str, LanguageModelState]:
+    address = os.fspath(source)
+    path = resolve_models(address) if is_address(address) else Path(source)
     if not path.exists():
         raise ModelFileError(f"no model at {path}: give a best-lm.pt, a run folder or a bundle")
     if path.is_dir():

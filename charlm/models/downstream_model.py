@@ -26,6 +26,7 @@ from charlm.models.evaluation import Evaluation, Metric
 from charlm.models.flair_tagger import read_flair_tagger
 from charlm.models.progress import progress_bar
 from charlm.nn.device import find_device
+from charlm.serialization.addresses import is_address, resolve_file
 from charlm.storage.archive import Part, is_pickled, read_archive, write_archive
 from charlm.storage.atomic import JsonObject, write_text
 from charlm.storage.torch_file import errors_name
@@ -269,12 +270,13 @@ class DownstreamModel(nn.Module):
 
     @classmethod
     def load(cls, model_path: str | os.PathLike[str]) -> Self:
-        """Load `best-model.pt`, `final-model.pt` or `checkpoint.pt`, or the file of that name in CHARLM_CACHE.
+        """Load `best-model.pt`, `final-model.pt`, `checkpoint.pt`, a name in CHARLM_CACHE or an address (`models:/…`).
 
         `DownstreamModel.load` accepts any kind. Taggers of Flair are read too (flair_tagger.py). Nothing in the file
         is executed. Raises ModelFileError when it is missing, damaged, or holds another kind of model.
         """
-        path = find_model(model_path, [".pt"], "model")
+        name = os.fspath(model_path)
+        path = resolve_file(name) if is_address(name) else find_model(name, [".pt"], "model")
         with errors_name(path):
             is_of_flair = is_pickled(path)
         parts = {} if is_of_flair else read_archive(path)
@@ -307,8 +309,11 @@ class DownstreamModel(nn.Module):
 
 
 def label_items(dictionary: Dictionary, *, without: frozenset[str]) -> list[str]:
-    """The labels in a dictionary without those of `without`, in its order; raises ConfigError when none is left."""
-    items = [item for item in dictionary.get_items() if item not in without]
+    """The labels in a dictionary without those of `without`, in its order; raises ConfigError for an empty one.
+
+    A dictionary that holds nothing else gives `<unk>`: such a model can be saved and run, but learns from no label.
+    """
+    items = [item for item in dictionary.get_items() if item not in without] or dictionary.get_items()[:1]
     if not items:
         raise ConfigError("the dictionary holds no label: make it from the corpus that the model is trained on")
     return items

@@ -108,7 +108,7 @@ class SequenceTagger(DownstreamModel):
             )
         self.embeddings = embeddings
         self.label_type = tag_type
-        self.tags = [_UNK] * allow_unk_predictions + _tags(tag_dictionary, tag_format)
+        self.tags = list(dict.fromkeys([_UNK] * allow_unk_predictions + _tags(tag_dictionary, tag_format)))
         self.predict_spans = any(map(is_span_tag, self.tags))
         self._ids = {tag: idx for idx, tag in enumerate(self.tags)}
         width = embeddings.embedding_length
@@ -166,7 +166,7 @@ class SequenceTagger(DownstreamModel):
     def encode_labels(self, sentence: Sentence) -> Tensor:
         """The ids of the sentence's tags, (N,)."""
         tags = self._gold_tags(sentence, self.label_type)
-        if _UNK in self._ids:
+        if _UNK in self._ids and len(self.tags) > 1:
             return torch.tensor([self._ids.get(tag, self._ids[_UNK]) for tag in tags])
         try:
             return torch.tensor([self._ids[tag] for tag in tags])

@@ -32,6 +32,14 @@ def resolve_address(address: str) -> Path:
     return path
 
 
+def resolve_file(address: str) -> Path:
+    """The file of the tagger or classifier at `address`; raises ModelFileError where a language model is."""
+    path = resolve_models(address)
+    if path.is_dir():
+        raise ModelFileError(f"{address} holds a language model, not a tagger or classifier")
+    return path
+
+
 def resolve_models(address: str) -> Path:
     """The path of all language models at `address`: a bundle, or the direction of it that is named at its end.
 

@@ -1,8 +1,8 @@
 """Figures and pages for people to look at."""
 
 from charlm.errors import outside_charlm
+from charlm.visual.activations import Highlighter
 
-__getattr__ = outside_charlm(
-    __name__,
-    {"Highlighter": "pictures of single activations", **dict.fromkeys(("Visualizer", "tSNE"), "maps of vectors")},
-)
+__all__ = ["Highlighter"]
+
+__getattr__ = outside_charlm(__name__, dict.fromkeys(("Visualizer", "tSNE"), "maps of vectors"))

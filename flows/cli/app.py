@@ -96,7 +96,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = _fail(_one_line(error), as_json)
     except TyperException as error:
         line = _one_line(error.format_message()) or "no command was given"  # typer has shown the help for it
-        code = _fail(f"{line} (charlm --help shows how)", as_json)
+        context = getattr(error, "ctx", None)  # of the command that was called wrongly
+        command = completion.PROGRAM if context is None else context.command_path
+        code = _fail(f"{line} ({command} --help shows how)", as_json)
     except UnicodeEncodeError as error:  # of a name: text is checked where it is read
         before, after = error.object[: error.start], error.object[error.start :]
         name = before.rsplit('"', 1)[-1] + after.split('"', 1)[0]  # without the JSON around it

@@ -40,6 +40,13 @@ def texts_of_model(workspace: Workspace, model: str) -> list[str]:
     return find_texts([str(folder)]) if folder.is_dir() else []
 
 
+def no_texts(workspace: Workspace, model: str) -> str:
+    """What to say where no texts were given, and none wait for the model: where they would."""
+    if not model.startswith("models:"):
+        return "no texts were given"
+    return f"no texts were given, and there are none in {workspace.texts_dir(find_version(model).name)}"
+
+
 def embeddings_folder(workspace: Workspace, model: str) -> Path:
     """Where the embeddings of a registered version go by default; raises ConfigError for other models."""
     if not model.startswith("models:"):

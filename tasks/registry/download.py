@@ -1,6 +1,5 @@
 """Open a model: from a path, or from the registry, whose bundle comes to this machine."""
 
-import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,14 +70,6 @@ def locate_model(model: str | RegisteredVersion, workspace: Workspace) -> tuple[
 def resolve_model(model: str, workspace: Workspace) -> Path:
     """The path of a model; `open_model` also pins its version."""
     return locate_model(model, workspace)[0]
-
-
-def path_of_address(address: str) -> Path:
-    """The folder of the bundle at an address, in the registry of the workspace CHARLM_WORKSPACE, or of `workspace`.
-
-    charlm calls it by the entry point `charlm.model_resolvers` of pyproject.toml.
-    """
-    return download_bundle(address, Workspace(Path(os.environ.get("CHARLM_WORKSPACE", "workspace"))))
 
 
 def download_bundle(address: str, workspace: Workspace) -> Path:

@@ -1,4 +1,4 @@
-"""What a training has read, and whether more would help: a line below its score.
+"""What a training has read, and whether more helps: a line below its score.
 
 Reads  runs/RUN/journal.jsonl
 """
@@ -34,14 +34,14 @@ def outlook(run: RunFiles) -> str:
     assert start is not None, f"{run.journal} has no start"
     read = max(event["characters"] for event in (*validations, *steps))
     there_is = start["train_characters"]
-    times = f"{read / max(1, there_is):.1f} times the" if read > there_is else f"{_short(read)} of"
+    times = f"{read / max(1, there_is):.1f} ×" if read > there_is else f"{_short(read)} of"
     line = f"read {times} {_short(there_is)} characters"
     gain = _gain(validations, read)
     gain = _gain(steps, read) if gain is None else gain  # a short run has few validations
     if gain is None:
         return line
-    verdict = "more helps" if gain > _WORTH_MORE else "more helps little"
-    return f"{line}; last half cut the loss by {max(gain, 0):.1%}: {verdict}"
+    verdict = "more helps" if gain > _WORTH_MORE else "little to gain"
+    return f"{line}; last half: loss -{max(gain, 0):.1%}, {verdict}"  # with a direction, no more than 80 columns
 
 
 def _gain(events: Sequence[ValidationEvent] | Sequence[TrainEvent], read: int) -> float | None:

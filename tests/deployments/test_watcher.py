@@ -16,9 +16,10 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.states import Completed, Running, Suspended
+from prefect.utilities.callables import parameter_schema
 
 from charlm.artifacts import Workspace
-from deployments.watch_corpora import CorpusChoices
+from deployments.watch_corpora import CorpusChoices, with_choices
 from deployments.watch_inbox import InboxWatch
 from deployments.watch_runs import LostRunsWatch
 from deployments.watcher import Watch
@@ -279,3 +280,41 @@ def test_a_form_offers_the_corpora_of_the_workspace(
         client.create_flow_run_from_deployment(deployment, parameters={"name": "boks"})
     run = client.create_flow_run_from_deployment(deployment, parameters={"name": "papers"})
     assert run.parameters["name"] == "papers"
+
+
+@pytest.mark.parametrize("field", [{"type": "string"}, {"anyOf": [{"type": "string"}, {"type": "null"}]}])
+def test_a_form_for_any_corpus_offers_those_that_there_are(field: dict[str, Any]) -> None:
+    schema = {"properties": {"name": {"title": "name", "default": None, **field}}}
+    one, two = (with_choices(schema, names, or_another=True) for names in (["books"], ["books", "laws"]))
+    kinds = one["properties"]["name"]["anyOf"]
+    assert kinds[:2] == [
+        {"title": "a corpus", "type": "string", "enum": ["books"]},
+        {"title": "another", "type": "string"},
+    ]
+    assert [kind["title"] for kind in kinds[2:]] == ["every corpus"] * ("anyOf" in field)
+    assert with_choices(one, ["books"], or_another=True) == one
+    assert with_choices(one, ["books", "laws"], or_another=True) == two
+    assert with_choices(two, [], or_another=True) == schema
+
+
+@pytest.mark.service
+def test_an_event_starts_a_run_for_a_corpus_that_no_form_offers_yet(
+    client: SyncPrefectClient, server: dict[str, str], tmp_path: Path
+) -> None:
+    from flows.retrain import retrain
+
+    deployment = client.create_deployment(
+        client.create_flow(retrain), "retrain", parameter_openapi_schema=parameter_schema(retrain).model_dump()
+    )
+    manifest = Workspace(tmp_path).corpus("books").manifest
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text("{}")
+    CorpusChoices(Workspace(tmp_path), prefect_server(server)).look()
+    schema = client.read_deployment(deployment).parameter_openapi_schema
+    assert schema is not None
+    assert schema["properties"]["name"]["anyOf"][0]["enum"] == ["books"]
+    for name in ("books", "younger", None):
+        run = client.create_flow_run_from_deployment(deployment, parameters={"name": name})
+        assert run.parameters["name"] == name
+    with pytest.raises(PrefectHTTPStatusError, match="409"):
+        client.create_flow_run_from_deployment(deployment, parameters={"name": "no name"})

@@ -10,8 +10,9 @@ import torch
 
 from charlm.artifacts import DownstreamRunFiles, Workspace
 from charlm.config import DownstreamConfig
-from charlm.errors import ConfigError, DatasetError, ModelFileError, TrainingInterruptedError
+from charlm.errors import CharLMError, ConfigError, DatasetError, ModelFileError, TrainingInterruptedError
 from charlm.models import DownstreamModel
+from charlm.nn import Classifier
 from charlm.storage.atomic import read_json
 from charlm.tokenization import TokenizerIdentity
 from tasks.downstream.prediction import judge_labels, label_text
@@ -62,6 +63,16 @@ def tagger_request(entities: Path, **changes) -> DownstreamRequest:
 @pytest.fixture(scope="module")
 def tagger(workspace: Workspace, entities: Path) -> TrainedDownstreamModel:
     return train_downstream(workspace, tagger_request(entities, vectors=("glove",)))
+
+
+def test_a_tagger_is_opened_by_its_address(
+    tagger: TrainedDownstreamModel, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("CHARLM_WORKSPACE", str(workspace.root))
+    opened = Classifier.load("models:/places/1")
+    assert opened.label_dictionary == DownstreamModel.load(tagger.files.model).label_dictionary
+    with pytest.raises(CharLMError, match="models:/tiny/1 holds a language model, not"):
+        Classifier.load("models:/tiny/1")
 
 
 def test_a_tagger_is_registered_with_the_version_of_its_language_model(

@@ -30,6 +30,8 @@ filtered = filter_texts(
     bounds=ScoreBounds(max_bits_per_byte=6.0), reading=ReadConfig(encoding="utf-16"), workspace=Path(workspace),
 )
 assert filtered.rows == 3 and filtered.kept == 2, filtered
+none = embed_corpus("models:/tiny@challenger", workspace=Path(workspace), return_state=True)
+print(none.message)
 print(json.dumps([text.to_json() for text in embedded]))
 """
 
@@ -46,7 +48,9 @@ def test_every_text_has_its_file_its_task_and_its_line_in_the_report(
     output = tmp_path / "vectors"
     result = run_program(PROGRAM, workspace, output, *texts)
     assert result.code == 0, result.stderr
-    assert json.loads(result.stdout.splitlines()[-1]) == [
+    nothing, embedded = result.stdout.splitlines()[-2:]
+    assert nothing == f"nothing to do: no texts were given, and there are none in {workspace / 'to-embed' / 'tiny'}"
+    assert json.loads(embedded) == [
         {"output": str(output / "a.txt.parquet"), "tokens": 8, "dimensions": 32},
         {"output": str(output / "b.conll.parquet"), "tokens": 2, "dimensions": 32},
     ]

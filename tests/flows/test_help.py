@@ -1,4 +1,4 @@
-"""The list of all commands, which is built without them."""
+"""The list of all commands, which is built without them, and the help that a wrong call names."""
 
 import pytest
 
@@ -12,3 +12,21 @@ def test_the_list_of_commands_needs_none_of_their_parameters(capsys: pytest.Capt
     with pytest.raises(SystemExit):
         app(["--help"], prog_name="charlm")
     assert capsys.readouterr().out == listed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shows"),
+    [
+        (["prepar"], "charlm --help"),
+        (["prepare", "text.txt"], "charlm prepare --help"),
+        (["tag-train", "--no-such"], "charlm tag-train --help"),
+        (["train", "books", "--max-minutes", "many"], "charlm train --help"),
+    ],
+)
+def test_a_wrong_call_names_the_help_of_its_command(
+    arguments: list[str], shows: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert end.value.code == 2
+    assert capsys.readouterr().err.endswith(f" ({shows} shows how)\n")

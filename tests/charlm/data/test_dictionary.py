@@ -26,6 +26,16 @@ def test_ids_are_given_in_order_after_unk() -> None:
     assert len(dictionary) == 3
 
 
+def test_the_first_items_are_shown_as_tags_as_in_flair() -> None:
+    dictionary = Dictionary()
+    for item in ("NOUN", "PUNCT"):
+        dictionary.add_item(item)
+    assert str(dictionary) == "Dictionary with 3 tags: <unk>, NOUN, PUNCT"
+    for number in range(60):
+        dictionary.add_item(str(number))
+    assert str(dictionary).endswith(", 46, …")
+
+
 def test_without_unk_an_unknown_item_is_an_error() -> None:
     labels = Dictionary(add_unk=False)
     assert labels.add_item("PER") == 0

@@ -105,6 +105,20 @@ def test_labels_of_parts_are_found_at_the_sentence():
     assert not sentence[2].has_label("ner")
 
 
+def test_a_layer_keeps_its_place_when_a_label_is_set_as_in_flair():
+    sentence = Sentence("George Washington went to Washington")
+    sentence[0:2].add_label("ner", "PER")
+    sentence.add_label("topic", "x")
+    sentence[4:5].add_label("ner", "LOC")
+    sentence[1].add_label("pos", "A").add_label("case", "B")
+    assert [label.value for label in sentence.labels] == ["PER", "LOC", "x", "A", "B"]
+    sentence.set_label("topic", "y")
+    sentence[0:2].set_label("ner", "ORG")
+    sentence[1].set_label("pos", "C").set_label("pos", "D")
+    assert [label.value for label in sentence.labels] == ["LOC", "ORG", "y", "D", "B"]
+    assert [label.value for label in sentence[1].labels] == ["D", "B"]
+
+
 def test_a_span_is_the_same_object_each_time():
     sentence = Sentence("I love New York .")
     sentence[2:4].add_label("ner", "LOC")

@@ -3,7 +3,7 @@
 import pytest
 
 from charlm.data import Sentence
-from charlm.datasets import ColumnCorpus, ColumnDataset, MultiFileColumnCorpus
+from charlm.datasets import ColumnCorpus, ColumnDataset, MultiFileColumnCorpus, SentenceDataset
 from charlm.errors import DatasetError
 
 NER = {0: "text", 1: "ner"}
@@ -114,3 +114,23 @@ def test_arguments_of_a_corpus_reach_it(tmp_path):
     assert str(corpus) == "Corpus: 3 train + 0 dev + 0 test sentences"
     with pytest.raises(DatasetError, match="no option 'skip_last_line' of a reader of columns; there are skip_first"):
         ColumnCorpus(tmp_path, NER, skip_last_line=True)
+
+
+def test_columns_of_conllu_may_stand_between_blanks_and_one_tab(tmp_path):
+    text = (
+        "# text = They buy books.\n"
+        "1    They     they    PRON    PRP    Case=Nom|Number=Plur    2    nsubj    2:nsubj\t_\n"
+        "2    buy      buy     VERB    VBP    Number=Plur|Person=3    0    root     0:root\t_\n"
+        "3    books    book    NOUN    NNS    Number=Plur             2    obj      2:obj\tSpaceAfter=No\n"
+        "4    .        .       PUNCT   .      _                       2    punct    2:punct\t_\n"
+    )
+    names = ("text", "lemma", "upos", "pos", "feats", "head", "deprel", "deps", "misc")
+    (sentence,) = read(tmp_path, text, dict(enumerate(names, 1)))
+    assert sentence.to_plain_string() == "They buy books."
+    assert [token.get_label("deprel").value for token in sentence] == ["nsubj", "root", "obj", "punct"]
+    assert [sentence[0].get_label(layer).value for layer in ("upos", "Case", "Number")] == ["PRON", "Nom", "Plur"]
+
+
+def test_a_data_set_of_sentences_names_its_newer_name():
+    with pytest.warns(DeprecationWarning, match="SentenceDataset is called FlairDatapointDataset now"):
+        assert len(SentenceDataset(Sentence("one"))) == 1

@@ -1,5 +1,6 @@
 """Word, character, document and transformer embeddings."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -202,6 +203,18 @@ def transformer(tmp_path) -> Path:
     )
     transformers.BertModel(config).save_pretrained(tmp_path / "tiny")
     return tmp_path / "tiny"
+
+
+def test_a_transformer_is_found_by_name_where_hugging_face_keeps_it(transformer, monkeypatch, tmp_path):
+    kept = tmp_path / "hub" / "models--tiny--bert"
+    shutil.copytree(transformer, kept / "snapshots" / ("0" * 40))
+    (kept / "refs").mkdir()
+    (kept / "refs" / "main").write_text("0" * 40)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    assert TransformerWordEmbeddings("tiny/bert").embedding_length == 16
+    for missing in ("tiny/other", "no/such/folder", "C:\\models"):
+        with pytest.raises(ModelFileError, match="give a path, or put the file at"):
+            TransformerWordEmbeddings(missing)
 
 
 @pytest.mark.parametrize("pooling", ["cls", "mean", "max"])

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from charlm.data import Dictionary, Sentence
 from charlm.embeddings import DocumentPoolEmbeddings, FlairEmbeddings, OneHotEmbeddings
 from charlm.errors import ConfigError, DatasetError
 from charlm.models import SequenceTagger, TextClassifier
@@ -41,6 +42,25 @@ def test_first_arguments_may_stand_in_the_order_of_newer_versions():
         SequenceTagger(embeddings, "ner", values)
     with pytest.raises(ConfigError, match="name the arguments after embeddings, tag_dictionary, tag_type: use_crf="):
         SequenceTagger(embeddings, values, "ner", True)
+
+
+def test_a_model_of_no_labels_runs_and_is_saved_but_learns_nothing(tmp_path):
+    corpus = toy_corpus(12)
+    for sentence in corpus.get_all_sentences():
+        sentence.add_label("topic", "travel")
+    words = OneHotEmbeddings.from_corpus(corpus, min_freq=1, embedding_length=8)
+    models = [
+        SequenceTagger(words, Dictionary(), "ner", hidden_size=8),
+        TextClassifier(DocumentPoolEmbeddings([words]), label_dictionary=Dictionary(), label_type="topic"),
+    ]
+    for model in models:
+        assert model.label_dictionary.get_items() == ["<unk>"]
+        model.save(tmp_path / "model.pt")
+        Classifier.load(tmp_path / "model.pt").predict([Sentence("I love Berlin"), Sentence("")])
+        with pytest.raises(DatasetError, match="'s 1: make the"):
+            ModelTrainer(model, corpus).train(tmp_path / "run", max_epochs=1)
+    with pytest.raises(ConfigError, match="the dictionary holds no label"):
+        SequenceTagger(words, Dictionary(add_unk=False), "ner")
 
 
 @pytest.mark.parametrize(("tag_format", "prefixes"), [("BIOES", "SBEI"), ("BIO", "BI")])

@@ -1,16 +1,19 @@
 """Pictures of a training: they appear beside their files, whoever wrote these, and mistakes are told in one line."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from charlm.artifacts import RunFiles
 from charlm.errors import ConfigError, RunError
 from charlm.evaluation.labels import LabelScores, score_labels, score_spans
 from charlm.trainers.lm import curves
 from charlm.trainers.lm.curves import TrainingCurve
+from charlm.visual import Highlighter
 from charlm.visual.confusion_matrix import draw_confusion_matrix
 from charlm.visual.training_curves import Plotter
 
@@ -130,3 +133,19 @@ def test_pictures_leave_no_figure_open_and_need_no_window(tmp_path):
         f"Plotter().plot_training_curves({str(tmp_path / 'loss.tsv')!r})\nassert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env={"DISPLAY": ":99"})
+
+
+def test_characters_are_coloured_by_what_a_unit_makes_of_them(tmp_path):
+    activations = torch.tensor([[0.0, 1.0, 5.0], [1.0, 0.0, 5.0], [0.5, 0.5, 5.0]])
+    page = Highlighter().highlight(activations[:, 0], "a<b")
+    assert [(hue, text) for hue, text in re.findall(r"hsl\((\d+), .*?>(.*?)</span>", page)] == [
+        ("240", "a"),
+        ("0", "&lt;"),
+        ("120", "b"),
+    ]
+    Highlighter().highlight_selection(activations, "a<b", tmp_path / "page.html", n=1000)
+    assert (tmp_path / "page.html").read_text(encoding="utf-8").count("<p>") == 3
+    Highlighter().highlight_selection(activations, "a<b", tmp_path / "page.html", n=2)
+    assert (tmp_path / "page.html").read_text(encoding="utf-8").count("<p>") == 2
+    with pytest.raises(ConfigError, match=r"one activation a character is needed: \(3,\) for 2"):
+        Highlighter().highlight(activations[:, 0], "ab")

@@ -15,6 +15,7 @@ from charlm.artifacts import BundleFiles, Workspace
 from charlm.data import Sentence
 from charlm.embeddings import FlairEmbeddings, StackedEmbeddings
 from charlm.errors import CharLMError, ConfigError, RegistryError
+from charlm.language_models.language_model import LanguageModel, load_language_models
 from charlm.serialization.bundle import read_bundle
 from tasks.promotion.gate import pass_gate
 from tasks.registry.bundles import register_runs
@@ -187,7 +188,9 @@ def test_the_pyfunc_flavour_gives_tokens_and_vectors_in_order(workspace: Workspa
     assert model.predict([]) == []
 
 
-def test_embeddings_open_an_address_of_the_registry(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_embeddings_and_language_models_open_an_address_of_the_registry(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from charlm.embeddings import FlairEmbeddings
     from charlm.serialization import addresses
 
@@ -201,6 +204,10 @@ def test_embeddings_open_an_address_of_the_registry(workspace: Workspace, monkey
     assert not embeddings.is_forward_lm
     with pytest.raises(CharLMError, match=r"holds both directions; .*FlairEmbeddings\(\"models:/tiny/1/forward\"\)"):
         FlairEmbeddings("models:/tiny/1")
+    assert LanguageModel.load_language_model("models:/tiny/1/forward").is_forward_lm
+    assert set(load_language_models("models:/tiny/1")) == {"forward", "backward"}
+    with pytest.raises(CharLMError, match="models:/tiny/1 holds both directions; name models:/tiny/1/forward or"):
+        LanguageModel.load_language_model("models:/tiny/1")
 
 
 def test_what_is_registered_is_listed_with_champions_and_scores(workspace: Workspace) -> None:

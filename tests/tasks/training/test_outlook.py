@@ -30,26 +30,26 @@ def run_with(folder: Path, *, text: int, losses: Sequence[float], validations: S
             400_000,
             [3, 2, 1, 0.1],
             [(500_000, 2.0), (1_000_000, 1.99)],
-            "read 2.5 times the 0.4M characters; last half cut the loss by 0.5%: more helps little",
+            "read 2.5 × 0.4M characters; last half: loss -0.5%, little to gain",
         ),
         (
             8_000_000,
             [3, 2, 2, 1.8],
             [(450_000, 2.0), (1_000_000, 1.8)],
-            "read 1.0M of 8.0M characters; last half cut the loss by 10.0%: more helps",
+            "read 1.0M of 8.0M characters; last half: loss -10.0%, more helps",
         ),
         # A short run has no validation in the middle.
         (
             2_000_000_000,
             [4, 2, 2, 1.5],
             [(1_000_000, 1.8)],
-            "read 1.0M of 2.0G characters; last half cut the loss by 25.0%: more helps",
+            "read 1.0M of 2.0G characters; last half: loss -25.0%, more helps",
         ),
         (
             9_000,
             [2, 2.1],
             [(1_000_000, 2.2)],
-            "read 111.1 times the 9,000 characters; last half cut the loss by 0.0%: ",
+            "read 111.1 × 9,000 characters; last half: loss -0.0%, ",
         ),
         (2_000_000, [2.0], [(1_000_000, 1.8)], "read 1.0M of 2.0M characters"),
     ],
@@ -59,9 +59,10 @@ def test_it_compares_the_end_with_halfway(
 ) -> None:
     files = run_with(tmp_path, text=text, losses=losses, validations=validations)
     assert outlook(files).startswith(line)
+    assert len(f"  backward: {outlook(files)}") <= 80
     assert ("last half" in outlook(files)) == ("last half" in line)
 
 
 def test_a_real_run_has_its_line(trained_workspace: TrainedWorkspace) -> None:
     line = outlook(RunFiles(Path(trained_workspace.trained["runs"]["forward"]["run_dir"])))
-    assert "characters; last half cut the loss by " in line
+    assert "characters; last half: loss -" in line

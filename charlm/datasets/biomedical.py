@@ -1,0 +1,5 @@
+"""What programs written for Flair import from `datasets.biomedical`, which is not part of charlm."""
+
+from charlm.datasets import elsewhere
+
+__getattr__ = elsewhere.find

@@ -1,0 +1,17 @@
+"""What programs written for Flair import from `models.entity_linker_model`, which is not part of charlm."""
+
+from charlm.errors import outside_charlm
+
+__getattr__ = outside_charlm(
+    __name__,
+    {
+        **dict.fromkeys(
+            (
+                "CandidateGenerator",
+                "EntityLinker",
+                "SpanClassifier",
+            ),
+            "entity linkers",
+        ),
+    },
+)
