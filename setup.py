@@ -4,11 +4,14 @@ The upper floors stand at the top of the checkout, and inside `charlm_pipeline` 
 (docs/adr/0012-distribution.md). The compiled kernels are optional (docs/adr/0023-native-kernels.md).
 """
 
+import hashlib
 from pathlib import Path
 
 from setuptools import Extension, find_packages, setup
 
 NATIVE = Path("charlm/native")
+SOURCES, HEADERS = (sorted(NATIVE.glob(pattern)) for pattern in ("*.cpp", "*.h"))
+DIGEST = hashlib.sha256(b"".join(path.read_bytes() for path in [*SOURCES, *HEADERS])).hexdigest()
 
 FLOORS = ("tasks", "flows", "deployments")
 
@@ -25,10 +28,18 @@ setup(
     ext_modules=[
         Extension(
             "charlm.native._kernels",
-            sources=sorted(map(str, NATIVE.glob("*.cpp"))),
-            depends=sorted(map(str, NATIVE.glob("*.h"))),
+            sources=[str(path) for path in SOURCES],
+            depends=[str(path) for path in HEADERS],
             language="c++",
-            extra_compile_args=["-std=c++17", "-O3", "-fvisibility=hidden", "-pthread", "-Wno-maybe-uninitialized"],
+            define_macros=[("CHARLM_SOURCES", f'"{DIGEST}"')],  # charlm/native/__init__.py compares it
+            extra_compile_args=[
+                "-std=c++17",
+                "-O3",
+                "-fvisibility=hidden",
+                "-pthread",
+                "-g0",
+                "-Wno-maybe-uninitialized",
+            ],
             extra_link_args=["-pthread"],
             optional=True,
         )

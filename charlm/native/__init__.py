@@ -10,6 +10,7 @@ they are missing, where no variant fits the processor, or with `CHARLM_NATIVE=of
 
 import ctypes
 import functools
+import hashlib
 import os
 import sysconfig
 from dataclasses import dataclass
@@ -283,7 +284,9 @@ def _load() -> tuple[ctypes.CDLL | None, str | None]:
         interface = library.charlm_interface()
     except (OSError, AttributeError) as error:  # of another system or processor, damaged, another library
         return None, f"{FILE.name} cannot be loaded here ({error}): build it again with `make install`"
-    if interface != _INTERFACE:
+    library.charlm_sources.restype = ctypes.c_char_p
+    sources = _sources()
+    if interface != _INTERFACE or (sources and sources != library.charlm_sources().decode()):
         return None, f"{FILE.name} was built from another version of charlm: build it again with `make install`"
     number, pointer = ctypes.c_int64, ctypes.c_void_p
     for function, types in (
@@ -296,6 +299,12 @@ def _load() -> tuple[ctypes.CDLL | None, str | None]:
     ):
         getattr(library, f"charlm_{function}").argtypes = types
     return library, None
+
+
+def _sources() -> str:
+    """The digest of the sources beside this file, as setup.py computes it; empty in an installation without them."""
+    paths = [path for pattern in ("*.cpp", "*.h") for path in sorted(Path(__file__).parent.glob(pattern))]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest() if paths else ""
 
 
 def _check_places(places: Tensor) -> int:

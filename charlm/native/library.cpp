@@ -84,6 +84,13 @@ using namespace charlm;
 // Grows with every change of `Arguments` or of a function here, so that an older file is not called in a newer way.
 EXPORT int64_t charlm_interface() { return 1; }
 
+#ifndef CHARLM_SOURCES
+#define CHARLM_SOURCES ""
+#endif
+
+// The digest of the files that this was built from.
+EXPORT const char* charlm_sources() { return CHARLM_SOURCES; }
+
 // Whether `function` ends, rather than meeting an instruction that the processor does not have.
 EXPORT int64_t charlm_ends(void (*function)()) {
     struct sigaction handler, before;

@@ -356,6 +356,15 @@ def test_a_library_that_is_missing_damaged_or_older_is_left_out_with_a_reason(fr
         assert "another version" in str(native.why_missing())
 
 
+def test_a_library_of_other_sources_is_refused(fresh_library) -> None:
+    fresh_library.setattr(native, "_sources", lambda: "0" * 64)
+    assert find_kernel(torch.float32) is None
+    assert "another version" in str(native.why_missing())
+    fresh_library.setattr(native, "_sources", lambda: "")  # an installation has no sources
+    native._load.cache_clear()
+    assert native.why_missing() is None
+
+
 def test_an_instruction_that_the_processor_lacks_ends_nothing() -> None:
     """The check that every variant passes before it is used, on a function that is nothing but such an instruction."""
     library, _ = native._load()
@@ -376,7 +385,16 @@ def test_no_byte_outside_and_nothing_undefined(tmp_path) -> None:
     if compiler is None:
         pytest.skip("there is no g++")
     library = tmp_path / "kernels.so"
-    options = ["-std=c++17", "-O1", "-g", "-fPIC", "-shared", "-fvisibility=hidden", "-pthread"]
+    options = [
+        f'-DCHARLM_SOURCES="{native._sources()}"',
+        "-std=c++17",
+        "-O1",
+        "-g",
+        "-fPIC",
+        "-shared",
+        "-fvisibility=hidden",
+        "-pthread",
+    ]
     sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     sources = sorted(map(str, (ROOT / "charlm/native").glob("*.cpp")))
     subprocess.run([compiler, *options, *sanitizers, *sources, "-o", str(library)], check=True, capture_output=True)
