@@ -36,11 +36,13 @@ def artifact_key(*words: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", "-".join(words).lower()).strip("-")
 
 
-def progress_artifact(key: str, description: str) -> Callable[[float], None]:
+def progress_artifact(key: str, description: str, *, run_id: str | None) -> Callable[[float], None]:
     """A function that shows a share of the work on the page of the flow run, every few seconds and at the end.
 
-    While the server is away nothing is shown, and the work continues.
+    Its description ends with a link to the MLflow run `run_id`. While the server is away nothing is shown, and the work
+    continues.
     """
+    description += run_link(run_id)
     artifact: UUID | None = None
     last = -_PROGRESS_SECONDS
 
@@ -228,6 +230,16 @@ def model_links(model: str | None) -> str:
         if (run := run_of_version(version)) is not None:
             links.append(f"[the run that made it]({_page(f'experiments/{run.experiment_id}/runs/{run.run_id}')})")
         return f"\nIn MLflow: {', '.join(links)}.\n"
+    return ""
+
+
+def run_link(run_id: str | None) -> str:
+    """A link to an MLflow run, as markdown; none where no server shows it."""
+    if run_id is None or not _has_server():
+        return ""
+    with decoration(f"the link to the run {run_id}"):
+        page = f"experiments/{mlflow_client().get_run(run_id).info.experiment_id}/runs/{run_id}"
+        return f" ([run in MLflow]({_page(page)}))"
     return ""
 
 

@@ -19,6 +19,7 @@ from prefect.task_runners import TaskRunner
 
 from charlm.artifacts import CorpusFiles, Workspace
 from charlm.config import (
+    BaselineConfig,
     CorpusMetadata,
     DictionaryConfig,
     DriftConfig,
@@ -127,6 +128,7 @@ def train_direction(workspace: Workspace, request: TrainingRequest, *, parent: s
     show = progress_artifact(
         artifact_key("training", request.corpus, request.training.recipe, request.direction),
         f"Training of the {request.direction} model of {request.corpus}",
+        run_id=parent,
     )
     trained = training.train_direction(workspace, request, parent=parent, on_progress=show, gpu_slot=_gpu_slot())
     show(1.0)
@@ -173,9 +175,9 @@ def register_pair(
 
 
 @task(task_run_name="n-gram model of {name}", cache_policy=NO_CACHE)
-def log_baseline(workspace: Workspace, name: str, run_id: str | None) -> Baseline | None:
+def log_baseline(workspace: Workspace, name: str, run_id: str | None, config: BaselineConfig) -> Baseline | None:
     """Train and score the n-gram model that a pair is compared with."""
-    return baselines.log_baseline(workspace, name, run_id)
+    return baselines.log_baseline(workspace, name, run_id, config)
 
 
 @task(task_run_name="gate {version.name} version {version.version}", cache_policy=NO_CACHE)

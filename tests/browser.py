@@ -17,6 +17,20 @@ import pytest
 from websockets.sync.client import ClientConnection, connect
 
 _START_SECONDS = 60.0
+_KEYS = {"ArrowDown": 40, "Enter": 13}
+_PLACE = """
+(() => {
+  const element = %s;
+  if (!element) return null;
+  element.scrollIntoView({block: 'center'});
+  const place = element.getBoundingClientRect();
+  return place.height > 0 ? {x: place.x + place.width / 2, y: place.y + place.height / 2} : null;
+})()
+"""
+_WITH_TEXT = """
+(text => [...document.querySelectorAll('body *')].find(one => one.getClientRects().length &&
+  [...one.childNodes].some(node => node.nodeType === 3 && node.data.trim() === text)))(%s)
+"""
 
 
 class Page:
@@ -65,6 +79,31 @@ class Page:
             )
             time.sleep(0.2)
 
+    def click(self, element: str, *, seconds: float = 60.0) -> None:
+        """Click into the middle of an element, given as a JavaScript expression, once there is one to be seen."""
+        script = _PLACE % element
+        deadline = time.monotonic() + seconds
+        before = None
+        while (place := self.run(script)) is None or place != before:  # what moves is not clicked
+            assert time.monotonic() < deadline, f"there is no {element} in the page {self.failures}"
+            before = place
+            time.sleep(0.2)
+        for kind in ("mousePressed", "mouseReleased"):
+            self.call("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **place)
+
+    def click_text(self, text: str) -> None:
+        """Click what shows exactly this text."""
+        self.click(_WITH_TEXT % json.dumps(text))
+
+    def write(self, text: str) -> None:
+        """Enter text where the cursor is."""
+        self.call("Input.insertText", text=text)
+
+    def press(self, key: str) -> None:
+        """Press one of a few keys."""
+        for kind in ("keyDown", "keyUp"):
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=_KEYS[key])
+
     def save_picture(self, path: Path) -> None:
         path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
 
@@ -83,7 +122,7 @@ def browser_page(*, hosts: dict[str, str]) -> Iterator[Page]:
         with log.open("wb") as file:
             process = subprocess.Popen([program, *options, "about:blank"], stdout=file, stderr=file)
         try:
-            with connect(_address_of_page(log), max_size=None) as connection:
+            with connect(_address_of_page(log), max_size=None, ping_interval=None) as connection:
                 yield Page(connection)
         finally:
             process.terminate()

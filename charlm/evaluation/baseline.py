@@ -26,14 +26,17 @@ _FORMAT = "charlm.baseline/1"
 
 
 def score_baseline(corpus: CorpusFiles, config: BaselineConfig | None = None) -> Baseline:
-    """The scores of the n-gram model of a corpus, which is trained where that was not done for the present text."""
+    """The scores of the n-gram model of a corpus, which is trained where that was not done for the present text.
+
+    Those of a model that has counted more of the same text are as good.
+    """
     config = config or BaselineConfig()
     source = _source(corpus, config)
-    file = corpus.baseline(config.order)
-    if file.is_file():
-        known = read_json(file, remedy="delete it; it is made again", error=CorpusError)
-        if known.pop("source", None) == source:
-            return Baseline(**known)
+    stored = _stored(corpus, config.order)
+    if stored is not None:
+        known = stored.baseline
+        if stored.source == source or known.share == 1 or known.units >= config.max_units:
+            return known
     dictionary = Dictionary.load_from_file(corpus.dictionary)
     model = open_ngrams(corpus, config)
     scores = {}
@@ -47,8 +50,34 @@ def score_baseline(corpus: CorpusFiles, config: BaselineConfig | None = None) ->
         valid=scores["valid"],
         test=scores["test"],
     )
-    write_json(file, {"source": source, **baseline.to_json()})
+    write_json(
+        corpus.baseline(config.order), {"source": source, "text": _text(corpus, dictionary), **baseline.to_json()}
+    )
     return baseline
+
+
+def known_baseline(corpus: CorpusFiles, order: int = BaselineConfig.order) -> Baseline | None:
+    """The scores of the n-gram model that was trained last on the present text, or a part of it; none without one."""
+    stored = _stored(corpus, order)
+    return None if stored is None else stored.baseline
+
+
+@dataclasses.dataclass(frozen=True)
+class _Stored:
+    source: str
+    baseline: Baseline
+
+
+def _stored(corpus: CorpusFiles, order: int) -> _Stored | None:
+    """What is stored for the present text."""
+    file = corpus.baseline(order)
+    if not file.is_file():
+        return None
+    known = read_json(file, remedy="delete it; it is made again", error=CorpusError)
+    source = known.pop("source", "")
+    if known.pop("text", None) != _text(corpus, Dictionary.load_from_file(corpus.dictionary)):
+        return None
+    return _Stored(source, Baseline(**known))
 
 
 def score_baseline_by_domain(
@@ -121,6 +150,10 @@ def open_ngrams(
 def _source(corpus: CorpusFiles, config: BaselineConfig) -> str:
     dictionary = Dictionary.load_from_file(corpus.dictionary)
     return fingerprint([_FORMAT, load_manifest(corpus).fingerprint, dictionary.fingerprint, dataclasses.asdict(config)])
+
+
+def _text(corpus: CorpusFiles, dictionary: Dictionary) -> str:
+    return fingerprint([_FORMAT, load_manifest(corpus).fingerprint, dictionary.fingerprint])
 
 
 def _train_units(corpus: CorpusFiles, dictionary: Dictionary) -> dict[Path, int]:

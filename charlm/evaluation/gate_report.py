@@ -79,6 +79,9 @@ class BaselineScore:
     required: bool
     """Whether the challenger must be better."""
 
+    share: float = 1.0
+    """Share of the training text that it has counted."""
+
     def fault(self, bits_per_byte: float) -> str | None:
         """The reason to refuse a challenger that needs so many bits per byte."""
         if not self.required or bits_per_byte < self.bits_per_byte:

@@ -222,17 +222,18 @@ def _score(corpus: CorpusFiles, opened: OpenedModel, config: GateConfig, bar: Ba
 
 def _baseline(corpus: CorpusFiles, challenger: OpenedModel, config: GateConfig, bar: Bar) -> BaselineScore | None:
     """The score of the n-gram model of the corpus on the same text; none where its tokenizer loses text."""
-    from charlm.evaluation.baseline import score_baseline
+    from charlm.evaluation.baseline import known_baseline, score_baseline
 
     bar.update(None, "n-gram model")
-    scores = score_baseline(corpus)
     required = config.beat_baseline
     if required is None:
         required = any(find_unit(model.unit).must_beat_baseline for model in challenger.models.values())
+    known = None if required else known_baseline(corpus)  # one that only is shown may be of a part of the text
+    scores = score_baseline(corpus) if known is None else known
     bits_per_byte = scores.test["bits_per_byte"]
     if bits_per_byte is None:
         return None
-    return BaselineScore(order=scores.order, bits_per_byte=bits_per_byte, required=required)
+    return BaselineScore(order=scores.order, bits_per_byte=bits_per_byte, required=required, share=scores.share)
 
 
 def _record(

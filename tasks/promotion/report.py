@@ -76,8 +76,9 @@ def _remarks(report: GateReport) -> str:
     if report.baseline is not None:
         of_all = "" if len(report.domains) == 1 else " over all domains"
         required = "" if report.baseline.required else " (not required)"
+        counted = "" if report.baseline.share == 1 else f" of {report.baseline.share:.0%} of the text"
         remarks.append(
-            f"N-gram model of order {report.baseline.order}: {report.baseline.bits_per_byte:.4f} bits/byte"
+            f"N-gram model of order {report.baseline.order}{counted}: {report.baseline.bits_per_byte:.4f} bits/byte"
             f"{of_all}{required}."
         )
     if report.probe is not None:

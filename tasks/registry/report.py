@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from charlm.evaluation.neighbours import EmbeddedWord, WordNeighbours
 
 _NUM_SENTENCES, _NUM_LINES = 400, 20_000  # of held-out text, whose words are embedded, and looked at for them
+_SENTENCES_PER_MINUTE, _FEWEST_SENTENCES = 100, 100
+"""Of training: a short one is not followed by a long report."""
 _WORDS = range(4, 41)  # of a sentence
 _NUM_AMBIGUOUS, _NUM_NEIGHBOURS = 3, 4
 
@@ -135,10 +137,10 @@ def _sections(
 
 
 def _scores(corpus: CorpusFiles, runs: Mapping[str, TrainedRun]) -> Section:
-    from charlm.evaluation.baseline import score_baseline
+    from charlm.evaluation.baseline import known_baseline
 
     try:
-        baseline = score_baseline(corpus)
+        baseline = known_baseline(corpus)
     except CharLMError:  # which was reported when the pair was trained
         baseline = None
     return model_report.scores_section(scores_of(runs), baseline)
@@ -184,7 +186,9 @@ def _neighbours(corpus: CorpusFiles, runs: Mapping[str, TrainedRun]) -> Section 
     from charlm.nn.device import find_device
 
     models = [lm.to(find_device()) for run in runs.values() for lm in load_language_models(run.files.best_lm).values()]
-    words = [word for word in embed_words(models, _held_out_sentences(corpus)) if word.word.isalpha()]
+    words = [
+        word for word in embed_words(models, _held_out_sentences(corpus, _num_sentences(runs))) if word.word.isalpha()
+    ]
 
     def look(word: "EmbeddedWord") -> "WordNeighbours":
         return neighbours_of(word, words, num=_NUM_NEIGHBOURS)
@@ -193,8 +197,14 @@ def _neighbours(corpus: CorpusFiles, runs: Mapping[str, TrainedRun]) -> Section 
     return model_report.neighbours_section(pairs) if pairs else None
 
 
-def _held_out_sentences(corpus: CorpusFiles) -> list[list[str]]:
-    """Sentences of the held-out text, evenly spread over it."""
+def _num_sentences(runs: Mapping[str, TrainedRun]) -> int:
+    limits = [RunManifest.load(run.files).config.training.max_minutes for run in runs.values()]
+    minutes = min((limit for limit in limits if limit is not None), default=_NUM_SENTENCES)
+    return min(_NUM_SENTENCES, max(_FEWEST_SENTENCES, round(minutes * _SENTENCES_PER_MINUTE)))
+
+
+def _held_out_sentences(corpus: CorpusFiles, number: int) -> list[list[str]]:
+    """So many sentences of the held-out text, evenly spread over it."""
     from charlm.data.sentence import Sentence
 
     found = []
@@ -202,9 +212,9 @@ def _held_out_sentences(corpus: CorpusFiles) -> list[list[str]]:
         if path.is_file():
             with path.open(encoding="utf-8", errors="replace") as lines:
                 found += [line for _, line in zip(range(_NUM_LINES), lines, strict=False) if line.count(" ") >= 2]
-    every = max(1, len(found) // (2 * _NUM_SENTENCES))
+    every = max(1, len(found) // (2 * number))
     sentences = (Sentence(line).words for line in found[::every])
-    return [words for words in sentences if len(words) in _WORDS][:_NUM_SENTENCES]
+    return [words for words in sentences if len(words) in _WORDS][:number]
 
 
 def _coverage(corpus: CorpusFiles, runs: Mapping[str, TrainedRun]) -> Section | None:

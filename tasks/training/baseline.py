@@ -24,10 +24,10 @@ def train_baseline(workspace: Workspace, name: str, config: BaselineConfig | Non
     return baseline
 
 
-def log_baseline(workspace: Workspace, name: str, run_id: str | None) -> Baseline | None:
+def log_baseline(workspace: Workspace, name: str, run_id: str | None, config: BaselineConfig) -> Baseline | None:
     """Train and score the n-gram model of a corpus, and log it to the MLflow run of a pair; none where that failed."""
     baseline = None
     with decoration("the n-gram model that the pair is compared with"):
-        baseline = train_baseline(workspace, name)
+        baseline = train_baseline(workspace, name, config)
         log_scores(run_id, {"baseline": {"valid": baseline.valid, "test": baseline.test}})
     return baseline

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from charlm.artifacts import BundleFiles, CorpusFiles, RunFiles, Workspace, check_name
-from charlm.config import ARCHITECTURE, DictionaryChange, TrainingConfig
+from charlm.config import ARCHITECTURE, BaselineConfig, DictionaryChange, TrainingConfig
 from charlm.errors import ConfigError, ModelFileError
 from charlm.recipes import find_recipe
 from charlm.storage.atomic import read_json
@@ -88,7 +88,8 @@ def finetune_pair(
         run_id = above.run_id
         runs = steps.train_directions(workspace, requests, parent=run_id)
         log_pair(above, runs)
-        baseline = steps.call(log_baseline, workspace, name, None if above.is_known else run_id)
+        compared = BaselineConfig.beside(training.max_minutes)
+        baseline = steps.call(log_baseline, workspace, name, None if above.is_known else run_id, compared)
         domains = steps.call(score_before_and_after, workspace, name, opened, runs, None if above.is_known else run_id)
         version = None
         if register:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from charlm.artifacts import Workspace
-from charlm.config import TrainingConfig
+from charlm.config import BaselineConfig, TrainingConfig
 from charlm.evaluation.scores import Baseline, BaselineJson
 from tasks.registry.bundles import register_runs
 from tasks.registry.lineage import DomainScores
@@ -101,7 +101,8 @@ def train_pair(
     with pair_run(workspace, name, training, requests, parent=parent) as above:
         runs = steps.train_directions(workspace, requests, parent=above.run_id)
         log_pair(above, runs)
-        baseline = steps.call(log_baseline, workspace, name, None if above.is_known else above.run_id)
+        compared = BaselineConfig.beside(training.max_minutes)
+        baseline = steps.call(log_baseline, workspace, name, None if above.is_known else above.run_id, compared)
         version = steps.call(register_pair, workspace, name, runs, above.run_id) if register else None
     return TrainedPair(runs=runs, mlflow_run=above.run_id, version=version, baseline=baseline)
 

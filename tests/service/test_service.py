@@ -1,14 +1,9 @@
 """The service as `make up` starts it, with a real Prefect server, worker and MLflow server: text in, a champion out."""
 
-import base64
-import json
 import shutil
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,17 +12,19 @@ import pytest
 
 from charlm.storage.atomic import read_json
 from tasks.registry.tags import read_tags
+from tests.browser import browser_page
 from tests.conftest import (
     QUICK,
     ROOT,
     TrainedWorkspace,
     copy_prefect_home,
     environment,
-    run_charlm,
     write_sentences,
 )
+from tests.deployments.test_mlflow_pages import place_of
 from tests.deployments.test_notifications import Receiver
 from tests.live_service import ASKING, FINAL, LiveService, wait_until
+from tests.service.forms import answering, offered, open_form, submit
 from tests.service.looking import (
     LONG_TRAINING,
     PATIENCE_SECONDS,
@@ -245,6 +242,38 @@ def test_a_champion_that_was_moved_by_hand_starts_what_a_promotion_starts(servic
         assert evaluated()[-1].startswith(f"models:/tiny/{version} is scored on ")
 
 
+def test_a_person_retrains_approves_and_rolls_back_on_forms(service: LiveService, arrived: Any, tmp_path: Path) -> None:
+    charlm(service, "prepare", write_sentences(tmp_path / "text.txt", seed=7), "--name", "formed")
+    charlm(service, "approval", "formed", "required")
+    wait_until(lambda: "formed" in offered(service, "retrain"), seconds=120, what="choice", pause=ASKING)
+    more = write_sentences(tmp_path / "more.txt", seed=8)
+    with browser_page(hosts={}) as page:
+        form = open_form(page, service, "retrain")
+        page.click_text("a corpus")
+        form.choose("name", "formed")
+        page.click_text("Add item")
+        form.write("raw", str(more))
+        run = submit(page)
+        suspended(service, run)
+        with answering(page, service, run) as form:
+            form.choose("Decision", "approve")
+            form.write("By", "Ann")
+        state = service.wait_for_end(run, seconds=PATIENCE_SECONDS)
+        assert state.message.endswith("approved by Ann")
+        assert service.champion("formed") == 1
+        page.open(f"{service.addresses['MLFLOW_TRACKING_URI']}/#/models/formed/versions/1")
+        page.wait_for_text("all, backward")
+        for text in ("Promoted: ", "all, forward", "all, backward"):
+            place = place_of(page, text)
+            assert 0 < place["top"] < place["bottom"] < place["screen"], (text, place)
+        champion = service.champion("tiny")
+        form = open_form(page, service, "roll-back")
+        form.choose("name", "tiny")
+        rolled = service.wait_for_end(submit(page), seconds=PATIENCE_SECONDS)
+    assert rolled.message == f"models:/tiny/1 is champion again, not models:/tiny/{champion}"
+    assert len(read_json(service.workspace.corpus("formed").manifest)["revisions"]) == 2
+
+
 def test_make_up_again_changes_nothing(service: LiveService, arrived: Any) -> None:
     def standing() -> Any:
         with service.prefect() as client:
@@ -322,57 +351,3 @@ def test_arrivals_within_a_minute_make_one_retraining(service: LiveService, arri
     assert int(newest_version(service).version) <= before + 1
     newest = read_json(service.workspace.corpus("tiny").manifest)["revisions"][-1]
     assert len(newest["sources"]) == 3
-
-
-@pytest.mark.slow
-def test_with_a_password_both_servers_answer_401_and_everything_else_works(tmp_path: Path) -> None:
-    password = "correct horse battery"
-    service = LiveService.on_free_ports(tmp_path / "workspace", CHARLM_PASSWORD=password)
-    try:
-        service.up()
-        prefect, mlflow = service.addresses["PREFECT_API_URL"], service.addresses["MLFLOW_TRACKING_URI"]
-        for url in (f"{prefect}/work_pools/charlm-cpu", f"{mlflow}/api/2.0/mlflow/experiments/get?experiment_id=0"):
-            assert status(url) == 401
-            assert status(url, user="charlm:wrong password!") == 401
-            assert status(url, user=f"charlm:{password}") == 200
-        text = write_sentences(tmp_path / "text.txt")
-        charlm(service, "run", text, "--name", "tiny", *QUICK)
-        charlm(service, "notify", "tiny", text)
-        refused = run_charlm("notify", "tiny", text, "--workspace", service.workspace.root, **service.addresses)
-        assert refused.code == 2
-        assert "answers 401; set CHARLM_PASSWORD" in refused.stderr
-        wanted = {"flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}, "deployment_id": {"is_null_": False}}}
-        wait_until(
-            lambda: ask(f"{prefect}/flow_runs/filter", wanted, user=f"charlm:{password}"),
-            seconds=PATIENCE_SECONDS,
-            what="run that the worker has completed",
-        )
-        make(service, "down")
-        changed = replace(service, variables={"CHARLM_PASSWORD": "another horse battery"})
-        outcome = make(changed, "up")
-        assert outcome.returncode == 2
-        assert "set CHARLM_OLD_PASSWORD to the one that it has" in outcome.stderr
-        replace(service, variables=changed.variables | {"CHARLM_OLD_PASSWORD": password}).up()
-        url = f"{mlflow}/api/2.0/mlflow/experiments/get?experiment_id=0"
-        assert (status(url, user=f"charlm:{password}"), status(url, user="charlm:another horse battery")) == (401, 200)
-    finally:
-        outcome = make(service, "down")
-    assert "stopped charlm-cpu, watcher, mlflow, prefect" in outcome.stderr
-
-
-def ask(url: str, body: Any = None, *, user: str | None = None) -> Any:
-    """What a server answers to whom it knows as `user` (`NAME:PASSWORD`)."""
-    headers = {"Content-Type": "application/json"}
-    if user is not None:
-        headers["Authorization"] = f"Basic {base64.b64encode(user.encode()).decode()}"
-    data = None if body is None else json.dumps(body).encode()
-    with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=120) as response:
-        return json.loads(response.read())
-
-
-def status(url: str, *, user: str | None = None) -> int:
-    try:
-        ask(url, user=user)
-    except urllib.error.HTTPError as error:
-        return error.code
-    return 200

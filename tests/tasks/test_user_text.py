@@ -213,7 +213,7 @@ def test_progress_that_cannot_be_shown_costs_nothing(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(reporting, "create_progress_artifact", fail)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        show = reporting.progress_artifact("a", "b")
+        show = reporting.progress_artifact("a", "b", run_id=None)
         show(1.0)
     assert caught
     assert all(issubclass(warning.category, CharLMWarning) for warning in caught)

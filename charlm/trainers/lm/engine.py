@@ -19,6 +19,7 @@ from charlm.artifacts import RunFiles
 from charlm.config import TrainingConfig
 from charlm.distributed.group import ProcessGroup
 from charlm.errors import CorpusError, RunError, TrainingInterruptedError
+from charlm.evaluation.scores import LMScore
 from charlm.language_models.language_model import LanguageModel
 from charlm.malloc import keep_freed_memory
 from charlm.nn.precision import resolve_training_precision
@@ -99,6 +100,7 @@ class TrainingEngine:
         self.reporter = Reporter(observers, self.bptt, corpus, self.progress, self.budget)
         self._watch = Stopwatch()
         self._checkpoint_seconds = 0.0  # `progress.seconds` at the last checkpoint
+        self._best_score: LMScore | None = None  # of the model in best-lm.pt, where this process has saved it
 
     # ---- the run -----------------------------------------------------------------------------------------------
 
@@ -177,7 +179,7 @@ class TrainingEngine:
 
     def _score_best(self, reason: str) -> TrainingResult:
         """Score the best model on both held-out texts."""
-        best, valid, test = score_best(self.files, self.corpus, self.device)
+        best, valid, test = score_best(self.files, self.corpus, self.device, self._best_score)
         result = TrainingResult(
             valid=valid,
             test=test,
@@ -230,8 +232,7 @@ class TrainingEngine:
         progress.window_units += rows * config.mini_batch_size
 
     def _end_shard(self) -> None:
-        progress = self.progress
-        self.bptt.hidden = None
+        progress, self.bptt.hidden = self.progress, None
         progress.row = 0
         progress.split += 1
         progress.splits_read += 1
@@ -247,8 +248,7 @@ class TrainingEngine:
     def _step_share(self) -> float:
         """Share of the budget that one step takes, from the mean of the steps so far."""
         units = self.config.mini_batch_size * self.config.sequence_length * self.config.gradient_accumulation
-        seconds = self.progress.seconds / max(self.progress.step, 1)
-        return self.budget.progress(units, seconds)
+        return self.budget.progress(units, self.progress.seconds / max(self.progress.step, 1))
 
     def _is_stop_requested(self) -> bool:
         """Set the clock by the main process; True when any process was asked to stop."""
@@ -265,6 +265,7 @@ class TrainingEngine:
             if validation.score is not None:
                 if validation.is_best:
                     self.model.save(self.files.best_lm)
+                    self._best_score = validation.score
                 self.reporter.validation(validation.score, bptt.learning_rate, is_best=validation.is_best)
         if bptt.average is None and self.progress.averaging_since >= 0:
             bptt.average = WeightAverage(self.model)

@@ -3,6 +3,7 @@
 import math
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -94,14 +95,23 @@ def reason_to_stop_early(config: TrainingConfig, progress: Progress, corpus: Tex
     return None
 
 
-def score_best(files: RunFiles, corpus: TextCorpus, device: torch.device) -> tuple[LanguageModel, LMScore, LMScore]:
+def score_best(
+    files: RunFiles, corpus: TextCorpus, device: torch.device, best_score: LMScore | None
+) -> tuple[LanguageModel, LMScore, LMScore]:
     """The best model of a run on `device`, and its scores on the validation and the test text.
 
-    Raises RunError when there is none.
+    `best_score` is that of the validation that has found it, where this process made it: if it has read the whole text,
+    it is the score. Raises RunError when there is no best model.
     """
     if not files.best_lm.is_file():
         raise RunError(f"no validation of {files.root} gave a finite loss; lower the learning rate")
     (best,) = (model.to(device) for model in load_language_models(files.best_lm).values())
-    infos = [(text, encoded_info(text, corpus.dictionary)) for text in (corpus.valid, corpus.test)]
-    valid, test = (score_encoded(best, text, info, max_units=limited_units(info)) for text, info in infos)
-    return best, valid, test
+
+    def score(text: Path) -> LMScore:
+        info = encoded_info(text, corpus.dictionary)
+        limit = limited_units(info)
+        if text == corpus.valid and limit is None and best_score is not None and best_score.units == info.units:
+            return best_score
+        return score_encoded(best, text, info, max_units=limit)
+
+    return best, score(corpus.valid), score(corpus.test)

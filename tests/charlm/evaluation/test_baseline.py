@@ -10,7 +10,7 @@ from charlm.config import BaselineConfig, ReadConfig, SplitConfig
 from charlm.data.dictionary import Dictionary
 from charlm.errors import CorpusError
 from charlm.evaluation import baseline as baselines
-from charlm.evaluation.baseline import open_ngrams, score_baseline, score_baseline_by_domain
+from charlm.evaluation.baseline import known_baseline, open_ngrams, score_baseline, score_baseline_by_domain
 from charlm.language_models.ngrams import NgramModel
 from charlm.text.corpus.encoding import ensure_encoded, read_ids
 from tasks.corpus.prepare import prepare_corpus
@@ -69,4 +69,26 @@ def test_of_a_long_text_the_first_lines_of_each_shard_are_counted(corpus: Corpus
     assert scores.share == pytest.approx(scores.units / score_baseline(corpus).units)
     assert scores.test["loss"] > score_baseline(corpus, BaselineConfig(order=3)).test["loss"]
     with pytest.raises(CorpusError, match="max_units=10 holds no whole line"):
-        score_baseline(corpus, BaselineConfig(max_units=10))
+        score_baseline(corpus, BaselineConfig(order=2, max_units=10))
+
+
+def test_a_short_training_is_shown_beside_a_part_of_the_text_until_all_of_it_was_counted(
+    corpus: CorpusFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert known_baseline(corpus) is None
+    short = score_baseline(corpus, BaselineConfig.beside(0.01))
+    assert short.units <= 15_001
+    assert short.share < 1
+    assert known_baseline(corpus) == short
+    whole = score_baseline(corpus)
+    assert whole.share == 1
+    monkeypatch.setattr(NgramModel, "train", None)
+    assert score_baseline(corpus, BaselineConfig.beside(0.01)) == whole  # which costs nothing
+    assert known_baseline(corpus) == whole
+    monkeypatch.setattr(baselines, "_FORMAT", "of another text")
+    assert known_baseline(corpus) is None
+
+
+@pytest.mark.parametrize(("minutes", "units"), [(None, 10_000_000), (0.5, 750_001), (2, 3_000_001), (60, 10_000_000)])
+def test_what_is_counted_beside_a_training_grows_with_its_minutes(minutes: float | None, units: int) -> None:
+    assert BaselineConfig.beside(minutes).max_units == units
