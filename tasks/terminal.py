@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import sys
+import textwrap
 import threading
 import time
 import warnings
@@ -293,6 +294,21 @@ def write_stdout(text: str) -> None:
     except OSError:  # the unwritten rest would fail again when the process exits, and change its exit code
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise
+
+
+def write_lines(lines: Iterable[str]) -> None:
+    """Write lines as a result; those too long for a terminal go on below their text, as in a table of two columns."""
+    width = Console().width if sys.stdout is not None and sys.stdout.isatty() else 0
+    write_stdout("\n".join(_wrapped(line, width) if 0 < width < cell_len(line) else line for line in lines))
+
+
+_TITLE = re.compile(r"- |\s*\S+\s{2,}|\s*")
+
+
+def _wrapped(line: str, width: int) -> str:
+    title = _TITLE.match(line)
+    indent = " " * (0 if title is None else title.end())
+    return textwrap.fill(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 terminal = Terminal()

@@ -75,7 +75,7 @@ def _treebank(name: str) -> type[UniversalDependenciesCorpus]:
     """A treebank of Universal Dependencies, read from a folder."""
 
     class Treebank(UniversalDependenciesCorpus):
-        def __init__(self, base_path: Path | str | None = None) -> None:
+        def __init__(self, base_path: Path | str | None = None, in_memory: bool = True) -> None:
             super().__init__(_folder(name, base_path, "*.conllu"), name=name)
 
     return _named(Treebank, name)

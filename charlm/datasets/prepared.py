@@ -38,10 +38,13 @@ class UD_ENGLISH(UniversalDependenciesCorpus):
 
     Args:
         base_path: folder with its files, or to fetch them into; by default CHARLM_CACHE/datasets/ud_english.
+        in_memory: has no effect; all sentences are held in memory.
         revision: tag or branch of the treebank to fetch; only the files of the default one have known checksums.
     """
 
-    def __init__(self, base_path: Path | str | None = None, *, revision: str = UD_RELEASE) -> None:
+    def __init__(
+        self, base_path: Path | str | None = None, in_memory: bool = True, *, revision: str = UD_RELEASE
+    ) -> None:
         names = [f"en_ewt-ud-{split}.conllu" for split in ("train", "dev", "test")]
         url = f"{UNIVERSAL_DEPENDENCIES}/UD_English-EWT/{revision}"
         super().__init__(_folder(base_path, "ud_english", url, names), name="UD_ENGLISH")
@@ -52,10 +55,13 @@ class UD_GERMAN(UniversalDependenciesCorpus):
 
     Args:
         base_path: folder with its files, or to fetch them into; by default CHARLM_CACHE/datasets/ud_german.
+        in_memory: has no effect; all sentences are held in memory.
         revision: tag or branch of the treebank to fetch; only the files of the default one have known checksums.
     """
 
-    def __init__(self, base_path: Path | str | None = None, *, revision: str = UD_RELEASE) -> None:
+    def __init__(
+        self, base_path: Path | str | None = None, in_memory: bool = True, *, revision: str = UD_RELEASE
+    ) -> None:
         names = [f"de_gsd-ud-{split}.conllu" for split in ("train", "dev", "test")]
         url = f"{UNIVERSAL_DEPENDENCIES}/UD_German-GSD/{revision}"
         super().__init__(_folder(base_path, "ud_german", url, names), name="UD_GERMAN")
@@ -68,9 +74,10 @@ class WNUT_17(ColumnCorpus):
 
     Args:
         base_path: folder with its files, or to fetch them into; by default CHARLM_CACHE/datasets/wnut_17.
+        in_memory: has no effect; all sentences are held in memory.
     """
 
-    def __init__(self, base_path: Path | str | None = None) -> None:
+    def __init__(self, base_path: Path | str | None = None, in_memory: bool = True) -> None:
         names = ["wnut17train.conll", "emerging.dev.conll", "emerging.test.annotated"]
         folder = _folder(base_path, "wnut_17", WNUT, names)
         super().__init__(folder, {0: "text", 1: "ner"}, check_tags=False, name="WNUT_17")

@@ -50,6 +50,8 @@ __all__ = [
 __getattr__ = outside_charlm(
     __name__,
     {
+        "DocumentLSTMEmbeddings": "older names (DocumentRNNEmbeddings takes rnn_type='LSTM')",
+        "DocumentMeanEmbeddings": "older names (DocumentPoolEmbeddings is the newer one)",
         "DocumentTFIDFEmbeddings": "counts of words",
         "ELMoEmbeddings": "ELMo's vectors",
         "MuseCrosslingualEmbeddings": "downloads of crosslingual vectors (WordEmbeddings reads their files)",

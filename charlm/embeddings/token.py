@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional
 
 from charlm.data.dictionary import Dictionary
 from charlm.data.sentence import Sentence
@@ -39,13 +40,28 @@ class WordEmbeddings(TokenEmbeddings):
 
     Args:
         embeddings: path of a text file, or a name such as `glove` for the file `glove.txt` in the folder CHARLM_CACHE.
+        field: the layer of labels that is looked up instead of the word.
+        fine_tune: learn the vectors with the task; that of a word that is not in the file stays zero.
         name: what the vectors are called.
+        force_cpu: has no effect; vectors that are not learned never fill a GPU.
     """
 
     _device: torch.Tensor
+    vocab: dict[str, int]
+    learned: nn.Parameter | None
+    """The vectors (U, D) of the words of `vocab`, where they are learned."""
 
-    def __init__(self, embeddings: str | os.PathLike[str], name: str | None = None) -> None:
+    def __init__(
+        self,
+        embeddings: str | os.PathLike[str],
+        field: str | None = None,
+        fine_tune: bool = False,
+        force_cpu: bool = True,
+        *,
+        name: str | None = None,
+    ) -> None:
         super().__init__()
+        self.field = None if field == "text" else field
         self.name = name or str(embeddings)
         path = find_model(embeddings, _SUFFIXES, "word vectors")
         words, vectors = word_vectors(path)
@@ -60,13 +76,22 @@ class WordEmbeddings(TokenEmbeddings):
             _LOGGER.warning(
                 "%s: %d words end with a blank, such as %r, and are found with it only", path, len(ending), ending[0]
             )
+        if fine_tune:
+            self._learn(torch.from_numpy(np.array(vectors[list(self.vocab.values())])))
+
+    def _learn(self, vectors: torch.Tensor) -> None:
+        self.vocab = {word: row for row, word in enumerate(self.vocab)}
+        self.vectors = np.empty((0, vectors.shape[1]), dtype=np.float32)
+        self.learned = nn.Parameter(vectors)
+        self.static_embeddings = False
 
     def _keep(self, words: list[str], vectors: np.ndarray) -> None:
         self.vectors = vectors
-        self.vocab: dict[str, int] = {}
+        self.vocab = {}
         for index, word in enumerate(words):
             self.vocab.setdefault(word, index)
         # Moves with the module; the vectors, which may be mapped from a file, do not.
+        self.register_parameter("learned", None)
         self.register_buffer("_device", torch.empty(0, device="cpu"), persistent=False)
 
     @property
@@ -74,18 +99,25 @@ class WordEmbeddings(TokenEmbeddings):
         return int(self.vectors.shape[1])
 
     def _settings(self) -> dict[str, Any]:
-        return {"name": self.name, "words": list(self.vocab), "width": self.embedding_length}
+        settings = {"name": self.name, "words": list(self.vocab), "width": self.embedding_length}
+        chosen = {"field": self.field, "fine_tune": self.learned is not None}
+        return settings | {name: value for name, value in chosen.items() if value}  # equal models have equal files
 
     @classmethod
     def _from_settings(cls, settings: dict[str, Any]) -> Self:
         embeddings = cls.__new__(cls)
         TokenEmbeddings.__init__(embeddings)
         embeddings.name = settings["name"]
+        embeddings.field = settings.get("field")
         embeddings._keep(settings["words"], np.empty((0, settings["width"]), dtype=np.float32))
+        if settings.get("fine_tune"):
+            embeddings._learn(torch.empty(len(embeddings.vocab), settings["width"]))
         return embeddings
 
     def get_extra_state(self) -> torch.Tensor:
         """The vectors of the words of `vocab` (U, D)."""
+        if self.learned is not None:
+            return torch.empty(0)
         rows = list(self.vocab.values())  # fewer than in the file where words are repeated in it
         vectors = self.vectors if len(rows) == len(self.vectors) else self.vectors[rows]
         with warnings.catch_warnings():
@@ -93,16 +125,27 @@ class WordEmbeddings(TokenEmbeddings):
             return torch.from_numpy(vectors)
 
     def set_extra_state(self, state: torch.Tensor) -> None:
+        if self.learned is not None:
+            return
         if state.shape != (len(self.vocab), self.embedding_length):
             raise ModelFileError(f"{len(self.vocab)} words have vectors of the shape {list(state.shape)}")
         self.vectors = state.numpy()
 
     def _add_embeddings(self, sentences: list[Sentence]) -> None:
-        words = itertools.chain.from_iterable(sentence.words for sentence in sentences)
+        words = itertools.chain.from_iterable(map(self._looked_up, sentences))
         rows = np.fromiter(map(self.line_of, words), np.int64)
+        if self.learned is not None:
+            places = upload(torch.from_numpy(rows), self.learned.device)
+            found = functional.embedding(places.clamp(min=0), self.learned) * (places >= 0)[:, None]
+            set_token_vectors(sentences, self.name, found)  # (W, D)
+            return
         matrix = np.array(self.vectors[rows]) if len(rows) else np.empty((0, self.embedding_length), np.float32)
         matrix[rows < 0] = 0
         set_token_vectors(sentences, self.name, upload(torch.from_numpy(matrix), self._device.device))  # (W, D)
+
+    def _looked_up(self, sentence: Sentence) -> list[str]:
+        field = self.field
+        return sentence.words if field is None else [token.get_label(field).value for token in sentence]
 
     def line_of(self, word: str) -> int:
         """Line of `word` in the file, -1 when it is not there."""

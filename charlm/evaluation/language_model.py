@@ -9,7 +9,7 @@ target: the first one of a stream is predicted from the unit before it, the firs
 
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,13 +34,16 @@ MIN_STREAM_LENGTH = 1_000
 _CHUNK = 512
 
 
-def score_file(model: "LanguageModel", path: Path | str) -> LMScore:
+def score_file(
+    model: "LanguageModel", path: Path | str, *, on_progress: Callable[[float], None] | None = None
+) -> LMScore:
     """The score of `model` on a text file, read as training reads it but without case flips or shuffling.
 
-    Raises SourceError when the file is missing, CorpusError when it is not UTF-8 or holds no text.
+    `on_progress` receives the share that is scored. Raises SourceError when the file is missing, CorpusError when it is
+    not UTF-8 or holds no text.
     """
     with encoded_text(model, path) as (encoded, info):
-        return score_encoded(model, encoded, info, max_units=limited_units(info))
+        return score_encoded(model, encoded, info, max_units=limited_units(info), on_progress=on_progress)
 
 
 def limited_units(info: EncodedInfo) -> int | None:
@@ -70,8 +73,15 @@ def score_text(model: "LanguageModel", text: str) -> LMScore:
         return score_file(model, path)
 
 
-def score_encoded(model: "LanguageModel", encoded: Path, info: EncodedInfo, *, max_units: int | None = None) -> LMScore:
-    """The score of `model` on an encoded file, which `info` describes.
+def score_encoded(
+    model: "LanguageModel",
+    encoded: Path,
+    info: EncodedInfo,
+    *,
+    max_units: int | None = None,
+    on_progress: Callable[[float], None] | None = None,
+) -> LMScore:
+    """The score of `model` on an encoded file, which `info` describes; `on_progress` receives the share that is scored.
 
     With `max_units` only the beginning of each stream is read, so that about as many units are scored; their characters
     and bytes are then those of as many average units.
@@ -85,6 +95,8 @@ def score_encoded(model: "LanguageModel", encoded: Path, info: EncodedInfo, *, m
         is_text = np.arange(start, start + chunk.shape[1]) < _stream_lengths(len(ids))[:, None]
         units += int(is_text.sum())
         unknown += int(((targets == 0) & is_text).sum())
+        if on_progress is not None:
+            on_progress(min(1.0, (start + chunk.shape[1]) / limit))
     share = units / info.units
     cost = model.dictionary.unit_of.unknown_bits
     return LMScore(

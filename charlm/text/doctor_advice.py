@@ -94,7 +94,7 @@ def advise(report: DoctorReport, *, modes: Mapping[str, int], is_normalized: boo
         advice.append(f"only {report.letters:.0%} of the visible characters are letters: is this text?")
     if "valid_share" in report.settings:
         advice.append(
-            f"{report.characters:,} characters are little: at the default 2 % the held-out scores would be noisy; "
+            f"{report.characters:,} characters are little: at the default 2% the held-out scores would be noisy; "
             f"--valid-share {report.settings['valid_share']} --test-share {report.settings['test_share']}"
         )
     if report.lines.longest > 100_000:

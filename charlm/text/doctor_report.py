@@ -143,5 +143,5 @@ def _describe_near(near: NearReport, num_documents: int) -> str:
 def _describe_lengths(lengths: Lengths) -> str:
     return (
         f"{lengths.number:,}: mean {lengths.mean:,}, median {lengths.median:,}, "
-        f"99 % up to {lengths.most:,}, longest {lengths.longest:,} characters"
+        f"99% up to {lengths.most:,}, longest {lengths.longest:,} characters"
     )

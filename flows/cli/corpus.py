@@ -18,7 +18,7 @@ from flows.cli.context import (
 from flows.cli.corpus_options import CorpusOptions, with_corpus_options
 from flows.cli.options import example
 from flows.task_runners import check_task_runner
-from tasks.terminal import counted, write_stdout
+from tasks.terminal import counted, write_lines, write_stdout
 
 
 @example("charlm prepare books/*.txt --name books --shard-size 20MB")
@@ -74,7 +74,7 @@ def doctor(
     if as_json:
         show(report, as_json)
     else:
-        write_stdout("\n".join(lines))
+        write_lines(lines)
 
 
 @example("charlm notify books new/*.txt --domain novels")

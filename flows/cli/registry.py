@@ -40,12 +40,12 @@ def _table(found: "list[ListedVersion]", *, of_one_model: bool) -> "Table":
 
     from tasks.registry.listing import LANGUAGE_MODEL
 
-    table = Table(box=SIMPLE_HEAD)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("model", overflow="fold", no_wrap=True)
-    table.add_column("alias")
+    table.add_column("alias", no_wrap=True)
     table.add_column("test score", justify="right", no_wrap=True)
     table.add_column("gate" if of_one_model else "versions")
-    table.add_column("domains")
+    table.add_column("domains", overflow="fold")
     table.add_column("registered", no_wrap=True)
     for version in found:
         decision = version.decision or "–"

@@ -1,6 +1,6 @@
 """Score models: any on text files, a champion on the held-out text of its corpus."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from charlm.storage.user_paths import user_path
 from charlm.text.corpus.manifest import load_manifest
 from tasks.registry.download import open_model
 from tasks.registry.versions import CHAMPION, RegisteredVersion, find_version
-from tasks.terminal import counted, terminal
+from tasks.terminal import Bar, counted, terminal
 from tasks.tracking.runs import group_run
 from tasks.tracking.scores import log_champion_scores
 
@@ -30,13 +30,22 @@ def evaluate_model(workspace: Workspace, model: str, texts: Sequence[str]) -> di
         with terminal.step(f"evaluate {direction}") as bar:
             total = None
             for number, path in enumerate(paths):
-                bar.update(number / len(paths), path.name)
-                score = score_file(language_model, path)
+                score = score_file(language_model, path, on_progress=_shown(bar, path, number, len(paths)))
                 total = score if total is None else total + score
             assert total is not None
             scores[direction] = total.to_json()
             bar.finish(f"{total.bits_per_character:.3f} bits per character")
     return scores
+
+
+def _shown(bar: Bar, path: Path, number: int, of: int) -> Callable[[float], None]:
+    """Shows how much is scored of all files, while the file with this number is."""
+
+    def show(share: float) -> None:
+        bar.update((number + share) / of, path.name)
+
+    show(0.0)
+    return show
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from tasks.terminal import Terminal, clock
+from tasks.terminal import Terminal, _wrapped, clock
 
 NOTES = ("1:12 left", "2.013 bits/char", "best 1.940", "85k char/s")
 
@@ -49,3 +49,10 @@ def test_without_a_terminal_a_line_says_everything(capsys: pytest.CaptureFixture
 
 def test_a_clock_has_hours_where_there_are_some() -> None:
     assert [clock(seconds) for seconds in (5, 72, 3723)] == ["0:05", "1:12", "1:02:03"]
+
+
+def test_a_line_too_long_for_the_terminal_goes_on_below_its_text() -> None:
+    long = "characters  144 distinct; dictionary 118 at 0.999, 135 at 0.9999"
+    assert _wrapped(long, 40) == "characters  144 distinct; dictionary 118\n            at 0.999, 135 at 0.9999"
+    assert _wrapped("- one two three", 9) == "- one two\n  three"
+    assert _wrapped("/a/path/that/stays/whole in one", 10).splitlines() == ["/a/path/that/stays/whole", "in one"]

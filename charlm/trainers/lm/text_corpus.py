@@ -44,12 +44,16 @@ class TextCorpus:
         self,
         path: str | os.PathLike[str],
         dictionary: Dictionary,
-        forward: bool,
+        forward: bool = True,
         character_level: bool = True,
         random_case_flip: bool = True,
+        document_delimiter: str = "\n",
+        *,
         shuffle: bool = True,
         shard_groups: Sequence[Sequence[str]] | None = None,
     ) -> None:
+        if document_delimiter != "\n":
+            raise ConfigError(f"a line is a document here: document_delimiter is '\\n', got {document_delimiter!r}")
         if not character_level and dictionary.unit_of.items_are_characters:
             raise ConfigError(
                 f"character_level=False reads words, and the unit of this dictionary is the {dictionary.unit_of.noun}; "

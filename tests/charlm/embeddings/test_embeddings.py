@@ -99,6 +99,34 @@ def test_a_damaged_file_is_refused_and_leaves_nothing(tmp_path, cache, content, 
 # ---- characters ----------------------------------------------------------------------------------------------------
 
 
+def test_vectors_of_a_file_are_learned_where_that_is_asked_for(tmp_path):
+    (tmp_path / "vectors.txt").write_text("a 1 2\nb 3 4\na 5 6\n")
+    embeddings = WordEmbeddings(tmp_path / "vectors.txt", fine_tune=True)
+    sentence = Sentence("a unknown b")
+    for _ in range(2):  # learned vectors are computed anew each time
+        embeddings.embed(sentence)
+    assert [token.embedding.tolist() for token in sentence] == [[1, 2], [0, 0], [3, 4]]
+    sum(token.embedding.sum() for token in sentence).backward()
+    assert embeddings.learned.grad.tolist() == [[1, 1], [1, 1]]
+    with torch.no_grad():
+        embeddings.learned[1] = 7
+    loaded = load_embeddings(embeddings.save_embeddings())
+    loaded.embed(other := Sentence("b"))
+    assert other[0].embedding.tolist() == [7, 7]
+    assert other[0].embedding.requires_grad
+
+
+def test_vectors_of_labels_are_looked_up_where_a_layer_is_named(tmp_path):
+    (tmp_path / "vectors.txt").write_text("NOUN 1 2\nVERB 3 4\n")
+    embeddings = WordEmbeddings(tmp_path / "vectors.txt", "upos")
+    sentence = Sentence("go home")
+    sentence[0].add_label("upos", "VERB")
+    for part in (embeddings, load_embeddings(embeddings.save_embeddings())):
+        sentence.clear_embeddings()
+        part.embed(sentence)
+        assert [token.embedding.tolist() for token in sentence] == [[3, 4], [0, 0]]
+
+
 def test_a_word_has_one_vector_wherever_it_stands():
     embeddings = CharacterEmbeddings(Dictionary.from_items("abc"), char_embedding_dim=3, hidden_size_char=4)
     first, second = embeddings.embed([Sentence("abc b a"), Sentence("b")])

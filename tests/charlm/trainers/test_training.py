@@ -267,6 +267,8 @@ def test_trainer_refuses_a_corpus_of_the_other_direction(corpus_dir):
     model = LanguageModel(dictionary, True, hidden_size=8, nlayers=1)
     with pytest.raises(ConfigError, match="same way"):
         LanguageModelTrainer(model, TextCorpus(corpus_dir, dictionary, False))
+    with pytest.raises(ConfigError, match=r"a line is a document here: document_delimiter is '\\n', got '\\t'"):
+        TextCorpus(corpus_dir, dictionary, document_delimiter="\t")
 
 
 def test_trainer_draws_the_same_dropout_for_the_same_seed(corpus_dir, tmp_path):
