@@ -10,7 +10,7 @@ the speed of the hardware from about 8 rows on; what remains to save is work.
 import copy
 import itertools
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from charlm.errors import CharLMWarning
 from charlm.language_models.language_model import LanguageModel
 from charlm.nn.bf16_lstm import low_precision_lstm
 from charlm.nn.device import upload
-from charlm.nn.lstm import LSTM, Reader
+from charlm.nn.lstm import LSTM, Reader, State
 from charlm.nn.precision import Precision, precision_notice, resolve_precision
 from charlm.nn.ragged import cuts, first_rows
 
@@ -129,5 +129,6 @@ def _kernel_reader(lm: LanguageModel, is_bf16: bool) -> Reader | None:
 
 def _torch_reader(lm: LanguageModel, is_bf16: bool) -> Reader:
     encoder: nn.Embedding = copy.deepcopy(lm.encoder).bfloat16() if is_bf16 else lm.encoder
-    rnn: Any = low_precision_lstm(lm.rnn) if is_bf16 and isinstance(lm.rnn, nn.LSTM) else lm.rnn
+    rnn: Callable[..., tuple[Tensor, State]]
+    rnn = low_precision_lstm(lm.rnn) if is_bf16 and isinstance(lm.rnn, nn.LSTM) else lm.rnn
     return lambda ids, hidden: rnn(lm.drop(encoder(ids)), hidden)

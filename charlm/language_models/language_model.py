@@ -24,12 +24,12 @@ from charlm.data.dictionary import Dictionary
 from charlm.errors import ModelFileError
 from charlm.language_models.decoding import logits_of, mean_nats, target_nats
 from charlm.language_models.generation import generate_text
+from charlm.language_models.reading import read_ids
 from charlm.language_models.representation import get_representation
 from charlm.nn.cutoffs import choose_cutoffs, zipf_counts
 from charlm.nn.device import find_device
 from charlm.nn.dropout import EmbeddingDropout, TimeLockedDropout
 from charlm.nn.inference import inference
-from charlm.nn.lstm import LSTM
 from charlm.nn.lstm_stack import LSTMStack
 from charlm.nn.recurrent import initialize_gatewise, recurrent_layer, recurrent_step
 from charlm.nn.softmax import ClusteredSoftmax
@@ -197,11 +197,8 @@ class LanguageModel(nn.Module):
 
     def read(self, ids: Tensor, hidden: Hidden | None = None) -> tuple[Tensor, Tensor, Hidden]:
         """From ids (T, B) the output (T, B, H or nout), the same with dropout for the decoder, and the new state."""
-        if isinstance(self.rnn, LSTM) and not self._drops_inputs and self.rnn.reads_rows(self.encoder.weight, ids):
-            assert not isinstance(hidden, Tensor)  # the state of a GRU
-            output, hidden = self._projected(*self.rnn.read_rows(self.encoder.weight, ids, hidden))
-        else:
-            output, hidden = self.represent(self.input_drop(self.embedding_drop(self.encoder(ids), ids)), hidden)
+        output, hidden = read_ids(self, ids, hidden)
+        output = output if self.proj is None else self.proj(output)
         return output, self.drop(output), hidden
 
     def _decoder(self) -> nn.Linear | ClusteredSoftmax:
@@ -211,17 +208,8 @@ class LanguageModel(nn.Module):
 
     def represent(self, embedded: Tensor, hidden: Hidden | None = None) -> tuple[Tensor, Hidden]:
         """Top-layer output (T, B, H or nout), after the projection where there is one, from (T, B, E)."""
-        return self._projected(*self.rnn(embedded, hidden))
-
-    def _projected(self, output: Tensor, hidden: Hidden) -> tuple[Tensor, Hidden]:
+        output, hidden = self.rnn(embedded, hidden)
         return (output if self.proj is None else self.proj(output)), hidden
-
-    @property
-    def _drops_inputs(self) -> bool:
-        drop = self.input_drop
-        return self.embedding_drop.is_active or (
-            drop.training and drop.p > 0 if isinstance(drop, nn.Dropout) else drop.is_active
-        )
 
     def with_dictionary(self, dictionary: Dictionary) -> Self:
         """A copy that knows the items `dictionary` adds at the end of this model's; old ids stay.

@@ -27,9 +27,6 @@ VARIANTS = {"avx2": torch.float32, "avx512": torch.float32, "avx512_bf16": torch
 FILE = Path(__file__).with_name(f"_kernels{sysconfig.get_config_var('EXT_SUFFIX')}")
 """The compiled library (see setup.py)."""
 
-_INTERFACE = 1
-"""What `charlm_interface` in library.cpp returns."""
-
 _NUMBERS = {"float64": 0, "avx2": 1, "avx512": 2, "avx512_bf16": 3}
 
 
@@ -281,12 +278,11 @@ def _load() -> tuple[ctypes.CDLL | None, str | None]:
         return None, "not built: `make install` builds it where there is a C++ compiler"
     try:
         library = ctypes.CDLL(str(FILE))
-        interface = library.charlm_interface()
+        library.charlm_sources.restype = ctypes.c_char_p
+        found, sources = library.charlm_sources().decode(), _sources()
     except (OSError, AttributeError) as error:  # of another system or processor, damaged, another library
         return None, f"{FILE.name} cannot be loaded here ({error}): build it again with `make install`"
-    library.charlm_sources.restype = ctypes.c_char_p
-    sources = _sources()
-    if interface != _INTERFACE or (sources and sources != library.charlm_sources().decode()):
+    if sources and found != sources:
         return None, f"{FILE.name} was built from another version of charlm: build it again with `make install`"
     number, pointer = ctypes.c_int64, ctypes.c_void_p
     for function, types in (

@@ -81,9 +81,6 @@ void leave(int) { siglongjmp(on_illegal_instruction, 1); }
 
 using namespace charlm;
 
-// Grows with every change of `Arguments` or of a function here, so that an older file is not called in a newer way.
-EXPORT int64_t charlm_interface() { return 1; }
-
 #ifndef CHARLM_SOURCES
 #define CHARLM_SOURCES ""
 #endif

@@ -9,7 +9,7 @@ layer unused, training with torch's takes half the time on a CPU (fp32) or a thi
 # W = rows (tokens of all sequences), B = sequences, T = steps of a piece, D = width of a row, H = hidden size
 
 import itertools
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -51,16 +51,17 @@ class BidirectionalLSTM(nn.Module):
         return x
 
 
-def _with_kernel(kernel: Kernel, x: Tensor, ragged: Ragged, directions: tuple[Any, Any]) -> Tensor:
+def _with_kernel(kernel: Kernel, x: Tensor, ragged: Ragged, directions: Iterable[nn.Module]) -> Tensor:
     """The states (W, 2H) of two LSTMs at the rows (W, D), of which the second reads from the end."""
     places = torch.tensor([0, *ragged.active]).cumsum(0)
     outputs = []
     for lstm, places_of_rows in zip(directions, ragged.reading_places, strict=True):
+        assert isinstance(lstm, LSTM)
         weights = lstm.input_weights(kernel, 0)
         gates = bf16_linear(x, *weights) if is_bf16(x) else functional.linear(x, *weights)  # (W, 4H) in tiles
         start = torch.zeros(len(ragged.lengths), lstm.hidden_size)
         rows = ragged.tensor(np.argsort(places_of_rows))
-        states, _, _ = run_layer(kernel, places, gates.to(kernel.real), rows, lstm.weight_hh_l0, start, start)
+        states, _, _ = run_layer(kernel, places, gates.to(kernel.real), rows, lstm.recurrent_weights(0), start, start)
         outputs.append(states.index_select(0, ragged.tensor(places_of_rows)))
     return torch.cat(outputs, dim=1)
 

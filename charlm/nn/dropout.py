@@ -28,6 +28,14 @@ class _Dropout(nn.Module):
         return (torch.rand(shape, device=x.device) >= self.share).to(x.dtype)
 
 
+def is_active(dropout: nn.Module) -> bool:
+    """Whether a dropout, of ours or torch's, drops anything now."""
+    if isinstance(dropout, nn.Dropout):
+        return dropout.training and dropout.p > 0
+    assert isinstance(dropout, _Dropout)
+    return dropout.is_active
+
+
 class Dropout(_Dropout):
     """Drops single values."""
 

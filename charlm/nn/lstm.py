@@ -8,7 +8,6 @@ are rows of an embedding, it is a product of the few rows of the embedding, and 
 # W = H padded to whole vectors; gates in tiles are in the kernel's order (charlm/native)
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -64,7 +63,7 @@ class LSTM(nn.LSTM):
         kernel = self._kernel(rows[None])
         if kernel is None or len(rows) * 4 * kernel.width(self.hidden_size) > _LARGEST_TABLE:
             return None
-        packed = [kernel.pack(getattr(self, f"weight_hh_l{layer}"))[0] for layer in range(self.num_layers)]
+        packed = [kernel.pack(self.recurrent_weights(layer))[0] for layer in range(self.num_layers)]
         table = self._table(kernel, rows)
         return lambda ids, hx: self._run(kernel, table, ids, ids.shape, hx, packed=packed)
 
@@ -78,6 +77,12 @@ class LSTM(nn.LSTM):
         if not is_plain or not isinstance(input, Tensor) or input.ndim != 3 or not input.numel():
             return None
         return kernel_for(input)
+
+    def recurrent_weights(self, layer: int) -> Tensor:
+        """(4H, H), in the order i, f, g, o."""
+        weights = getattr(self, f"weight_hh_l{layer}")
+        assert isinstance(weights, Tensor)
+        return weights
 
     def input_weights(self, kernel: Kernel, layer: int) -> tuple[Tensor, Tensor]:
         """Weights (4W, D) and biases (4W,) of the input, in tiles."""
@@ -112,7 +117,7 @@ class LSTM(nn.LSTM):
         for layer in range(self.num_layers):
             if layer:
                 table, ids = self._gates_of(kernel, F.dropout(output, self.dropout, self.training), layer), None
-            weights = getattr(self, f"weight_hh_l{layer}") if recurrent is None else recurrent
+            weights = self.recurrent_weights(layer) if recurrent is None else recurrent
             given = (zeros, zeros) if hx is None else (hx[0][layer], hx[1][layer])
             flat, state, cell = run_layer(
                 kernel,
@@ -199,12 +204,27 @@ def _before(states: Tensor, places: Tensor) -> Tensor:
     return states[starts[step] + torch.arange(len(step)) - places[step]]
 
 
+class _Context(torch.autograd.function.FunctionCtx):
+    kernel: Kernel
+    places: Tensor
+    ids: Tensor | None
+    weights: Tensor
+    """As the pass backward reads them."""
+
+    kept: tuple[Tensor, Tensor, Tensor]
+    """States, cells and gates."""
+
+    table_shape: torch.Size
+    types: list[torch.dtype]
+    """Of the recurrent weights, the given state and the given cell."""
+
+
 class _Layer(torch.autograd.Function):
     """`run_layer` with gradients."""
 
     @staticmethod
     def forward(
-        ctx: Any,
+        ctx: _Context,
         kernel: Kernel,
         places: Tensor,
         table: Tensor,
@@ -218,23 +238,26 @@ class _Layer(torch.autograd.Function):
         gates = torch.empty(len(states) - batch, 4 * states.shape[1], dtype=kernel.element)
         ahead, back = kernel.pack(recurrent, learns=True)
         kernel.forward(places, table if ids is None else kernel.by_tile(table), ids, ahead, states, cells, gates)
-        ctx.kernel, ctx.places, ctx.ids, ctx.back = kernel, places, ids, back
+        assert back is not None
+        ctx.kernel, ctx.places, ctx.ids, ctx.weights = kernel, places, ids, back
         ctx.kept = states, cells, gates
-        ctx.table_shape, ctx.types = table.shape, (recurrent.dtype, state.dtype, cell.dtype)
-        ctx.last = batch + _last_places(places)
-        return states[batch:, :hidden], states[ctx.last, :hidden], cells[ctx.last, :hidden]
+        ctx.table_shape, ctx.types = table.shape, [recurrent.dtype, state.dtype, cell.dtype]
+        last = batch + _last_places(places)
+        return states[batch:, :hidden], states[last, :hidden], cells[last, :hidden]
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, to_output: Tensor, to_state: Tensor, to_cell: Tensor) -> tuple[Tensor | None, ...]:
-        kernel: Kernel = ctx.kernel
+    def backward(ctx: _Context, to_output: Tensor, to_state: Tensor, to_cell: Tensor) -> tuple[Tensor | None, ...]:
+        kernel = ctx.kernel
         states, cells, gates = ctx.kept
         hidden, missing = to_state.shape[1], states.shape[1] - to_state.shape[1]
         to_states = (F.pad(to_output, (0, missing)) if missing else to_output).to(kernel.element).contiguous()
         to_state, to_cell = _padded(to_state, kernel), _padded(to_cell, kernel)
         to_gates = torch.empty(gates.shape, dtype=kernel.element)
         to_table = None if ctx.ids is None else kernel.by_tile(torch.zeros(ctx.table_shape, dtype=kernel.real))
-        kernel.backward(ctx.places, ctx.ids, ctx.back, cells, gates, to_states, to_state, to_cell, to_gates, to_table)
+        kernel.backward(
+            ctx.places, ctx.ids, ctx.weights, cells, gates, to_states, to_state, to_cell, to_gates, to_table
+        )
         to_recurrent = kernel.from_tiles(to_gates.t() @ _before(states, ctx.places), hidden)  # (4H, W)
         of_recurrent, of_state, of_cell = ctx.types
         return (

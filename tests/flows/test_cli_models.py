@@ -137,7 +137,7 @@ def test_where_the_processor_has_no_bf16_each_command_says_so_in_one_line_and_us
     assert trained.stderr.count(notice) == 1
     planned = charlm("plan", "tiny", "--direction", "forward", *short, "--workspace", root, **limit)
     assert "a second in fp32 on cpu,\n" in planned.stdout
-    assert ", oneDNN SSE41)" in planned.stdout
+    assert ", oneDNN SSE41; kernel torch)" in planned.stdout
     assert planned.stderr.count(notice) == 1
 
 
