@@ -89,7 +89,8 @@ def _follow(run: RunFiles, child: subprocess.Popen[bytes], bar: Bar, on_progress
 def _notes(event: TrainEvent, best: str) -> list[str]:
     """What matters of a training, for people: the time, the scores, the speed."""
     left = f"{clock(event['seconds_left'])} left"
-    speed = f"{event['characters_per_second'] / 1000:,.0f}k char/s"
+    rate = event["characters_per_second"]
+    speed = f"{rate / 1000:,.0f}k char/s" if rate >= 10_000 else f"{rate:,.0f} char/s"
     return [left, f"{event['bits_per_character']:.3f} bits/char", *([best] if best else []), speed]
 
 
