@@ -8,10 +8,12 @@ they are missing, where no variant fits the processor, or with `CHARLM_NATIVE=of
 # T = steps, B = sequences, P = places: each step of each sequence, step after step, the longest sequence first
 # H = hidden size, W = H padded to whole vectors, N = rows of the table
 
+import contextlib
 import ctypes
 import functools
 import hashlib
 import os
+import re
 import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +29,7 @@ VARIANTS = {"avx2": torch.float32, "avx512": torch.float32, "avx512_bf16": torch
 FILE = Path(__file__).with_name(f"_kernels{sysconfig.get_config_var('EXT_SUFFIX')}")
 """The compiled library (see setup.py)."""
 
+_OPENMP = re.compile(r"/lib(?:gomp|iomp5|omp)\b[^/]*\.so")
 _NUMBERS = {"float64": 0, "avx2": 1, "avx512": 2, "avx512_bf16": 3}
 
 
@@ -192,8 +195,8 @@ class Kernel:
         """
         rows, classes = logits.shape
         threads = max(1, min(torch.get_num_threads(), rows * classes // _EXPONENTIALS_OF_A_THREAD))
-        memory = torch.empty(threads, 2, self.width(classes), dtype=self.real)
-        nats = torch.empty(threads, dtype=torch.float64)
+        memory = torch.zeros(threads, 2, self.width(classes), dtype=self.real)
+        nats = torch.zeros(threads, dtype=torch.float64)
         targets, bias = targets.contiguous(), bias.detach().contiguous()
         _check_ids(targets, classes)
         _check_sizes((bias, classes), (targets, rows))
@@ -294,7 +297,24 @@ def _load() -> tuple[ctypes.CDLL | None, str | None]:
         ("softmax", [number, pointer]),
     ):
         getattr(library, f"charlm_{function}").argtypes = types
+    openmp = _openmp_of_torch()
+    if openmp is not None:
+        library.charlm_use_openmp(openmp.GOMP_parallel, openmp.omp_get_num_threads)
     return library, None
+
+
+def _openmp_of_torch() -> ctypes.CDLL | None:
+    """The library of OpenMP that torch has loaded, by whose threads its own products are shared."""
+    maps = Path("/proc/self/maps")
+    if not maps.is_file():
+        return None
+    loaded = {line.split()[-1] for line in maps.read_text(errors="replace").splitlines()}
+    for path in sorted((path for path in loaded if _OPENMP.search(path)), key=lambda path: "/torch" not in path):
+        with contextlib.suppress(OSError):
+            library = ctypes.CDLL(path)
+            if hasattr(library, "GOMP_parallel") and hasattr(library, "omp_get_num_threads"):
+                return library
+    return None
 
 
 def _sources() -> str:

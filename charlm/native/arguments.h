@@ -37,8 +37,9 @@ struct Softmax {
     void* logits;            // element (N, V), without the bias; becomes the gradient
     const void* bias;        // real (V)
     const int64_t* targets;  // (N)
-    void* memory;            // real (threads, 2, V padded to whole vectors); the second rows become the bias' gradient
-    void* nats;              // double (threads): their sum is the cross entropy of all rows
+    void* memory;            // real (threads, 2, V padded to whole vectors), zeros: the sum of the second rows becomes
+                             // the gradient of the bias
+    void* nats;              // double (threads), zeros: their sum becomes the cross entropy of all rows
 };
 
 struct Variant {

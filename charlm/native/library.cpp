@@ -20,11 +20,11 @@ namespace charlm {
 
 class Barrier {
 public:
-    explicit Barrier(int64_t threads) : threads_(threads) {}
+    void expect(int64_t threads) { threads_.store(threads, std::memory_order_relaxed); }
 
     void wait() {
         const int64_t round = round_.load(std::memory_order_acquire);
-        if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads_) {
+        if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads_.load(std::memory_order_relaxed)) {
             arrived_.store(0, std::memory_order_relaxed);
             round_.store(round + 1, std::memory_order_release);
             return;
@@ -35,18 +35,42 @@ public:
 
 private:
     static constexpr int64_t kSpins = 2000;
-    const int64_t threads_;
-    std::atomic<int64_t> arrived_{0}, round_{0};
+    std::atomic<int64_t> threads_{1}, arrived_{0}, round_{0};
 };
 
 void wait(Barrier& barrier) { barrier.wait(); }
 
-void run_together(int64_t threads, Work work, const void* context) {
-    Barrier barrier(threads);
+namespace {
+
+// OpenMP's, of the library whose threads torch has: they wait busily for the next work, and others beside them would have
+// to share their cores. Null where it is not known.
+void (*openmp_parallel)(void (*)(void*), void*, unsigned, unsigned) = nullptr;
+int (*openmp_num_threads)() = nullptr;
+
+struct Team {
+    Work work;
+    const void* context;
+    Barrier barrier{};
+    std::atomic<int64_t> next{0};
+
+    void join(int64_t threads) {
+        barrier.expect(threads);
+        work(context, next.fetch_add(1), threads, barrier);
+    }
+};
+
+}  // namespace
+
+void run_together(int64_t at_most, Work work, const void* context) {
+    Team team{work, context};
+    if (at_most == 1) return team.join(1);
+    if (openmp_parallel) {
+        const auto join = [](void* data) { static_cast<Team*>(data)->join(openmp_num_threads()); };
+        return openmp_parallel(join, &team, static_cast<unsigned>(at_most), 0);
+    }
     std::vector<std::thread> others;
-    for (int64_t thread = 1; thread < threads; ++thread)
-        others.emplace_back([=, &barrier] { work(context, thread, barrier); });
-    work(context, 0, barrier);
+    for (int64_t thread = 1; thread < at_most; ++thread) others.emplace_back([&team, at_most] { team.join(at_most); });
+    team.join(at_most);
     for (auto& other : others) other.join();
 }
 
@@ -103,6 +127,12 @@ EXPORT int64_t charlm_ends(void (*function)()) {
 // Whether a variant runs here: there is one of that number, the processor reports its instructions, and has them.
 EXPORT int64_t charlm_runs(int64_t variant) {
     return variant >= 0 && variant < kCount && has_instructions(variant) && charlm_ends(kVariants[variant]->attempt);
+}
+
+// GOMP_parallel and omp_get_num_threads of a library of OpenMP, whose threads are to be used from now on.
+EXPORT void charlm_use_openmp(void (*parallel)(void (*)(void*), void*, unsigned, unsigned), int (*num_threads)()) {
+    openmp_parallel = parallel;
+    openmp_num_threads = num_threads;
 }
 
 EXPORT int64_t charlm_width(int64_t variant) { return kVariants[variant]->width; }

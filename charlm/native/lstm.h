@@ -182,10 +182,10 @@ void forward_tile(const Arguments& call, const Step& step, int64_t tile, typenam
 }
 
 template <class V>
-void forward_part(const void* context, int64_t thread, Barrier& barrier) {
+void forward_part(const void* context, int64_t thread, int64_t threads, Barrier& barrier) {
     const auto& call = *static_cast<const Arguments*>(context);
     auto* sums = static_cast<typename V::real*>(call.memory) + thread * call.batch * 4 * V::width;
-    const Part part(call.width / V::width, thread, call.threads);
+    const Part part(call.width / V::width, thread, threads);
     for (int64_t step = 0; step < call.steps; ++step) {
         for (int64_t tile = part.begin; tile < part.end; ++tile) forward_tile<V>(call, Step(call, step), tile, sums);
         wait(barrier);
@@ -280,11 +280,11 @@ void backward_group(const Arguments& call, int64_t step, int64_t first_unit, typ
 }
 
 template <class V>
-void backward_part(const void* context, int64_t thread, Barrier& barrier) {
+void backward_part(const void* context, int64_t thread, int64_t threads, Barrier& barrier) {
     const auto& call = *static_cast<const Arguments*>(context);
     const int64_t tiles = call.width / V::width;
     auto* sums = static_cast<typename V::real*>(call.memory) + thread * call.batch * 4 * V::width;
-    const Part part((tiles + 3) / 4, thread, call.threads);
+    const Part part((tiles + 3) / 4, thread, threads);
     for (int64_t step = call.steps - 1; step >= -1; --step) {
         for (int64_t group = part.begin; group < part.end; ++group) {
             const int64_t first_unit = group * 4 * V::width;

@@ -80,14 +80,13 @@ double softmax_row(const Softmax& call, int64_t row, typename V::real* memory, t
 }
 
 template <class V>
-void softmax_part(const void* context, int64_t thread, Barrier&) {
+void softmax_part(const void* context, int64_t thread, int64_t threads, Barrier&) {
     const auto& call = *static_cast<const Softmax*>(context);
     const int64_t padded = (call.classes + V::width - 1) / V::width * V::width;
     auto* memory = static_cast<typename V::real*>(call.memory) + thread * 2 * padded;
     auto* to_bias = memory + padded;
-    for (int64_t n = 0; n < padded; ++n) to_bias[n] = 0;
     double nats = 0;
-    const Part part(call.rows, thread, call.threads);
+    const Part part(call.rows, thread, threads);
     for (int64_t row = part.begin; row < part.end; ++row) nats += softmax_row<V>(call, row, memory, to_bias);
     static_cast<double*>(call.nats)[thread] = nats;
 }

@@ -10,8 +10,8 @@ class Barrier;
 
 void wait(Barrier& barrier);  // until all threads have come to it
 
-using Work = void (*)(const void* context, int64_t thread, Barrier& barrier);
+using Work = void (*)(const void* context, int64_t thread, int64_t threads, Barrier& barrier);
 
-void run_together(int64_t threads, Work work, const void* context);  // this thread is one of them
+void run_together(int64_t at_most, Work work, const void* context);  // this thread is one of them
 
 }  // namespace charlm
