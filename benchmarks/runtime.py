@@ -11,6 +11,7 @@ after sentence, `batch 32` 32 at a time in the order of the text, `stream` all a
 import argparse
 import importlib.metadata
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 from embedding import batches, conditions, read_sentences, table, until, write_models
 
@@ -49,7 +51,7 @@ def main() -> None:
                 starts.append([str(hidden_size), precision, f"{size_of(exported):.1f}", *cold_start(exported)])
     report = ["# Embedding without torch: speed, size and cold start", "", __doc__.split("\n\n", 2)[2].strip(), ""]
     report += [conditions(arguments.text), ""]
-    report += table(["hidden", "reading", "torch tokens/s", "ONNX fp32", "ONNX int8"], rows)
+    report += table(["hidden", "reading", "torch tokens/s", "compiled kernel", "ONNX fp32", "ONNX int8"], rows)
     report += ["", "A process that starts, loads a pair and embeds three words, median of seven:", ""]
     report += table(["hidden", "precision", "folder MB", "seconds", "CPU seconds", "peak MB"], starts)
     sizes = installed_sizes(["numpy", "onnxruntime", "protobuf", "flatbuffers", "packaging"])
@@ -62,7 +64,7 @@ def main() -> None:
 
 
 def make_programs(folder: Path, hidden_size: int, sentences: list[list[str]]) -> dict[str, Embed]:
-    """What embeds sentences by torch, and by an export in each precision."""
+    """What embeds sentences by torch, by a compiled kernel where there is one, and by an export in each precision."""
     import torch
 
     from charlm.data import Sentence
@@ -75,11 +77,15 @@ def make_programs(folder: Path, hidden_size: int, sentences: list[list[str]]) ->
     models = [LanguageModel.load_language_model(path) for path in write_models(folder, hidden_size, sentences)]
     embeddings = StackedEmbeddings([FlairEmbeddings(model) for model in models])
 
-    def by_torch(part: list[list[str]]) -> object:
+    def by_kernel(part: list[list[str]]) -> object:
         made = embeddings.embed([Sentence(words) for words in part])
         return [sentence.get_token_embeddings().numpy() for sentence in made]
 
-    programs: dict[str, Embed] = {"torch": by_torch}
+    def by_torch(part: list[list[str]]) -> object:
+        with mock.patch.dict(os.environ, CHARLM_NATIVE="off"):
+            return by_kernel(part)
+
+    programs: dict[str, Embed] = {"torch": by_torch, "kernel": by_kernel}
     for precision in ("fp32", "int8"):
         (folder / precision).mkdir()
         states = {model.direction: model.language_model_state() for model in models}
@@ -104,7 +110,7 @@ def compare(programs: dict[str, Embed], chosen: list[list[str]], hidden_size: in
                 for part in parts:
                     embed(part)
                 best[name] = min(best[name], time.process_time() - start)
-        gains = [f"{best['torch'] / best[name]:.2f}x" for name in ("fp32", "int8")]
+        gains = [f"{best['torch'] / best[name]:.2f}x" for name in ("kernel", "fp32", "int8")]
         rows.append([str(hidden_size), reading, f"{num_tokens / best['torch']:,.0f}", *gains])
         print(*rows[-1], sep=" | ", file=sys.stderr, flush=True)
     return rows
