@@ -133,9 +133,9 @@ class FlairEmbeddings(TokenEmbeddings):
                 sentence.set_token_embeddings(self.name, torch.empty(0, self.embedding_length, device=self.lm.device))
         if not full:
             return
-        reader = StateReader(self.lm, precision=self.precision, chars_per_chunk=self.chars_per_chunk)
         batch = self._encoded_batch(full)
         with torch.set_grad_enabled(self.fine_tune and torch.is_grad_enabled()):
+            reader = StateReader(self.lm, precision=self.precision, chars_per_chunk=self.chars_per_chunk)
             for rows, states in reader.read(batch):
                 for row, matrix in zip(rows, torch.split(states, batch.counts[rows].tolist()), strict=True):
                     full[row].set_token_embeddings(self.name, matrix)

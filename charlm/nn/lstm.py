@@ -59,13 +59,21 @@ class LSTM(nn.LSTM):
         return self._run(kernel, self._table(kernel, rows), ids, ids.shape, hx)
 
     def reader(self, rows: Tensor) -> Reader | None:
-        """`read_rows` for many short texts and weights that stay as they are; None where that would not be faster."""
+        """`read_rows` for many short texts and weights that stay as they are; None without a kernel."""
         kernel = self._kernel(rows[None])
-        if kernel is None or len(rows) * 4 * kernel.width(self.hidden_size) > _LARGEST_TABLE:
+        if kernel is None:
             return None
         packed = [kernel.pack(self.recurrent_weights(layer))[0] for layer in range(self.num_layers)]
-        table = self._table(kernel, rows)
-        return lambda ids, hx: self._run(kernel, table, ids, ids.shape, hx, packed=packed)
+        if len(rows) * 4 * kernel.width(self.hidden_size) <= _LARGEST_TABLE:
+            table = self._table(kernel, rows)
+            return lambda ids, hx: self._run(kernel, table, ids, ids.shape, hx, packed=packed)
+        low, *weights = (tensor.to(kernel.element) for tensor in (rows, *self.input_weights(kernel, 0)))
+
+        def read(ids: Tensor, hx: State | None) -> tuple[Tensor, State]:
+            gates = F.linear(F.embedding(ids, low), *weights)
+            return self._run(kernel, gates, None, ids.shape, hx, packed=packed)
+
+        return read
 
     def _table(self, kernel: Kernel, rows: Tensor) -> Tensor:
         """The input's part of the gates for each row, (V, 4W) in tiles."""
@@ -91,7 +99,8 @@ class LSTM(nn.LSTM):
 
     def _gates_of(self, kernel: Kernel, x: Tensor, layer: int) -> Tensor:
         """The input's part of the gates, (T, B, 4W) in tiles."""
-        return F.linear(x, *self.input_weights(kernel, layer)).to(kernel.element)
+        weights = (tensor.to(kernel.element) for tensor in self.input_weights(kernel, layer))
+        return F.linear(x.to(kernel.element), *weights)
 
     def _run(
         self,

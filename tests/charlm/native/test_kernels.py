@@ -10,7 +10,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from charlm import native
+from charlm.data import Dictionary, Sentence
+from charlm.embeddings import FlairEmbeddings
+from charlm.models import LanguageModel
 from charlm.native import VARIANTS, Kernel, variant
+from charlm.nn import kernel as kernel_module
+from charlm.nn import lstm as lstm_module
 from charlm.nn.kernel import kernel_name
 from charlm.nn.lstm import LSTM, run_layer
 from tests.charlm.native.plain_lstm import PlainLSTM
@@ -28,6 +33,13 @@ def kernel_of(name: str) -> Kernel:
     kernel = variant(name)
     assert kernel is not None
     return kernel
+
+
+def kernel_of_here(name: str) -> Kernel | None:
+    """The kernel of that name, where it is not kept from being used by a limit such as that of `make test-portable`."""
+    kernel = kernel_module.kernel_of(VARIANTS[name], torch.device("cpu"))
+    allowed = [*VARIANTS].index(name) <= [*VARIANTS].index(kernel.name) if kernel is not None else False
+    return kernel if allowed else None
 
 
 @dataclass
@@ -183,6 +195,8 @@ def lstm_and_input(**settings: int) -> tuple[nn.LSTM, Tensor]:
 @pytest.mark.parametrize("name", FP32)
 @pytest.mark.parametrize("layers", [1, 2])
 def test_float32_is_that_of_torch(name: str, layers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    if kernel_of_here(name) is None:
+        pytest.skip("another limit keeps this variant from being used")
     monkeypatch.setenv("CHARLM_NATIVE", name)
     reference, x = lstm_and_input(num_layers=layers)
     ours = LSTM(12, 40, num_layers=layers)
@@ -234,10 +248,6 @@ def test_rows_of_an_embedding_are_read_as_its_output_is() -> None:
         results.append([output, *torch.autograd.grad(output.square().sum(), [rows, *ours.parameters()])])
     for found, expected in zip(*results, strict=True):
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
-    with torch.no_grad():
-        reader = ours.reader(rows)
-        assert reader is not None
-        torch.testing.assert_close(reader(ids, None)[0], results[0][0], atol=1e-5, rtol=1e-5)
 
 
 def test_a_number_that_is_none_stays_seen() -> None:
@@ -288,3 +298,47 @@ def test_a_state_of_another_batch_is_refused() -> None:
     ours, x = LSTM(4, 5), torch.randn(3, 2, 4)
     with pytest.raises(RuntimeError, match=r"\(1, 2, 5\)"):
         ours(x, (torch.zeros(1, 3, 5), torch.zeros(1, 3, 5)))
+
+
+@pytest.mark.parametrize("name", HERE)
+@pytest.mark.parametrize("largest", [1 << 20, 0])
+def test_a_reader_packs_once_and_reads_as_the_layers_do(
+    name: str, largest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if kernel_of_here(name) is None:
+        pytest.skip("another limit keeps this variant from being used")
+    monkeypatch.setenv("CHARLM_NATIVE", name)
+    monkeypatch.setattr(lstm_module, "_LARGEST_TABLE", largest)
+    ours, rows, ids = LSTM(8, 20, num_layers=2), torch.randn(5, 8), torch.randint(5, (9, 3))
+    packed = []
+    pack = Kernel.pack
+    monkeypatch.setattr(Kernel, "pack", lambda *given, **more: packed.append(1) or pack(*given, **more))
+    is_bf16 = VARIANTS[name] == torch.bfloat16
+    with torch.no_grad():
+        with torch.autocast("cpu", torch.bfloat16, enabled=is_bf16):
+            reader = ours.reader(rows)
+        assert reader is not None
+        first, state = reader(ids[:4], None)
+        second, _ = reader(ids[4:], state)
+        assert len(packed) == 2  # layers
+        expected, _ = nn.LSTM.forward(ours, rows[ids])
+    bound = 2e-2 if is_bf16 else 1e-5
+    torch.testing.assert_close(torch.cat([first, second]).float(), expected, atol=bound, rtol=bound)
+
+
+def test_embedding_packs_the_weights_once_for_many_pieces_of_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    if kernel_name(torch.device("cpu"), "fp32") == "torch":
+        pytest.skip("this processor has no kernel")
+    dictionary = Dictionary.load("chars")
+    model = LanguageModel(dictionary, is_forward_lm=True, hidden_size=24, nlayers=1).eval()
+    packed = []
+    pack = Kernel.pack
+    monkeypatch.setattr(Kernel, "pack", lambda *given, **more: packed.append(1) or pack(*given, **more))
+    sentences = [Sentence("word " * 40), Sentence("some others " * 9)]
+    FlairEmbeddings(model, chars_per_chunk=16).embed(sentences)
+    assert len(packed) == 1
+    monkeypatch.setenv("CHARLM_NATIVE", "off")
+    again = [Sentence("word " * 40), Sentence("some others " * 9)]
+    FlairEmbeddings(model, chars_per_chunk=16).embed(again)
+    for found, expected in zip(sentences, again, strict=True):
+        torch.testing.assert_close(found.get_token_embeddings(), expected.get_token_embeddings(), atol=1e-5, rtol=1e-5)
