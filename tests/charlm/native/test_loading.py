@@ -43,6 +43,7 @@ def test_the_setting_takes_a_lower_variant_or_none(monkeypatch: pytest.MonkeyPat
 
 
 def test_an_older_processor_gets_the_kernel_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CHARLM_NATIVE", raising=False)
     cpu = torch.device("cpu")
     for level, best in (("SSE41", "torch"), ("AVX2", "avx2"), ("AVX512_CORE", "avx512")):
         monkeypatch.setattr(kernel_module, "onednn_level", lambda level=level: level)
