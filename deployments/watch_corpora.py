@@ -29,7 +29,9 @@ class CorpusChoices:
         names = self._workspace.corpus_names()
         asked = {"deployments": {"name": {"any_": [*OF_KNOWN, *OF_ANY]}}}
         for deployment in self._prefect.find("/deployments/filter", asked):
-            known = deployment["parameter_openapi_schema"]
+            known = deployment["parameter_openapi_schema"] or {}
+            if _PARAMETER not in known.get("properties", {}):  # another's deployment of the same name
+                continue
             schema = with_choices(known, names, or_another=deployment["name"] in OF_ANY)
             if schema != known:
                 self._prefect.patch(f"/deployments/{deployment['id']}", {"parameter_openapi_schema": schema})

@@ -264,6 +264,8 @@ def test_a_form_offers_the_corpora_of_the_workspace(
     deployment = client.create_deployment(
         client.create_flow(promote), "promote", parameter_openapi_schema=promote.parameters.model_dump()
     )
+    for schema in ({"type": "object", "properties": {}}, None):  # somebody else's, which asks for no corpus
+        client.create_deployment(client.create_flow(promote), "retrain", parameter_openapi_schema=schema)
     choices = CorpusChoices(Workspace(tmp_path), prefect_server(server))
 
     def offered() -> Any:
