@@ -242,6 +242,7 @@ def test_a_champion_that_was_moved_by_hand_starts_what_a_promotion_starts(servic
         assert evaluated()[-1].startswith(f"models:/tiny/{version} is scored on ")
 
 
+@pytest.mark.slow
 def test_a_person_retrains_approves_and_rolls_back_on_forms(service: LiveService, arrived: Any, tmp_path: Path) -> None:
     charlm(service, "prepare", write_sentences(tmp_path / "text.txt", seed=7), "--name", "formed")
     charlm(service, "approval", "formed", "required")
