@@ -38,12 +38,14 @@ def test_bounds_stand_in_the_panel_of_what_is_kept(command: str, capsys: pytest.
         main([command, "--help"])
     shown = capsys.readouterr().out
     panel = shown.split("What is kept")[1].split("╰")[0]
-    assert "--min-bits-per-byte" in panel and "--max-bits-per-byte" in panel
+    assert "--min-bits-per-byte" in panel
+    assert "--max-bits-per-byte" in panel
 
 
 def test_a_flag_has_no_type_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["tag-train", "--help"])
     shown = capsys.readouterr().out
-    assert "--resume" in shown and "<path>" in shown
+    assert "--resume" in shown
+    assert "<path>" in shown
     assert "bool" not in shown
