@@ -10,6 +10,7 @@ the speed of the hardware from about 8 rows on; what remains to save is work.
 import copy
 import itertools
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -20,8 +21,10 @@ from torch import Tensor, nn
 
 from charlm.errors import CharLMWarning
 from charlm.language_models.language_model import LanguageModel
+from charlm.native import Kernel
 from charlm.nn.bf16_lstm import low_precision_lstm
 from charlm.nn.device import upload
+from charlm.nn.kernel import kernel_for
 from charlm.nn.lstm import LSTM, Reader, State
 from charlm.nn.precision import Precision, precision_notice, resolve_precision
 from charlm.nn.ragged import cuts, first_rows
@@ -46,6 +49,34 @@ class EncodedBatch:
 
     counts: np.ndarray
     """Number of wanted states of each text."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Weights:
+    """What a reader was made of, to know it again."""
+
+    kernel: Kernel | None
+    tensors: tuple[Tensor, ...]
+    """They share the memory of the parameters, whose addresses nothing else can have meanwhile."""
+
+    versions: tuple[int, ...] | None
+    """How often each was written to; None where torch does not count it."""
+
+    @classmethod
+    def of(cls, lm: LanguageModel, kernel: Kernel | None) -> "_Weights":
+        tensors = tuple(weights.detach() for part in (lm.encoder, lm.rnn) for weights in part.parameters())
+        is_counted = not any(tensor.is_inference() for tensor in tensors)
+        return cls(kernel, tensors, tuple(tensor._version for tensor in tensors) if is_counted else None)
+
+    def are_still(self, now: "_Weights") -> bool:
+        """Whether nothing was written to them since, and the same kernel reads them."""
+        places = [[tensor.data_ptr() for tensor in weights.tensors] for weights in (self, now)]
+        is_known = self.versions is not None and self.versions == now.versions
+        return is_known and places[0] == places[1] and self.kernel == now.kernel
+
+
+_READERS: weakref.WeakKeyDictionary[LanguageModel, tuple[_Weights, Reader]] = weakref.WeakKeyDictionary()
+"""The last reader of each model: to pack the weights for it costs as much as some sentences."""
 
 
 class StateReader:
@@ -124,7 +155,14 @@ def _kernel_reader(lm: LanguageModel, is_bf16: bool) -> Reader | None:
     if not isinstance(lm.rnn, LSTM) or lm.training or (torch.is_grad_enabled() and lm.encoder.weight.requires_grad):
         return None
     with torch.autocast("cpu", torch.bfloat16, enabled=is_bf16):
-        return lm.rnn.reader(lm.encoder.weight)
+        weights = _Weights.of(lm, kernel_for(lm.encoder.weight))
+        kept = _READERS.get(lm)
+        if kept is not None and kept[0].are_still(weights):
+            return kept[1]
+        reader = lm.rnn.reader(lm.encoder.weight)
+    if reader is not None:
+        _READERS[lm] = weights, reader
+    return reader
 
 
 def _torch_reader(lm: LanguageModel, is_bf16: bool) -> Reader:

@@ -122,10 +122,9 @@ class Kernel:
             cells: `real` (B + P, W), of which the first B are given; without `gates` (B, W), changed in place.
             gates: `element` (P * 4W,), kept for the pass backward; None where nothing is learned.
         """
-        size, width = _check_places(places), states.shape[1]
+        size, width = int(places[-1]), states.shape[1]
         batch = len(states) - size
         entries = 0 if rows is None else table.shape[1]
-        _check_ids(rows, entries)
         _check_sizes(
             (table, 4 * width * (entries or size)), (rows, size), (weights, 4 * width * width),
             (cells, width * (batch if gates is None else len(states))), (gates, size * 4 * width),
@@ -142,7 +141,7 @@ class Kernel:
             cells=cells,
             gates=gates,
         )
-        self.library.charlm_forward(self._number, ctypes.byref(call))
+        self._check(self.library.charlm_forward(self._number, ctypes.byref(call)), places, rows, entries)
 
     def backward(
         self,
@@ -171,7 +170,7 @@ class Kernel:
             to_gates: `element` (P, 4W), in tiles.
             to_table: `real` like the table, is added to; None without rows.
         """
-        size, (batch, width) = _check_places(places), to_state.shape
+        size, (batch, width) = int(places[-1]), to_state.shape
         _check_sizes(
             (rows, size), (weights, 4 * width * width), (cells, (batch + size) * width), (gates, size * 4 * width),
             (to_states, size * width), (to_cell, batch * width), (to_gates, size * 4 * width),
@@ -182,7 +181,13 @@ class Kernel:
             places, batch, width, entries, rows=rows, weights=weights, cells=cells, gates=gates, to_states=to_states,
             to_state=to_state, to_cell=to_cell, to_gates=to_gates, to_table=to_table,
         )  # fmt: skip
-        self.library.charlm_backward(self._number, ctypes.byref(call))
+        self._check(self.library.charlm_backward(self._number, ctypes.byref(call)), places, rows, entries)
+
+    def _check(self, fault: int, places: Tensor, rows: Tensor | None, entries: int) -> None:
+        """Raise what a call has found before it computed; the numbers are those of `Fault` in library.cpp."""
+        assert fault != 1, places
+        if fault:
+            _check_ids(rows, entries)
 
     def softmax(self, logits: Tensor, bias: Tensor, targets: Tensor, *, scale: float) -> tuple[float, Tensor]:
         """The summed cross entropy of rows of logits, nats, and the gradient of `scale` times it for the bias (V,).
@@ -323,17 +328,8 @@ def _sources() -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest() if paths else ""
 
 
-def _check_places(places: Tensor) -> int:
-    """How many places there are."""
-    counts = places.diff()
-    assert places[0] == 0, places
-    assert (counts > 0).all(), places
-    assert (counts.diff() <= 0).all(), places
-    return int(places[-1])
-
-
 def _check_ids(ids: Tensor | None, size: int) -> None:
-    """Raise IndexError, as an embedding does, where an id is not below `size`: the kernels check nothing."""
+    """Raise IndexError, as an embedding does, where an id is not below `size`."""
     if ids is None:
         return
     lowest, highest = ids.aminmax()

@@ -96,6 +96,22 @@ bool has_instructions(int64_t variant) { return variant == 0; }
 
 constexpr int64_t kCount = sizeof kVariants / sizeof *kVariants;
 
+// What would let a kernel read or write where it must not.
+enum Fault : int64_t { kNone, kPlaces, kRows };
+
+Fault find_fault(const Arguments& call) {
+    int64_t count = call.batch;
+    if (call.places[0] != 0) return kPlaces;
+    for (int64_t step = 0; step < call.steps; ++step) {
+        const int64_t here = call.places[step + 1] - call.places[step];
+        if (here < 1 || here > count) return kPlaces;
+        count = here;
+    }
+    for (int64_t place = 0; call.rows && place < call.places[call.steps]; ++place)
+        if (call.rows[place] < 0 || call.rows[place] >= call.entries) return kRows;
+    return kNone;
+}
+
 sigjmp_buf on_illegal_instruction;
 
 void leave(int) { siglongjmp(on_illegal_instruction, 1); }
@@ -141,8 +157,16 @@ EXPORT void charlm_pack(int64_t variant, const void* weights, int64_t hidden, in
     kVariants[variant]->pack(weights, hidden, width, ahead, back);
 }
 
-EXPORT void charlm_forward(int64_t variant, const Arguments* call) { kVariants[variant]->forward(*call); }
+EXPORT int64_t charlm_forward(int64_t variant, const Arguments* call) {
+    const Fault fault = find_fault(*call);
+    if (fault == kNone) kVariants[variant]->forward(*call);
+    return fault;
+}
 
-EXPORT void charlm_backward(int64_t variant, const Arguments* call) { kVariants[variant]->backward(*call); }
+EXPORT int64_t charlm_backward(int64_t variant, const Arguments* call) {
+    const Fault fault = find_fault(*call);
+    if (fault == kNone) kVariants[variant]->backward(*call);
+    return fault;
+}
 
 EXPORT void charlm_softmax(int64_t variant, const Softmax* call) { kVariants[variant]->softmax(*call); }

@@ -65,7 +65,7 @@ class LSTM(nn.LSTM):
             return None
         packed = [kernel.pack(self.recurrent_weights(layer))[0] for layer in range(self.num_layers)]
         if len(rows) * 4 * kernel.width(self.hidden_size) <= _LARGEST_TABLE:
-            table = self._table(kernel, rows)
+            table = kernel.by_tile(self._table(kernel, rows))
             return lambda ids, hx: self._run(kernel, table, ids, ids.shape, hx, packed=packed)
         low, *weights = (tensor.to(kernel.element) for tensor in (rows, *self.input_weights(kernel, 0)))
 
@@ -131,7 +131,7 @@ class LSTM(nn.LSTM):
             flat, state, cell = run_layer(
                 kernel,
                 places,
-                table.flatten(0, -2),
+                table.flatten(0, -2) if ids is None else table,
                 None if ids is None else ids.flatten(),
                 weights,
                 *given,
@@ -159,7 +159,8 @@ def run_layer(
     Args:
         kernel: what computes.
         places: where each step begins, and the end of the last, (T + 1,); sequences that end are the last of a step.
-        table: the input's part of the gates in tiles, (V, 4W), or without `ids` of each place, (P, 4W).
+        table: the input's part of the gates in tiles, (V, 4W), or without `ids` of each place, (P, 4W). Where nothing
+            is learned, also as the kernel reads it (`Kernel.by_tile`).
         ids: the row of the table for each place, (P,).
         recurrent: weights (4H, H) in torch's order.
         state: before the first step, (B, H).
@@ -174,10 +175,10 @@ def run_layer(
         )
         return result
     batch, hidden = state.shape
-    table = table if ids is None else kernel.by_tile(table)
+    table = table if ids is None or table.ndim == 3 else kernel.by_tile(table)
     states, cells = _start(kernel, places, state), _padded(cell, kernel)
     kernel.forward(places, table, ids, kernel.pack(recurrent)[0] if packed is None else packed, states, cells, None)
-    return states[batch:, :hidden], states[batch + _last_places(places), :hidden], cells[:, :hidden]
+    return states[batch:, :hidden], _last(states, places)[:, :hidden], cells[:, :hidden]
 
 
 def _padded(x: Tensor, kernel: Kernel) -> Tensor:
@@ -194,19 +195,24 @@ def _start(kernel: Kernel, places: Tensor, given: Tensor, *, real: bool = False)
     return room
 
 
-def _last_places(places: Tensor) -> Tensor:
-    """The last place of each sequence, (B,)."""
-    counts = places.diff()
-    sequences = torch.arange(int(counts[0]))
-    steps = (counts[:, None] > sequences).sum(0)
-    return places[steps - 1] + sequences
+def _is_even(places: Tensor) -> bool:
+    """Whether all sequences end at the last step."""
+    return int(places[-1]) == (len(places) - 1) * int(places[1])
+
+
+def _last(states: Tensor, places: Tensor) -> Tensor:
+    """The last state or cell of each sequence, (B, W), from the given ones and those of all places, (B + P, W)."""
+    batch = int(places[1])
+    if _is_even(places):
+        return states[-batch:]
+    steps = (places.diff()[:, None] > torch.arange(batch)).sum(0)
+    return states[batch + places[steps - 1] + torch.arange(batch)]
 
 
 def _before(states: Tensor, places: Tensor) -> Tensor:
     """For each place the state that it begins with, (P, W), from the given ones and those of all places, (B + P, W)."""
-    counts = places.diff()
-    batch = int(counts[0])
-    if int(places[-1]) == len(counts) * batch:
+    counts, batch = places.diff(), int(places[1])
+    if _is_even(places):
         return states[:-batch]
     step = torch.arange(len(counts)).repeat_interleave(counts)
     starts = torch.cat([torch.zeros(1, dtype=torch.int64), batch + places[:-2]])  # of the states before each step
@@ -251,8 +257,7 @@ class _Layer(torch.autograd.Function):
         ctx.kernel, ctx.places, ctx.ids, ctx.weights = kernel, places, ids, back
         ctx.kept = states, cells, gates
         ctx.table_shape, ctx.types = table.shape, [recurrent.dtype, state.dtype, cell.dtype]
-        last = batch + _last_places(places)
-        return states[batch:, :hidden], states[last, :hidden], cells[last, :hidden]
+        return states[batch:, :hidden], _last(states, places)[:, :hidden], _last(cells, places)[:, :hidden]
 
     @staticmethod
     @torch.autograd.function.once_differentiable

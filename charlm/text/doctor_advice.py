@@ -22,7 +22,10 @@ def suggest_settings(report: DoctorReport, *, modes: Mapping[str, int], is_norma
         reason = "each record is a document" if mode == "record" else "the sources differ in what a document is"
         suggestions = [Suggestion("document", "auto", reason)]
     suggestions += _suggest_unit(report)
-    suggestions.append(Suggestion("shard_size", suggest_shard_size(report.bytes), "bytes: about twenty shards"))
+    shard_size = suggest_shard_size(report.bytes)
+    shards = max(1, round(report.bytes / shard_size))
+    reason = f"bytes, which makes about {shards} shard{'' if shards == 1 else 's'}"
+    suggestions.append(Suggestion("shard_size", shard_size, reason))
     held_out = report.characters * SplitConfig().valid_share
     if held_out < _NOISY_HELD_OUT_CHARACTERS:
         share = round(min(0.1, _NOISY_HELD_OUT_CHARACTERS / report.characters), 2)

@@ -12,8 +12,10 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 from typer.models import CommandInfo
 
@@ -57,7 +59,25 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
 """In the order of the help."""
 
 
+class _WithoutTypesOfFlags:
+    """A command whose help names no type beside a flag, which takes no value."""
+
+    def get_params(self, ctx: Any) -> Any:
+        parameters = super().get_params(ctx)  # type: ignore[misc]  # of the command
+        for parameter in parameters:
+            if getattr(parameter, "is_flag", False):
+                parameter.metavar = ""
+        return parameters
+
+
+class _Command(_WithoutTypesOfFlags, TyperCommand): ...
+
+
+class _Group(_WithoutTypesOfFlags, TyperGroup): ...
+
+
 app = typer.Typer(
+    cls=_Group,
     help="Train language models of characters, bytes or words on any text, and use them as word embeddings.",
     no_args_is_help=True,
     add_completion=False,
@@ -69,7 +89,7 @@ app.callback()(lambda: None)  # so that one command alone has its name in the co
 
 def add_command(command: Callable[..., None]) -> None:
     """Add a command with the example that it shows; an upper floor adds its own."""
-    app.command(epilog=f"Example: `{vars(command)['example']}`")(command)
+    app.command(cls=_Command, epilog=f"Example: `{vars(command)['example']}`")(command)
 
 
 for _command in _COMMANDS:

@@ -51,10 +51,17 @@ def prepare(
 def doctor(
     raw: options.Raw,
     text_column: options.TextColumn = None,
-    unit: Annotated[str | None, typer.Option(help="word: the size of vocabularies too.")] = None,
+    unit: Annotated[
+        str | None, typer.Option(help="word: the size of vocabularies too.", rich_help_panel=options.DICTIONARY)
+    ] = None,
     tokenizer: options.Tokenizer = None,
     near: Annotated[
-        bool, typer.Option("--near", help="Search for near-duplicates too: a minute for each 100 MB.")
+        bool,
+        typer.Option(
+            "--near",
+            help="Search for near-duplicates too: a minute for each 100 MB.",
+            rich_help_panel=options.DUPLICATES,
+        ),
     ] = False,
     threshold: options.NearThreshold = None,
     workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,

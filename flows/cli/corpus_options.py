@@ -140,7 +140,7 @@ class CorpusOptions:
             "--deduplicate",
             metavar="MODE",
             help="exact: drop documents that the corpus holds; near: those that are nearly one of them too.",
-            rich_help_panel=options.CORPUS,
+            rich_help_panel=options.DUPLICATES,
         ),
     ] = None
     near_threshold: options.NearThreshold = None
@@ -151,7 +151,7 @@ class CorpusOptions:
         typer.Option(
             metavar="MODEL",
             help="The model that needs these bits; by default the champion of the corpus.",
-            rich_help_panel=options.CORPUS,
+            rich_help_panel=options.KEPT,
         ),
     ] = None
     encoding: options.TextEncoding = None

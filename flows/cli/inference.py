@@ -15,13 +15,15 @@ from tasks.terminal import print_result, score_table, write_stdout
 if TYPE_CHECKING:
     from charlm.config import CacheConfig
 
+_CONTEXT = "Cache and n-gram model"  # a panel of the help of `score`
+
 
 @example("charlm evaluate models:/books@champion other-book.txt")
 @options.with_device
 @options.with_held_out_limit
 def evaluate(
     model: options.Model,
-    texts: Annotated[list[str], typer.Argument(metavar="TEXT...", help="UTF-8 text files, scored together.")],
+    texts: Annotated[list[str], typer.Argument(metavar="TEXT", help="UTF-8 text files, scored together.")],
     workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
 ) -> None:
@@ -51,19 +53,36 @@ def score(
     text_column: options.TextColumn = None,
     encoding: options.TextEncoding = None,
     cache: Annotated[
-        int | None, typer.Option(metavar="STATES", help="Remember so many states: what followed them is likelier.")
+        int | None,
+        typer.Option(
+            metavar="STATES",
+            help="Remember so many states: what followed them is likelier.",
+            rich_help_panel=_CONTEXT,
+        ),
     ] = None,
-    cache_weight: Annotated[float | None, typer.Option(help="Share of the cache; 0.1279 by default.")] = None,
+    cache_weight: Annotated[
+        float | None, typer.Option(help="Share of the cache; 0.1279 by default.", rich_help_panel=_CONTEXT)
+    ] = None,
     cache_sharpness: Annotated[
-        float | None, typer.Option(help="How much more the most similar states count; 0.662 by default.")
+        float | None,
+        typer.Option(help="How much more the most similar states count; 0.662 by default.", rich_help_panel=_CONTEXT),
     ] = None,
     mix: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Mix with the n-gram model of this corpus of the workspace.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Mix with the n-gram model of this corpus of the workspace.",
+            rich_help_panel=_CONTEXT,
+        ),
     ] = None,
     mix_weight: Annotated[
-        float | None, typer.Option(help="Share of the n-gram model; by default what suits the validation text best.")
+        float | None,
+        typer.Option(
+            help="Share of the n-gram model; by default what suits the validation text best.",
+            rich_help_panel=_CONTEXT,
+        ),
     ] = None,
-    order: Annotated[int, typer.Option(help="Units of the longest n-grams.")] = 5,
+    order: Annotated[int, typer.Option(help="Units of the longest n-grams.", rich_help_panel=_CONTEXT)] = 5,
     workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
 ) -> None:
@@ -94,12 +113,26 @@ def filter(
     output: Annotated[Path, typer.Option(help="File for what is kept, of the same format; of several texts a folder.")],
     left_out: Annotated[Path | None, typer.Option(help="The same for what is left out.")] = None,
     min_percentile: Annotated[
-        float | None, typer.Option(help="Keep what costs as much as so many percent of the held-out documents.")
+        float | None,
+        typer.Option(
+            help="Keep what costs at least as much as so many percent of the held-out documents.",
+            rich_help_panel=options.KEPT,
+        ),
     ] = None,
-    max_percentile: Annotated[float | None, typer.Option(help="Keep what costs no more than so many percent.")] = None,
+    max_percentile: Annotated[
+        float | None,
+        typer.Option(help="Keep what costs no more than so many percent.", rich_help_panel=options.KEPT),
+    ] = None,
     min_bits_per_byte: options.MinBitsPerByte = None,
     max_bits_per_byte: options.MaxBitsPerByte = None,
-    per: options.Per = "document",
+    per: Annotated[
+        str,
+        typer.Option(
+            help="What is kept or left out as a whole: document (paragraph, line or record by content), line, record"
+            " or text.",
+            rich_help_panel=options.KEPT,
+        ),
+    ] = "document",
     text_column: options.TextColumn = None,
     encoding: options.TextEncoding = None,
     workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
@@ -147,7 +180,10 @@ def neighbours(
     num: Annotated[int, typer.Option(help="Neighbours to show of each context.")] = 5,
     contexts: Annotated[int, typer.Option(help="Contexts of the word to show, those that differ most.")] = 2,
     other_words: Annotated[bool, typer.Option("--other-words", help="Leave out the word itself.")] = False,
-    max_sentences: Annotated[int, typer.Option(help="Lines of the text to embed, evenly from all of it.")] = 2_000,
+    max_sentences: Annotated[
+        int,
+        typer.Option(help="Lines of the text to embed, evenly from all of it; 2,000 by default.", show_default=False),
+    ] = 2_000,
     workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
 ) -> None:
@@ -175,7 +211,9 @@ def neighbours(
 @options.with_device
 def generate(
     model: options.Model,
-    prefix: Annotated[str, typer.Option(help="Text to continue.")] = "\n",
+    prefix: Annotated[
+        str, typer.Option(help="Text to continue; the start of a line by default.", show_default=False)
+    ] = "\n",
     characters: Annotated[int, typer.Option(help="Number of characters, bytes or words to sample.")] = 500,
     temperature: Annotated[float, typer.Option(help="Below 1 is more conservative, above 1 more random.")] = 0.7,
     top_k: Annotated[
@@ -248,10 +286,15 @@ def static(
     output: Annotated[Path, typer.Option(help="File to write, in the text format of word2vec.")],
     texts: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[TEXT]...", help="Text that the words and contexts are from; the model's by default."),
+        typer.Argument(metavar="TEXT", help="Text that the words and contexts are from; the model's by default."),
     ] = None,
-    words: Annotated[int, typer.Option(help="Number of words: the most frequent ones.")] = 20_000,
-    max_characters: Annotated[int, typer.Option(help="Characters of the text that are read at most.")] = 20_000_000,
+    words: Annotated[
+        int, typer.Option(help="Number of words, the most frequent ones; 20,000 by default.", show_default=False)
+    ] = 20_000,
+    max_characters: Annotated[
+        int,
+        typer.Option(help="Characters of the text that are read at most; 20,000,000 by default.", show_default=False),
+    ] = 20_000_000,
     tokenizer: options.WordsOf = None,
     workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
@@ -277,7 +320,9 @@ def export(
     model: options.Model,
     output: Annotated[Path, typer.Option(help="Folder to write to; it must be empty, or not exist yet.")],
     model_format: Annotated[str, typer.Option("--format", help="flair, safetensors or onnx.")] = "flair",
-    card: Annotated[bool, typer.Option("--card", help="Write the model card too.")] = False,
+    card: Annotated[
+        bool, typer.Option("--card", help="Write the model card too.", rich_help_panel=options.CARD)
+    ] = False,
     int8: Annotated[bool, typer.Option("--int8", help="ONNX with weights of 8 bits, of an LSTM: faster.")] = False,
     held_out: Annotated[
         str | None,

@@ -15,7 +15,8 @@ P = ParamSpec("P")
 
 # Panels of the help.
 TEXT, CORPUS, DICTIONARY = "How the text is read", "The corpus", "Units and dictionary"
-_TRAINING, _RUNNING = "Training", "Where and how it runs"
+DUPLICATES, KEPT, CARD = "Duplicates", "What is kept", "The model card"
+TRAINING, _RUNNING = "Training", "Where and how it runs"
 
 
 def corpora(incomplete: str) -> list[str]:
@@ -35,14 +36,14 @@ def recipes(incomplete: str) -> list[str]:
 
 Raw = Annotated[
     list[str],
-    typer.Argument(metavar="RAW...", help="Text: a file, folder, glob, fsspec address, or hf:NAME[:SPLIT[:COLUMN]]."),
+    typer.Argument(metavar="RAW", help="Text: a file, folder, glob, fsspec address, or hf:NAME[:SPLIT[:COLUMN]]."),
 ]
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="best-lm.pt, a run folder, a bundle folder, or models:/NAME@champion.")
 ]
 Texts = Annotated[
     list[str],
-    typer.Argument(metavar="TEXT...", help="Text: a file, folder, glob, fsspec address, or hf:NAME[:SPLIT[:COLUMN]]."),
+    typer.Argument(metavar="TEXT", help="Text: a file, folder, glob, fsspec address, or hf:NAME[:SPLIT[:COLUMN]]."),
 ]
 Per = Annotated[
     str, typer.Option(help="A row for each document (paragraph, line or record by content), line, record or text.")
@@ -50,14 +51,12 @@ Per = Annotated[
 MinBitsPerByte = Annotated[
     float | None,
     typer.Option(
-        help="Keep text that needs so many bits per byte: less is repetition or boilerplate.", rich_help_panel=CORPUS
+        help="Keep text that needs so many bits per byte: less is repetition or boilerplate.", rich_help_panel=KEPT
     ),
 ]
 MaxBitsPerByte = Annotated[
     float | None,
-    typer.Option(
-        help="Keep text that needs no more bits per byte: more is foreign or garbled.", rich_help_panel=CORPUS
-    ),
+    typer.Option(help="Keep text that needs no more bits per byte: more is foreign or garbled.", rich_help_panel=KEPT),
 ]
 CorpusName = Annotated[
     str,
@@ -88,7 +87,7 @@ Licence = Annotated[
     typer.Option(
         metavar="ID",
         help="Licence of the models, for their card: CC-BY-4.0, or LicenseRef-NAME for your own.",
-        rich_help_panel=CORPUS,
+        rich_help_panel=CARD,
     ),
 ]
 Languages = Annotated[
@@ -97,7 +96,7 @@ Languages = Annotated[
         "--language",
         metavar="CODE",
         help="Language of the text, for the card: en, sr-Latn (repeatable).",
-        rich_help_panel=CORPUS,
+        rich_help_panel=CARD,
     ),
 ]
 
@@ -112,7 +111,7 @@ NearThreshold = Annotated[
     typer.Option(
         "--near-threshold",
         help="Share of runs of five words that near-duplicates have in common; 0.8 by default.",
-        rich_help_panel=CORPUS,
+        rich_help_panel=DUPLICATES,
     ),
 ]
 Tokenizer = Annotated[
@@ -123,7 +122,11 @@ Tokenizer = Annotated[
 ]
 WordsOf = Annotated[
     str | None,
-    typer.Option("--tokenizer", help="What cuts texts into words: rules (the default), whitespace, unicode or moses."),
+    typer.Option(
+        "--tokenizer",
+        help="What cuts texts into words: rules (the default), whitespace, unicode or moses.",
+        rich_help_panel=TEXT,
+    ),
 ]
 TaskRunner = Annotated[
     str | None,
@@ -131,29 +134,30 @@ TaskRunner = Annotated[
 ]
 
 DirectionOption = Annotated[
-    str, typer.Option("--direction", help="forward, backward or both.", rich_help_panel=_TRAINING)
+    str, typer.Option("--direction", help="forward, backward or both.", rich_help_panel=TRAINING)
 ]
 Recipe = Annotated[
     str,
-    typer.Option("--recipe", autocompletion=recipes, help="Named settings of the training.", rich_help_panel=_TRAINING),
+    typer.Option("--recipe", autocompletion=recipes, help="Named settings of the training.", rich_help_panel=TRAINING),
 ]
 Recipes = Annotated[
     list[str],
     typer.Option(
         "--recipe",
+        metavar="NAME",
         autocompletion=recipes,
         help="Named settings; with several, the best pair is registered.",
-        rich_help_panel=_TRAINING,
+        rich_help_panel=TRAINING,
     ),
 ]
 Settings = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="FIELD=VALUE", help="Change a field of the recipe (repeatable).", rich_help_panel=_TRAINING
+        "--set", metavar="FIELD=VALUE", help="Change a field of the recipe (repeatable).", rich_help_panel=TRAINING
     ),
 ]
 MaxMinutes = Annotated[
-    float | None, typer.Option(help="Budget in minutes of training, for each direction.", rich_help_panel=_TRAINING)
+    float | None, typer.Option(help="Budget in minutes of training, for each direction.", rich_help_panel=TRAINING)
 ]
 NumProcesses = Annotated[
     int,
@@ -161,15 +165,15 @@ NumProcesses = Annotated[
         "--num-processes",
         min=1,
         help="Processes that train each model together; one per GPU.",
-        rich_help_panel=_TRAINING,
+        rich_help_panel=TRAINING,
     ),
 ]
 Resume = Annotated[
     bool,
-    typer.Option("--resume", help="Continue the newest unfinished run of these settings.", rich_help_panel=_TRAINING),
+    typer.Option("--resume", help="Continue the newest unfinished run of these settings.", rich_help_panel=TRAINING),
 ]
 NoRegister = Annotated[
-    bool, typer.Option("--no-register", help="Log to MLflow, but register no model.", rich_help_panel=_TRAINING)
+    bool, typer.Option("--no-register", help="Log to MLflow, but register no model.", rich_help_panel=TRAINING)
 ]
 
 Probe = Annotated[
@@ -177,10 +181,14 @@ Probe = Annotated[
     typer.Option(
         metavar="DATA",
         help="Labelled data: a challenger that gives worse taggers is refused.",
-        rich_help_panel=_TRAINING,
+        rich_help_panel=TRAINING,
     ),
 ]
 
+GateProbe = Annotated[
+    str | None,
+    typer.Option(metavar="DATA", help="Labelled data: a challenger that gives worse taggers is refused."),
+]
 GateSettings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="FIELD=VALUE", help="Change a condition of the gate, and decide anew (repeatable)."),
@@ -188,9 +196,7 @@ GateSettings = Annotated[
 
 Labelled = Annotated[
     list[str],
-    typer.Argument(
-        metavar="DATA...", help="Folders with labelled train, dev and test files, or UD_ENGLISH, TREC_6 ..."
-    ),
+    typer.Argument(metavar="DATA", help="Folders with labelled train, dev and test files, or UD_ENGLISH, TREC_6 …"),
 ]
 TaskName = Annotated[str, typer.Option("--name", help="Name of the registered model.")]
 LanguageModels = Annotated[
@@ -198,20 +204,40 @@ LanguageModels = Annotated[
     typer.Option("--model", metavar="MODEL", help="Language model to embed with: models:/NAME@champion (repeatable)."),
 ]
 Vectors = Annotated[
-    list[str] | None, typer.Option("--vectors", help="Word vectors: a file, or its name in CHARLM_CACHE (repeatable).")
+    list[str] | None,
+    typer.Option("--vectors", metavar="FILE", help="Word vectors: a file, or its name in CHARLM_CACHE (repeatable)."),
 ]
 LabelType = Annotated[str | None, typer.Option("--label", help="Type of labels to learn, such as ner or upos.")]
-Columns = Annotated[str | None, typer.Option(help="Columns of the files, _ for one to ignore: text,_,ner.")]
+Columns = Annotated[
+    str | None, typer.Option(help="Columns of the files, _ for one to ignore: text,_,ner.", rich_help_panel=TEXT)
+]
 _KNOWN_ENCODINGS = "utf-8 (the default), cp1252, utf-16 …; auto looks at each file."
 TextEncoding = Annotated[
     str | None, typer.Option("--encoding", help=f"Encoding of the text: {_KNOWN_ENCODINGS}", rich_help_panel=TEXT)
 ]
-Encoding = Annotated[str, typer.Option(help=f"Encoding of the labelled files or the text: {_KNOWN_ENCODINGS}")]
-SkipHeader = Annotated[bool, typer.Option("--skip-header", help="The first row names the columns; leave it out.")]
-NoHeader = Annotated[bool, typer.Option("--no-header", help="The first row is data, whatever it looks like.")]
+Encoding = Annotated[
+    str,
+    typer.Option(
+        help=f"Encoding of the labelled files or the text: {_KNOWN_ENCODINGS}",
+        show_default=False,
+        rich_help_panel=TEXT,
+    ),
+]
+SkipHeader = Annotated[
+    bool,
+    typer.Option("--skip-header", help="The first row names the columns; leave it out.", rich_help_panel=TEXT),
+]
+NoHeader = Annotated[
+    bool, typer.Option("--no-header", help="The first row is data, whatever it looks like.", rich_help_panel=TEXT)
+]
 TaskSettings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="FIELD=VALUE", help="Change a setting of the training (repeatable)."),
+    typer.Option(
+        "--set",
+        metavar="FIELD=VALUE",
+        help="Change a setting of the training (repeatable).",
+        rich_help_panel=TRAINING,
+    ),
 ]
 
 

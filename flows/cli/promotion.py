@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @options.with_held_out_limit
 def promote(
     name: options.RegisteredModel,
-    probe: options.Probe = None,
+    probe: options.GateProbe = None,
     settings: options.GateSettings = None,
     by: Annotated[
         str | None,
@@ -73,7 +73,8 @@ def rollback(
 def approval(
     name: options.PreparedCorpus,
     setting: Annotated[
-        Literal["required", "none"] | None, typer.Argument(help="The new setting; by default it is shown.")
+        Literal["required", "none"] | None,
+        typer.Argument(metavar="SETTING", help="The new setting; by default it is shown."),
     ] = None,
     workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,

@@ -122,16 +122,33 @@ def train(
 def finetune(
     name: options.PreparedCorpus,
     model: Annotated[str, typer.Option("--from", metavar="MODEL", help="The model to fine-tune.")],
-    direction: Annotated[str | None, typer.Option(help="forward, backward or both; by default all it has.")] = None,
+    direction: Annotated[
+        str | None,
+        typer.Option(help="forward, backward or both; by default all it has.", rich_help_panel=options.TRAINING),
+    ] = None,
     extend_dictionary: Annotated[
-        bool, typer.Option("--extend-dictionary", help="Append new characters or words to the dictionary.")
+        bool,
+        typer.Option(
+            "--extend-dictionary",
+            help="Append new characters or words to the dictionary.",
+            rich_help_panel=options.DICTIONARY,
+        ),
     ] = False,
     map_dictionary: Annotated[
         bool,
-        typer.Option("--map-dictionary", help="Take the dictionary of the corpus; known items keep their weights."),
+        typer.Option(
+            "--map-dictionary",
+            help="Take the dictionary of the corpus; known items keep their weights.",
+            rich_help_panel=options.DICTIONARY,
+        ),
     ] = False,
     vectors: Annotated[
-        str | None, typer.Option(help="Word vectors from which new words start: a file, or its name in CHARLM_CACHE.")
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Word vectors from which new words start: a file, or its name in CHARLM_CACHE.",
+            rich_help_panel=options.DICTIONARY,
+        ),
     ] = None,
     recipe: options.Recipe = "finetune",
     settings: options.Settings = None,
@@ -210,7 +227,12 @@ def baseline(
     name: options.PreparedCorpus,
     order: Annotated[int, typer.Option(help="Units of the longest n-grams.")] = 5,
     max_units: Annotated[
-        int, typer.Option(help="Most units of the training text to count; of a longer one, the start of each shard.")
+        int,
+        typer.Option(
+            help="Units of the training text to count at most; of a longer one, the start of each shard."
+            " 10,000,000 by default.",
+            show_default=False,
+        ),
     ] = 10_000_000,
     workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,

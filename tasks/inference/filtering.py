@@ -89,7 +89,9 @@ def filter_texts(
     is continued.
     """
     if not bounds.has_any:
-        raise ConfigError("a filter needs a bound: --min-percentile, --max-percentile, --min-bits-per-byte or --max-…")
+        raise ConfigError(
+            "a filter needs a bound: --min-percentile, --max-percentile, --min-bits-per-byte or --max-bits-per-byte"
+        )
     rows_are = check_per(per)
     sources = find_sources(texts)
     for source in sources:

@@ -71,7 +71,7 @@ def test_preparing_and_examining_load_nothing_that_is_slow_to_start(tmp_path: Pa
 BAD_LINES: dict[str, tuple[list[str], str]] = {
     "an unknown command": (["fly"], "No such command 'fly'"),
     "an unknown option": (["train", "x", "--fast"], "No such option: --fast"),
-    "a missing argument": (["prepare", "--name", "x"], "Missing argument 'RAW...'"),
+    "a missing argument": (["prepare", "--name", "x"], "Missing argument 'RAW'"),
     "a missing raw file": (["prepare", "nowhere.txt", "--name", "x"], "nowhere.txt"),
     "a missing raw file of a run": (["run", "nowhere.txt", "--name", "x"], "nowhere.txt"),
     "an unknown recipe": (["train", "x", "--recipe", "huge"], "no recipe named 'huge'; there are demo"),

@@ -326,19 +326,51 @@ def test_a_reader_packs_once_and_reads_as_the_layers_do(
     torch.testing.assert_close(torch.cat([first, second]).float(), expected, atol=bound, rtol=bound)
 
 
-def test_embedding_packs_the_weights_once_for_many_pieces_of_text(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def packed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A number for each time that weights were packed."""
     if kernel_name(torch.device("cpu"), "fp32") == "torch":
         pytest.skip("this processor has no kernel")
-    dictionary = Dictionary.load("chars")
-    model = LanguageModel(dictionary, is_forward_lm=True, hidden_size=24, nlayers=1).eval()
-    packed = []
+    times: list[int] = []
     pack = Kernel.pack
-    monkeypatch.setattr(Kernel, "pack", lambda *given, **more: packed.append(1) or pack(*given, **more))
+    monkeypatch.setattr(Kernel, "pack", lambda *given, **more: times.append(1) or pack(*given, **more))
+    return times
+
+
+def vectors_of(model: LanguageModel) -> Tensor:
     sentences = [Sentence("word " * 40), Sentence("some others " * 9)]
     FlairEmbeddings(model, chars_per_chunk=16).embed(sentences)
+    return torch.cat([sentence.get_token_embeddings() for sentence in sentences])
+
+
+def test_embedding_packs_the_weights_once_for_many_pieces_of_text(
+    packed: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = LanguageModel(Dictionary.load("chars"), is_forward_lm=True, hidden_size=24, nlayers=1).eval()
+    first, second = vectors_of(model), vectors_of(model)
     assert len(packed) == 1
+    assert torch.equal(first, second)
     monkeypatch.setenv("CHARLM_NATIVE", "off")
-    again = [Sentence("word " * 40), Sentence("some others " * 9)]
-    FlairEmbeddings(model, chars_per_chunk=16).embed(again)
-    for found, expected in zip(sentences, again, strict=True):
-        torch.testing.assert_close(found.get_token_embeddings(), expected.get_token_embeddings(), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(first, vectors_of(model), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("change", ["step", "load", "replace", "inference"])
+def test_embedding_reads_the_weights_as_they_are_now(change: str, packed: list[int]) -> None:
+    dictionary = Dictionary.load("chars")
+    torch.manual_seed(3)
+    model, other = (LanguageModel(dictionary, is_forward_lm=True, hidden_size=24, nlayers=1).eval() for _ in range(2))
+    before, expected = vectors_of(model), vectors_of(other)
+    weights = dict(model.named_parameters())
+    with torch.inference_mode(change == "inference"), torch.no_grad():
+        for name, parameter in other.named_parameters():
+            if change == "load":
+                continue
+            if change == "replace":
+                weights[name].data = parameter.detach().clone()
+            else:
+                weights[name].copy_(parameter)
+    if change == "load":
+        model.load_state_dict(other.state_dict())
+    assert not torch.allclose(before, expected)
+    assert torch.equal(vectors_of(model), expected)
+    assert len(packed) == 3
