@@ -68,6 +68,9 @@ class CorpusFiles:
     staging_dir = _Inside(".staging")
     """What a revision writes before it is whole; a run that was killed continues from here."""
 
+    groups_dir = _Inside(".groups")
+    """Documents that other processes have read for a revision, until they are taken into it."""
+
     counts_dir = _Inside("counts")
 
     def counts(self, shard_name: str) -> Path:

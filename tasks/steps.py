@@ -33,9 +33,12 @@ from charlm.errors import decoration
 from charlm.evaluation.gate_report import GateReport
 from charlm.evaluation.scores import Baseline
 from charlm.storage.atomic import JsonObject
+from charlm.text.corpus.groups import Workers, in_groups
 from charlm.text.corpus.text_files import FileBatch, TextFile, in_batches
+from charlm.text.sources.raw import Source
 from tasks.corpus import prepare as corpora
 from tasks.corpus.prepare import PreparedCorpus
+from tasks.corpus.reading_tasks import workers_of
 from tasks.corpus.steps import FileStep, ForEach, new_and_reused
 from tasks.downstream import training as downstream
 from tasks.downstream.training import DownstreamRequest, TrainedDownstreamModel
@@ -93,10 +96,11 @@ def split_text(
     dictionary: DictionaryConfig | None,
     domain: str | None,
     metadata: CorpusMetadata,
+    workers: Workers | None,
 ) -> CorpusFiles:
     """Cut raw text into train shards and held-out text."""
     return corpora.split_text(
-        workspace, raw, name, config, reading, dictionary=dictionary, domain=domain, metadata=metadata
+        workspace, raw, name, config, reading, dictionary=dictionary, domain=domain, metadata=metadata, workers=workers
     )
 
 
@@ -358,6 +362,15 @@ class PrefectSteps:
         with Session.of(workspace).trainings.stopping_on_cancellation():
             trainings = [train_direction.submit(workspace, request, parent=parent) for request in requests]
             return {run.direction: run for run in (training.result() for training in trainings)}
+
+    @contextmanager
+    def readers(self, sources: Sequence[Source]) -> Iterator[Workers | None]:
+        assert self._open_task_runner is not None, "a preparation needs a task runner"
+        if len(in_groups(sources)) <= 1:
+            yield None
+            return
+        with self._open_task_runner() as runner:
+            yield workers_of(runner)
 
     @contextmanager
     def workers(self, corpus: CorpusFiles) -> Iterator[ForEach]:

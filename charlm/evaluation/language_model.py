@@ -23,7 +23,8 @@ from charlm.evaluation.scores import DocumentScores, LMScore
 from charlm.nn.device import upload
 from charlm.nn.inference import inference
 from charlm.storage.atomic import write_text
-from charlm.text.corpus.encoding import EncodedInfo, encode_file, read_ids, read_lengths, read_unknown_bits
+from charlm.text.corpus.encoded_ids import EncodedIds, Ids, line_lengths, line_unknown_bits, sums_of
+from charlm.text.corpus.encoding import EncodedInfo, encode_file
 from charlm.text.corpus.held_out import HeldOutDocuments, cleaned_bytes
 
 if TYPE_CHECKING:
@@ -86,17 +87,17 @@ def score_encoded(
     With `max_units` only the beginning of each stream is read, so that about as many units are scored; their characters
     and bytes are then those of as many average units.
     """
-    ids = read_ids(encoded)
-    streams, length = stream_shape(len(ids))
-    limit = length if max_units is None else min(length, math.ceil(max_units / streams))
     nats, units, unknown = 0.0, 0, 0
-    for start, chunk, targets in _chunk_nats(model, ids, limit=limit):
-        nats += float(chunk.sum(dtype=np.float64))
-        is_text = np.arange(start, start + chunk.shape[1]) < _stream_lengths(len(ids))[:, None]
-        units += int(is_text.sum())
-        unknown += int(((targets == 0) & is_text).sum())
-        if on_progress is not None:
-            on_progress(min(1.0, (start + chunk.shape[1]) / limit))
+    with EncodedIds(encoded) as ids:
+        streams, length = stream_shape(len(ids))
+        limit = length if max_units is None else min(length, math.ceil(max_units / streams))
+        for start, chunk, targets in _chunk_nats(model, ids, limit=limit):
+            nats += float(chunk.sum(dtype=np.float64))
+            is_text = np.arange(start, start + chunk.shape[1]) < _stream_lengths(len(ids))[:, None]
+            units += int(is_text.sum())
+            unknown += int(((targets == 0) & is_text).sum())
+            if on_progress is not None:
+                on_progress(min(1.0, (start + chunk.shape[1]) / limit))
     share = units / info.units
     cost = model.dictionary.unit_of.unknown_bits
     return LMScore(
@@ -135,20 +136,20 @@ def score_documents(model: "LanguageModel", path: Path | str, documents: HeldOut
                 f"{path} holds {info.lines} lines and {num_bytes} bytes, its documents {documents.lines.sum()} lines "
                 f"and {documents.bytes.sum()} bytes; restore it"
             )
-        units = _sums(read_lengths(encoded), documents.lines)
+        units = sums_of(line_lengths(encoded), documents.lines)
         ends = np.cumsum(units)
-        ids = read_ids(encoded)
-        length = stream_shape(len(ids))[1]
-        stream_starts = length * np.arange(NUM_STREAMS)
-        for start, chunk, targets in _chunk_nats(model, ids, limit=length):
-            places = stream_starts[: len(chunk), None] + np.arange(start, start + chunk.shape[1])  # (S, T)
-            is_text = places < len(ids)
-            places = places[is_text] if model.is_forward_lm else len(ids) - 1 - places[is_text]
-            indices = np.searchsorted(ends, places, side="right")
-            np.add.at(nats, indices, chunk[is_text].astype(np.float64))
-            np.add.at(unknown, indices, targets[is_text] == 0)
+        with EncodedIds(encoded) as ids:
+            length = stream_shape(len(ids))[1]
+            stream_starts = length * np.arange(NUM_STREAMS)
+            for start, chunk, targets in _chunk_nats(model, ids, limit=length):
+                places = stream_starts[: len(chunk), None] + np.arange(start, start + chunk.shape[1])  # (S, T)
+                is_text = places < len(ids)
+                places = places[is_text] if model.is_forward_lm else len(ids) - 1 - places[is_text]
+                indices = np.searchsorted(ends, places, side="right")
+                np.add.at(nats, indices, chunk[is_text].astype(np.float64))
+                np.add.at(unknown, indices, targets[is_text] == 0)
         cost = model.dictionary.unit_of.unknown_bits
-        bits = cost * unknown if cost is not None else _sums(read_unknown_bits(encoded), documents.lines)
+        bits = cost * unknown if cost is not None else sums_of(line_unknown_bits(encoded), documents.lines)
     return DocumentScores(
         keys=documents.keys,
         nats=nats,
@@ -157,12 +158,6 @@ def score_documents(model: "LanguageModel", path: Path | str, documents: HeldOut
         units=units,
         unknown=unknown,
     )
-
-
-def _sums(values: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """The sum of the first `sizes[0]` values, of the next `sizes[1]`, and so on, (len(sizes),)."""
-    sums = np.concatenate([[0], np.cumsum(values)])
-    return np.diff(sums[np.concatenate([[0], np.cumsum(sizes)])])
 
 
 def stream_shape(num_units: int) -> tuple[int, int]:
@@ -177,34 +172,46 @@ def _stream_lengths(num_units: int) -> np.ndarray:
     return np.clip(num_units - length * np.arange(streams), 0, length)
 
 
-def _chunk_nats(model: "LanguageModel", ids: np.ndarray, *, limit: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+def _chunk_nats(model: "LanguageModel", ids: Ids, *, limit: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     return ((start, nats, targets) for start, nats, targets, _ in chunk_outputs(model, ids, limit=limit))
 
 
 def chunk_outputs(
-    model: "LanguageModel", ids: np.ndarray, *, limit: int
+    model: "LanguageModel", ids: Ids, *, limit: int
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray, torch.Tensor]]:
     """Yield start, nats (S, T), targets (S, T) and outputs (T, S, D) of chunk after chunk of all streams.
 
     Up to `limit` units of each stream are read. Nats are zero after the end of the text.
     """
     streams, length = stream_shape(len(ids))
-    in_order = ids if model.is_forward_lm else ids[::-1]
     newline = model.dictionary.get_idx_for_item("\n")
-    targets = np.zeros(streams * length, dtype=ids.dtype)
-    targets[: len(ids)] = in_order
-    inputs = np.empty_like(targets)
-    inputs[0], inputs[1:] = newline, targets[:-1]
-    inputs, targets = inputs.reshape(streams, length), targets.reshape(streams, length)
-    is_text = np.arange(length) < _stream_lengths(len(ids))[:, None]
-
+    lengths = _stream_lengths(len(ids))[:, None]
     with inference(model):
         hidden = model.init_hidden(streams)
         for start in range(0, limit, _CHUNK):
-            part = slice(start, min(start + _CHUNK, limit))
-            x = upload(torch.from_numpy(inputs[:, part].T.astype(np.int64)), model.device)  # (T, S)
-            y = upload(torch.from_numpy(targets[:, part].T.astype(np.int64)), model.device)  # (T, S)
+            stop = min(start + _CHUNK, limit)
+            read = [
+                _in_order(ids, length * stream + start - 1, length * stream + stop, newline, model.is_forward_lm)
+                for stream in range(streams)
+            ]
+            units = np.stack(read)  # (S, 1 + T), the unit before the first one included
+            targets = units[:, 1:]
+            x = upload(torch.from_numpy(units[:, :-1].T.astype(np.int64)), model.device)  # (T, S)
+            y = upload(torch.from_numpy(targets.T.astype(np.int64)), model.device)  # (T, S)
             _, output, hidden = model.read(x, hidden)  # (T, S, D)
             nats = model.target_nats(output, y)  # (T, S)
-            chunk = nats.T.cpu().numpy() * is_text[:, part]  # (S, T)
-            yield start, chunk, targets[:, part], output
+            chunk = nats.T.cpu().numpy() * (np.arange(start, stop) < lengths)  # (S, T)
+            yield start, chunk, targets, output
+
+
+def _in_order(ids: Ids, start: int, stop: int, newline: int, is_forward: bool) -> np.ndarray:
+    """The ids from `start` to `stop` in the order of reading: a newline at -1, zeros behind the end of the text."""
+    num_units = len(ids)
+    first, last = max(start, 0), min(stop, num_units)
+    read = np.zeros(stop - start, dtype=ids.dtype)
+    if start < 0:
+        read[0] = newline
+    if first < last:
+        part = ids[first:last] if is_forward else ids[num_units - last : num_units - first][::-1]
+        read[first - start : last - start] = part
+    return read

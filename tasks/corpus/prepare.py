@@ -33,10 +33,12 @@ from charlm.text.corpus.encoding import (
     record_unk_rate,
     split_files,
 )
+from charlm.text.corpus.groups import Workers
 from charlm.text.corpus.manifest import CorpusManifest, load_manifest, record_metadata
 from charlm.text.corpus.splitting import split_corpus
 from charlm.text.corpus.text_files import FileBatch, text_files
 from charlm.text.sources.finding import find_sources
+from charlm.text.sources.raw import Source
 from charlm.units.unit import find_unit, unit_of_split
 from tasks.corpus.filtering import open_filter
 from tasks.corpus.steps import CALLED_HERE, CorpusSteps
@@ -118,23 +120,25 @@ def prepare_corpus(
     with the corpus, in place of what was known.
     Raises SourceError when some of `raw` is missing, before the workspace is made.
     """
-    check_sources([*raw, *reading.valid_text, *reading.test_text])
+    sources = check_sources([*raw, *reading.valid_text, *reading.test_text])
     with exclusive_lock(
         workspace.lock_of(f"{name}.prepare"),
         busy=None,
         on_wait=lambda: terminal.print_line(f"  another process prepares {name}; waiting for it"),
     ):
-        corpus = steps.call(
-            split_text,
-            workspace,
-            raw,
-            name,
-            split,
-            reading,
-            dictionary=dictionary,
-            domain=domain,
-            metadata=metadata,
-        )
+        with steps.readers(sources) as workers:
+            corpus = steps.call(
+                split_text,
+                workspace,
+                raw,
+                name,
+                split,
+                reading,
+                dictionary=dictionary,
+                domain=domain,
+                metadata=metadata,
+                workers=workers,
+            )
         return complete_corpus(corpus, dictionary, extend_dictionary=extend_dictionary, steps=steps)
 
 
@@ -156,10 +160,9 @@ def complete_corpus(
     return steps.call(finish_corpus, corpus)
 
 
-def check_sources(raw: Sequence[str]) -> None:
-    """Raise SourceError when some of `raw` is missing."""
-    if raw:
-        find_sources(raw)
+def check_sources(raw: Sequence[str]) -> list[Source]:
+    """The sources of `raw`; raises SourceError when some of it is missing."""
+    return find_sources(raw) if raw else []
 
 
 # ---- the steps -----------------------------------------------------------------------------------------------------
@@ -175,9 +178,11 @@ def split_text(
     dictionary: DictionaryConfig | None = None,
     domain: str | None = None,
     metadata: CorpusMetadata = CorpusMetadata(),  # noqa: B008  # never changed
+    workers: Workers | None = None,
 ) -> CorpusFiles:
     """Cut raw text into train shards and held-out text; without `config` as the corpus was first cut.
 
+    `workers` read the sources beside this process, if there are any; the corpus is the same without them.
     Documents outside of the bounds that `reading` has go to a file of their own.
     Raises CorpusError, and leaves the corpus as it is, where its dictionary was built in another way than `dictionary`.
     """
@@ -193,6 +198,7 @@ def split_text(
             reading,
             domain=domain,
             document_filter=document_filter,
+            workers=workers,
             on_progress=lambda done, total: bar.update(done / max(total, 1)),
         )
         manifest = result.manifest

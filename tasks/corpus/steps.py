@@ -7,7 +7,10 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import ParamSpec, Protocol, TypeVar
 
 from charlm.artifacts import CorpusFiles
+from charlm.distributed.watchdog import PARENT_VARIABLE, end_with_parent
+from charlm.text.corpus.groups import Awaited, Workers
 from charlm.text.corpus.text_files import FileBatch, TextFile, in_batches
+from charlm.text.sources.raw import Source
 from tasks.terminal import counted, terminal
 
 _BYTES_FOR_PROCESSES = 100_000_000  # below this much text, starting processes costs more than they save
@@ -33,6 +36,9 @@ class CorpusSteps(Protocol):
     def call(self, step: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """The result of one step."""
 
+    def readers(self, sources: Sequence[Source]) -> AbstractContextManager[Workers | None]:
+        """Workers that read the sources of a split, where there is enough to read."""
+
     def workers(self, corpus: CorpusFiles) -> AbstractContextManager[ForEach]:
         """Workers for the files of `corpus`."""
 
@@ -40,6 +46,15 @@ class CorpusSteps(Protocol):
 class _CalledHere:
     def call(self, step: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         return step(*args, **kwargs)
+
+    @contextmanager
+    def readers(self, sources: Sequence[Source]) -> Iterator[Workers | None]:
+        num_processes = len(os.sched_getaffinity(0))
+        if num_processes == 1 or sum(source.size or 0 for source in sources) <= _BYTES_FOR_PROCESSES:
+            yield None
+            return
+        with reading_processes(num_processes) as workers:
+            yield workers
 
     @contextmanager
     def workers(self, corpus: CorpusFiles) -> Iterator[ForEach]:
@@ -59,6 +74,27 @@ class _CalledHere:
 
 CALLED_HERE: CorpusSteps = _CalledHere()
 """Runs every step in this process, and those of many files in a pool of it."""
+
+
+class _PoolWorkers:
+    def __init__(self, pool: Executor, number: int) -> None:
+        self._pool = pool
+        self.number = number
+
+    def submit(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Awaited[R]:
+        return self._pool.submit(function, *args, **kwargs)
+
+
+@contextmanager
+def reading_processes(number: int) -> Iterator[Workers]:
+    """So many processes of this machine, which end with this one."""
+    with ProcessPoolExecutor(number, initializer=_end_with, initargs=(os.getpid(),)) as pool:
+        yield _PoolWorkers(pool, number)
+
+
+def _end_with(parent: int) -> None:
+    os.environ[PARENT_VARIABLE] = str(parent)
+    end_with_parent(lambda: os._exit(1))
 
 
 def _pool(corpus: CorpusFiles) -> Executor:

@@ -145,6 +145,46 @@ def test_very_many_shards_share_tasks_and_give_the_same_bytes(new_prefect_home: 
     assert any(re.fullmatch(r"count train_split_0001 to train_split_\d{4}", name) for name in names)
 
 
+# Text of a few files is read by several workers only if there is much of it.
+_SMALL_GROUPS = (
+    "from charlm.text.corpus import groups\n"
+    "groups.GROUP_BYTES = 10_000\n"
+    "from flows.cli.app import main\n"
+    "if __name__ == '__main__':\n"
+    "    main()\n"
+)
+
+
+@pytest.mark.service
+@pytest.mark.parametrize("task_runner", ["threads", "processes", pytest.param("dask", marks=pytest.mark.slow)])
+def test_sources_that_several_workers_read_give_the_same_bytes(
+    task_runner: str, new_prefect_home: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "text"
+    folder.mkdir()
+    for number in range(8):
+        write_sentences(folder / f"{number}.txt", seed=number, num_lines=200)
+    workspace, program = tmp_path / "workspace", tmp_path / "program.py"
+    copy_prefect_home(new_prefect_home, workspace)
+    program.write_text(_SMALL_GROUPS)
+    place = ("--task-runner", task_runner, "--workspace", str(workspace))
+    result = subprocess.run(
+        [sys.executable, str(program), "prepare", str(folder), *SETTINGS, *place],
+        cwd=tmp_path,
+        env=environment() | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    outcome = Outcome(result.returncode, result.stdout, result.stderr)
+    assert contents(Path(outcome.json["corpus"])) == plain_contents(folder)
+    with sqlite3.connect(workspace / ".prefect" / "prefect.db") as database:
+        names = {name for (name,) in database.execute("SELECT name FROM task_run WHERE state_name = 'Completed'")}
+    assert sorted(name for name in names if name.startswith("read ")) == (
+        [] if task_runner == "threads" else [f"read text/{number}.txt" for number in range(8)]
+    )
+
+
 @pytest.mark.service
 def test_an_error_in_a_shard_is_one_line(charlm: Charlm, text: Path, tmp_path: Path) -> None:
     place = (text, *SETTINGS, "--workspace", tmp_path / "workspace")

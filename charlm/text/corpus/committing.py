@@ -4,22 +4,24 @@ Writes train/train_split_*, valid.txt, test.txt, documents/revision_*.keys and *
 """
 
 import dataclasses
-import hashlib
 import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from charlm.artifacts import CorpusFiles
 from charlm.errors import CorpusError, SourceError
+from charlm.text.corpus.groups import Workers
 from charlm.text.corpus.manifest import FileRecord, Revision, SourceRecord, save_manifest
+from charlm.text.corpus.measuring import MeasuredFiles, measure_files
 from charlm.text.corpus.near_duplicates import VERSION as NEAR_VERSION
 from charlm.text.corpus.revision import KEYS, LEFT_OUT, MANIFEST, NEAR, TEST, VALID, NewRevision
 
-_BLOCK_BYTES = 1 << 20
+_MEASURED_BYTES, _MEASURED_FILES = 32_000_000, 1_000  # by one worker at a time
 
 
-def commit_revision(new: NewRevision, domain: str) -> bool:
+def commit_revision(new: NewRevision, domain: str, workers: Workers | None = None) -> bool:
     """Make the revision part of the corpus; False when it brought no documents."""
     has_left_out = new.staging.size(LEFT_OUT) > 0
     if not any(new.state.num_documents.values()) and not (has_left_out and new.manifest.revision):
@@ -34,17 +36,18 @@ def commit_revision(new: NewRevision, domain: str) -> bool:
         _check_given(new)
     shards = [[name] for name in new.state.closed] + _pack_open_shards(new)
     number = 1 + sum(len(revision.train_files) for revision in new.manifest.revisions)
-    moves, records = {}, []
+    moves, num_documents = {}, {}
     for index, parts in enumerate(shards):
         target = new.corpus.shard(number + index).relative_to(new.corpus.root).as_posix()
         for part in parts[1:]:
             new.staging.append_file(parts[0], new.staging.path(part))
         new.staging.close(parts[0])
         moves[parts[0]] = target
-        records.append(_record(new, target, parts[0], sum(new.state.num_documents[part] for part in parts)))
+        num_documents[parts[0]] = sum(new.state.num_documents[part] for part in parts)
     for name in (VALID, TEST):
         moves[name] = name
-        records.append(_record(new, name, name, new.state.num_documents.get(name, 0)))
+        num_documents[name] = new.state.num_documents.get(name, 0)
+    records = _records(new, moves, num_documents, workers)
     _refuse_too_little_text(new, records)
     revision = Revision(
         number=new.manifest.revision + 1,
@@ -97,18 +100,43 @@ def _pack_open_shards(new: NewRevision) -> list[list[str]]:
     return packed
 
 
-def _record(new: NewRevision, target: str, name: str, num_documents: int) -> FileRecord:
-    known = new.manifest.files.get(target)
-    start = known.end if known else 0
-    sha256, num_characters = _measure(new.staging.path(name), start)
-    return FileRecord(
-        name=target,
-        sha256=sha256,
-        start=start,
-        bytes=new.staging.size(name) - start,
-        characters=num_characters,
-        documents=num_documents,
-    )
+def _records(
+    new: NewRevision, moves: Mapping[str, str], num_documents: Mapping[str, int], workers: Workers | None
+) -> list[FileRecord]:
+    """What the revision put into each file that is moved, in the order of `moves`."""
+    known = new.manifest.files
+    starts = {name: known[target].end if target in known else 0 for name, target in moves.items()}
+    files = [(new.staging.path(name), start) for name, start in starts.items()]
+    sizes = [new.staging.size(name) for name in moves]
+    if workers is None or sum(sizes) <= _MEASURED_BYTES:
+        measured = measure_files(MeasuredFiles(tuple(files)))
+    else:
+        awaited = [workers.submit(measure_files, part) for part in _parts(files, sizes)]
+        measured = [found for part in awaited for found in part.result()]
+    return [
+        FileRecord(
+            name=moves[name],
+            sha256=sha256,
+            start=start,
+            bytes=size - start,
+            characters=num_characters,
+            documents=num_documents[name],
+        )
+        for (name, start), size, (sha256, num_characters) in zip(starts.items(), sizes, measured, strict=True)
+    ]
+
+
+def _parts(files: list[tuple[Path, int]], sizes: list[int]) -> Iterator[MeasuredFiles]:
+    part: list[tuple[Path, int]] = []
+    num_bytes = 0
+    for file, size in zip(files, sizes, strict=True):
+        part.append(file)
+        num_bytes += size
+        if num_bytes >= _MEASURED_BYTES or len(part) == _MEASURED_FILES:
+            yield MeasuredFiles(tuple(part))
+            part, num_bytes = [], 0
+    if part:
+        yield MeasuredFiles(tuple(part))
 
 
 def _refuse_too_little_text(new: NewRevision, records: list[FileRecord]) -> None:
@@ -127,16 +155,3 @@ def _refuse_too_little_text(new: NewRevision, records: list[FileRecord]) -> None
                 f"{name} would be empty: {share} of {num_documents} documents with {num_characters} characters; "
                 f"raise {option}{smaller}, or give more text"
             )
-
-
-def _measure(path: Path, start: int) -> tuple[str, int]:
-    """The SHA-256 of a file, and the number of characters from byte `start` on."""
-    digest = hashlib.sha256()
-    num_characters = position = 0
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK_BYTES):
-            digest.update(block)
-            added = np.frombuffer(block, dtype=np.int8)[max(start - position, 0) :]
-            num_characters += int(np.count_nonzero(added >= -64))  # all bytes but the second to fourth of a character
-            position += len(block)
-    return digest.hexdigest(), num_characters

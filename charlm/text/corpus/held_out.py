@@ -79,17 +79,34 @@ def in_parts(documents: HeldOutDocuments, text: Path) -> HeldOutDocuments:
 
     Each part has the key of its document; a shorter document is one part.
     """
+    keys, sizes = [], []
+    owners = np.flatnonzero(documents.lines).tolist()
+    lines = _lines_of_all(text)
+    for document in owners:
+        num_bytes = int(documents.bytes[document])
+        num_parts = max(num_bytes // PART_BYTES, 1)
+        before, part = 0, -1
+        for _ in range(int(documents.lines[document])):
+            line = next(lines)
+            if before * num_parts // num_bytes != part:
+                part = before * num_parts // num_bytes
+                keys.append(documents.keys[document])
+                sizes.append([0, 0, 0])
+            size = sizes[-1]
+            size[0] += len(line.decode())
+            size[1] += len(line)
+            size[2] += 1
+            before += len(line)
+    characters, bytes_, num_lines = np.array(sizes, dtype=np.int64).reshape(-1, 3).T
+    return HeldOutDocuments(np.array(keys, dtype=documents.keys.dtype), characters, bytes_, num_lines)
+
+
+def _lines_of_all(text: Path) -> Iterator[bytes]:
+    """The lines of a text file as the encoded text has them."""
     with text.open("rb") as file:
-        lines = [line + b"\n" for raw in file for line in cleaned(raw).split(b"\n")[:-1]]
-    sizes = np.array([(len(line.decode()), len(line), 1) for line in lines], dtype=np.int64).reshape(-1, 3)
-    document = np.repeat(np.arange(len(documents)), documents.lines)
-    before = np.cumsum(sizes[:, 1]) - sizes[:, 1]
-    before -= (np.cumsum(documents.bytes) - documents.bytes)[document]  # bytes of the document before each line
-    num_parts = np.maximum(documents.bytes // PART_BYTES, 1)
-    part = before * num_parts[document] // documents.bytes[document]
-    starts = np.flatnonzero(np.diff(document, prepend=-1) | np.diff(part, prepend=-1))
-    characters, num_bytes, num_lines = np.add.reduceat(sizes, starts).T if len(starts) else sizes.T
-    return HeldOutDocuments(documents.keys[document[starts]], characters, num_bytes, num_lines)
+        for raw in file:
+            for line in cleaned(raw).split(b"\n")[:-1]:
+                yield line + b"\n"
 
 
 def _keys_of(corpus: CorpusFiles, revision: Revision, config: SplitConfig, place: int) -> np.ndarray:

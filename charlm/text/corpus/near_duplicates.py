@@ -37,18 +37,15 @@ _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\u
 _WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
 
 
-class NearDuplicates:
-    """The documents seen so far, by what they are near to.
+class NearKeys:
+    """Makes the keys of documents.
 
     Args:
-        folder: where they are kept.
         threshold: share of their runs that two near documents have in common, in (0, 1].
-        names: the files in `folder` that an earlier `flush` named.
     """
 
-    def __init__(self, folder: Path, threshold: float, names: list[str] | None = None) -> None:
+    def __init__(self, threshold: float) -> None:
         self.num_bands, self._num_rows = choose_bands(threshold)
-        self._seen = SeenKeys(folder, names, prefix="near")
 
     @cached_property
     def _empty(self) -> "MinHash":
@@ -77,6 +74,19 @@ class NearDuplicates:
         for start in range(0, len(runs), _RUNS_AT_ONCE):
             sketch.update_batch(runs[start : start + _RUNS_AT_ONCE].tolist())
         return np.asarray(sketch.hashvalues, dtype="<u4")
+
+
+class NearDuplicates(NearKeys):
+    """The documents seen so far, by what they are near to.
+
+    Args:
+        folder: where they are kept.
+        names: the files in `folder` that an earlier `flush` named.
+    """
+
+    def __init__(self, folder: Path, threshold: float, names: list[str] | None = None) -> None:
+        super().__init__(threshold)
+        self._seen = SeenKeys(folder, names, prefix="near")
 
     def add(self, keys: np.ndarray) -> np.ndarray:
         """Mark documents (N, B) as seen; True for each (in order) that is near to none before, among them too, (N,)."""

@@ -1,5 +1,6 @@
 """A revision in the making: sources are read, and their documents go to the held-out files and to the shards.
 
+Reads  batches of documents (batches.py), which this process makes or others do (groups.py)
 Writes .staging/*   valid.txt, test.txt, keys, near, part-*, seen-*.npy, near-*.npy, left-out.jsonl, and state.json at
 every checkpoint
 
@@ -11,9 +12,10 @@ import dataclasses
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -23,22 +25,24 @@ from charlm.config import ReadConfig, SplitConfig
 from charlm.errors import CorpusError
 from charlm.storage.atomic import JsonObject
 from charlm.storage.fingerprints import fingerprint
+from charlm.text.corpus.batches import Batch, SourceBatches, SourceFacts, SourceReader
 from charlm.text.corpus.deduplication import SeenKeys
+from charlm.text.corpus.groups import (
+    GroupReader,
+    GroupRequest,
+    ReadByWorker,
+    SourceRequest,
+    Workers,
+    in_groups,
+    may_read_ahead,
+)
 from charlm.text.corpus.known_sources import KnownSources
 from charlm.text.corpus.manifest import CorpusManifest, SourceRecord
 from charlm.text.corpus.near_duplicates import VERSION as NEAR_VERSION
 from charlm.text.corpus.near_duplicates import NearDuplicates
-from charlm.text.corpus.sides import (
-    TEST_FILE,
-    TEST_PLACE,
-    VALID_FILE,
-    VALID_PLACE,
-    choose_places,
-    document_keys,
-    without_shares,
-)
+from charlm.text.corpus.sides import TEST_FILE, TEST_PLACE, VALID_FILE, VALID_PLACE, without_shares
 from charlm.text.corpus.staging import Staging
-from charlm.text.sources.documents import DocumentReader, OpenReader
+from charlm.text.sources.documents import DocumentReader
 from charlm.text.sources.raw import Source
 
 CHECKPOINT_BYTES = 256_000_000
@@ -171,54 +175,87 @@ class NewRevision:
 
     # ---- reading -----------------------------------------------------------------------------------------------
 
-    def read_sources(self, open_reader: OpenReader, on_progress: Progress | None) -> None:
+    def read_sources(self, workers: Workers | None, on_progress: Progress | None) -> None:
         """Take the documents of all sources that are not known; `on_progress` gets bytes read and bytes in all."""
+        if workers is None or len(in_groups(self.sources)) == 1:
+            self._read_sources(lambda number: None, on_progress)
+            return
+        with GroupReader(workers, self.corpus.groups_dir, self.sources, self._group_request) as groups:
+            self._read_sources(groups.open, on_progress)
+
+    def _read_sources(self, open_group: Callable[[int], ReadByWorker | None], on_progress: Progress | None) -> None:
         num_total = sum(source.size or 0 for source in self.sources)
         num_done = sum(source.size or 0 for source in self.sources[: self.state.next_source])
         num_unsaved = 0
-        for source in self.sources[self.state.next_source :]:
-            held_out = self._held_out[self.state.next_source]
-            if self.state.num_batches == 0 and self._known.holds(source, open_reader, held_out):
+        for number in range(self.state.next_source, len(self.sources)):
+            source, held_out = self.sources[number], self._held_out[number]
+            read = open_group(number)
+            if self.state.num_batches == 0 and self._known.holds(
+                source, self._document_reader, held_out, digest=read.digest if read else None
+            ):
                 self.state.num_known_sources += 1
                 self.state.next_source += 1
                 num_done += source.size or 0
                 continue
-            reader = open_reader(source)
+            reader: SourceBatches = read or SourceReader(
+                source, self.config, self.reading, sides=self._sides, held_out=held_out
+            )
             batches = reader.batches()
             if self.state.num_batches:
                 self._check_unchanged(islice(batches, self.state.num_batches))
-            for documents in batches:
-                self._take(documents, held_out)
+            for batch in batches:
+                self._take(batch, held_out)
                 self.state.num_batches += 1
-                num_unsaved += sum(map(len, documents))
+                num_unsaved += len(batch.text)
                 if num_unsaved >= CHECKPOINT_BYTES:
                     self._checkpoint()
                     num_unsaved = 0
                 if on_progress is not None:
-                    on_progress(num_done + reader.num_stored, max(num_total, num_done + reader.num_stored))
+                    on_progress(num_done + batch.num_stored, max(num_total, num_done + batch.num_stored))
             num_done += source.size or 0
-            self._finish_source(source, reader)
+            self._finish_source(source, reader.facts)
 
-    def _check_unchanged(self, batches: Iterable[list[bytes]]) -> None:
+    def _document_reader(self, source: Source) -> DocumentReader:
+        return DocumentReader(source, self.config, self.reading)
+
+    def _group_request(self, path: Path, numbers: Sequence[int]) -> GroupRequest | None:
+        """What a worker is asked to read of the sources of a group."""
+        sources = tuple(
+            SourceRequest(
+                number=number,
+                source=self.sources[number],
+                held_out=self._held_out[number],
+                known=self._known.digests_of(self.sources[number]),
+            )
+            for number in numbers
+            if may_read_ahead(self.sources[number])
+        )
+        return (
+            GroupRequest(path=path, sources=sources, config=self.config, reading=self.reading, sides=self._sides)
+            if sources
+            else None
+        )
+
+    def _check_unchanged(self, batches: Iterable[Batch]) -> None:
         """Raise SourceChangedError unless `batches`, read again, are those that the state records."""
         digest = ""
-        for documents in batches:
-            digest = _add_to_digest(digest, document_keys(documents))
+        for batch in batches:
+            digest = _add_to_digest(digest, batch.keys)
         if digest != self.state.source_digest:
             raise SourceChangedError
 
-    def _finish_source(self, source: Source, reader: DocumentReader) -> None:
+    def _finish_source(self, source: Source, facts: SourceFacts) -> None:
         record = SourceRecord(
             name=source.name,
-            sha256=reader.sha256,
-            bytes=reader.num_stored,
+            sha256=facts.sha256,
+            bytes=facts.num_stored,
             documents=self.state.num_source_documents,
-            version=reader.version,
+            version=facts.version,
             held_out=self._held_out[self.state.next_source],
         )
         self._known.add(record)
         self.state.sources.append(dataclasses.asdict(record))
-        self._skip(reader.skipped)
+        self._skip(facts.skipped)
         self.state.next_source += 1
         self.state.num_batches = self.state.num_source_documents = 0
         self.state.source_digest = ""
@@ -233,43 +270,36 @@ class NewRevision:
             self.state.near = self._near.flush()
         self.staging.checkpoint(dataclasses.asdict(self.state), [*self.state.seen, *self.state.near])
 
-    # ---- choosing sides ----------------------------------------------------------------------------------------
+    # ---- taking documents --------------------------------------------------------------------------------------
 
-    def _take(self, documents: list[bytes], held_out: str) -> None:
-        keys = document_keys(documents)
-        self.state.source_digest = _add_to_digest(self.state.source_digest, keys)
+    def _take(self, batch: Batch, held_out: str) -> None:
+        self.state.source_digest = _add_to_digest(self.state.source_digest, batch.keys)
+        is_kept = np.ones(len(batch.keys), dtype=bool)
         if self._seen is not None:
-            is_new = self._seen.add(keys)
-            self._skip({"duplicates": int(np.count_nonzero(~is_new))})
-            documents, keys = _chosen(documents, is_new), keys[is_new]
-        if self._filter is not None and not held_out and documents:
-            is_kept = self._without_left_out(self._filter, documents)
-            documents, keys = _chosen(documents, is_kept), keys[is_kept]
-        places = choose_places(keys, self._sides)
-        if held_out:
-            places[:] = VALID_PLACE if held_out == VALID else TEST_PLACE
+            is_kept = self._seen.add(batch.keys)
+            self._skip({"duplicates": int(np.count_nonzero(~is_kept))})
+        if self._filter is not None and not held_out and is_kept.any():
+            kept = np.flatnonzero(is_kept)
+            is_kept[kept] = self._without_left_out(self._filter, batch.documents(kept))
         if self._near is not None:
-            is_new = self._mark_near(self._near, documents, places, keep_all=bool(held_out))
-            documents, keys, places = _chosen(documents, is_new), keys[is_new], places[is_new]
-        sizes = np.fromiter(map(len, documents), dtype=np.int64, count=len(documents))
-        for place in np.unique(places).tolist():
-            chosen = np.flatnonzero(places == place)
+            self._mark_near(self._near, batch, is_kept, keep_all=bool(held_out))
+        for place, sizes, text in batch.by_place(is_kept):
             if place < 0:
-                self._append(VALID if place == VALID_PLACE else TEST, documents, chosen)
+                self._append(VALID if place == VALID_PLACE else TEST, text, len(sizes))
             else:
-                self._fill(place, documents, chosen, sizes[chosen])
-        self.staging.append(KEYS, keys.astype("<u8").tobytes())
-        self.state.num_source_documents += len(documents)
+                self._fill(place, sizes, memoryview(text))
+        self.staging.append(KEYS, batch.keys[is_kept].astype("<u8").tobytes())
+        self.state.num_source_documents += int(np.count_nonzero(is_kept))
 
-    def _mark_near(
-        self, near: NearDuplicates, documents: list[bytes], places: np.ndarray, *, keep_all: bool
-    ) -> np.ndarray:
-        """True for each document that is near to none before; for all with `keep_all`, as given text stays as it is."""
-        keys = near.keys(documents)
-        is_new = near.add(keys) | keep_all
-        self._skip(Counter(f"near_duplicates_{_SIDES.get(place, 'train')}" for place in places[~is_new].tolist()))
-        self.staging.append(NEAR, keys[is_new].astype("<u8").tobytes())
-        return is_new
+    def _mark_near(self, near: NearDuplicates, batch: Batch, is_kept: np.ndarray, *, keep_all: bool) -> None:
+        """Take the documents that are near to one before out of `is_kept`; none with `keep_all`, for given text."""
+        assert batch.near is not None  # it was read with the same settings
+        kept = np.flatnonzero(is_kept)
+        is_new = near.add(batch.near[kept]) | keep_all
+        left_out = batch.places[kept[~is_new]].tolist()
+        self._skip(Counter(f"near_duplicates_{_SIDES.get(place, 'train')}" for place in left_out))
+        self.staging.append(NEAR, batch.near[kept[is_new]].astype("<u8").tobytes())
+        is_kept[kept] = is_new
 
     def _without_left_out(self, document_filter: DocumentFilter, documents: list[bytes]) -> np.ndarray:
         """Which documents stay, (D,) bool; the others are written down with their scores."""
@@ -281,31 +311,27 @@ class NewRevision:
         self._skip({"documents left out by their bits per byte": int(np.count_nonzero(~is_kept))})
         return is_kept
 
-    def _fill(self, place: int, documents: list[bytes], chosen: np.ndarray, sizes: np.ndarray) -> None:
-        """Append the chosen documents to the shard at a place of the window, and open another when it is full."""
+    def _fill(self, place: int, sizes: np.ndarray, text: memoryview) -> None:
+        """Append documents to the shard at a place of the window, and open another when it is full."""
         ends = np.cumsum(sizes)
         start = num_bytes = 0
-        while start < len(chosen):
+        while start < len(sizes):
             name = self.state.window[place]
             if name is None:
                 name = self.state.window[place] = f"part-{len(self.state.num_documents)}"
             room = self.config.shard_size - self.staging.size(name)
-            stop = int(np.searchsorted(ends, num_bytes + room)) + 1
-            self._append(name, documents, chosen[start:stop])
-            if stop <= len(chosen):
+            stop = min(int(np.searchsorted(ends, num_bytes + room)), len(sizes) - 1) + 1
+            end = int(ends[stop - 1])
+            self._append(name, text[num_bytes:end], stop - start)
+            if self.staging.size(name) >= self.config.shard_size:
                 self.staging.close(name)
                 self.state.closed.append(name)
                 self.state.window[place] = None
-                num_bytes = int(ends[stop - 1])
-            start = stop
+            start, num_bytes = stop, end
 
-    def _append(self, name: str, documents: list[bytes], chosen: np.ndarray) -> None:
-        self.staging.append(name, b"".join([documents[index] for index in chosen.tolist()]))
-        self.state.num_documents[name] = self.state.num_documents.get(name, 0) + len(chosen)
-
-
-def _chosen(documents: list[bytes], is_chosen: np.ndarray) -> list[bytes]:
-    return [documents[index] for index in np.flatnonzero(is_chosen).tolist()]
+    def _append(self, name: str, text: bytes | memoryview, num_documents: int) -> None:
+        self.staging.append(name, text)
+        self.state.num_documents[name] = self.state.num_documents.get(name, 0) + num_documents
 
 
 def _add_to_digest(digest: str, keys: np.ndarray) -> str:

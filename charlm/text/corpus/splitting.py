@@ -23,10 +23,10 @@ from charlm.malloc import keep_freed_memory
 from charlm.storage.atomic import remove_temporaries
 from charlm.storage.locks import exclusive_lock, remove_lock
 from charlm.text.corpus.committing import commit_revision
+from charlm.text.corpus.groups import Workers
 from charlm.text.corpus.manifest import CorpusManifest, load_manifest
 from charlm.text.corpus.revision import TEST, VALID, DocumentFilter, NewRevision, Progress, SourceChangedError
 from charlm.text.corpus.staging import finish_commit
-from charlm.text.sources.documents import DocumentReader
 from charlm.text.sources.finding import find_sources
 from charlm.text.sources.raw import Source
 from charlm.units.unit import with_defaults
@@ -62,6 +62,7 @@ def split_corpus(
     *,
     domain: str | None = None,
     document_filter: DocumentFilter | None = None,
+    workers: Workers | None = None,
     on_progress: Progress | None = None,
 ) -> SplitResult:
     """Add `raw` to the corpus as a new revision; sources that it already holds are left out.
@@ -72,6 +73,7 @@ def split_corpus(
             the document, record or file that holds them out of the corpus (`skip`).
         domain: name of the kind of text, the corpus name by default.
         document_filter: which documents are left out, but for given held-out text; they go to a file of their own.
+        workers: processes that read sources beside this one; the corpus is the same without them.
         on_progress: called with bytes read and bytes in all.
 
     Raises:
@@ -90,7 +92,7 @@ def split_corpus(
             corpus.lock, busy=f"{corpus.root} is being prepared by another process; wait for it to end"
         ):
             return _add_revision(
-                corpus, config, reading, sources, given, domain or corpus.name, document_filter, on_progress
+                corpus, config, reading, sources, given, domain or corpus.name, document_filter, workers, on_progress
             )
     except Exception:
         if not corpus.manifest.is_file():  # it was to be the first revision
@@ -108,6 +110,7 @@ def _add_revision(
     given: Mapping[str, list[Source]],
     domain: str,
     document_filter: DocumentFilter | None,
+    workers: Workers | None,
     on_progress: Progress | None,
 ) -> SplitResult:
     finish_commit(corpus.staging_dir)
@@ -118,11 +121,11 @@ def _add_revision(
     check_files(corpus, manifest)
     try:
         try:
-            revision = _read(corpus, manifest, config, sources, given, reading, document_filter, on_progress)
+            revision = _read(corpus, manifest, config, sources, given, reading, document_filter, workers, on_progress)
         except SourceChangedError:  # and its documents may be in the staged files already
             shutil.rmtree(corpus.staging_dir)
-            revision = _read(corpus, manifest, config, sources, given, reading, document_filter, on_progress)
-        is_new = commit_revision(revision, domain)
+            revision = _read(corpus, manifest, config, sources, given, reading, document_filter, workers, on_progress)
+        is_new = commit_revision(revision, domain, workers)
     except Exception as error:  # not Ctrl-C: the next run continues there
         shutil.rmtree(corpus.staging_dir, ignore_errors=True)
         if isinstance(error, OSError):
@@ -146,11 +149,12 @@ def _read(
     given: Mapping[str, list[Source]],
     reading: ReadConfig,
     document_filter: DocumentFilter | None,
+    workers: Workers | None,
     on_progress: Progress | None,
 ) -> NewRevision:
     """The revision with all sources read, continued where a killed run left it."""
     revision = NewRevision(corpus, manifest, config, sources, reading, given, document_filter)
-    revision.read_sources(lambda source: DocumentReader(source, config, reading), on_progress)
+    revision.read_sources(workers, on_progress)
     return revision
 
 

@@ -56,7 +56,7 @@ class Staging:
     def size(self, name: str) -> int:
         return self._sizes.get(name, 0)
 
-    def append(self, name: str, data: bytes) -> None:
+    def append(self, name: str, data: bytes | memoryview) -> None:
         if name not in self._files:
             self._files[name] = self.path(name).open("ab", buffering=0)
         self._files[name].write(data)
