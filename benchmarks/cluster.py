@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # the floors of the checkout
@@ -24,6 +25,9 @@ from text import documentation, write_raw
 
 from charlm.artifacts import CorpusFiles, Workspace
 from charlm.config import ReadConfig, SplitConfig, parse_size
+from charlm.text.corpus.counting import load_dictionary
+from charlm.text.corpus.manifest import load_manifest
+from charlm.text.corpus.text_files import text_files
 from flows.task_runners import DASK_ADDRESS_VARIABLE, open_task_runner
 from tasks.corpus import prepare as corpora
 from tasks.services.session import start_prefect, use_workspace
@@ -46,18 +50,17 @@ class Work:
 
 def work_on_shards(corpus: CorpusFiles) -> Work:
     """Count and encode every shard on the cluster; run as a flow."""
-    from prefect import unmapped
+    from tasks.steps import PrefectSteps
 
-    from tasks import steps
-
-    with open_task_runner("dask") as runner:
+    manifest = load_manifest(corpus)
+    files = text_files(corpus, manifest)
+    with PrefectSteps(partial(open_task_runner, "dask")).workers(corpus) as for_each:
         started = time.perf_counter()
-        runner.map(steps.count_shard, {"corpus": unmapped(corpus), "shard": corpus.shards()}).result()
+        for_each("count", corpora.count_shards, files[:-2], manifest.split)
         counted = time.perf_counter()
         corpora.build_dictionary(corpus, None, with_new_units=False)
         dictionary_built = time.perf_counter()
-        names = corpora.encoded_names(corpus)
-        runner.map(steps.encode_split, {"corpus": unmapped(corpus), "split_name": names}).result()
+        for_each("encode", corpora.encode_texts, files, load_dictionary(corpus).fingerprint)
         return Work(counted - started, time.perf_counter() - dictionary_built)
 
 

@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
+from itertools import chain
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -32,9 +33,10 @@ from charlm.errors import decoration
 from charlm.evaluation.gate_report import GateReport
 from charlm.evaluation.scores import Baseline
 from charlm.storage.atomic import JsonObject
+from charlm.text.corpus.text_files import FileBatch, TextFile, in_batches
 from tasks.corpus import prepare as corpora
 from tasks.corpus.prepare import PreparedCorpus
-from tasks.corpus.steps import ForEach, new_and_reused
+from tasks.corpus.steps import FileStep, ForEach, new_and_reused
 from tasks.downstream import training as downstream
 from tasks.downstream.training import DownstreamRequest, TrainedDownstreamModel
 from tasks.inference import embedding, evaluation, filtering
@@ -98,10 +100,10 @@ def split_text(
     )
 
 
-@task(task_run_name="count {shard.name}", cache_policy=NO_CACHE)
-def count_shard(corpus: CorpusFiles, shard: Path) -> bool:
-    """Count the units of one shard; false when that was done before."""
-    return corpora.count_shard(corpus, shard)
+@task(task_run_name="count {batch.title}", cache_policy=NO_CACHE)
+def count_shards(corpus: CorpusFiles, batch: FileBatch, split: SplitConfig) -> list[bool]:
+    """Count the units of some shards; false for each that was counted before."""
+    return corpora.count_shards(corpus, batch, split)
 
 
 @task(task_run_name="build dictionary", cache_policy=NO_CACHE)
@@ -110,10 +112,10 @@ def build_dictionary(corpus: CorpusFiles, config: DictionaryConfig | None, *, wi
     return corpora.build_dictionary(corpus, config, with_new_units=with_new_units)
 
 
-@task(task_run_name="encode {split_name}", cache_policy=NO_CACHE)
-def encode_split(corpus: CorpusFiles, split_name: str) -> bool:
-    """Turn one text file of the corpus into ids; false when that was done before."""
-    return corpora.encode_split(corpus, split_name)
+@task(task_run_name="encode {batch.title}", cache_policy=NO_CACHE)
+def encode_texts(corpus: CorpusFiles, batch: FileBatch, dictionary_fingerprint: str) -> list[bool]:
+    """Turn some text files of the corpus into ids; false for each that was encoded before."""
+    return corpora.encode_texts(corpus, batch, dictionary_fingerprint)
 
 
 @task(task_run_name="score dictionary", cache_policy=NO_CACHE)
@@ -327,9 +329,9 @@ def announce_arrivals(workspace: Workspace, files: list[InboxFile]) -> list[Arri
 
 _TASKS: dict[Callable[..., Any], Any] = {
     corpora.split_text: split_text,
-    corpora.count_shard: count_shard,
+    corpora.count_shards: count_shards,
     corpora.build_dictionary: build_dictionary,
-    corpora.encode_split: encode_split,
+    corpora.encode_texts: encode_texts,
     corpora.finish_corpus: finish_corpus,
     pairs.register_pair: register_pair,
     finetuning.score_before_and_after: score_before_and_after,
@@ -362,9 +364,10 @@ class PrefectSteps:
         assert self._open_task_runner is not None, "a preparation needs a task runner"
         with self._open_task_runner() as runner:
 
-            def for_each(title: str, step: Callable[[CorpusFiles, T], bool], items: Sequence[T]) -> None:
-                corpus_name, item_name = inspect.signature(step).parameters
-                results = runner.map(_TASKS[step], {corpus_name: unmapped(corpus), item_name: list(items)}).result()
-                terminal.print_line(f"✓ {title}: {new_and_reused(results)}")
+            def for_each(title: str, step: FileStep[T], files: Sequence[TextFile], setting: T) -> None:
+                names = inspect.signature(step).parameters
+                values = (unmapped(corpus), in_batches(files), unmapped(setting))
+                results = runner.map(_TASKS[step], dict(zip(names, values, strict=True))).result()
+                terminal.print_line(f"✓ {title}: {new_and_reused([*chain.from_iterable(results)])}")
 
             yield for_each

@@ -61,7 +61,9 @@ class Terminal:
     def __init__(self) -> None:
         # What a user has named appears as it is, in tables too: `[bold]` and `:smile:` are no markup.
         self.console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
-        self._lock = threading.Lock()
+        # Of all that changes how many lines of bars there are, and of every line: whoever prints a line first moves the
+        # cursor up by the lines that were drawn last, which a redraw of another thread must not change meanwhile.
+        self._lock = threading.RLock()
         self._progress: Progress | None = None
         self._num_open = 0
 
@@ -70,7 +72,8 @@ class Terminal:
         line = "".join(map(_visible, line))
         _LOGGER.setLevel(logging.INFO)
         _LOGGER.info("%s", line)
-        self.console.print(line, markup=False)
+        with self._lock:
+            self.console.print(line, markup=False)
 
     @contextmanager
     def step(self, title: str) -> Iterator[Bar]:
@@ -78,11 +81,11 @@ class Terminal:
         started = time.monotonic()
         if self.console.is_terminal:
             with self._live() as progress:
-                live_bar = _LiveBar(progress, title)
+                live_bar = _LiveBar(progress, title, self._lock)
                 try:
                     yield live_bar
                 finally:
-                    progress.remove_task(live_bar.task)
+                    live_bar.remove()
             note = live_bar.note
         else:
             plain_bar = _PlainBar(self, title)
@@ -175,19 +178,31 @@ class _NotesColumn(ProgressColumn):
 
 
 class _LiveBar:
-    def __init__(self, progress: Progress, title: str) -> None:
+    """What changes the number of lines is drawn at once, under the lock of the terminal."""
+
+    def __init__(self, progress: Progress, title: str, lock: threading.RLock) -> None:
         self.note = ""
         self._progress = progress
-        self.task: TaskID = progress.add_task(title, total=None, notes=(), percentage="")
+        self._lock = lock
+        with lock:
+            self._task: TaskID = progress.add_task(title, total=None, notes=(), percentage="")
+            progress.refresh()
 
     def update(self, share: float | None = None, *notes: str) -> None:
         if share is None:
-            self._progress.update(self.task, notes=notes)
+            self._progress.update(self._task, notes=notes)
         else:
-            self._progress.update(self.task, total=1.0, completed=share, notes=notes, percentage=f"{share:.0%}")
+            self._progress.update(self._task, total=1.0, completed=share, notes=notes, percentage=f"{share:.0%}")
 
     def quote(self, text: str) -> None:
-        self._progress.update(self.task, quote=text)
+        with self._lock:
+            self._progress.update(self._task, quote=text)
+            self._progress.refresh()
+
+    def remove(self) -> None:
+        with self._lock:
+            self._progress.remove_task(self._task)
+            self._progress.refresh()
 
     def finish(self, note: str) -> None:
         self.note = note

@@ -18,7 +18,7 @@ from charlm.datasets.tag_schemes import looks_like_a_tag
 from charlm.errors import DatasetError
 
 _EXAMPLES = 3
-_LONGEST_EXAMPLE = 100  # characters
+_LONGEST_EXAMPLE = 73  # characters: with its indent a line of 80 columns
 _RESERVED = frozenset(["<unk>", "<START>", "<STOP>"])
 _FEWEST_TEXTS = 3  # that may all have different classes
 _MOST_LABELS = 12  # that are shown

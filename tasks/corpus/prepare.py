@@ -10,26 +10,32 @@ Every step finds out from the manifest and the digests what is done already, and
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NotRequired, TypedDict
 
 from charlm.artifacts import CorpusFiles, Workspace
 from charlm.config import CorpusMetadata, DictionaryConfig, ReadConfig, SplitConfig
+from charlm.malloc import keep_freed_memory
+from charlm.storage.atomic import syncing_together
 from charlm.storage.locks import exclusive_lock
 from charlm.text.corpus.counting import build_dictionary as build
-from charlm.text.corpus.counting import check_frozen_dictionary, load_dictionary, read_counts
+from charlm.text.corpus.counting import (
+    check_frozen_dictionary,
+    load_dictionary,
+    load_known_dictionary,
+    read_counts,
+)
 from charlm.text.corpus.counting import count_shard as count
 from charlm.text.corpus.counting import extend_dictionary as extend
 from charlm.text.corpus.encoding import (
     EncodedInfo,
     encode_file,
     encoded_info,
-    known_digests,
     record_unk_rate,
     split_files,
 )
 from charlm.text.corpus.manifest import CorpusManifest, load_manifest, record_metadata
 from charlm.text.corpus.splitting import split_corpus
+from charlm.text.corpus.text_files import FileBatch, text_files
 from charlm.text.sources.finding import find_sources
 from charlm.units.unit import find_unit, unit_of_split
 from tasks.corpus.filtering import open_filter
@@ -141,10 +147,12 @@ def complete_corpus(
 ) -> PreparedCorpus:
     """Count, build the dictionary and encode, for a corpus that is split."""
     with steps.workers(corpus) as for_each:
-        unit = unit_of_split(load_manifest(corpus).split)
-        for_each(f"count {unit.plural}", count_shard, corpus.shards())
+        manifest = load_manifest(corpus)
+        files = text_files(corpus, manifest)
+        shards = [file for file in files if file.path.parent == corpus.train_dir]
+        for_each(f"count {unit_of_split(manifest.split).plural}", count_shards, shards, manifest.split)
         steps.call(build_dictionary, corpus, dictionary, with_new_units=extend_dictionary)
-        for_each("encode", encode_split, encoded_names(corpus))
+        for_each("encode", encode_texts, files, load_dictionary(corpus).fingerprint)
     return steps.call(finish_corpus, corpus)
 
 
@@ -196,10 +204,12 @@ def split_text(
     return corpus
 
 
-def count_shard(corpus: CorpusFiles, shard: Path) -> bool:
-    """Count the units of one shard; False when that was done before."""
-    unit = unit_of_split(load_manifest(corpus).split)
-    return count(shard, corpus.counts(shard.name), unit, sha256=known_digests(corpus).get(shard.name))
+@keep_freed_memory()
+def count_shards(corpus: CorpusFiles, batch: FileBatch, split: SplitConfig) -> list[bool]:
+    """Count the units of some shards; False for each that was counted before."""
+    unit = unit_of_split(split)
+    with syncing_together():
+        return [count(file.path, corpus.counts(file.name), unit, sha256=file.sha256) for file in batch.files]
 
 
 def build_dictionary(corpus: CorpusFiles, config: DictionaryConfig | None, *, with_new_units: bool = False) -> int:
@@ -222,17 +232,17 @@ def build_dictionary(corpus: CorpusFiles, config: DictionaryConfig | None, *, wi
     return len(dictionary)
 
 
-def encoded_names(corpus: CorpusFiles) -> list[str]:
-    """The names of the texts that `encode_split` takes: every train shard, valid and test."""
-    return list(split_files(corpus))
-
-
-def encode_split(corpus: CorpusFiles, split_name: str) -> bool:
-    """Turn one text of the corpus into ids; False when that was done before."""
-    dictionary = load_dictionary(corpus)
-    encoded = corpus.encoded(dictionary.fingerprint, split_name)
-    text = split_files(corpus)[split_name]
-    return not encode_file(text, encoded, dictionary, sha256=known_digests(corpus).get(split_name)).reused
+@keep_freed_memory()
+def encode_texts(corpus: CorpusFiles, batch: FileBatch, dictionary_fingerprint: str) -> list[bool]:
+    """Turn some texts of the corpus into ids; False for each that was encoded before."""
+    dictionary = load_known_dictionary(corpus, dictionary_fingerprint)
+    with syncing_together():
+        return [
+            not encode_file(
+                file.path, corpus.encoded(dictionary_fingerprint, file.name), dictionary, sha256=file.sha256
+            ).reused
+            for file in batch.files
+        ]
 
 
 def finish_corpus(corpus: CorpusFiles) -> PreparedCorpus:
@@ -249,7 +259,7 @@ def finish_corpus(corpus: CorpusFiles) -> PreparedCorpus:
     )
     fingerprint = dictionary.fingerprint
     infos: dict[str, list[EncodedInfo]] = {"train": [], "valid": [], "test": []}
-    for name in encoded_names(corpus):
+    for name in split_files(corpus):
         infos.get(name, infos["train"]).append(encoded_info(corpus.encoded(fingerprint, name), dictionary))
     return PreparedCorpus(
         corpus,

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import ParamSpec, Protocol, TypeVar
 
 from charlm.artifacts import CorpusFiles
+from charlm.text.corpus.text_files import FileBatch, TextFile, in_batches
 from tasks.terminal import counted, terminal
 
 _BYTES_FOR_PROCESSES = 100_000_000  # below this much text, starting processes costs more than they save
@@ -15,11 +16,15 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 
+FileStep = Callable[[CorpusFiles, FileBatch, T], list[bool]]
+"""A step for a batch of files, and a setting that it needs; false for each file for which it was done before."""
+
+
 class ForEach(Protocol):
     """Runs a step for many files of a corpus, on several workers."""
 
-    def __call__(self, title: str, step: Callable[[CorpusFiles, T], bool], items: Sequence[T]) -> None:
-        """Run `step`, which is false for what was done before, on every item, and report how many were new."""
+    def __call__(self, title: str, step: FileStep[T], files: Sequence[TextFile], setting: T) -> None:
+        """Run `step` with `setting` on every file, a batch at a time, and report how many were new."""
 
 
 class CorpusSteps(Protocol):
@@ -40,13 +45,13 @@ class _CalledHere:
     def workers(self, corpus: CorpusFiles) -> Iterator[ForEach]:
         with _pool(corpus) as pool:
 
-            def for_each(title: str, step: Callable[[CorpusFiles, T], bool], items: Sequence[T]) -> None:
+            def for_each(title: str, step: FileStep[T], files: Sequence[TextFile], setting: T) -> None:
                 with terminal.step(title) as bar:
-                    futures = [pool.submit(step, corpus, item) for item in items]
-                    results = []
-                    for number, future in enumerate(futures, start=1):
-                        results.append(future.result())
-                        bar.update(number / len(futures))
+                    futures = [pool.submit(step, corpus, batch, setting) for batch in in_batches(files)]
+                    results: list[bool] = []
+                    for future in futures:
+                        results += future.result()
+                        bar.update(len(results) / len(files))
                     bar.finish(new_and_reused(results))
 
             yield for_each

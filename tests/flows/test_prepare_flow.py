@@ -1,6 +1,7 @@
 """The flow that prepares a corpus gives the same bytes under every task runner, and after it was killed."""
 
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -124,6 +125,24 @@ def test_a_prepare_that_is_killed_goes_on_with_what_is_missing(
     outcome = prepare(text, workspace, "threads")
     assert "reused" in outcome.stderr
     assert contents(corpus) == undisturbed
+
+
+@pytest.mark.service
+def test_very_many_shards_share_tasks_and_give_the_same_bytes(new_prefect_home: Path, tmp_path: Path) -> None:
+    text = write_sentences(tmp_path / "text.txt", num_lines=12_000)
+    workspace = tmp_path / "workspace"
+    copy_prefect_home(new_prefect_home, workspace)
+    place = ("--task-runner", "threads", "--workspace", workspace)
+    outcome = run_charlm("prepare", text, *SETTINGS, *place, own_server=True)
+    assert outcome.code == 0, outcome.stderr
+    num_shards = outcome.json["train_shards"]
+    assert num_shards > 128
+    assert f"✓ count characters: {num_shards} files" in outcome.stderr
+    assert contents(Path(outcome.json["corpus"])) == plain_contents(text)
+    with sqlite3.connect(workspace / ".prefect" / "prefect.db") as database:
+        names = [name for (name,) in database.execute("SELECT name FROM task_run WHERE state_name = 'Completed'")]
+    assert len(names) == 3 + 2 * 64
+    assert any(re.fullmatch(r"count train_split_0001 to train_split_\d{4}", name) for name in names)
 
 
 @pytest.mark.service

@@ -56,3 +56,15 @@ def test_a_line_too_long_for_the_terminal_goes_on_below_its_text() -> None:
     assert _wrapped(long, 40) == "characters  144 distinct; dictionary 118\n            at 0.999, 135 at 0.9999"
     assert _wrapped("- one two three", 9) == "- one two\n  three"
     assert _wrapped("/a/path/that/stays/whole in one", 10).splitlines() == ["/a/path/that/stays/whole", "in one"]
+
+
+def test_a_closed_bar_is_erased_once() -> None:
+    terminal, out = Terminal(), io.StringIO()
+    terminal.console = Console(file=out, force_terminal=True, width=80, color_system=None, markup=False)
+    with terminal.step("train forward") as forward:
+        forward.quote("a sample")
+        with terminal.step("train backward") as backward:
+            backward.quote("a sample")
+    before_line = out.getvalue().split("✓ train backward")[0]
+    lines_of_the_other_bar = "\x1b[1A\x1b[2K"  # two; the four of both would erase what is above
+    assert before_line.rsplit("\r\x1b[2K", 1)[1] == lines_of_the_other_bar

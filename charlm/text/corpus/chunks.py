@@ -4,6 +4,7 @@ The arrays of a small chunk fit the processor's caches; that is several times fa
 smaller chunks the calls take more of the time; with larger ones two processes compete for the cache.
 """
 
+import os
 from collections.abc import Iterator
 from io import RawIOBase
 from pathlib import Path
@@ -24,7 +25,8 @@ def read_chunks(path: Path) -> Iterator[np.ndarray]:
     """
     start = num_read = 0
     with path.open("rb", buffering=0) as file:
-        buffer = _buffer(CHUNK_BYTES)
+        first_size = min(CHUNK_BYTES, max(os.fstat(file.fileno()).st_size, 1))  # of very many shards most are small
+        buffer = _buffer(first_size)
         while num_bytes := _read_at(file, start, memoryview(buffer)[NUM_BEFORE:-NUM_BEHIND]):
             end = NUM_BEFORE + num_bytes
             # A last `\r` may be half of a `\r\n`.
@@ -41,7 +43,7 @@ def read_chunks(path: Path) -> Iterator[np.ndarray]:
             memoryview(buffer)[cut : cut + NUM_BEHIND] = b"\n" * NUM_BEHIND
             yield np.frombuffer(buffer, dtype=np.uint8)[: cut + NUM_BEHIND]
             if num_read:
-                num_read, buffer = 0, _buffer(CHUNK_BYTES)
+                num_read, buffer = 0, _buffer(first_size)
 
 
 def _read_at(file: RawIOBase, start: int, buffer: memoryview) -> int:

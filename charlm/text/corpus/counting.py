@@ -10,7 +10,7 @@ Items are written as text: a byte as the character of that code.
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,7 @@ from charlm.units.counts import Counts
 from charlm.units.encoded_lines import NUM_BEFORE, NUM_BEHIND
 from charlm.units.unit import Unit, as_unit
 
+_ITEMS_AT_ONCE = 1 << 20  # of the counts of several shards, which are added up together
 _SOURCE, _UNIT, _CONTEXT = b"charlm.source", b"charlm.unit", b"charlm.context"
 
 
@@ -81,13 +82,26 @@ def read_counts(path: Path) -> Counts:
 
 def merge_counts(parts: Sequence[Path], total: Path, unit: Unit | UnitName) -> Counts:
     """Add up the counts of all shards and write them by rank; the sum, most frequent first."""
-    counts = Counts.merge([*map(read_counts, parts)]).ranked()
+    counts = _sum_of(map(read_counts, parts)).ranked()
     columns = {
         "rank": numbers(np.arange(1, len(counts.counts) + 1)),
         "cumulative_share": numbers(counts.cumulative_shares()),
     }
     _write_table(total, counts, columns, unit, source="")
     return counts
+
+
+def _sum_of(parts: Iterable[Counts]) -> Counts:
+    """The sums over all parts, with memory for the distinct items and a few parts, however many parts there are."""
+    total = Counts.merge([])
+    waiting: list[Counts] = []
+    num_waiting = 0
+    for part in parts:
+        waiting.append(part)
+        num_waiting += len(part.counts)
+        if num_waiting >= max(_ITEMS_AT_ONCE, len(total.counts)):  # so that an item is added a few times only
+            total, waiting, num_waiting = Counts.merge([total, *waiting]), [], 0
+    return Counts.merge([total, *waiting])
 
 
 def _write_table(path: Path, counts: Counts, more: dict[str, pa.Array], unit: Unit | UnitName, source: str) -> None:
@@ -174,8 +188,13 @@ def check_frozen_dictionary(corpus: CorpusFiles, record: DictionaryRecord, confi
 def load_dictionary(corpus: CorpusFiles, manifest: CorpusManifest | None = None) -> Dictionary:
     """The dictionary of a prepared corpus; raises DictionaryError when it is not the one of the manifest."""
     manifest = manifest or load_manifest(corpus)
+    return load_known_dictionary(corpus, manifest.dictionary.fingerprint if manifest.dictionary else None)
+
+
+def load_known_dictionary(corpus: CorpusFiles, fingerprint: str | None) -> Dictionary:
+    """The same, for the fingerprint that the manifest has."""
     dictionary = Dictionary.load_from_file(corpus.dictionary)
-    if manifest.dictionary is None or dictionary.fingerprint != manifest.dictionary.fingerprint:
+    if dictionary.fingerprint != fingerprint:
         raise DictionaryError(
             f"{corpus.dictionary} is not the dictionary that {corpus.manifest.name} names; restore it, or prepare again"
         )

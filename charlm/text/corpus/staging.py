@@ -8,13 +8,16 @@ by cutting the files back. The commit is a list of moves, which is recorded firs
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
 
 from charlm.storage.atomic import JsonObject, read_json, sync_folder, write_json
 
 _STATE = "state.json"
+_SYNCS_AT_ONCE = 8  # a disk needs milliseconds for one file, and not much more for eight
+_MOST_WAITING = 256  # files that are open until the disk has them
 
 
 class Staging:
@@ -30,6 +33,8 @@ class Staging:
         self.state: JsonObject | None = None
         self._sizes: dict[str, int] = {}
         self._files: dict[str, IO[bytes]] = {}
+        self._syncs = ThreadPoolExecutor(_SYNCS_AT_ONCE, thread_name_prefix="charlm-sync")
+        self._waiting: list[Future[None]] = []
         saved = _read_state(folder) or {}
         if saved.get("identity") == identity:
             self.state, self._sizes = saved["state"], saved["sizes"]
@@ -65,19 +70,28 @@ class Staging:
         self._sizes[name] += path.stat().st_size
 
     def close(self, name: str) -> None:
-        """Sync a file that will not grow any more."""
+        """Sync a file that will not grow any more, beside what follows."""
         if file := self._files.pop(name, None):
-            os.fsync(file.fileno())
-            file.close()
+            self._waiting.append(self._syncs.submit(_sync_and_close, file))
+            if len(self._waiting) >= _MOST_WAITING:
+                self._wait()
 
     def close_all(self) -> None:
         for name in list(self._files):
             self.close(name)
+        self._wait()
+
+    def _wait(self) -> None:
+        """Wait until the disk has every file that has been closed."""
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            future.result()
 
     def checkpoint(self, state: JsonObject, others: Iterable[str] = ()) -> None:
         """Make the present sizes and `state` what a killed run returns to; `others` are files that do not grow."""
         for file in self._files.values():
             os.fsync(file.fileno())
+        self._wait()
         others = list(others)
         write_json(
             self.path(_STATE), {"identity": self.identity, "sizes": self._sizes, "others": others, "state": state}
@@ -94,6 +108,11 @@ class Staging:
         finish_commit(self.folder)
 
 
+def _sync_and_close(file: IO[bytes]) -> None:
+    with file:
+        os.fsync(file.fileno())
+
+
 def _read_state(folder: Path) -> JsonObject | None:
     path = folder / _STATE
     return read_json(path, remedy=f"delete {folder} and prepare again") if path.is_file() else None
@@ -104,10 +123,20 @@ def finish_commit(folder: Path) -> None:
     moves = (_read_state(folder) or {}).get("moves")
     if moves is None:
         return
-    for name, place in moves.items():
-        if (folder / name).exists():
-            target = folder.parent / place
-            target.parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).replace(target)
-            sync_folder(target.parent)
+    *others, last = moves.items()
+    _move(folder, dict(others))
+    _move(folder, dict([last]))  # it names the others, which are where they belong by then
     shutil.rmtree(folder)
+
+
+def _move(folder: Path, moves: Mapping[str, str]) -> None:
+    targets = {name: folder.parent / place for name, place in moves.items()}
+    parents = {target.parent for target in targets.values()}
+    for parent in parents:
+        parent.mkdir(parents=True, exist_ok=True)
+    left = {path.name for path in folder.iterdir()}
+    for name, target in targets.items():
+        if name in left:
+            (folder / name).replace(target)
+    for parent in parents:
+        sync_folder(parent)

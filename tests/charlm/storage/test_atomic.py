@@ -8,7 +8,7 @@ import pytest
 from charlm.artifacts import BundleFiles, CorpusFiles, RunFiles, Workspace
 from charlm.errors import CharLMError, CorpusError, RunError
 from charlm.storage import atomic
-from charlm.storage.atomic import atomic_folder, read_json, write_text
+from charlm.storage.atomic import atomic_folder, atomic_write, read_json, syncing_together, write_text
 from charlm.text.corpus.manifest import load_manifest
 from charlm.trainers.lm.manifest import RunManifest
 from tasks.registry.descriptions import version_description
@@ -133,3 +133,39 @@ def test_json_is_written_to_be_read_by_people(tmp_path: Path) -> None:
     atomic.write_json(tmp_path / "a.json", {"b": ["ß"], "a": 1})
     assert (tmp_path / "a.json").read_text() == '{\n  "b": [\n    "ß"\n  ],\n  "a": 1\n}\n'
     assert json.loads((tmp_path / "a.json").read_text()) == read_json(tmp_path / "a.json")
+
+
+# ---- many files ----------------------------------------------------------------------------------------------------
+
+
+def test_files_that_are_synced_together_have_their_names_when_the_block_ends(tmp_path: Path) -> None:
+    with syncing_together():
+        for number in range(100):
+            write_text(tmp_path / f"folder-{number % 3}" / f"{number}", f"text {number}")
+    found = {path.name: path.read_text() for path in tmp_path.rglob("*") if path.is_file()}
+    assert found == {f"{number}": f"text {number}" for number in range(100)}
+
+
+def test_an_error_among_them_keeps_the_whole_ones_and_nothing_else(tmp_path: Path) -> None:
+    def write_some() -> None:
+        with syncing_together():
+            write_text(tmp_path / "first", "whole")
+            with atomic_write(tmp_path / "second") as file:
+                file.write(b"half of")
+                raise OSError("no more")
+
+    with pytest.raises(OSError, match="no more"):
+        write_some()
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"first": "whole"}
+
+
+def test_a_name_that_cannot_be_given_is_an_error_of_the_block(tmp_path: Path) -> None:
+    def write_both() -> None:
+        with syncing_together():
+            write_text(tmp_path / "taken", "text")
+            write_text(tmp_path / "free", "text")
+
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(IsADirectoryError):
+        write_both()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["free", "taken"]

@@ -4,10 +4,12 @@ import json
 import pickle
 import unicodedata
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
@@ -18,6 +20,7 @@ from charlm.artifacts import CorpusFiles
 from charlm.config import DictionaryConfig, SplitConfig, UnitName
 from charlm.data.dictionary import Dictionary
 from charlm.errors import CorpusError, DictionaryError
+from charlm.text.corpus import counting
 from charlm.text.corpus.counting import (
     build_dictionary,
     choose_items,
@@ -146,6 +149,42 @@ def test_counts_of_shards_are_written_once_and_merged_by_rank(tmp_path: Path) ->
     }
     (tmp_path / "one").write_text("changed\n")
     assert count_shard(tmp_path / "one", parts[0], "char") is True
+
+
+def test_counts_of_any_number_of_shards_add_up_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = []
+    for number in range(50):
+        (tmp_path / f"{number}").write_text(f"{chr(0x3040 + number)}{'abc'[: number % 4]}\n" * (number + 1))
+        parts.append(tmp_path / f"{number}.parquet")
+        count_shard(parts[-1].with_suffix(""), parts[-1], "char")
+    merge_counts(parts, tmp_path / "at-once.parquet", "char")
+    monkeypatch.setattr(counting, "_ITEMS_AT_ONCE", 5)
+    merge_counts(parts, tmp_path / "in-turn.parquet", "char")
+    assert (tmp_path / "in-turn.parquet").read_bytes() == (tmp_path / "at-once.parquet").read_bytes()
+    expected = Counts.merge([*map(read_counts, parts)]).ranked()
+    assert read_counts(tmp_path / "in-turn.parquet").to_dict() == expected.to_dict()
+
+
+def test_memory_does_not_grow_with_the_number_of_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counting, "_ITEMS_AT_ONCE", 10_000)
+
+    def peak_of(num_parts: int) -> int:
+        """Bytes of Arrow at most, while counts of the same thousand words are read."""
+        before = peak = pa.total_allocated_bytes()
+
+        def parts() -> Iterator[Counts]:
+            nonlocal peak
+            for _ in range(num_parts):
+                yield Counts(
+                    strings([f"a word that is number {number}" for number in range(1_000)]), np.ones(1_000, int)
+                )
+                peak = max(peak, pa.total_allocated_bytes())
+
+        total = counting._sum_of(parts())
+        assert (len(total.items), total.total) == (1_000, num_parts * 1_000)
+        return peak - before
+
+    assert peak_of(300) < 1.5 * peak_of(30) < 10_000_000
 
 
 def test_missing_counts_and_text_that_is_not_utf8_are_named(tmp_path: Path) -> None:
