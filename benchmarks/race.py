@@ -6,7 +6,7 @@ planned to end with it; the shortest budget that reaches Flair's last score is t
 core; with `--cores 2` two trainings run beside each other, each on its own.
 
 Usage: python benchmarks/race.py --flair-python .venv-flair/bin/python [--corpus FOLDER] [--minutes 5]
-Writes docs/benchmarks/race.md and docs/benchmarks/race.png
+Writes docs/benchmarks/race.md and race.png, or without AVX-512 race-avx2.md and race-avx2.png
 """
 
 import argparse
@@ -19,10 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from training import HERE, amp_note, prepare_documentation, run_flair, train
+from training import amp_note, page, prepare_documentation, run_flair, train
 
-DOCS = HERE.parent / "docs" / "benchmarks"
-OUR_BUDGETS = (0.05, 0.1, 0.2, 0.4, 1.0)
+OUR_BUDGETS = (1 / 20, 1 / 15, 1 / 10, 1 / 5, 2 / 5, 1)
 """Our budgets as shares of Flair's minutes."""
 OUR_SETTINGS = {
     256: {"hidden_size": 256, "mini_batch_size": 16, "learning_rate": 8e-3},
@@ -69,10 +68,10 @@ def main() -> None:
             for race, side, job in jobs:
                 race.curves[side] = job.result()
                 print(f"hidden {race.hidden} seed {race.seed} {side}: {race.last(side):.3f}", file=sys.stderr)
-    DOCS.mkdir(parents=True, exist_ok=True)
-    (DOCS / "race.md").write_text(render(list(races.values()), options.minutes))
-    plot(list(races.values()), DOCS / "race.png")
-    print((DOCS / "race.md").read_text())
+    table, picture = page("race", ".md"), page("race", ".png")
+    table.write_text(render(list(races.values()), options.minutes, picture.name))
+    plot(list(races.values()), picture)
+    print(table.read_text())
 
 
 def run_side(
@@ -106,7 +105,7 @@ def score(model_path: Path, corpus: Path) -> float:
     return score_file(LanguageModel.load_language_model(model_path), corpus / "test.txt").bits_per_character
 
 
-def render(races: list[Race], minutes: float) -> str:
+def render(races: list[Race], minutes: float, picture: str) -> str:
     lines = [
         "# Race to a score",
         "",
@@ -127,7 +126,7 @@ def render(races: list[Race], minutes: float) -> str:
         )
     if note := amp_note():
         lines += ["", note]
-    lines += ["", "![bits per character over time](race.png)"]
+    lines += ["", f"![bits per character over time]({picture})"]
     return "\n".join(lines) + "\n"
 
 

@@ -8,7 +8,7 @@ what share our steps reach of the multiplications a second that a large product 
 `--limit AVX2` keeps all sides to the instructions of an older processor.
 
 Usage: python benchmarks/training.py --flair-python .venv-flair/bin/python [--corpus FOLDER] [--seconds 20]
-Writes docs/benchmarks/training.md, or with a limit training-avx2.md
+Writes docs/benchmarks/training.md, or without AVX-512 training-avx2.md
 """
 
 import argparse
@@ -80,9 +80,19 @@ def main() -> None:
         rows = [measure(hidden, corpus, Path(folder), options) for hidden in options.hidden]
         sizes = [(256, 16), (512, 32), (1024, 100)] if (os.cpu_count() or 1) > 1 else []
         threads = [measure_threads(hidden, batch, corpus, Path(folder), options) for hidden, batch in sizes]
-    table = TABLES / (f"training-{options.limit.lower()}.md" if options.limit else "training.md")
+    table = page("training", ".md")
     table.write_text(render(rows, threads, options))
     print(table.read_text())
+
+
+def page(stem: str, suffix: str) -> Path:
+    """The file for what is measured here: processors without AVX-512 have one of their own."""
+    import torch
+
+    from charlm.nn.kernel import kernel_name
+
+    is_wide = kernel_name(torch.device("cpu"), "fp32").startswith("avx512")
+    return TABLES / (stem + ("" if is_wide else "-avx2") + suffix)
 
 
 def measure(hidden: int, corpus: Path, folder: Path, options: argparse.Namespace) -> Row:
@@ -209,7 +219,7 @@ def render(rows: list[Row], threads: list[ThreadsRow], options: argparse.Namespa
 
     limit = f", kept to {options.limit} on all sides" if options.limit else ""
     lines = [
-        f"# Training speed{f' with {options.limit}' if options.limit else ''}",
+        f"# Training speed{'' if rows[0].kernel.startswith('avx512') else ' with AVX2'}",
         "",
         f"`benchmarks/training.py{f' --limit {options.limit}' if options.limit else ''}`: one layer, T=100, B=100, one "
         f"core ({instruction_set(torch.device('cpu'))}{limit}), medians of {options.rounds} interleaved rounds of "

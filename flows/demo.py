@@ -32,7 +32,9 @@ def run_demo(workspace: Path) -> TrainedPair:
     if not space.demo_text.is_file():
         with terminal.step("gather the documentation that ships with Python") as bar:
             bar.finish(counted(gather_documentation(space.demo_text), "document"))
-    return charlm_pipeline([str(space.demo_text)], NAME, workspace, split=_SPLIT, metadata=_METADATA, resume=True)
+    sources = [str(space.demo_text)]
+    pair: TrainedPair = charlm_pipeline(sources, NAME, workspace, split=_SPLIT, metadata=_METADATA, resume=True)
+    return pair
 
 
 def show_result(workspace: Workspace, result: TrainedPair) -> None:

@@ -55,7 +55,7 @@ def run_pipeline(
     check_sources(raw)
     training = changed_recipe(recipe, settings, max_minutes=max_minutes)
     split, dictionary = corpus_settings(space, name, unit)
-    pair = charlm_pipeline(
+    pair = charlm_pipeline.in_this_run(
         raw,
         name,
         workspace,

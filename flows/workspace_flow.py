@@ -52,6 +52,10 @@ class WorkspaceFlow(Flow[P, R]):
             Session.open(arguments.arguments["workspace"]).start_prefect()
         return super().__call__(*args, **kwargs)
 
+    def in_this_run(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """What the flow does as part of the run that calls it: its steps, log and artifacts are on that run's page."""
+        return cast(R, inspect.unwrap(self.fn)(*args, **kwargs))
+
 
 def _paragraphs(docstring: str) -> str:
     """`docstring` with each argument on one line: the form shows the ends of lines."""
@@ -60,13 +64,13 @@ def _paragraphs(docstring: str) -> str:
 
 def flow(
     *, name: str, flow_run_name: str | Callable[[], str], closing: Callable[[Any], str] | None = None
-) -> Callable[[Callable[P, R]], Flow[P, R]]:
+) -> Callable[[Callable[P, R]], WorkspaceFlow[P, R]]:
     """Make a flow of a function with the parameter `workspace`.
 
     `closing` makes the closing sentence of its result; a function without one returns a state that has a message.
     """
 
-    def decorate(function: Callable[P, R]) -> Flow[P, R]:
+    def decorate(function: Callable[P, R]) -> WorkspaceFlow[P, R]:
         @wraps(function)
         def run(*args: P.args, **kwargs: P.kwargs) -> R:
             log_without_traceback(CharLMError)

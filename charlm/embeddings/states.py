@@ -52,30 +52,31 @@ class EncodedBatch:
 
 
 @dataclass(frozen=True, eq=False)
-class _Weights:
-    """What a reader was made of, to know it again."""
+class _Kept:
+    """A reader, and what it was made of.
 
+    The weights are compared by their values: torch's fused optimizers write to them without counting a new version.
+    """
+
+    reader: Reader
     kernel: Kernel | None
-    tensors: tuple[Tensor, ...]
-    """They share the memory of the parameters, whose addresses nothing else can have meanwhile."""
-
-    versions: tuple[int, ...] | None
-    """How often each was written to; None where torch does not count it."""
+    weights: tuple[Tensor, ...]
 
     @classmethod
-    def of(cls, lm: LanguageModel, kernel: Kernel | None) -> "_Weights":
-        tensors = tuple(weights.detach() for part in (lm.encoder, lm.rnn) for weights in part.parameters())
-        is_counted = not any(tensor.is_inference() for tensor in tensors)
-        return cls(kernel, tensors, tuple(tensor._version for tensor in tensors) if is_counted else None)
+    def of(cls, reader: Reader, lm: LanguageModel, kernel: Kernel | None) -> "_Kept":
+        return cls(reader, kernel, tuple(weights.detach().clone() for weights in _weights(lm)))
 
-    def are_still(self, now: "_Weights") -> bool:
-        """Whether nothing was written to them since, and the same kernel reads them."""
-        places = [[tensor.data_ptr() for tensor in weights.tensors] for weights in (self, now)]
-        is_known = self.versions is not None and self.versions == now.versions
-        return is_known and places[0] == places[1] and self.kernel == now.kernel
+    def reads(self, lm: LanguageModel, kernel: Kernel | None) -> bool:
+        """Whether the reader is what would be made of `lm` now."""
+        return self.kernel == kernel and all(map(torch.equal, self.weights, _weights(lm)))
 
 
-_READERS: weakref.WeakKeyDictionary[LanguageModel, tuple[_Weights, Reader]] = weakref.WeakKeyDictionary()
+def _weights(lm: LanguageModel) -> Iterator[Tensor]:
+    """What a reader is made of."""
+    return itertools.chain(lm.encoder.parameters(), lm.rnn.parameters())
+
+
+_KEPT: weakref.WeakKeyDictionary[LanguageModel, _Kept] = weakref.WeakKeyDictionary()
 """The last reader of each model: to pack the weights for it costs as much as some sentences."""
 
 
@@ -155,13 +156,13 @@ def _kernel_reader(lm: LanguageModel, is_bf16: bool) -> Reader | None:
     if not isinstance(lm.rnn, LSTM) or lm.training or (torch.is_grad_enabled() and lm.encoder.weight.requires_grad):
         return None
     with torch.autocast("cpu", torch.bfloat16, enabled=is_bf16):
-        weights = _Weights.of(lm, kernel_for(lm.encoder.weight))
-        kept = _READERS.get(lm)
-        if kept is not None and kept[0].are_still(weights):
-            return kept[1]
+        kernel = kernel_for(lm.encoder.weight)
+        kept = _KEPT.get(lm)
+        if kept is not None and kept.reads(lm, kernel):
+            return kept.reader
         reader = lm.rnn.reader(lm.encoder.weight)
     if reader is not None:
-        _READERS[lm] = weights, reader
+        _KEPT[lm] = _Kept.of(reader, lm, kernel)
     return reader
 
 

@@ -173,6 +173,8 @@ def _fail(line: str, as_json: bool, code: int = _USER_MISTAKE) -> int:
     with suppress(OSError):  # standard output may be what has failed: a full disk
         if as_json:
             write_stdout(json.dumps({"error": line}, ensure_ascii=False))
+    if code == _INTERRUPTED and sys.stderr is not None and sys.stderr.isatty():
+        print(file=sys.stderr)  # the terminal has written ^C into the line
     print(f"error: {line}", file=sys.stderr)
     return code
 

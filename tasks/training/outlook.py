@@ -52,4 +52,7 @@ def _gain(events: Sequence[ValidationEvent] | Sequence[TrainEvent], read: int) -
 
 
 def _short(number: int) -> str:
-    return f"{number / 1e9:.1f}G" if number >= 1e9 else f"{number / 1e6:.1f}M" if number >= 1e5 else f"{number:,}"
+    for unit, size, least in (("G", 1e9, 1e9), ("M", 1e6, 1e5)):
+        if number >= least:
+            return f"{number / size:.1f}{unit}"
+    return f"{number / 1e3:.0f}k" if number >= 10_000 else f"{number:,}"

@@ -63,4 +63,9 @@ def test_a_model_is_made_promoted_rolled_back_and_saved(new_prefect_home: Path, 
     ]
     with closing(sqlite3.connect(workspace / ".prefect" / "prefect.db")) as database:
         promoted = database.execute("SELECT count(*) FROM events WHERE event = 'charlm.model.promoted'").fetchone()
+        shown = database.execute(
+            "SELECT DISTINCT artifact.key FROM artifact JOIN flow_run ON flow_run.id = artifact.flow_run_id"
+            " WHERE flow_run.name = 'a model of tiny'"
+        ).fetchall()
     assert promoted == (3,)
+    assert {("gate-tiny",), ("report-tiny",), ("versions-tiny",)} <= set(shown)  # on the page of the run itself

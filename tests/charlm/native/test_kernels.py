@@ -354,23 +354,27 @@ def test_embedding_packs_the_weights_once_for_many_pieces_of_text(
     torch.testing.assert_close(first, vectors_of(model), atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("change", ["step", "load", "replace", "inference"])
+@pytest.mark.parametrize("change", ["step", "load", "replace", "inference", "data", "optimizer"])
 def test_embedding_reads_the_weights_as_they_are_now(change: str, packed: list[int]) -> None:
     dictionary = Dictionary.load("chars")
     torch.manual_seed(3)
     model, other = (LanguageModel(dictionary, is_forward_lm=True, hidden_size=24, nlayers=1).eval() for _ in range(2))
-    before, expected = vectors_of(model), vectors_of(other)
-    weights = dict(model.named_parameters())
-    with torch.inference_mode(change == "inference"), torch.no_grad():
-        for name, parameter in other.named_parameters():
-            if change == "load":
-                continue
-            if change == "replace":
-                weights[name].data = parameter.detach().clone()
-            else:
-                weights[name].copy_(parameter)
+    before = vectors_of(model)
     if change == "load":
         model.load_state_dict(other.state_dict())
+    elif change == "optimizer":  # which counts no new version of a tensor
+        for parameter in model.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        torch.optim.AdamW(model.parameters(), lr=0.1, fused=True).step()
+        other.load_state_dict(model.state_dict())
+    else:
+        with torch.inference_mode(change == "inference"), torch.no_grad():
+            for ours, theirs in zip(model.parameters(), other.parameters(), strict=True):
+                if change == "replace":
+                    ours.data = theirs.detach().clone()
+                else:
+                    (ours.data if change == "data" else ours).copy_(theirs)
+    expected = vectors_of(other)
     assert not torch.allclose(before, expected)
     assert torch.equal(vectors_of(model), expected)
     assert len(packed) == 3

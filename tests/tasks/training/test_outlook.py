@@ -51,6 +51,12 @@ def run_with(folder: Path, *, text: int, losses: Sequence[float], validations: S
             [(1_000_000, 2.2)],
             "read 111.1 × 9,000 characters; last half: loss -0.0%, ",
         ),
+        (
+            77_530,
+            [2, 1.999],
+            [(500_000, 2.0), (1_000_000, 1.999)],
+            "read 12.9 × 78k characters; last half: loss -0.0%, little to gain",
+        ),
         (2_000_000, [2.0], [(1_000_000, 1.8)], "read 1.0M of 2.0M characters"),
     ],
 )
