@@ -16,7 +16,7 @@ from prefect import task, unmapped
 from prefect.cache_policies import NO_CACHE
 from prefect.concurrency.sync import concurrency
 from prefect.runtime import flow_run
-from prefect.task_runners import TaskRunner
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from charlm.artifacts import CorpusFiles, Workspace
 from charlm.config import (
@@ -33,13 +33,14 @@ from charlm.errors import decoration
 from charlm.evaluation.gate_report import GateReport
 from charlm.evaluation.scores import Baseline
 from charlm.storage.atomic import JsonObject
-from charlm.text.corpus.groups import Workers, in_groups
+from charlm.text.corpus.groups import Workers, in_groups, read_group
+from charlm.text.corpus.measuring import measure_files
 from charlm.text.corpus.text_files import FileBatch, TextFile, in_batches
 from charlm.text.sources.raw import Source
 from tasks.corpus import prepare as corpora
 from tasks.corpus.prepare import PreparedCorpus
-from tasks.corpus.reading_tasks import workers_of
 from tasks.corpus.steps import FileStep, ForEach, new_and_reused
+from tasks.corpus.task_workers import TaskWorkers
 from tasks.downstream import training as downstream
 from tasks.downstream.training import DownstreamRequest, TrainedDownstreamModel
 from tasks.inference import embedding, evaluation, filtering
@@ -333,6 +334,8 @@ def announce_arrivals(workspace: Workspace, files: list[InboxFile]) -> list[Arri
 
 _TASKS: dict[Callable[..., Any], Any] = {
     corpora.split_text: split_text,
+    read_group: task(read_group, task_run_name="read {request.title}", cache_policy=NO_CACHE),
+    measure_files: task(measure_files, task_run_name="measure {files.title}", cache_policy=NO_CACHE),
     corpora.count_shards: count_shards,
     corpora.build_dictionary: build_dictionary,
     corpora.encode_texts: encode_texts,
@@ -370,7 +373,8 @@ class PrefectSteps:
             yield None
             return
         with self._open_task_runner() as runner:
-            yield workers_of(runner)
+            # Threads would share the interpreter of the one that waits for them.
+            yield None if isinstance(runner, ThreadPoolTaskRunner) else TaskWorkers(runner.submit, _TASKS)
 
     @contextmanager
     def workers(self, corpus: CorpusFiles) -> Iterator[ForEach]:
