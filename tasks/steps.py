@@ -334,8 +334,8 @@ def announce_arrivals(workspace: Workspace, files: list[InboxFile]) -> list[Arri
 
 _TASKS: dict[Callable[..., Any], Any] = {
     corpora.split_text: split_text,
-    read_group: task(read_group, task_run_name="read {request.title}", cache_policy=NO_CACHE),
-    measure_files: task(measure_files, task_run_name="measure {files.title}", cache_policy=NO_CACHE),
+    read_group: task(task_run_name="read {request.title}", cache_policy=NO_CACHE)(read_group),
+    measure_files: task(task_run_name="measure {files.title}", cache_policy=NO_CACHE)(measure_files),
     corpora.count_shards: count_shards,
     corpora.build_dictionary: build_dictionary,
     corpora.encode_texts: encode_texts,

@@ -3,7 +3,7 @@
 import inspect
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar, cast
 
 from charlm.text.corpus.groups import Awaited
 
@@ -24,9 +24,7 @@ class TaskWorkers:
 
     number = max(_GROUPS_AHEAD, len(os.sched_getaffinity(0)))
 
-    def __init__(
-        self, submit: Callable[[Any, dict[str, Any]], Awaited[Any]], tasks: Mapping[Callable[..., Any], Any]
-    ) -> None:
+    def __init__(self, submit: Callable[..., Awaited[object]], tasks: Mapping[Callable[..., object], object]) -> None:
         self._submit, self._tasks = submit, tasks
 
     def __getstate__(self) -> dict[str, object]:
@@ -35,4 +33,4 @@ class TaskWorkers:
 
     def submit(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Awaited[R]:
         arguments = inspect.signature(function).bind(*args, **kwargs).arguments
-        return self._submit(self._tasks[function], arguments)
+        return cast("Awaited[R]", self._submit(self._tasks[function], arguments))
