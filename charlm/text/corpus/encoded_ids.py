@@ -41,7 +41,7 @@ class EncodedIds:
             with pa.OSFile(str(path)) as file:
                 messages = pa.ipc.MessageReader.open_stream(file)
                 schema = pa.ipc.read_schema(messages.read_next_message())
-                self.dtype = np.dtype(schema.field("ids").type.value_type.to_pandas_dtype())
+                self.dtype = np.dtype(str(schema.field("ids").type.value_type))
                 for message in _following(messages):
                     body = message.body
                     values = pa.ipc.read_record_batch(message, schema).column("ids").values
