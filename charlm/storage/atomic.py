@@ -20,7 +20,7 @@ JsonObject = dict[str, Any]
 _TEMPORARY_PREFIX = ".tmp-"
 _LONGEST_NAME = 255  # bytes, on every common file system
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of Linux
-_SYNCS_AT_ONCE = 8  # a journal writes what several wait for at one go; more bring nothing
+SYNCS_AT_ONCE = 8  # a journal writes what several wait for at one go; more bring nothing
 
 
 class _Syncs:
@@ -52,7 +52,7 @@ def syncing_together() -> Iterator[None]:
     When the block has ended, all of them have their names. A disk needs milliseconds for one file, and not much more
     for eight.
     """
-    with ThreadPoolExecutor(_SYNCS_AT_ONCE, thread_name_prefix="charlm-sync") as pool:
+    with ThreadPoolExecutor(SYNCS_AT_ONCE, thread_name_prefix="charlm-sync") as pool:
         syncs = _Syncs(pool)
         token = _SYNCS.set(syncs)
         try:

@@ -176,19 +176,10 @@ NoRegister = Annotated[
     bool, typer.Option("--no-register", help="Log to MLflow, but register no model.", rich_help_panel=TRAINING)
 ]
 
-Probe = Annotated[
-    str | None,
-    typer.Option(
-        metavar="DATA",
-        help="Labelled data: a challenger that gives worse taggers is refused.",
-        rich_help_panel=TRAINING,
-    ),
-]
+_PROBE = "Labelled data: a challenger that gives worse taggers is refused."
+Probe = Annotated[str | None, typer.Option(metavar="DATA", help=_PROBE, rich_help_panel=TRAINING)]
 
-GateProbe = Annotated[
-    str | None,
-    typer.Option(metavar="DATA", help="Labelled data: a challenger that gives worse taggers is refused."),
-]
+GateProbe = Annotated[str | None, typer.Option(metavar="DATA", help=_PROBE)]
 GateSettings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="FIELD=VALUE", help="Change a condition of the gate, and decide anew (repeatable)."),

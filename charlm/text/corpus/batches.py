@@ -15,6 +15,7 @@ from typing import IO, Protocol
 import numpy as np
 
 from charlm.config import ReadConfig, SplitConfig
+from charlm.errors import CorpusError
 from charlm.text.corpus.near_duplicates import NearKeys
 from charlm.text.corpus.sides import TEST_PLACE, VALID_FILE, VALID_PLACE, choose_places, document_keys
 from charlm.text.sources.documents import DocumentReader
@@ -156,9 +157,17 @@ def read_batch(file: IO[bytes]) -> Batch:
     keys = _read(file, num_documents, "<u8")
     places, sizes = _read(file, num_documents, "<i8"), _read(file, num_documents, "<i8")
     near = _read(file, num_documents * num_bands, "<u8").reshape(num_documents, num_bands) if num_bands else None
-    text = file.read(num_bytes)
+    text = _exactly(file, num_bytes)
     return Batch(keys=keys, places=places, sizes=sizes, text=text, near=near, num_stored=num_stored)
 
 
 def _read(file: IO[bytes], length: int, kind: str) -> np.ndarray:
-    return np.frombuffer(file.read(8 * length), dtype=kind)
+    return np.frombuffer(_exactly(file, 8 * length), dtype=kind)
+
+
+def _exactly(file: IO[bytes], size: int) -> bytes:
+    """The next bytes of a file; raises CorpusError where it has fewer."""
+    data = file.read(size)
+    if len(data) != size:
+        raise CorpusError(f"{file.name} ends too early, though a worker has finished it; prepare the text again")
+    return data

@@ -138,7 +138,7 @@ class ReadByWorker:
         self._path, self._read = path, read
 
     def batches(self) -> Iterator[Batch]:
-        with self._path.open("rb", buffering=0) as file:
+        with self._path.open("rb") as file:
             file.seek(self._read.start)
             for _ in range(self._read.num_batches):
                 yield read_batch(file)

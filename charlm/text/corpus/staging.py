@@ -13,10 +13,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
 
-from charlm.storage.atomic import JsonObject, read_json, sync_folder, write_json
+from charlm.storage.atomic import SYNCS_AT_ONCE, JsonObject, read_json, sync_folder, write_json
 
 _STATE = "state.json"
-_SYNCS_AT_ONCE = 8  # a disk needs milliseconds for one file, and not much more for eight
 _MOST_WAITING = 256  # files that are open until the disk has them
 
 
@@ -33,7 +32,7 @@ class Staging:
         self.state: JsonObject | None = None
         self._sizes: dict[str, int] = {}
         self._files: dict[str, IO[bytes]] = {}
-        self._syncs = ThreadPoolExecutor(_SYNCS_AT_ONCE, thread_name_prefix="charlm-sync")
+        self._syncs = ThreadPoolExecutor(SYNCS_AT_ONCE, thread_name_prefix="charlm-sync")
         self._waiting: list[Future[None]] = []
         saved = _read_state(folder) or {}
         if saved.get("identity") == identity:

@@ -15,12 +15,14 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from charlm.artifacts import CorpusFiles
 from charlm.config import ReadConfig, SplitConfig
 from charlm.errors import CharLMError, CorpusError, SourceError
 from charlm.text.corpus import committing, groups
+from charlm.text.corpus.batches import Batch, read_batch, write_batch
 from charlm.text.corpus.groups import in_groups
 from charlm.text.corpus.manifest import load_manifest
 from charlm.text.corpus.splitting import SplitResult, split_corpus
@@ -203,3 +205,17 @@ def test_settings_of_another_corpus_are_refused_before_anything_is_read(workers:
     split(corpus, folder, workers)
     with pytest.raises(CorpusError, match="was prepared with shard_size=3000, got 4000"):
         split(corpus, folder, workers, shard_size=4_000)
+
+
+@pytest.mark.parametrize("missing", [1, 40, 60])
+def test_what_a_worker_has_read_is_never_taken_in_part(missing: int, tmp_path: Path) -> None:
+    sizes, text = np.array([5, 6]), b"Aye.\nNever\n"
+    batch = Batch(keys=sizes.astype(np.uint64), places=sizes, sizes=sizes, text=text, near=None, num_stored=11)
+    path = tmp_path / "group"
+    with path.open("wb") as file:
+        write_batch(file, batch)
+    with path.open("rb") as file:
+        assert [*read_batch(file)] == [b"Aye.\n", b"Never\n"]
+    path.write_bytes(path.read_bytes()[:-missing])  # of the text, of the sizes, of the hashes
+    with path.open("rb") as file, pytest.raises(CorpusError, match="ends too early"):
+        read_batch(file)
