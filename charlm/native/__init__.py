@@ -52,7 +52,7 @@ class _Softmax(ctypes.Structure):
     """The fields of `Softmax` in arguments.h."""
 
     _fields_ = (
-        *((name, ctypes.c_int64) for name in ("rows", "classes", "threads")),
+        *((name, ctypes.c_int64) for name in ("rows", "classes", "stride", "threads")),
         ("scale", ctypes.c_double),
         *((name, ctypes.c_void_p) for name in ("logits", "bias", "targets", "memory", "nats")),
     )
@@ -193,7 +193,7 @@ class Kernel:
         """The summed cross entropy of rows of logits, nats, and the gradient of `scale` times it for the bias (V,).
 
         Args:
-            logits: `element` (N, V), less the bias; becomes the gradient for the logits.
+            logits: `element` (N, V), less the bias, its rows at any distance; becomes the gradient for the logits.
             bias: `real` (V,).
             targets: ids (N,) int64.
             scale: of the gradients, not of the cross entropy.
@@ -205,8 +205,9 @@ class Kernel:
         targets, bias = targets.contiguous(), bias.detach().contiguous()
         _check_ids(targets, classes)
         _check_sizes((bias, classes), (targets, rows))
-        addresses = [_address(tensor) for tensor in (logits, bias, targets, memory, nats)]
-        call = _Softmax(rows, classes, threads, scale, *addresses)
+        assert logits.stride(1) == 1
+        addresses = [logits.data_ptr(), *(_address(tensor) for tensor in (bias, targets, memory, nats))]
+        call = _Softmax(rows, classes, logits.stride(0), threads, scale, *addresses)
         self.library.charlm_softmax(self._number, ctypes.byref(call))
         return float(nats.sum()), memory[:, 1, :classes].sum(0)
 

@@ -32,9 +32,9 @@ struct Arguments {
 
 // N = rows, V = classes
 struct Softmax {
-    int64_t rows, classes, threads;
+    int64_t rows, classes, stride, threads;
     double scale;
-    void* logits;            // element (N, V), without the bias; becomes the gradient
+    void* logits;            // element (N, V), rows `stride` apart, without the bias; becomes the gradient
     const void* bias;        // real (V)
     const int64_t* targets;  // (N)
     void* memory;            // real (threads, 2, V padded to whole vectors), zeros: the sum of the second rows becomes

@@ -45,7 +45,7 @@ double softmax_row(const Softmax& call, int64_t row, typename V::real* memory, t
     using real = typename V::real;
     using element = typename V::element;
     const int64_t size = call.classes, target = call.targets[row];
-    auto* logits = static_cast<element*>(call.logits) + row * size;
+    auto* logits = static_cast<element*>(call.logits) + row * call.stride;
     const auto* bias = static_cast<const real*>(call.bias);
     constexpr real lowest = -1e30f;
     auto most = V::set(lowest);

@@ -31,7 +31,7 @@ void attempt() {
     backward<V>(call);
     const int64_t targets[1] = {};
     double nats[1];
-    softmax<V>({1, width, 1, 1.0, table, cells, targets, sums, nats});
+    softmax<V>({1, width, width, 1, 1.0, table, cells, targets, sums, nats});
 }
 
 }  // namespace

@@ -222,7 +222,8 @@ def _product(x: Tensor, weight: Tensor, memory: Tensor) -> Tensor:
     """`x` (n, D) times `weight` (rows, D) transposed, in their type; in `memory` where that is its type too."""
     if x.dtype != memory.dtype:
         return torch.mm(x, weight.t())
-    product = memory[: len(x) * len(weight)].view(len(x), len(weight))
+    stride = _stride(len(weight))
+    product = memory[: len(x) * stride].view(len(x), stride)[:, : len(weight)]
     if x.device.type != "cpu" or len(weight) <= _FP32_COLUMNS:
         return torch.mm(x, weight.t(), out=product)
     # A product that is much wider than high takes nearly twice as long at once (MKL on AVX-512).
@@ -232,11 +233,22 @@ def _product(x: Tensor, weight: Tensor, memory: Tensor) -> Tensor:
     return product
 
 
+def _stride(size: int) -> int:
+    """The distance of two rows of `size` logits in memory."""
+    if size <= _FP32_COLUMNS:
+        return size
+    # Products write and read rows that begin on a cache line up to twice as fast, and not at a multiple of 2 KB, where
+    # all rows meet in few lines of the cache (MKL on AVX2).
+    stride = (size + 31) // 32 * 32
+    return stride + 32 * (stride % 512 == 0)
+
+
 def _memory(x: Tensor, parts: "_Parts") -> Tensor:
     """Room for the logits of any chunk of (N, D)."""
     places = len(x) + _ROW_GRID  # see _on_grid
     sizes = [
-        min(places, max(1, LOGITS_AT_ONCE // len(part.weight)) + _ROW_GRID) * len(part.weight) for part in parts.all
+        min(places, max(1, LOGITS_AT_ONCE // len(part.weight)) + _ROW_GRID) * _stride(len(part.weight))
+        for part in parts.all
     ]
     return torch.empty(max(sizes), dtype=torch.promote_types(x.dtype, torch.float32), device=x.device)
 

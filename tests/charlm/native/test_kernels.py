@@ -266,11 +266,12 @@ def test_huge_inputs_are_bounded() -> None:
 
 
 @pytest.mark.parametrize("name", ["float64", *HERE])
-@pytest.mark.parametrize(("rows", "classes"), [(1, 1), (3, 16), (7, 37), (5, 2000)])
-def test_a_softmax_and_its_gradient_are_those_of_torch(name: str, rows: int, classes: int) -> None:
+@pytest.mark.parametrize(("rows", "classes", "stride"), [(1, 1, 1), (3, 16, 16), (7, 37, 40), (5, 2000, 2016)])
+def test_a_softmax_and_its_gradient_are_those_of_torch(name: str, rows: int, classes: int, stride: int) -> None:
     kernel = kernel_of(name)
     torch.manual_seed(rows)
-    logits = (3 * torch.randn(rows, classes)).to(kernel.element)
+    whole = (3 * torch.randn(rows, stride)).to(kernel.element)
+    logits, rest = whole[:, :classes], whole[:, classes:].clone()
     bias = torch.randn(classes, dtype=kernel.real, requires_grad=True)
     targets = torch.randint(classes, (rows,))
     exact = logits.double().requires_grad_()
@@ -281,6 +282,7 @@ def test_a_softmax_and_its_gradient_are_those_of_torch(name: str, rows: int, cla
     bound = BOUNDS[name]
     torch.testing.assert_close(to_bias.double(), bias.grad.double(), atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(logits.double(), exact.grad, atol=1e-6 + bound / 10, rtol=bound)
+    assert torch.equal(whole[:, classes:], rest)
 
 
 def test_ids_beyond_the_table_are_an_error_and_touch_nothing() -> None:

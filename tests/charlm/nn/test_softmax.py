@@ -69,6 +69,20 @@ def test_without_cutoffs_it_is_the_exact_softmax(size, num_targets, seed):
     )
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("size", [1024, 1025, 2048, 3001])
+def test_a_dictionary_of_any_size_has_the_gradients_of_torch(size, dtype):
+    """Rows of logits are further apart than they are long, where that is faster."""
+    head, weight, x, targets = random_softmax(size, (), 37, seed=1, dtype=dtype)
+    loss = F.cross_entropy(x @ weight.t() + head.bias, targets)
+    torch.testing.assert_close(head.loss(x, weight, targets), loss)
+    torch.testing.assert_close(head.nats(x, weight, targets).mean(), loss)
+    torch.testing.assert_close(
+        torch.autograd.grad(head.loss(x, weight, targets), [x, weight, head.bias]),
+        torch.autograd.grad(loss, [x, weight, head.bias]),
+    )
+
+
 def test_one_cluster_of_everything_beyond_a_word_that_never_occurs_is_the_exact_softmax():
     head, weight, x, targets = random_softmax(40, [1], 20, 1)
     with torch.no_grad():
