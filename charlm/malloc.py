@@ -28,8 +28,8 @@ def keep_freed_memory() -> Iterator[None]:
     Results stay the same. It may be used inside another use, and by several threads; the last one to end gives the
     memory back. Does nothing without glibc, or where its environment variables configure malloc.
     """
-    libc = None if os.name == "nt" else ctypes.CDLL(None)
-    if libc is None or not hasattr(libc, "malloc_trim") or _is_set_by_user():
+    libc = _glibc()
+    if libc is None or _is_set_by_user():
         yield
         return
     _count_user(libc, 1)
@@ -37,6 +37,16 @@ def keep_freed_memory() -> Iterator[None]:
         yield
     finally:
         _count_user(libc, -1)
+
+
+def give_back_freed_memory() -> None:
+    """Give back what `keep_freed_memory` has kept so far, before work of another kind needs blocks of other sizes.
+
+    Otherwise the two would fill the gaps that the other leaves with small blocks, and memory would grow with both.
+    """
+    libc = _glibc()
+    if libc is not None:
+        libc.malloc_trim(0)
 
 
 def peak_memory_bytes() -> int:
@@ -47,6 +57,12 @@ def peak_memory_bytes() -> int:
         return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak  # Linux counts kB
+
+
+def _glibc() -> ctypes.CDLL | None:
+    """The C library of this process, where it is glibc."""
+    libc = None if os.name == "nt" else ctypes.CDLL(None)
+    return libc if hasattr(libc, "malloc_trim") else None
 
 
 def _count_user(libc: ctypes.CDLL, change: int) -> None:

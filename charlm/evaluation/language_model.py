@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 NUM_STREAMS = 20
 MIN_STREAM_LENGTH = 1_000
-_CHUNK = 512
+_CHUNK = 128
 
 
 def score_file(

@@ -13,7 +13,7 @@ automatic differentiation would keep all logits, and make a buffer of the size o
 # N = targets, D = width of the output, V = dictionary size, K = clusters, F = frequent words, which are in no cluster
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from charlm.nn.kernel import kernel_of
 
 LOGITS_AT_ONCE = 1 << 24
-"""Logits that are computed at a time: 64 MB of fp32."""
+"""Logits that a training computes at a time: 64 MB of fp32."""
 
 _FP32_COLUMNS = 1024
 _ROW_GRID = 32  # oneDNN compiles a bf16 product for its exact shape, so batches of rows come in few sizes
@@ -77,12 +77,12 @@ class ClusteredSoftmax(nn.Module):
         nats = torch.zeros(len(targets), dtype=torch.promote_types(x.dtype, torch.float32), device=x.device)
         clusters = Clusters(self.cutoffs, self._bounds)
         parts = _Parts(weight, self.bias, self.cluster_weight, self.cluster_bias, clusters)
-        low, memory = _compute_type(x), _memory(x, parts)
+        low, memory = _compute_type(x), _memory(x, parts, _scored_at_once)
         for part, places, expected in parts.of(targets):
             rows = part.weight.to(low)
-            for chunk in _chunks(places, len(rows)):
+            for chunk in _chunks(places, _scored_at_once(len(rows))):
                 logits = _logits(x[places[chunk]].to(low), rows, part.bias, memory)  # (n, rows)
-                nats[places[chunk]] += logits.logsumexp(1) - logits.gather(1, expected[chunk, None]).squeeze(1)
+                nats[places[chunk]] += _exponentials(logits, expected[chunk, None])[1].squeeze(1)
         return nats
 
     def log_probabilities(self, x: Tensor, weight: Tensor) -> Tensor:
@@ -193,9 +193,17 @@ class _Parts:
             yield part, own, targets[own] - part.words.start
 
 
-def _chunks(places: Tensor, size: int) -> Iterator[slice]:
-    """Slices of `places` that need LOGITS_AT_ONCE logits at most, where each place needs `size`."""
-    step = max(1, LOGITS_AT_ONCE // size)
+def _trained_at_once(size: int) -> int:
+    """Targets whose logits, `size` for each, are in memory together when a gradient is made."""
+    return max(1, LOGITS_AT_ONCE // size)
+
+
+def _scored_at_once(size: int) -> int:
+    """The same without a gradient, where a few more products cost nothing."""
+    return max(_trained_at_once(4 * size), min(_trained_at_once(size), 128))
+
+
+def _chunks(places: Tensor, step: int) -> Iterator[slice]:
     for start in range(0, len(places), step):
         yield slice(start, start + step)
 
@@ -243,14 +251,11 @@ def _stride(size: int) -> int:
     return stride + 32 * (stride % 512 == 0)
 
 
-def _memory(x: Tensor, parts: "_Parts") -> Tensor:
-    """Room for the logits of any chunk of (N, D)."""
-    places = len(x) + _ROW_GRID  # see _on_grid
-    sizes = [
-        min(places, max(1, LOGITS_AT_ONCE // len(part.weight)) + _ROW_GRID) * _stride(len(part.weight))
-        for part in parts.all
-    ]
-    return torch.empty(max(sizes), dtype=torch.promote_types(x.dtype, torch.float32), device=x.device)
+def _memory(x: Tensor, parts: "_Parts", at_once: Callable[[int], int]) -> Tensor:
+    """Room for the logits of any chunk of (N, D), and for the rows that _on_grid adds."""
+    sizes = [len(part.weight) for part in parts.all]
+    most = max((min(len(x), at_once(size)) + _ROW_GRID) * _stride(size) for size in sizes)
+    return torch.empty(most, dtype=torch.promote_types(x.dtype, torch.float32), device=x.device)
 
 
 # ---- loss and gradient ---------------------------------------------------------------------------------------------
@@ -309,7 +314,7 @@ def _loss_and_gradients(
     to_weight = torch.empty(size, width, dtype=parts.all[0].weight.dtype, device=x.device)
     to_bias = torch.empty(size, dtype=parts.all[0].bias.dtype, device=x.device)
     of_clusters: list[Tensor] = []
-    memory = _memory(x, parts)
+    memory = _memory(x, parts, _trained_at_once)
     kernel = kernel_of(low, x.device)
     for part, places, expected in parts.of(targets):
         weight = part.weight.to(low)
@@ -320,7 +325,7 @@ def _loss_and_gradients(
             into, into_bias = to_weight[part.words], to_bias[part.words]
         if not len(places):
             into.zero_(), into_bias.zero_()
-        for chunk in _chunks(places, len(weight)):
+        for chunk in _chunks(places, _trained_at_once(len(weight))):
             is_all = len(places) == num_targets and chunk.start == 0 and chunk.stop >= num_targets
             own = rows if is_all else rows[places[chunk]]
             padded = own if is_all else _on_grid(own)  # all targets are equally many in nearly every step
@@ -360,13 +365,20 @@ def _loss_and_gradients(
 
 def _scores(logits: Tensor, targets: Tensor, scale: float) -> tuple[Tensor, Tensor]:
     """Summed cross entropy of the targets (n, 1), and `scale` times its gradient for the logits (n, rows)."""
+    sums, nats = _exponentials(logits, targets)
+    scores = logits.mul_((sums / scale).reciprocal_())  # probabilities, less the targets
+    return nats.sum(dtype=torch.float64), scores.scatter_add_(1, targets, scores.new_full(targets.shape, -scale))
+
+
+def _exponentials(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Make exponentials of `logits` (n, rows) in their place, free of overflow; their sums and the nats of `targets`.
+
+    All but `logits` are (n, 1): `logsumexp` would need memory for as many exponentials again.
+    """
     logits.sub_(logits.amax(1, keepdim=True))
     of_targets = logits.gather(1, targets)
-    scores = logits.exp_()
-    sums = scores.sum(1, keepdim=True)
-    nats = (sums.log() - of_targets).sum(dtype=torch.float64)
-    scores.mul_((sums / scale).reciprocal_())  # probabilities, less the targets
-    return nats, scores.scatter_add_(1, targets, scores.new_full(targets.shape, -scale))
+    sums = logits.exp_().sum(1, keepdim=True)
+    return sums, sums.log() - of_targets
 
 
 def _add_product(product: Tensor, into: Tensor, *, is_first: bool) -> None:
