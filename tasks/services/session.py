@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from charlm.artifacts import Workspace
 from charlm.errors import ConfigError
-from charlm.storage.user_paths import user_path
+from charlm.storage.workspace_address import workspace_folder
 from tasks.services.environment import (
     ask_loopback_directly,
     check_dotenv,
@@ -49,9 +49,9 @@ class Session:
     def open(cls, root: Path | str) -> "Session":
         """The session of the workspace at `root`, active from now on.
 
-        Raises ConfigError when `root` is a file, or while the session that was active still trains.
+        Raises ConfigError when `root` is a file or an address, or while the session that was active still trains.
         """
-        workspace = Workspace(user_path(root).absolute())
+        workspace = Workspace(workspace_folder(root))
         if workspace.root.exists() and not workspace.root.is_dir():
             raise ConfigError(f"the workspace {workspace.root} is a file; give --workspace a folder")
         check_workspace_path(workspace.root)
