@@ -35,7 +35,7 @@ from charlm.models import TextClassifier
 from charlm.trainers import ModelTrainer
 
 FROZEN, BOTH, TUNED = "frozen character pair", "the same beside word states", "fine-tuned word model"
-LABEL = "class"
+LABEL = "question_class"
 
 
 def sides(pair: list[str], words: str) -> dict[str, tuple[Callable[[], DocumentEmbeddings], dict[str, object]]]:
