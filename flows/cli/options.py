@@ -21,14 +21,10 @@ TRAINING, _RUNNING = "Training", "Where and how it runs"
 
 def corpora(incomplete: str) -> list[str]:
     """For the tab key: the corpora of the workspace whose names begin so."""
-    from charlm.artifacts import Workspace
-    from charlm.storage.workspace_address import workspace_address
+    from tasks.services.known_corpora import known_corpora
 
     place = os.environ.get("CHARLM_WORKSPACE", "workspace")
-    if workspace_address(place) is not None:  # the tab key waits for no network
-        return []
-    workspace = Workspace(Path(place))
-    return [name for name in workspace.corpus_names() if name.startswith(incomplete)]
+    return [name for name in known_corpora(place) if name.startswith(incomplete)]
 
 
 def recipes(incomplete: str) -> list[str]:
