@@ -21,7 +21,7 @@ from charlm.distributed.group import ProcessGroup
 from charlm.errors import CorpusError, RunError, TrainingInterruptedError
 from charlm.evaluation.scores import LMScore
 from charlm.language_models.language_model import LanguageModel
-from charlm.malloc import give_back_freed_memory, keep_freed_memory
+from charlm.malloc import keep_freed_memory
 from charlm.nn.precision import resolve_training_precision
 from charlm.text.corpus.encoding import encoded_info
 from charlm.trainers.events import Event
@@ -179,7 +179,6 @@ class TrainingEngine:
 
     def _score_best(self, reason: str) -> TrainingResult:
         """Score the best model on both held-out texts."""
-        give_back_freed_memory()
         best, valid, test = score_best(self.files, self.corpus, self.device, self._best_score)
         result = TrainingResult(
             valid=valid,
@@ -261,7 +260,6 @@ class TrainingEngine:
     def _validate(self) -> None:
         bptt = self.bptt
         bptt.wait()
-        give_back_freed_memory()
         with self._watch.paused(), nullcontext() if bptt.average is None else bptt.average.applied(self.model):
             validation = validate(self.model, self.corpus, self.config, self.progress, self.group)
             if validation.score is not None:
@@ -269,7 +267,6 @@ class TrainingEngine:
                     self.model.save(self.files.best_lm)
                     self._best_score = validation.score
                 self.reporter.validation(validation.score, bptt.learning_rate, is_best=validation.is_best)
-        give_back_freed_memory()
         if bptt.average is None and self.progress.averaging_since >= 0:
             bptt.average = WeightAverage(self.model)
 
