@@ -116,10 +116,7 @@ BAD_LINES: dict[str, tuple[list[str], str]] = {
         "there is no registered model 'nobody'",
     ),
     "a workspace at an unknown address": (["train", "x", "--workspace", "no-such://bucket/ws"], "no-such://bucket/ws"),
-    "a workspace whose path begins like an address": (
-        ["train", "x", "--workspace", "/tmp/s3:/bucket/ws"],
-        "'s3:' in its path, the beginning of an address",
-    ),
+    "a folder like an address": (["train", "x", "--workspace", "/tmp/s3:/ws"], "'s3:' in its path, the beginning"),
     "an unknown run": (["sync", "nothing"], "there is no run 'nothing'"),
 }
 
