@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from charlm.artifacts import Workspace
 from charlm.errors import ConfigError, how_to_install
-from charlm.storage.workspace_address import workspace_folder
+from charlm.storage.user_paths import user_path
 from tasks.services.environment import access_variables, check_workspace_path
 
 HOST = "127.0.0.1"
@@ -100,7 +100,7 @@ class ServiceSettings:
     @classmethod
     def from_environment(cls, variables: Mapping[str, str]) -> "ServiceSettings":
         return cls(
-            workspace=Workspace(workspace_folder(variables.get("CHARLM_WORKSPACE") or "workspace")),
+            workspace=Workspace(user_path(variables.get("CHARLM_WORKSPACE") or "workspace").absolute()),
             prefect_port=_port(variables, "CHARLM_PREFECT_PORT", cls.prefect_port),
             mlflow_port=_port(variables, "CHARLM_MLFLOW_PORT", cls.mlflow_port),
             host=variables.get("CHARLM_HOST") or HOST,

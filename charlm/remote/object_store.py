@@ -9,7 +9,6 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from charlm.errors import ConfigError, StoreError, how_to_install
 
@@ -51,7 +50,7 @@ class ObjectStore:
 
         self.address = address.rstrip("/")
         protocol, _, self._place = self.address.partition("://")
-        options: dict[str, Any] = {}
+        options: dict[str, object] = {}
         if protocol.startswith("s3"):
             timeouts = {"connect_timeout": _CONNECT_SECONDS, "read_timeout": _READ_SECONDS}
             options["config_kwargs"] = {**timeouts, "retries": {"max_attempts": 1}}  # s3fs tries again itself

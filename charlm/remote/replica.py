@@ -27,6 +27,7 @@ from charlm.remote.index import KnownFile, UnitIndex
 from charlm.remote.object_store import ObjectStore
 from charlm.remote.sending import Sender
 from charlm.remote.units import (
+    HEADS,
     StoredFile,
     UnitManifest,
     content_of,
@@ -42,6 +43,7 @@ from charlm.storage.locks import exclusive_lock
 
 TRANSFERS_AT_ONCE = 8
 _FORMAT_KEY, _FORMAT_NAME, _FORMAT_NUMBER = "charlm.json", "charlm.workspace", 1
+_SENT_WHEN_WHOLE = "corpora/"
 _KEPT_MANIFESTS = 2  # a reader that has just listed one version still gets it
 R = TypeVar("R")
 T = TypeVar("T")
@@ -57,6 +59,7 @@ class Replica:
         self._own = root / ".remote"
         self._on_event = on_event
         self._fresh: dict[str, bool] = {}  # units that this process has compared, and whether they are whole
+        self._unsent: set[str] = set()
         self._has_format = False
         self._lock = threading.RLock()
 
@@ -115,8 +118,9 @@ class Replica:
     def fetch(self, unit: str, only: Sequence[str] | None = None) -> bool:
         """Make the folder of a unit equal to the store's newest version; False where there is no such unit.
 
-        `only` names the files to bring, where the others are not needed. What this machine has changed and not sent is
-        sent first. A unit is compared once per process, until `refresh`.
+        `only` names the files to bring, where the others are not needed. What this machine has changed and not sent of
+        a run is sent first; of a corpus it stays here until its preparation is done. A unit is compared once per
+        process, until `refresh`.
         """
         with self._lock, self._turn(unit):
             if self._fresh.get(unit) or (only is not None and unit in self._fresh):
@@ -128,12 +132,16 @@ class Replica:
             if latest is None:  # the bucket was emptied, or is another one
                 index = UnitIndex()
             if self.folder(unit).is_dir() and index.differs_from(self.folder(unit)):
-                if (latest.version if latest else 0) <= index.version:
-                    self._push(unit, index, latest)
-                    latest = self.latest(unit)
-                else:
+                if (latest.version if latest else 0) > index.version:
                     self._set_aside(unit)
                     index = UnitIndex()
+                elif unit.startswith(_SENT_WHEN_WHOLE):  # it may be in the making
+                    self._unsent.add(unit)
+                    self._fresh[unit] = True
+                    return True
+                else:
+                    self._push(unit, index, latest)
+                    latest = self.latest(unit)
             if latest is not None and latest.removed:
                 shutil.rmtree(self.folder(unit), ignore_errors=True)
                 self._index(unit).unlink(missing_ok=True)
@@ -141,6 +149,15 @@ class Replica:
                 self._bring(latest, index, only)
             self._fresh[unit] = only is None
             return self.folder(unit).is_dir()
+
+    def fetch_heads(self, kind: str) -> None:
+        """Bring what says what each unit of a kind is, such as run.json, oldest first; the rest stays where it is."""
+        for unit, version in sorted(self.versions(kind).items()):
+            with self._lock:
+                index = UnitIndex.load(self._index(unit))
+                is_here = index.version == version and any((self.folder(unit) / name).is_file() for name in HEADS)
+            if not is_here:
+                self.fetch(unit, only=HEADS)
 
     def _bring(self, latest: UnitManifest, index: UnitIndex, only: Sequence[str] | None) -> None:
         folder = self.folder(latest.unit)
@@ -185,6 +202,16 @@ class Replica:
 
         _in_parallel(download, files.items())
 
+    def mirror(self, folder: str) -> None:
+        """Bring a folder that people have filled, which is no unit, as it is now."""
+        keys = self.store.keys(folder)
+        with self._clear_disk_errors(), exclusive_lock(self._own / "mirror.lock", busy=None):
+            shutil.rmtree(self.root / folder, ignore_errors=True)
+            for key in keys:
+                target = self.root / key
+                target.parent.mkdir(parents=True, exist_ok=True)
+                self.store.download(key, target)
+
     def _set_aside(self, unit: str) -> None:
         """Another machine has gone on with a unit that this one has changed too: keep what is here elsewhere."""
         target = self.root / "set-aside" / f"{unit.replace('/', '-')}-{uuid.uuid4().hex[:8]}"
@@ -197,9 +224,17 @@ class Replica:
     def push(self, unit: str) -> None:
         """Send what has changed in a unit; raises StoreError where another machine has changed it meanwhile."""
         with self._turn(unit):
-            index = UnitIndex.load(self._index(unit))
-            if self.folder(unit).is_dir() and (index.version == 0 or index.differs_from(self.folder(unit))):
-                self._push(unit, index, self.latest(unit))
+            if not self.folder(unit).is_dir():
+                return
+            latest = self.latest(unit)
+            index = UnitIndex() if latest is None else UnitIndex.load(self._index(unit))
+            if index.version == 0 or index.differs_from(self.folder(unit)):
+                self._push(unit, index, latest)
+            self._unsent.discard(unit)
+
+    def is_unsent(self, unit: str) -> bool:
+        """True for a corpus that has changed here, as `fetch` has seen, and whose preparation is not done."""
+        return unit in self._unsent
 
     def remove(self, unit: str) -> None:
         """Note in the store that a unit is removed; its folder here is gone already."""

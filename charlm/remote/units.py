@@ -17,10 +17,10 @@ from charlm.storage.atomic import JsonObject
 _FORMAT = "charlm.unit/1"
 _VERSION_DIGITS = 8
 _ANYWHERE = Path()
-_HEADS = (
-    CorpusFiles(_ANYWHERE).manifest,
-    RunFiles(_ANYWHERE).manifest,
-    DownstreamRunFiles(_ANYWHERE).manifest,
+HEADS = (
+    CorpusFiles(_ANYWHERE).manifest.name,
+    RunFiles(_ANYWHERE).manifest.name,
+    DownstreamRunFiles(_ANYWHERE).manifest.name,
 )
 """What makes a folder a corpus or a run: it comes last, so that what has not come whole is nothing yet."""
 _GROWING = (RunFiles(_ANYWHERE).journal, RunFiles(_ANYWHERE).loss_tsv, RunFiles(_ANYWHERE).training_log)
@@ -109,7 +109,7 @@ def content_of(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def is_head(path: str) -> bool:
-    return Path(path) in _HEADS
+    return path in HEADS
 
 
 def is_growing(path: str) -> bool:

@@ -74,7 +74,7 @@ WorkspaceDir = Annotated[
     typer.Option(
         "--workspace",
         envvar="CHARLM_WORKSPACE",
-        help="Folder that holds corpora, runs and databases.",
+        help="Folder, or s3://BUCKET/FOLDER, that holds corpora and runs.",
         rich_help_panel=_RUNNING,
     ),
 ]

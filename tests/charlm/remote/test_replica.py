@@ -126,7 +126,7 @@ def test_an_interrupted_push_leaves_nothing_that_can_be_seen(
             machines.first.push(UNIT)
     assert not machines.second.fetch(UNIT)
     machines.second.refresh()
-    machines.first.fetch(UNIT)  # the next command on the first machine
+    machines.first.push(UNIT)
     assert machines.second.fetch(UNIT)
 
 
@@ -227,7 +227,7 @@ def test_a_bucket_that_was_emptied_is_filled_again(machines: Machines) -> None:
     machines.first.push(UNIT)
     store = ObjectStore(machines.address)
     store.delete(store.keys("refs") + store.keys("objects"))
-    machines.first.fetch(UNIT)
+    machines.first.push(UNIT)
     assert machines.second.fetch(UNIT)
 
 
