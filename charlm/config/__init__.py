@@ -8,6 +8,7 @@ from charlm.config.downstream import DownstreamConfig, DownstreamTrainingConfig,
 from charlm.config.finetuning import DictionaryChange
 from charlm.config.json_config import JsonConfig, with_settings
 from charlm.config.metadata import CorpusMetadata
+from charlm.config.nodes import NodesConfig
 from charlm.config.promotion import DriftConfig, GateConfig
 from charlm.config.scoring import CacheConfig, ScoreBounds
 from charlm.config.serving import check_runtime
@@ -52,6 +53,7 @@ __all__ = [
     "DriftConfig",
     "GateConfig",
     "JsonConfig",
+    "NodesConfig",
     "ReadConfig",
     "RunConfig",
     "ScoreBounds",

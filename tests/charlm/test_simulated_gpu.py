@@ -323,14 +323,22 @@ def test_scores_and_generated_text_are_those_of_the_cpu(corpus_dir) -> None:
 # ---- several processes ---------------------------------------------------------------------------------------------
 
 
+class Sent:
+    """A message that has arrived."""
+
+    def wait(self) -> None:
+        pass
+
+
 def test_each_process_of_a_group_computes_on_the_gpu_of_its_rank(corpus_dir, tmp_path, monkeypatch) -> None:
     """NCCL needs GPUs, so messages are answered by a peer that always has what this process has."""
     sent: list[str] = []
 
-    def all_reduce(value: torch.Tensor, op: object = dist.ReduceOp.SUM) -> None:
+    def all_reduce(value: torch.Tensor, op: object = dist.ReduceOp.SUM, *, async_op: bool = False) -> object:
         sent.append(value.device.type)
         if op == dist.ReduceOp.SUM:
             value.mul_(2)
+        return Sent() if async_op else None
 
     def all_gather(parts: list[torch.Tensor], value: torch.Tensor) -> None:
         for part in parts:

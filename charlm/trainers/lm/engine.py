@@ -114,7 +114,9 @@ class TrainingEngine:
         """
         reason = self._train(resume)
         with _resource_errors(self):
-            return self._score_best(reason)
+            result = self._score_best(reason)
+        self.group.barrier()
+        return result
 
     @keep_freed_memory()
     def follow(self, *, resume: bool = False) -> None:
@@ -123,6 +125,7 @@ class TrainingEngine:
         Raises what `train` raises.
         """
         self._train(resume)
+        self.group.barrier()  # until the main process has its scores
 
     def _train(self, resume: bool) -> str:
         """Train until the budget is spent; the reason why it ended."""
@@ -131,7 +134,7 @@ class TrainingEngine:
                 raise CorpusError(f"{self.corpus.files.root} has no {split} text; give that split a larger share")
         with _resource_errors(self):
             if resume:
-                checkpoint = Checkpoint.load(self.files.checkpoint)
+                checkpoint = self._load_checkpoint()
                 self._restore(checkpoint)
                 self.reporter.resume()
                 self.reporter.precision(before=checkpoint.precision)
@@ -285,6 +288,13 @@ class TrainingEngine:
             checkpoint = training_checkpoint(self.bptt, self.corpus, self.progress, self.reporter.files)
             if self.group.is_main:
                 checkpoint.save(self.files.checkpoint)
+            self.group.barrier()
+
+    def _load_checkpoint(self) -> Checkpoint:
+        """The checkpoint of the main process: the others may be on machines that do not have it."""
+        path = self.files.checkpoint
+        content = self.group.broadcast_bytes(Checkpoint.read(path) if self.group.is_main else None)
+        return Checkpoint.parse(content, path)
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         restore_training(checkpoint, self.files.checkpoint, self.bptt, self.progress, self.reporter.files)
@@ -308,7 +318,7 @@ class TrainingEngine:
                 f"{reason}, also after {MAX_ROLLBACKS} returns to the last checkpoint with half the rate; "
                 f"lower learning_rate={self.config.learning_rate:g} or clip={self.config.clip:g}"
             )
-        self._restore(Checkpoint.load(self.files.checkpoint))
+        self._restore(self._load_checkpoint())
         self.progress.rollbacks, self.progress.rate_factor = rollbacks, factor
         self.reporter.guard(f"{reason}: back to the last checkpoint with {factor:g} of the learning rate")
         self._save_checkpoint()

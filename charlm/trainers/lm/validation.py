@@ -56,6 +56,7 @@ def validate(
         limit = config.validation_characters
         units = None if limit is None else math.ceil(limit / max(1.0, info.characters / info.units))
         score = score_encoded(model, corpus.valid, info, max_units=units)
+    group.barrier()  # the others wait here, however long it takes
     loss = group.broadcast(math.nan if score is None else score.loss)
     progress.validation_seconds += group.broadcast(time.monotonic() - started)
     progress.validations += 1
