@@ -39,7 +39,7 @@ from charlm.embeddings.flair import FlairEmbeddings
 from charlm.evaluation.language_model import score_encoded
 from charlm.language_models.language_model import LanguageModel
 from charlm.models.sequence_tagger import SequenceTagger
-from charlm.nn.precision import resolve_training_precision
+from charlm.nn.precision import can_compute_bf16, resolve_training_precision
 from charlm.recipes import gpu_base
 from charlm.text.corpus.encoding import encoded_info
 from charlm.trainers.events import Event
@@ -104,7 +104,7 @@ class Table:
     def measure(self, name: str, measurement: Callable[[], tuple[float, str, str]]) -> float | None:
         """Add the row of a measurement, which returns value, unit and remark; None where it fails or is left out."""
         if time.monotonic() > self._deadline:
-            self._add(name, "", "", "left out: no time")
+            self.leave_out(name, "no time")
             return None
         started = time.monotonic()
         try:
@@ -120,6 +120,9 @@ class Table:
         self._add(name, f"{value:,.5g}" if value < 1000 else f"{value:,.0f}", unit, remark)
         print(f"{time.monotonic() - started:6.1f} s  {name}: {value:,.5g} {unit}", file=sys.stderr, flush=True)
         return value
+
+    def leave_out(self, name: str, reason: str) -> None:
+        self._add(name, "", "", f"left out: {reason}")
 
     def _add(self, *cells: str) -> None:
         with self._path.open("a") as file:
@@ -142,6 +145,9 @@ class Benchmark:
             self.table.measure(f"hidden {hidden}, gradient in {self.precision}", lambda h=hidden: self.gradient(h))
             for use_amp in (False, True):
                 name = f"hidden {hidden}, B={smallest}, Flair's loop, {'autocast' if use_amp else 'fp32'}"
+                if use_amp and not can_compute_bf16(self.device):
+                    self.table.leave_out(name, "no bf16 here")
+                    continue
                 self.table.measure(name, lambda h=hidden, amp=use_amp: self.flair(h, use_amp=amp))
             speeds = {
                 batch: self.table.measure(
