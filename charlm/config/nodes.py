@@ -26,7 +26,7 @@ class NodesConfig(JsonConfig):
         if not 0 <= self.node_rank < self.num_nodes:
             raise ConfigError(
                 f"node rank {self.node_rank} is not one of {self.num_nodes} nodes, which count from 0 to "
-                f"{self.num_nodes - 1}"
+                f"{self.num_nodes - 1}; check --num-nodes and --node-rank"
             )
         if self.num_nodes > 1 and self.rendezvous is None:
             raise ConfigError(f"{self.num_nodes} nodes need a place to meet: --rendezvous HOST:PORT of node 0")
@@ -44,6 +44,9 @@ class NodesConfig(JsonConfig):
         """Host and port of the rendezvous."""
         assert self.rendezvous is not None
         return _split(self.rendezvous)
+
+
+ONE_NODE = NodesConfig()
 
 
 def _split(text: str) -> tuple[str, int]:

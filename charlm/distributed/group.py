@@ -57,6 +57,10 @@ class ProcessGroup:
         """True in the process that validates and writes files."""
         return self.rank == 0
 
+    @property
+    def has_several_nodes(self) -> bool:
+        return self.local_world_size < self.world_size
+
     def streams(self, count: int) -> slice:
         """This process's part of `count` streams, which the world size divides."""
         part = count // self.world_size

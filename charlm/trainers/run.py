@@ -85,6 +85,11 @@ def _train(config_path: Path, *, resume: bool) -> int:
     with process_group() as group:
         with group.main_first():
             run = _open_run(config_path)
+        manifest = RunManifest.load(run)
+        group.agree({"training": manifest.fingerprint})
+        is_finished = bool(group.broadcast(float(manifest.state == "finished")))
+        if is_finished and group.has_several_nodes:  # all of them came to learn that
+            return 0
         try:
             if not group.is_main:
                 follow_training(run, resume=resume, stop=stop, group=group)

@@ -352,11 +352,11 @@ def test_each_process_of_a_group_computes_on_the_gpu_of_its_rank(corpus_dir, tmp
     dataclasses.replace(manifest, config=dataclasses.replace(manifest.config, num_processes=2)).save(run)
     with simulated_cuda(devices=2), torch.random.fork_rng(devices=[]):
         for rank in (1, 0):
-            engine = build_engine(run, ProcessGroup(rank, 2, rank), StopSignal(), ())
+            engine = build_engine(run, ProcessGroup(rank, 2, rank, local_world_size=2), StopSignal(), ())
             assert engine.device == torch.device("cuda", rank)
         with pytest.raises(ConfigError, match="num_processes=2 needs a GPU for each process, torch finds 2"):
-            build_engine(run, ProcessGroup(0, 2, 2), StopSignal(), ())
-        engine = build_engine(run, ProcessGroup(0, 2, 0), StopSignal(), ())
+            build_engine(run, ProcessGroup(0, 2, 2, local_world_size=2), StopSignal(), ())
+        engine = build_engine(run, ProcessGroup(0, 2, 0, local_world_size=2), StopSignal(), ())
         result = engine.train()
     assert result.test.loss < 5
     assert {"cpu", "cuda"} <= set(sent)  # clocks and signals go through gloo, gradients through NCCL

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch.distributed import ReduceOp
 
 from charlm.artifacts import CorpusFiles, RunFiles
 from charlm.config import RunConfig
@@ -28,17 +29,17 @@ def build_engine(
 ) -> TrainingEngine:
     """The engine of the run in `files`; raises RunError, CorpusError or ConfigError when it cannot be trained here."""
     manifest = RunManifest.load(files)
-    group.agree({"training": manifest.fingerprint})
+    config = manifest.resolved_config(files)
+    num_threads = group.all_reduce(torch.tensor(_num_threads(config, group)), ReduceOp.MIN)
     # The main process encodes what is missing, while the others wait.
     with group.main_first():
-        config = manifest.resolved_config(files)
         if group.world_size != config.num_processes:
             raise ConfigError(
                 f"{files.root} is to be trained by num_processes={config.num_processes}, not {group.world_size}"
             )
         with translate_resource_errors(files.root, config.device):
             device = _find_device(config.device, group)
-            torch.set_num_threads(_num_threads(config, group))
+            torch.set_num_threads(int(num_threads))
             torch.manual_seed(config.training.seed)
             model = _build_model(config)
             if model.dictionary.fingerprint != manifest.dictionary["fingerprint"]:
@@ -59,7 +60,11 @@ def build_engine(
 
 
 def _num_threads(config: RunConfig, group: ProcessGroup) -> int:
-    """Threads of this process: its share of the cores of its machine."""
+    """Threads of this process: its share of the cores of its machine.
+
+    All processes compute with as many as the one that has the fewest. None would be faster with more, because each
+    step ends with the slowest one; and a checkpoint holds one number.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(config.num_threads or cores, cores) // group.local_world_size)
 
@@ -116,6 +121,10 @@ def _find_device(name: str, group: ProcessGroup) -> torch.device:
     """The device called `name`; each process of a group has a GPU of its own."""
     device = find_device(name)
     if device.type == "cpu" or group.world_size == 1:
+        return device
+    if group.local_world_size == 1:  # the only one of its machine has the GPU that it was given
+        device = torch.device("cuda", device.index or 0)
+        torch.cuda.set_device(device)
         return device
     if group.local_rank >= (found := torch.cuda.device_count()):
         raise ConfigError(

@@ -143,7 +143,9 @@ class Checkpoint:
     @classmethod
     def load(cls, path: Path) -> Self:
         """The checkpoint in a file; raises ModelFileError when it is missing, damaged, or not to be trusted."""
-        return cls.parse(cls.read(path), path)
+        if not path.is_file():
+            raise ModelFileError(f"no checkpoint at {path}")
+        return cls._load(path, path)
 
     @staticmethod
     def read(path: Path) -> bytes:
@@ -155,8 +157,12 @@ class Checkpoint:
     @classmethod
     def parse(cls, data: bytes, path: Path) -> Self:
         """The checkpoint in the bytes of the file `path`."""
+        return cls._load(io.BytesIO(data), path)
+
+    @classmethod
+    def _load(cls, source: Path | io.BytesIO, path: Path) -> Self:
         try:
-            content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+            content = torch.load(source, map_location="cpu", weights_only=True)
         except Exception as error:  # a damaged archive raises almost anything
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise ModelFileError(f"{path} is not a checkpoint that we can trust: {reason[:200]}") from error

@@ -41,6 +41,8 @@ def training_checkpoint(
 
 def load_checkpoint(path: Path, group: ProcessGroup) -> Checkpoint:
     """The checkpoint of the main process, in all: the others may be on machines that do not have it."""
+    if group.world_size == 1:
+        return Checkpoint.load(path)
     content = group.broadcast_bytes(Checkpoint.read(path) if group.is_main else None)
     return Checkpoint.parse(content, path)
 
