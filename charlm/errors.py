@@ -62,6 +62,10 @@ class PeerSilentError(PeerLostError):
     """Another of the processes that train one model does not answer; the last checkpoint is on disk."""
 
 
+class PeerFailedError(PeerLostError):
+    """Another of the processes that train one model has ended with this reason, which the user can fix."""
+
+
 class RegistryError(CharLMError):
     """The model registry has no such model, version or alias."""
 

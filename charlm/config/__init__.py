@@ -8,6 +8,7 @@ from charlm.config.downstream import DownstreamConfig, DownstreamTrainingConfig,
 from charlm.config.finetuning import DictionaryChange
 from charlm.config.json_config import JsonConfig, with_settings
 from charlm.config.metadata import CorpusMetadata
+from charlm.config.nodes import ONE_NODE, NodesConfig
 from charlm.config.promotion import DriftConfig, GateConfig
 from charlm.config.scoring import CacheConfig, ScoreBounds
 from charlm.config.serving import check_runtime
@@ -40,6 +41,7 @@ __all__ = [
     "DEVICE_VARIABLE",
     "HELD_OUT_VARIABLE",
     "NEAR_THRESHOLD",
+    "ONE_NODE",
     "BadBytes",
     "BaselineConfig",
     "CacheConfig",
@@ -52,6 +54,7 @@ __all__ = [
     "DriftConfig",
     "GateConfig",
     "JsonConfig",
+    "NodesConfig",
     "ReadConfig",
     "RunConfig",
     "ScoreBounds",

@@ -6,7 +6,7 @@ Writes runs/RUN/      everything that a run leaves
 Exit codes: 0 when the training is finished, 2 with one line for a user's mistake, 130 or 143 after a checkpoint when it
 was interrupted, 3 or 4 when another process of the training has ended or does not answer. The process ends with its
 parent, and holds an exclusive lock on the run folder. With `num_processes` in the configuration it starts that many
-processes, as `torchrun -m charlm.trainers.run CONFIG.json` does.
+processes, or with `--num-nodes` its share of them, as `torchrun -m charlm.trainers.run CONFIG.json` does.
 """
 
 import argparse
@@ -17,15 +17,23 @@ from pathlib import Path
 from types import FrameType
 
 from charlm.artifacts import RunFiles
-from charlm.config import RunConfig
+from charlm.config import NodesConfig, RunConfig
 from charlm.distributed.group import is_launched, process_group
+from charlm.distributed.heartbeat import PEER_LOST, PEER_SILENT
 from charlm.distributed.watchdog import end_with_parent
-from charlm.errors import CharLMError, ConfigError, PeerLostError, PeerSilentError, TrainingInterruptedError
+from charlm.errors import (
+    CharLMError,
+    ConfigError,
+    PeerFailedError,
+    PeerLostError,
+    PeerSilentError,
+    TrainingInterruptedError,
+)
 from charlm.nn.compat import avoid_compiler
 from charlm.storage.atomic import read_json
 from charlm.trainers.lm.build import run_dictionary
 from charlm.trainers.lm.engine import StopSignal
-from charlm.trainers.lm.launcher import PEER_LOST, PEER_SILENT, USER_MISTAKE, launch
+from charlm.trainers.lm.launcher import LAUNCH_PREFIX, USER_MISTAKE, launch
 from charlm.trainers.lm.manifest import RunManifest, create_run
 from charlm.trainers.lm.training import follow_training, run_training
 
@@ -35,18 +43,27 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m charlm.trainers.run", description="Train one language model.")
     parser.add_argument("config", type=Path, metavar="CONFIG.json", help="a run.json, or a RunConfig as JSON")
     parser.add_argument("--resume", action="store_true", help="go on from the run's checkpoint if there is one")
+    parser.add_argument("--num-nodes", type=int, default=1, help="machines that train together")
+    parser.add_argument("--node-rank", type=int, default=0, help="number of this machine among them, from 0")
+    parser.add_argument("--rendezvous", metavar="HOST:PORT", help="where they meet, on machine 0")
     options = parser.parse_args(arguments)
     try:
         if not is_launched():
+            nodes = NodesConfig(num_nodes=options.num_nodes, node_rank=options.node_rank, rendezvous=options.rendezvous)
             run = _open_run(options.config)
-            num_processes = RunManifest.load(run).config.num_processes
-            if num_processes > 1:
-                return launch(run, resume=options.resume, num_processes=num_processes)
+            if RunManifest.load(run).config.num_processes > 1:
+                return launch(run, resume=options.resume, nodes=nodes)
+            if nodes.num_nodes > 1:
+                raise ConfigError(f"{run.root} is to be trained by one process, not on {nodes.num_nodes} nodes")
         return _train(options.config, resume=options.resume)
-    except PeerSilentError:
-        return PEER_SILENT
-    except PeerLostError:
-        return PEER_LOST
+    except PeerFailedError as error:
+        if os.environ["LOCAL_RANK"] == "0":  # once on each machine
+            print(f"error: {error}", file=sys.stderr)
+        return USER_MISTAKE
+    except PeerLostError as error:
+        if not os.environ.get("TORCHELASTIC_RUN_ID", "").startswith(LAUNCH_PREFIX):  # our launcher reports it
+            print(f"error: {error}; --resume goes on from the last checkpoint", file=sys.stderr)
+        return PEER_SILENT if isinstance(error, PeerSilentError) else PEER_LOST
     except CharLMError as error:
         print(f"error: {error}", file=sys.stderr)
         return USER_MISTAKE
@@ -68,16 +85,22 @@ def _train(config_path: Path, *, resume: bool) -> int:
     with process_group() as group:
         with group.main_first():
             run = _open_run(config_path)
+        manifest = RunManifest.load(run)
+        group.agree({"training": manifest.fingerprint})
+        is_finished = bool(group.broadcast(float(manifest.state == "finished")))
+        if is_finished and group.has_several_nodes:  # all of them came to learn that
+            return 0
         try:
             if not group.is_main:
                 follow_training(run, resume=resume, stop=stop, group=group)
                 return 0
             result = run_training(run, resume=resume, stop=stop, group=group)
         except TrainingInterruptedError as interruption:
+            code = 128 + (signals[0] if signals else signal.SIGTERM)
             if not group.is_main:
-                return 0
+                return code
             print(f"stopped after a checkpoint ({interruption}); --resume goes on from there", file=sys.stderr)
-            return 128 + (signals[0] if signals else signal.SIGTERM)
+            return code
     print(
         f"{result.reason}: test {result.test.bits_per_character:.4f} bits per character, "
         f"{result.characters_per_second:,.0f} characters/s",

@@ -194,18 +194,24 @@ class CorpusOptions:
 
 def with_corpus_options(command: Callable[..., None]) -> Callable[..., None]:
     """`command`, whose parameter `corpus: CorpusOptions` is an option for each of its fields on the command line."""
+    return spread(command, CorpusOptions)
+
+
+def spread(command: Callable[..., None], kind: type) -> Callable[..., None]:
+    """`command`, whose parameter of the dataclass `kind` is an option for each of its fields on the command line."""
+    signature = inspect.signature(command)
+    (grouped,) = [name for name, parameter in signature.parameters.items() if parameter.annotation is kind]
 
     @functools.wraps(command)
-    def spread(**values: Any) -> None:
-        options = {field.name: values.pop(field.name) for field in dataclasses.fields(CorpusOptions)}
-        command(**values, corpus=CorpusOptions(**options))
+    def collected(**values: Any) -> None:
+        given = {field.name: values.pop(field.name) for field in dataclasses.fields(kind)}
+        command(**values, **{grouped: kind(**given)})
 
-    signature = inspect.signature(command)
     parameters: list[inspect.Parameter] = []
-    for parameter in signature.parameters.values():
-        if parameter.annotation is CorpusOptions:
-            parameters += inspect.signature(CorpusOptions).parameters.values()
+    for name, parameter in signature.parameters.items():
+        if name == grouped:
+            parameters += inspect.signature(kind).parameters.values()
         else:
             parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
-    spread.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # typer reads it
-    return spread
+    collected.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # typer reads it
+    return collected

@@ -164,7 +164,7 @@ NumProcesses = Annotated[
     typer.Option(
         "--num-processes",
         min=1,
-        help="Processes that train each model together; one per GPU.",
+        help="Processes of a machine that train each model together; one per GPU.",
         rich_help_panel=TRAINING,
     ),
 ]

@@ -7,6 +7,7 @@ import typer
 from flows.cli import options
 from flows.cli.context import DEFAULT_WORKSPACE, corpus_settings, gate_settings, open_session, show, start_prefect
 from flows.cli.corpus_options import CorpusOptions, with_corpus_options
+from flows.cli.node_options import ONE_NODE, NodeOptions, with_nodes
 from flows.cli.options import example
 from flows.task_runners import check_task_runner
 from tasks.terminal import domain_table, print_result, score_table, write_stdout
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 @options.with_device
 @options.with_runtime
 @options.with_held_out_limit
+@with_nodes
 @with_corpus_options
 def run(
     raw: options.Raw,
@@ -30,6 +32,7 @@ def run(
     settings: options.Settings = None,
     max_minutes: options.MaxMinutes = None,
     num_processes: options.NumProcesses = 1,
+    nodes: NodeOptions = ONE_NODE,
     resume: options.Resume = False,
     no_register: options.NoRegister = False,
     probe: options.Probe = None,
@@ -41,6 +44,7 @@ def run(
     from charlm.config import parse_directions
     from charlm.recipes import changed_recipe
 
+    nodes.check_one(name)
     recipes = [
         changed_recipe(one, settings or [], max_minutes=max_minutes, num_processes=num_processes) for one in recipe
     ]
@@ -77,6 +81,7 @@ def run(
 @options.with_device
 @options.with_runtime
 @options.with_held_out_limit
+@with_nodes
 def train(
     name: options.PreparedCorpus,
     direction: options.DirectionOption = "both",
@@ -84,6 +89,7 @@ def train(
     settings: options.Settings = None,
     max_minutes: options.MaxMinutes = None,
     num_processes: options.NumProcesses = 1,
+    nodes: NodeOptions = ONE_NODE,
     resume: options.Resume = False,
     no_register: options.NoRegister = False,
     workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
@@ -93,9 +99,20 @@ def train(
     from charlm.config import parse_directions
     from charlm.recipes import changed_recipe
 
+    place = nodes.config()
+    num_processes *= place.num_nodes
     training = changed_recipe(recipe, settings or [], max_minutes=max_minutes, num_processes=num_processes)
     directions = parse_directions(direction)
     session = open_session(workspace)
+    if not place.is_first:
+        from tasks.training.following import follow_pair
+
+        with session.trainings.stopping_on_signals():
+            followed = follow_pair(
+                session.workspace, name, directions, training, num_processes=num_processes, nodes=place
+            )
+        show({"node": place.node_rank, "followed": followed}, as_json)
+        return
     from tasks.training.pair import train_pair
 
     with session.trainings.stopping_on_signals():
@@ -107,6 +124,7 @@ def train(
             resume=resume,
             register=not no_register,
             num_processes=num_processes,
+            nodes=place,
         )
     if as_json:
         show(result.to_json(), as_json)
@@ -119,6 +137,7 @@ def train(
 @options.with_device
 @options.with_runtime
 @options.with_held_out_limit
+@with_nodes
 def finetune(
     name: options.PreparedCorpus,
     model: Annotated[str, typer.Option("--from", metavar="MODEL", help="The model to fine-tune.")],
@@ -154,6 +173,7 @@ def finetune(
     settings: options.Settings = None,
     max_minutes: options.MaxMinutes = None,
     num_processes: options.NumProcesses = 1,
+    nodes: NodeOptions = ONE_NODE,
     resume: options.Resume = False,
     no_register: options.NoRegister = False,
     workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
@@ -164,9 +184,27 @@ def finetune(
     from charlm.recipes import changed_recipe
 
     change = DictionaryChange.of(extend=extend_dictionary, map_=map_dictionary, vectors=vectors)
+    place = nodes.config()
+    num_processes *= place.num_nodes
     training = changed_recipe(recipe, settings or [], max_minutes=max_minutes, num_processes=num_processes)
     directions = parse_directions(direction) if direction else ()
     session = open_session(workspace)
+    if not place.is_first:
+        from tasks.training.following import follow_finetuning
+
+        with session.trainings.stopping_on_signals():
+            followed = follow_finetuning(
+                session.workspace,
+                name,
+                model,
+                directions,
+                training,
+                change=change,
+                num_processes=num_processes,
+                nodes=place,
+            )
+        show({"node": place.node_rank, "followed": followed}, as_json)
+        return
     from tasks.training.finetuning import finetune_pair
 
     with session.trainings.stopping_on_signals():
@@ -180,6 +218,7 @@ def finetune(
             resume=resume,
             register=not no_register,
             num_processes=num_processes,
+            nodes=place,
         )
     if as_json:
         show(result.to_json(), as_json)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import IO
 
 from charlm.artifacts import RunFiles, Workspace
-from charlm.config import DEVICE_VARIABLE
+from charlm.config import DEVICE_VARIABLE, ONE_NODE, NodesConfig
 from charlm.distributed.watchdog import PARENT_VARIABLE
 from charlm.errors import RunError, TrainingInterruptedError
 from charlm.trainers.events import TrainEvent
@@ -36,16 +36,21 @@ def run_child(
     trainings: Trainings,
     stop_flag: threading.Event,
     device: str | None = None,
+    nodes: NodesConfig = ONE_NODE,
 ) -> None:
     """Train `run` in a child process, which `trainings` may stop, and show its journal; raises when it does not finish.
 
-    With `stop_flag` set, it does not begin. `device` is the one to train on where the run leaves it open.
+    With `stop_flag` set, it does not begin. `device` is the one to train on where the run leaves it open. On several
+    `nodes` it meets those of the others, and shows a journal on the first one only.
     """
     if stop_flag.is_set():
         raise TrainingInterruptedError(f"training was interrupted before {run.name} began")
     command = [sys.executable, "-m", "charlm.trainers.run", str(run.manifest)]
     if run.checkpoint.is_file():
         command.append("--resume")
+    if nodes.num_nodes > 1:
+        command += ["--num-nodes", str(nodes.num_nodes), "--node-rank", str(nodes.node_rank)]
+        command += ["--rendezvous", str(nodes.rendezvous)]
     with tempfile.TemporaryFile() as stderr:
         # In a session of its own a Ctrl-C reaches the child once, through us.
         child = subprocess.Popen(
@@ -63,7 +68,7 @@ def run_child(
                 child.wait()
                 raise
         if child.returncode != 0:
-            raise _failure(run, child.returncode, _last_line(stderr))
+            raise _failure(run, child.returncode, _last_line(stderr), nodes)
 
 
 def _follow(run: RunFiles, child: subprocess.Popen[bytes], bar: Bar, on_progress: Callable[[float], None]) -> None:
@@ -94,14 +99,18 @@ def _notes(event: TrainEvent, best: str) -> list[str]:
     return [left, f"{event['bits_per_character']:.3f} bits/char", *([best] if best else []), speed]
 
 
-def _failure(run: RunFiles, code: int, line: str) -> RunError:
+def _failure(run: RunFiles, code: int, line: str, nodes: NodesConfig) -> RunError:
     if code == _USER_MISTAKE and line:
         return RefusedError(line.removeprefix("error: "))
     if code in _INTERRUPTED:
-        return TrainingInterruptedError(f"training was interrupted; {run.root} holds what it had reached")
+        place = run.root if nodes.is_first else "node 0"
+        return TrainingInterruptedError(f"training was interrupted; {place} holds what it had reached")
     reason = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
     if code == -signal.SIGKILL:
         reason += ", as the system sends it when memory is full"
+    if not nodes.is_first:
+        line = line.removeprefix("error: ")
+        return RunError(f"node {nodes.node_rank} of the training ended with {reason}{': ' if line else ''}{line}")
     return RunError(
         f"the training in {run.root} ended with {reason}{': ' if line else ''}{line}; see {run.training_log}"
     )

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from charlm.artifacts import CorpusFiles, RunFiles, Workspace
-from charlm.config import RunConfig, TrainingConfig
+from charlm.config import ONE_NODE, NodesConfig, RunConfig, TrainingConfig
 from charlm.data.dictionary import Dictionary
 from charlm.errors import RunError, TrainingInterruptedError, decoration
 from charlm.remote.workspace import alone, push
@@ -53,6 +53,15 @@ class TrainingRequest:
 
     num_threads: int = 0
     num_processes: int = 1
+    """Processes of all nodes together."""
+
+    nodes: NodesConfig = ONE_NODE
+    """The machines that train it together; this one is the first."""
+
+    @property
+    def local_processes(self) -> int:
+        """Processes of this machine."""
+        return self.num_processes // self.nodes.num_nodes
 
 
 def trained_before(workspace: Workspace, request: TrainingRequest) -> RunFiles | None:
@@ -60,8 +69,8 @@ def trained_before(workspace: Workspace, request: TrainingRequest) -> RunFiles |
     if not (request.reuse or request.resume):
         return None
     corpus = workspace.prepared_corpus(request.corpus)
-    dictionary = _dictionary_for(corpus, request)
-    return _finished(find_runs(workspace, plan_run(_config_of(workspace, request, corpus), dictionary).fingerprint))
+    dictionary = dictionary_for(corpus, request)
+    return _finished(find_runs(workspace, plan_run(config_of(workspace, request, corpus), dictionary).fingerprint))
 
 
 def threads_for(num_directions: int) -> int:
@@ -103,6 +112,9 @@ def _train(
     trainings = Session.of(workspace).trainings
     run, reusable = _find_or_create(workspace, request, title)
     if reusable:
+        if request.nodes.num_nodes > 1:  # the other nodes are at the rendezvous, and learn it there
+            with terminal.step(title) as bar:
+                run_child(run, bar, lambda share: None, trainings, stop_flag, None, request.nodes)
         terminal.print_line(f"= {title}: reused {run.name}, which is finished")
         with live_tracking(workspace, run, parent=parent):  # sends what an earlier outage has delayed
             pass
@@ -113,11 +125,11 @@ def _train(
         needed = gpu_bytes(request.training, size, num_processes=request.num_processes)
         with (
             pushing(workspace, run),
-            gpu_turn(workspace, gpu_slot, needed=needed, num_processes=request.num_processes) as device,
+            gpu_turn(workspace, gpu_slot, needed=needed, num_processes=request.local_processes) as device,
             live_tracking(workspace, run, parent=parent),
             terminal.step(title) as bar,
         ):
-            run_child(run, bar, on_progress or (lambda share: None), trainings, stop_flag, device)
+            run_child(run, bar, on_progress or (lambda share: None), trainings, stop_flag, device, request.nodes)
             trained = TrainedRun.load(run, reused=False)
             bar.finish(f"{trained.test['bits_per_character']:.3f} bits per character on test")
         with decoration("the outlook of a training"):
@@ -157,8 +169,8 @@ def _find_or_create(workspace: Workspace, request: TrainingRequest, title: str) 
     """The run folder to train in, and whether its training has finished already."""
     corpus = workspace.prepared_corpus(request.corpus)
     initial = request.initial_model
-    dictionary = _dictionary_for(corpus, request)
-    config = _config_of(workspace, request, corpus)
+    dictionary = dictionary_for(corpus, request)
+    config = config_of(workspace, request, corpus)
     if request.reuse or request.resume:
         runs = find_runs(workspace, plan_run(config, dictionary).fingerprint)
         if (finished := _finished(runs)) is not None:
@@ -166,7 +178,7 @@ def _find_or_create(workspace: Workspace, request: TrainingRequest, title: str) 
         if request.resume:
             for run in runs:
                 if run.checkpoint.is_file():
-                    _check_processes(run, request.num_processes)
+                    _check_processes(run, request)
                     terminal.print_line(f"= {title}: continuing {run.name}")
                     return run, False
             terminal.print_line(f"= {title}: nothing to resume, starting from scratch")
@@ -178,7 +190,7 @@ def _find_or_create(workspace: Workspace, request: TrainingRequest, title: str) 
     return create_run(config, dictionary), False
 
 
-def _config_of(workspace: Workspace, request: TrainingRequest, corpus: CorpusFiles) -> RunConfig:
+def config_of(workspace: Workspace, request: TrainingRequest, corpus: CorpusFiles) -> RunConfig:
     """The settings of a new run for `request`."""
     name = new_run_name(request.corpus, request.direction, request.training.recipe)
     return RunConfig(
@@ -197,18 +209,19 @@ def _finished(runs: Iterable[RunFiles]) -> RunFiles | None:
     return next((run for run in runs if RunManifest.load(run).state == "finished"), None)
 
 
-def _dictionary_for(corpus: CorpusFiles, request: TrainingRequest) -> Dictionary:
+def dictionary_for(corpus: CorpusFiles, request: TrainingRequest) -> Dictionary:
     """The dictionary that the trained model will have."""
     initial = request.initial_model
     return Dictionary.load_from_file(corpus.dictionary) if initial is None else _dictionary_of(initial)
 
 
-def _check_processes(run: RunFiles, num_processes: int) -> None:
+def _check_processes(run: RunFiles, request: TrainingRequest) -> None:
     began_with = RunManifest.load(run).config.num_processes
-    if began_with != num_processes:
+    if began_with != request.num_processes:
+        over = "" if request.nodes.num_nodes == 1 else " over all nodes"
         raise RunError(
-            f"{run.root} was started with --num-processes {began_with}, not {num_processes}: its weights would differ; "
-            f"resume it with {began_with}, or train from scratch without --resume"
+            f"{run.root} was started with --num-processes {began_with}, not {request.num_processes}{over}: its "
+            f"weights would differ; resume it with {began_with}, or train from scratch without --resume"
         )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from charlm.artifacts import BundleFiles, CorpusFiles, RunFiles, Workspace, check_name
-from charlm.config import ARCHITECTURE, BaselineConfig, DictionaryChange, TrainingConfig
+from charlm.config import ARCHITECTURE, ONE_NODE, BaselineConfig, DictionaryChange, NodesConfig, TrainingConfig
 from charlm.errors import ConfigError, ModelFileError
 from charlm.recipes import find_recipe
 from charlm.storage.atomic import read_json
@@ -61,6 +61,7 @@ def finetune_pair(
     resume: bool,
     register: bool,
     num_processes: int = 1,
+    nodes: NodesConfig = ONE_NODE,
     steps: TrainingSteps = CALLED_HERE,
 ) -> FinetunedPair:
     """Continue `model` on the corpus `name` and register the result as challenger of `name`.
@@ -82,6 +83,7 @@ def finetune_pair(
             reuse=reuse,
             resume=resume,
             num_processes=num_processes,
+            nodes=nodes,
         ) as requests,
         pair_run(workspace, name, training, requests) as above,
     ):
@@ -111,6 +113,7 @@ def finetuning_requests(
     reuse: bool,
     resume: bool,
     num_processes: int,
+    nodes: NodesConfig,
 ) -> Iterator[list[TrainingRequest]]:
     """A training for each direction, which continues `opened` on the corpus `name`; start them inside the block.
 
@@ -141,8 +144,9 @@ def finetuning_requests(
                     known_revision=_known_revision(corpus, origin),
                     reuse=reuse,
                     resume=resume,
-                    num_threads=threads_for(len(chosen)),
+                    num_threads=threads_for(1 if nodes.num_nodes > 1 else len(chosen)),
                     num_processes=num_processes,
+                    nodes=nodes,
                 )
             )
         yield requests

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from charlm.artifacts import Workspace
-from charlm.config import BaselineConfig, TrainingConfig
+from charlm.config import ONE_NODE, BaselineConfig, NodesConfig, TrainingConfig
 from charlm.evaluation.scores import Baseline, BaselineJson
 from tasks.registry.bundles import register_runs
 from tasks.registry.lineage import DomainScores
@@ -90,14 +90,17 @@ def train_pair(
     register: bool,
     parent: str | None = None,
     num_processes: int = 1,
+    nodes: NodesConfig = ONE_NODE,
     steps: TrainingSteps = CALLED_HERE,
 ) -> TrainedPair:
     """Train `directions` on the corpus `name` at the same time, and register them as challenger with `register`.
 
     `reuse` uses finished runs of the same text and settings, `resume` continues unfinished ones. One MLflow run, a
-    child of `parent`, is the parent of their runs.
+    child of `parent`, is the parent of their runs. On several `nodes`, `num_processes` are those of all together.
     """
-    requests = pair_requests(name, directions, training, reuse=reuse, resume=resume, num_processes=num_processes)
+    requests = pair_requests(
+        name, directions, training, reuse=reuse, resume=resume, num_processes=num_processes, nodes=nodes
+    )
     with pair_run(workspace, name, training, requests, parent=parent) as above:
         runs = steps.train_directions(workspace, requests, parent=above.run_id)
         log_pair(above, runs)

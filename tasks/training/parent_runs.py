@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from charlm.artifacts import Workspace
-from charlm.config import TrainingConfig
+from charlm.config import ONE_NODE, NodesConfig, TrainingConfig
 from charlm.errors import decoration
 from charlm.text.corpus.manifest import load_manifest
 from charlm.trainers.lm.manifest import RunManifest
@@ -48,8 +48,9 @@ def pair_requests(
     reuse: bool,
     resume: bool,
     num_processes: int = 1,
+    nodes: NodesConfig = ONE_NODE,
 ) -> list[TrainingRequest]:
-    """A training from scratch for each direction, all at the same time."""
+    """A training from scratch for each direction, all at the same time, or on several nodes one after the other."""
     return [
         TrainingRequest(
             corpus=name,
@@ -57,8 +58,9 @@ def pair_requests(
             training=training,
             reuse=reuse,
             resume=resume,
-            num_threads=threads_for(len(directions)),
+            num_threads=threads_for(1 if nodes.num_nodes > 1 else len(directions)),
             num_processes=num_processes,
+            nodes=nodes,
         )
         for direction in directions
     ]

@@ -31,6 +31,9 @@ class _CalledHere:
     def train_directions(
         self, workspace: Workspace, requests: Sequence[TrainingRequest], *, parent: str | None
     ) -> dict[str, TrainedRun]:
+        if any(request.nodes.num_nodes > 1 for request in requests):  # in the same order on all nodes
+            trained = [train_direction(workspace, request, parent=parent) for request in requests]
+            return {run.direction: run for run in trained}
         with ThreadPoolExecutor(len(requests)) as pool:
             futures = [pool.submit(train_direction, workspace, request, parent=parent) for request in requests]
         return {future.result().direction: future.result() for future in futures}

@@ -323,14 +323,22 @@ def test_scores_and_generated_text_are_those_of_the_cpu(corpus_dir) -> None:
 # ---- several processes ---------------------------------------------------------------------------------------------
 
 
+class Sent:
+    """A message that has arrived."""
+
+    def wait(self) -> None:
+        pass
+
+
 def test_each_process_of_a_group_computes_on_the_gpu_of_its_rank(corpus_dir, tmp_path, monkeypatch) -> None:
     """NCCL needs GPUs, so messages are answered by a peer that always has what this process has."""
     sent: list[str] = []
 
-    def all_reduce(value: torch.Tensor, op: object = dist.ReduceOp.SUM) -> None:
+    def all_reduce(value: torch.Tensor, op: object = dist.ReduceOp.SUM, *, async_op: bool = False) -> object:
         sent.append(value.device.type)
         if op == dist.ReduceOp.SUM:
             value.mul_(2)
+        return Sent() if async_op else None
 
     def all_gather(parts: list[torch.Tensor], value: torch.Tensor) -> None:
         for part in parts:
@@ -344,11 +352,11 @@ def test_each_process_of_a_group_computes_on_the_gpu_of_its_rank(corpus_dir, tmp
     dataclasses.replace(manifest, config=dataclasses.replace(manifest.config, num_processes=2)).save(run)
     with simulated_cuda(devices=2), torch.random.fork_rng(devices=[]):
         for rank in (1, 0):
-            engine = build_engine(run, ProcessGroup(rank, 2, rank), StopSignal(), ())
+            engine = build_engine(run, ProcessGroup(rank, 2, rank, local_world_size=2), StopSignal(), ())
             assert engine.device == torch.device("cuda", rank)
         with pytest.raises(ConfigError, match="num_processes=2 needs a GPU for each process, torch finds 2"):
-            build_engine(run, ProcessGroup(0, 2, 2), StopSignal(), ())
-        engine = build_engine(run, ProcessGroup(0, 2, 0), StopSignal(), ())
+            build_engine(run, ProcessGroup(0, 2, 2, local_world_size=2), StopSignal(), ())
+        engine = build_engine(run, ProcessGroup(0, 2, 0, local_world_size=2), StopSignal(), ())
         result = engine.train()
     assert result.test.loss < 5
     assert {"cpu", "cuda"} <= set(sent)  # clocks and signals go through gloo, gradients through NCCL

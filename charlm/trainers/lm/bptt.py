@@ -6,6 +6,7 @@ State is carried from one sequence of a stream to the next; gradients stop at th
 # T = sequence length in units, B = mini-batch size of the whole group, R = rows of a shard, K = clusters of the softmax
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from charlm.config import TrainingConfig
+from charlm.distributed.gradients import GradientBuckets
 from charlm.distributed.group import ProcessGroup
 from charlm.language_models.language_model import Hidden, LanguageModel
 from charlm.nn.mixed_precision import MixedPrecision
@@ -59,6 +61,7 @@ class TruncatedBPTT:
         self.group = group
         self.mixed = MixedPrecision(model.device, precision)
         self.optimizer = build_optimizer(config, model)
+        self._gradients = GradientBuckets(model.parameters(), group)
         self.hidden: Hidden | None = None
         """State of this process's streams; None at the start of a shard."""
 
@@ -106,9 +109,9 @@ class TruncatedBPTT:
             length = min(sequence_length, row + rows - start)
             ids = _to_ids(streams.ids[start : start + length + 1])  # (T + 1, B / processes)
             loss, minimised = self._loss(ids[:-1], ids[1:], streams.cluster_sizes(start + 1, start + length + 1))
-            self.mixed.backward(minimised / (rows / length))
+            with self._gradients.averaged() if start + length == row + rows else nullcontext():
+                self.mixed.backward(minimised / (rows / length))
             self._nats += loss.detach().double() * (length * ids.shape[1])
-        self.group.average_gradients(self.model.parameters())
         self.mixed.step(self.optimizer, self.model.parameters(), config.clip)
         if self.average is not None:
             self.average.add(self.model)

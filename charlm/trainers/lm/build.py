@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch.distributed import ReduceOp
 
 from charlm.artifacts import CorpusFiles, RunFiles
 from charlm.config import RunConfig
@@ -27,17 +28,18 @@ def build_engine(
     files: RunFiles, group: ProcessGroup, stop: StopSignal, observers: tuple[Observer[Event], ...]
 ) -> TrainingEngine:
     """The engine of the run in `files`; raises RunError, CorpusError or ConfigError when it cannot be trained here."""
+    manifest = RunManifest.load(files)
+    config = manifest.resolved_config(files)
+    num_threads = group.all_reduce(torch.tensor(_num_threads(config, group)), ReduceOp.MIN)
     # The main process encodes what is missing, while the others wait.
     with group.main_first():
-        manifest = RunManifest.load(files)
-        config = manifest.resolved_config(files)
         if group.world_size != config.num_processes:
             raise ConfigError(
                 f"{files.root} is to be trained by num_processes={config.num_processes}, not {group.world_size}"
             )
         with translate_resource_errors(files.root, config.device):
             device = _find_device(config.device, group)
-            torch.set_num_threads(max(1, (config.num_threads or os.cpu_count() or 1) // group.world_size))
+            torch.set_num_threads(int(num_threads))
             torch.manual_seed(config.training.seed)
             model = _build_model(config)
             if model.dictionary.fingerprint != manifest.dictionary["fingerprint"]:
@@ -55,6 +57,16 @@ def build_engine(
             return TrainingEngine(
                 model.to(device), corpus, config.training, files, observers=observers, stop=stop, group=group
             )
+
+
+def _num_threads(config: RunConfig, group: ProcessGroup) -> int:
+    """Threads of this process: its share of the cores of its machine.
+
+    All processes compute with as many as the one that has the fewest. None would be faster with more, because each
+    step ends with the slowest one; and a checkpoint holds one number.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(config.num_threads or cores, cores) // group.local_world_size)
 
 
 def shard_groups(config: RunConfig) -> list[list[str]] | None:
@@ -110,9 +122,13 @@ def _find_device(name: str, group: ProcessGroup) -> torch.device:
     device = find_device(name)
     if device.type == "cpu" or group.world_size == 1:
         return device
-    if group.local_rank >= torch.cuda.device_count():
+    if group.local_world_size == 1:  # the only one of its machine has the GPU that it was given
+        device = torch.device("cuda", device.index or 0)
+        torch.cuda.set_device(device)
+        return device
+    if group.local_rank >= (found := torch.cuda.device_count()):
         raise ConfigError(
-            f"num_processes={group.world_size} needs a GPU for each process, torch finds {torch.cuda.device_count()}; "
+            f"num_processes={group.world_size} needs a GPU for each process, torch finds {found} on this machine; "
             "lower it, or set device=cpu"
         )
     device = torch.device("cuda", group.local_rank)

@@ -3,6 +3,7 @@
 The file holds only tensors, numbers and text, so torch's weights-only reader, which executes nothing, reads it.
 """
 
+import io
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -144,8 +145,24 @@ class Checkpoint:
         """The checkpoint in a file; raises ModelFileError when it is missing, damaged, or not to be trusted."""
         if not path.is_file():
             raise ModelFileError(f"no checkpoint at {path}")
+        return cls._load(path, path)
+
+    @staticmethod
+    def read(path: Path) -> bytes:
+        """The bytes of a file; raises ModelFileError when it is missing."""
+        if not path.is_file():
+            raise ModelFileError(f"no checkpoint at {path}")
+        return path.read_bytes()
+
+    @classmethod
+    def parse(cls, data: bytes, path: Path) -> Self:
+        """The checkpoint in the bytes of the file `path`."""
+        return cls._load(io.BytesIO(data), path)
+
+    @classmethod
+    def _load(cls, source: Path | io.BytesIO, path: Path) -> Self:
         try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(source, map_location="cpu", weights_only=True)
         except Exception as error:  # a damaged archive raises almost anything
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise ModelFileError(f"{path} is not a checkpoint that we can trust: {reason[:200]}") from error

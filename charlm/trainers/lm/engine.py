@@ -21,7 +21,7 @@ from charlm.distributed.group import ProcessGroup
 from charlm.errors import CorpusError, RunError, TrainingInterruptedError
 from charlm.evaluation.scores import LMScore
 from charlm.language_models.language_model import LanguageModel
-from charlm.malloc import keep_freed_memory
+from charlm.malloc import give_back_freed_memory, keep_freed_memory
 from charlm.nn.precision import resolve_training_precision
 from charlm.text.corpus.encoding import encoded_info
 from charlm.trainers.events import Event
@@ -37,7 +37,7 @@ from charlm.trainers.lm.optimization import (
     sequence_length_at,
 )
 from charlm.trainers.lm.reporting import LossExplodedError, Reporter, TrainingResult
-from charlm.trainers.lm.resuming import restore_training, training_checkpoint
+from charlm.trainers.lm.resuming import load_checkpoint, restore_training, training_checkpoint
 from charlm.trainers.lm.text_corpus import ShardReader, TextCorpus
 from charlm.trainers.lm.validation import is_validation_due, reason_to_stop_early, score_best, validate
 from charlm.trainers.observer import Observer
@@ -100,7 +100,7 @@ class TrainingEngine:
         self.reporter = Reporter(observers, self.bptt, corpus, self.progress, self.budget)
         self._watch = Stopwatch()
         self._checkpoint_seconds = 0.0  # `progress.seconds` at the last checkpoint
-        self._best_score: LMScore | None = None  # of the model in best-lm.pt, where this process has saved it
+        self.best_score: LMScore | None = None  # of the model in best-lm.pt, where this process has saved it
 
     # ---- the run -----------------------------------------------------------------------------------------------
 
@@ -114,7 +114,9 @@ class TrainingEngine:
         """
         reason = self._train(resume)
         with _resource_errors(self):
-            return self._score_best(reason)
+            result = _scored(self, reason)
+        self.group.barrier()
+        return result
 
     @keep_freed_memory()
     def follow(self, *, resume: bool = False) -> None:
@@ -123,6 +125,7 @@ class TrainingEngine:
         Raises what `train` raises.
         """
         self._train(resume)
+        self.group.barrier()  # until the main process has its scores
 
     def _train(self, resume: bool) -> str:
         """Train until the budget is spent; the reason why it ended."""
@@ -131,7 +134,7 @@ class TrainingEngine:
                 raise CorpusError(f"{self.corpus.files.root} has no {split} text; give that split a larger share")
         with _resource_errors(self):
             if resume:
-                checkpoint = Checkpoint.load(self.files.checkpoint)
+                checkpoint = load_checkpoint(self.files.checkpoint, self.group)
                 self._restore(checkpoint)
                 self.reporter.resume()
                 self.reporter.precision(before=checkpoint.precision)
@@ -176,20 +179,6 @@ class TrainingEngine:
         if self.progress.rate_factor < MIN_RATE_FACTOR:
             return "the learning rate has annealed to nothing"
         return reason_to_stop_early(self.config, self.progress, self.corpus)
-
-    def _score_best(self, reason: str) -> TrainingResult:
-        """Score the best model on both held-out texts."""
-        best, valid, test = score_best(self.files, self.corpus, self.device, self._best_score)
-        result = TrainingResult(
-            valid=valid,
-            test=test,
-            characters=round(self.progress.units * self.corpus.characters_per_unit),
-            units=self.progress.units,
-            seconds=self.progress.seconds,
-            reason=reason,
-        )
-        self.reporter.finished(result, best)
-        return result
 
     # ---- a shard -----------------------------------------------------------------------------------------------
 
@@ -260,13 +249,15 @@ class TrainingEngine:
     def _validate(self) -> None:
         bptt = self.bptt
         bptt.wait()
+        give_back_freed_memory()
         with self._watch.paused(), nullcontext() if bptt.average is None else bptt.average.applied(self.model):
             validation = validate(self.model, self.corpus, self.config, self.progress, self.group)
             if validation.score is not None:
                 if validation.is_best:
                     self.model.save(self.files.best_lm)
-                    self._best_score = validation.score
+                    self.best_score = validation.score
                 self.reporter.validation(validation.score, bptt.learning_rate, is_best=validation.is_best)
+        give_back_freed_memory()
         if bptt.average is None and self.progress.averaging_since >= 0:
             bptt.average = WeightAverage(self.model)
 
@@ -282,6 +273,7 @@ class TrainingEngine:
             checkpoint = training_checkpoint(self.bptt, self.corpus, self.progress, self.reporter.files)
             if self.group.is_main:
                 checkpoint.save(self.files.checkpoint)
+            self.group.barrier()
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         restore_training(checkpoint, self.files.checkpoint, self.bptt, self.progress, self.reporter.files)
@@ -305,10 +297,27 @@ class TrainingEngine:
                 f"{reason}, also after {MAX_ROLLBACKS} returns to the last checkpoint with half the rate; "
                 f"lower learning_rate={self.config.learning_rate:g} or clip={self.config.clip:g}"
             )
-        self._restore(Checkpoint.load(self.files.checkpoint))
+        self._restore(load_checkpoint(self.files.checkpoint, self.group))
         self.progress.rollbacks, self.progress.rate_factor = rollbacks, factor
         self.reporter.guard(f"{reason}: back to the last checkpoint with {factor:g} of the learning rate")
         self._save_checkpoint()
+
+
+def _scored(engine: TrainingEngine, reason: str) -> TrainingResult:
+    """Score the best model on both held-out texts."""
+    give_back_freed_memory()
+    progress = engine.progress
+    best, valid, test = score_best(engine.files, engine.corpus, engine.device, engine.best_score)
+    result = TrainingResult(
+        valid=valid,
+        test=test,
+        characters=round(progress.units * engine.corpus.characters_per_unit),
+        units=progress.units,
+        seconds=progress.seconds,
+        reason=reason,
+    )
+    engine.reporter.finished(result, best)
+    return result
 
 
 def _resource_errors(engine: TrainingEngine) -> AbstractContextManager[None]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from charlm.config.training import BUDGETS
+from charlm.distributed.group import ProcessGroup
 from charlm.errors import ModelFileError, RunError
 from charlm.trainers.lm.averaging import WeightAverage
 from charlm.trainers.lm.bptt import TruncatedBPTT
@@ -36,6 +37,14 @@ def training_checkpoint(
         loss_scale=bptt.mixed.state(),
         files={file.path.name: file.position() for file in files},
     )
+
+
+def load_checkpoint(path: Path, group: ProcessGroup) -> Checkpoint:
+    """The checkpoint of the main process, in all: the others may be on machines that do not have it."""
+    if group.world_size == 1:
+        return Checkpoint.load(path)
+    content = group.broadcast_bytes(Checkpoint.read(path) if group.is_main else None)
+    return Checkpoint.parse(content, path)
 
 
 def restore_training(

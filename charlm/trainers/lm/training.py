@@ -39,7 +39,7 @@ def run_training(
         run_files = open_run_files(files)
         try:
             engine = build_engine(files, group, stop, (*run_files, TrainingCurve(files), *observers))
-            result = engine.train(resume=resume and files.checkpoint.is_file())
+            result = engine.train(resume=_has_checkpoint(files, resume, group))
         except TrainingInterruptedError:
             mark(files, "interrupted")
             raise
@@ -55,7 +55,13 @@ def run_training(
 
 def follow_training(files: RunFiles, *, resume: bool, stop: StopSignal, group: ProcessGroup) -> None:
     """Train along with the main process of a group, without writing anything."""
-    build_engine(files, group, stop, ()).follow(resume=resume and files.checkpoint.is_file())
+    engine = build_engine(files, group, stop, ())
+    engine.follow(resume=_has_checkpoint(files, resume, group))
+
+
+def _has_checkpoint(files: RunFiles, resume: bool, group: ProcessGroup) -> bool:
+    """True in all processes when the main process is to resume from a checkpoint, and has one."""
+    return bool(group.broadcast(float(resume and files.checkpoint.is_file())))
 
 
 def _libraries() -> dict[str, str]:

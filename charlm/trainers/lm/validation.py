@@ -14,7 +14,6 @@ from charlm.errors import RunError
 from charlm.evaluation.language_model import limited_units, score_encoded
 from charlm.evaluation.scores import LMScore
 from charlm.language_models.language_model import LanguageModel, load_language_models
-from charlm.malloc import give_back_freed_memory
 from charlm.text.corpus.encoding import encoded_info
 from charlm.trainers.lm.averaging import note_loss
 from charlm.trainers.lm.checkpoint import Progress
@@ -52,13 +51,12 @@ def validate(
 ) -> Validation:
     """Score `model` on the validation text of `corpus` and bring `progress` up to date; all processes agree on it."""
     score, started = None, time.monotonic()
-    give_back_freed_memory()
     if group.is_main:
         info = encoded_info(corpus.valid, model.dictionary)
         limit = config.validation_characters
         units = None if limit is None else math.ceil(limit / max(1.0, info.characters / info.units))
         score = score_encoded(model, corpus.valid, info, max_units=units)
-    give_back_freed_memory()
+    group.barrier()  # the others wait here, however long it takes
     loss = group.broadcast(math.nan if score is None else score.loss)
     progress.validation_seconds += group.broadcast(time.monotonic() - started)
     progress.validations += 1
@@ -108,7 +106,6 @@ def score_best(
     """
     if not files.best_lm.is_file():
         raise RunError(f"no validation of {files.root} gave a finite loss; lower the learning rate")
-    give_back_freed_memory()
     (best,) = (model.to(device) for model in load_language_models(files.best_lm).values())
 
     def score(text: Path) -> LMScore:

@@ -20,11 +20,11 @@ from charlm.artifacts import CorpusFiles, RunFiles
 from charlm.config import RunConfig, TrainingConfig
 from charlm.data.dictionary import Dictionary
 from charlm.distributed.group import PEER_TIMEOUT_VARIABLE, peer_timeout_minutes
+from charlm.distributed.heartbeat import PEER_LOST, PEER_SILENT
 from charlm.errors import ConfigError
 from charlm.storage.fingerprints import sha256_of
 from charlm.trainers.lm.build import run_dictionary
 from charlm.trainers.lm.checkpoint import Checkpoint
-from charlm.trainers.lm.launcher import PEER_LOST, PEER_SILENT
 from charlm.trainers.lm.manifest import RunManifest, create_run
 from tests.command_server import TRAINER, ForkedProgram
 from tests.conftest import QUICK, run_charlm, start_program
@@ -213,7 +213,7 @@ def test_the_launcher_says_that_a_process_does_not_answer(corpus_dir, tmp_path, 
     _, errors = process.communicate(timeout=180)
     assert process.returncode == 1
     (line,) = errors.splitlines()
-    assert "has not answered the others for 0.25 minutes" in line
+    assert "has not answered the others for 15 seconds" in line
     assert PEER_TIMEOUT_VARIABLE in line
 
 
