@@ -1,18 +1,10 @@
 """The cache folder of a workspace in an object store: bring units here, and send what has changed.
 
-Reads and writes
-    charlm.json                      the format of the workspace
-    objects/AB/SHA256                content, by its digest
-    refs/UNIT/00000001.json          the manifest of a unit at a version
-in the store, and in the cache folder the unit itself and
-    .remote/index/UNIT.json          what is equal to the store's
-
-A manifest is created last, and only where no other machine has created that version: an interrupted push leaves nothing
-that can be seen, and of two machines that change one unit, the second one is refused. See docs/adr/0025.
+Reads and writes objects/AB/SHA256 in the store, content by its digest; and in the cache folder the unit itself, and
+what is equal to the store's (.remote/).
 """
 
 import errno
-import json
 import shutil
 import threading
 import uuid
@@ -23,6 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from charlm.errors import StoreError
+from charlm.remote.catalogue import Catalogue
 from charlm.remote.index import KnownFile, UnitIndex
 from charlm.remote.object_store import ObjectStore
 from charlm.remote.sending import Sender
@@ -33,18 +26,13 @@ from charlm.remote.units import (
     content_of,
     is_head,
     is_remade,
-    manifest_folder,
-    manifest_key,
-    unit_and_version,
 )
 from charlm.storage.atomic import write_text
 from charlm.storage.fingerprints import sha256_of
 from charlm.storage.locks import exclusive_lock
 
 TRANSFERS_AT_ONCE = 8
-_FORMAT_KEY, _FORMAT_NAME, _FORMAT_NUMBER = "charlm.json", "charlm.workspace", 1
 _SENT_WHEN_WHOLE = "corpora/"
-_KEPT_MANIFESTS = 2  # a reader that has just listed one version still gets it
 R = TypeVar("R")
 T = TypeVar("T")
 
@@ -55,60 +43,18 @@ class Replica:
     def __init__(self, store: ObjectStore, root: Path, on_event: Callable[[str], None] = lambda line: None) -> None:
         """`on_event` gets a line about what people should know."""
         self.store = store
+        self.catalogue = Catalogue(store)
         self.root = root
         self._own = root / ".remote"
         self._on_event = on_event
         self._fresh: dict[str, bool] = {}  # units that this process has compared, and whether they are whole
         self._unsent: set[str] = set()
-        self._has_format = False
         self._lock = threading.RLock()
 
     def refresh(self) -> None:
         """Compare units with the store again from now on."""
         with self._lock:
             self._fresh.clear()
-
-    def check_format(self) -> None:
-        """Raise StoreError for a workspace that a newer charlm has written; a new one has no format yet."""
-        content = self.store.read(_FORMAT_KEY)
-        if content is None:
-            return
-        try:
-            name, _, number = str(json.loads(content)["format"]).partition("/")
-            is_newer = int(number) > _FORMAT_NUMBER
-        except (ValueError, KeyError, TypeError) as error:
-            raise StoreError(f"{self.store.address}/{_FORMAT_KEY} is damaged; restore it from a backup") from error
-        if name != _FORMAT_NAME or is_newer:
-            raise StoreError(
-                f"the workspace {self.store.address} has the format {name}/{number}, and this charlm knows"
-                f" {_FORMAT_NAME}/{_FORMAT_NUMBER}; install the newer charlm that has written it"
-            )
-        self._has_format = True
-
-    # ---- looking ------------------------------------------------------------------------------------------------
-
-    def versions(self, kind: str) -> dict[str, int]:
-        """The newest version of every unit of a kind, such as `corpora`, in the store."""
-        newest: dict[str, int] = {}
-        for key in self.store.keys(f"refs/{kind}"):
-            if (found := unit_and_version(key)) is not None:
-                newest[found[0]] = max(found[1], newest.get(found[0], 0))
-        return newest
-
-    def latest(self, unit: str) -> UnitManifest | None:
-        """The newest manifest of a unit; None where the store has none."""
-        for _ in range(5):  # another machine may remove a version that has just been listed
-            newest = max(self._versions_of(unit), default=0)
-            if newest == 0:
-                return None
-            key = manifest_key(unit, newest)
-            if (content := self.store.read(key)) is not None:
-                return UnitManifest.from_bytes(content, newest, f"{self.store.address}/{key}")
-        raise StoreError(f"{self.store.address}/{manifest_folder(unit)} changes all the time; try again")
-
-    def _versions_of(self, unit: str) -> list[int]:
-        found = map(unit_and_version, self.store.keys(manifest_folder(unit)))
-        return [one[1] for one in found if one is not None and one[0] == unit]
 
     def folder(self, unit: str) -> Path:
         return self.root / unit
@@ -126,7 +72,7 @@ class Replica:
             if self._fresh.get(unit) or (only is not None and unit in self._fresh):
                 return self.folder(unit).is_dir()
             index = UnitIndex.load(self._index(unit))
-            latest = self.latest(unit)
+            latest = self.catalogue.latest(unit)
             if latest is not None and latest.version == index.version + 1 and latest.writer == self._writer:
                 index.version = latest.version  # we were killed before we noted it
             if latest is None:  # the bucket was emptied, or is another one
@@ -141,7 +87,7 @@ class Replica:
                     return True
                 else:
                     self._push(unit, index, latest)
-                    latest = self.latest(unit)
+                    latest = self.catalogue.latest(unit)
             if latest is not None and latest.removed:
                 shutil.rmtree(self.folder(unit), ignore_errors=True)
                 self._index(unit).unlink(missing_ok=True)
@@ -152,7 +98,7 @@ class Replica:
 
     def fetch_heads(self, kind: str) -> None:
         """Bring what says what each unit of a kind is, such as run.json, oldest first; the rest stays where it is."""
-        for unit, version in sorted(self.versions(kind).items()):
+        for unit, version in sorted(self.catalogue.versions(kind).items()):
             with self._lock:
                 index = UnitIndex.load(self._index(unit))
                 is_here = index.version == version and any((self.folder(unit) / name).is_file() for name in HEADS)
@@ -226,7 +172,7 @@ class Replica:
         with self._turn(unit):
             if not self.folder(unit).is_dir():
                 return
-            latest = self.latest(unit)
+            latest = self.catalogue.latest(unit)
             index = UnitIndex() if latest is None else UnitIndex.load(self._index(unit))
             if index.version == 0 or index.differs_from(self.folder(unit)):
                 self._push(unit, index, latest)
@@ -239,17 +185,15 @@ class Replica:
     def remove(self, unit: str) -> None:
         """Note in the store that a unit is removed; its folder here is gone already."""
         with self._turn(unit):
-            latest = self.latest(unit)
+            latest = self.catalogue.latest(unit)
             if latest is not None and not latest.removed:
-                self._create(UnitManifest(unit=unit, version=latest.version + 1, writer=self._writer, removed=True))
+                self.catalogue.create(
+                    UnitManifest(unit=unit, version=latest.version + 1, writer=self._writer, removed=True)
+                )
             self._index(unit).unlink(missing_ok=True)
 
     def _push(self, unit: str, index: UnitIndex, latest: UnitManifest | None) -> None:
-        if not self._has_format:
-            self.check_format()
-            if not self._has_format:
-                value = json.dumps({"format": f"{_FORMAT_NAME}/{_FORMAT_NUMBER}"}) + "\n"
-                self._has_format = self.store.create(_FORMAT_KEY, value.encode()) or True
+        self.catalogue.make()
         if latest is not None and latest.version > index.version:
             if latest.version == index.version + 1 and latest.writer == self._writer:
                 index.version = latest.version
@@ -273,17 +217,10 @@ class Replica:
             writer=self._writer,
             files={name: file.stored for name, file in sorted(sent.items())},
         )
-        if not self._create(manifest):
+        if not self.catalogue.create(manifest):
             raise self._overtaken(unit)
         here = {name: file for name, file in sent.items() if file.inode >= 0}
         UnitIndex(version=manifest.version, is_whole=index.is_whole, files=here).save(self._index(unit))
-
-    def _create(self, manifest: UnitManifest) -> bool:
-        if not self.store.create(manifest_key(manifest.unit, manifest.version), manifest.to_bytes()):
-            return False
-        old = [one for one in self._versions_of(manifest.unit) if one <= manifest.version - _KEPT_MANIFESTS]
-        self.store.delete(manifest_key(manifest.unit, one) for one in old)
-        return True
 
     def _overtaken(self, unit: str) -> StoreError:
         return StoreError(

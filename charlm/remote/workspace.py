@@ -73,7 +73,7 @@ class RemoteWorkspace(Workspace):
         return corpus
 
     def corpus_names(self) -> list[str]:
-        names = (unit.partition("/")[2] for unit in self.replica.versions(_CORPORA))
+        names = (unit.partition("/")[2] for unit in self.replica.catalogue.versions(_CORPORA))
         return sorted({*names, *super().corpus_names()})
 
     def run(self, name: str) -> RunFiles:
@@ -113,7 +113,7 @@ def open_remote(address: str, on_event: Callable[[str], None]) -> RemoteWorkspac
     _on_event = on_event
     workspace = RemoteWorkspace.at(address)
     workspace.replica.refresh()
-    workspace.replica.check_format()
+    workspace.replica.catalogue.check_format()
     return workspace
 
 

@@ -98,7 +98,7 @@ def test_nothing_is_sent_again_that_has_not_changed(machines: Machines) -> None:
     write(machines.first, corpus_json="1")
     machines.first.push(UNIT)
     machines.first.push(UNIT)
-    assert machines.first.versions("corpora") == {UNIT: 1}
+    assert machines.first.catalogue.versions("corpora") == {UNIT: 1}
 
 
 def test_one_file_of_a_unit_comes_alone_and_the_rest_later(machines: Machines) -> None:
@@ -107,7 +107,7 @@ def test_one_file_of_a_unit_comes_alone_and_the_rest_later(machines: Machines) -
     machines.second.fetch("runs/r", only=["run.json"])
     assert files_of(machines.second, "runs/r") == {"run.json": "{}"}
     machines.second.push("runs/r")
-    assert machines.second.versions("runs") == {"runs/r": 1}
+    assert machines.second.catalogue.versions("runs") == {"runs/r": 1}
     machines.second.fetch("runs/r")
     assert files_of(machines.second, "runs/r") == {"run.json": "{}", "large": "weights"}
 
@@ -187,7 +187,7 @@ def test_a_process_killed_right_after_its_push_is_not_taken_for_another_machine(
 def test_content_that_has_been_damaged_is_one_line(machines: Machines, server: Server) -> None:
     write(machines.first, corpus_json="1", train__one="some text")
     machines.first.push(UNIT)
-    manifest = machines.first.latest(UNIT)
+    manifest = machines.first.catalogue.latest(UNIT)
     assert manifest is not None
     server.put(f"{machines.address.rpartition('/')[2]}/{manifest.files['train/one'].key}", b"SOME TEXT")
     with pytest.raises(StoreError, match=r"train/one of books, is damaged: its content has another digest"):
@@ -206,7 +206,7 @@ def test_a_manifest_that_leads_out_of_the_workspace_is_refused(machines: Machine
 def test_an_old_client_is_refused_by_a_newer_workspace(machines: Machines) -> None:
     ObjectStore(machines.address).create("charlm.json", b'{"format": "charlm.workspace/2"}')
     with pytest.raises(StoreError, match="install the newer charlm"):
-        machines.first.check_format()
+        machines.first.catalogue.check_format()
     write(machines.first, corpus_json="1")
     with pytest.raises(StoreError, match="install the newer charlm"):
         machines.first.push(UNIT)
