@@ -74,7 +74,7 @@ class Session:
     def _open_remote(cls, address: str) -> Workspace:
         check_store_address(address)
         own = {} if cls._active is None else cls._active._variables
-        if "MLFLOW_TRACKING_URI" not in os.environ.keys() - own.keys():
+        if "MLFLOW_TRACKING_URI" in own or not os.environ.get("MLFLOW_TRACKING_URI"):
             raise ConfigError(
                 f"the workspace {address} holds no MLflow database; set MLFLOW_TRACKING_URI to the MLflow server of all"
                 " machines that use it"

@@ -6,11 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import QUICK, Outcome, run_charlm, write_sentences
+from charlm.remote.units import unit_and_version
+from tests.command_server import COMMAND_LINE, ForkedProgram
+from tests.conftest import QUICK, Outcome, run_charlm, start_program, write_sentences
+from tests.live_service import wait_until
 from tests.mlflow_server import running_mlflow
 from tests.object_store import BUCKET, ObjectStore, object_store
 
 pytestmark = [pytest.mark.service]
+
+# A training of some seconds, with a checkpoint about every second.
+LONG = (
+    *("--set", "max_characters=1500000", "--set", "hidden_size=32", "--set", "sequence_length=50"),
+    *("--set", "checkpoint_minutes=0.015", "--direction", "forward"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +42,11 @@ class Machine:
     variables: dict[str, str]
     workspace: str
 
-    def charlm(self, *arguments: object) -> Outcome:
-        return run_charlm(*arguments, "--workspace", self.workspace, **self.variables)
+    def charlm(self, *arguments: object, **variables: str) -> Outcome:
+        return run_charlm(*arguments, "--workspace", self.workspace, **{**self.variables, **variables})
+
+    def start(self, *arguments: object) -> ForkedProgram:
+        return start_program(COMMAND_LINE, *arguments, "--workspace", self.workspace, **self.variables)
 
     @property
     def root(self) -> Path:
@@ -55,9 +67,20 @@ def machines(store: ObjectStore, mlflow: str, tmp_path: Path) -> list[Machine]:
     return [machine("first"), machine("second")]
 
 
-def test_prepared_on_one_machine_and_trained_on_another(machines: list[Machine], tmp_path: Path) -> None:
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    return write_sentences(tmp_path / "text.txt")
+
+
+def versions_of_runs(store: ObjectStore, tmp_path: Path) -> int:
+    """The newest version of any run that the store has."""
+    keys = (key.removeprefix(f"{tmp_path.name}/") for key in store.object_keys() if key.startswith(f"{tmp_path.name}/"))
+    found = [unit_and_version(key) for key in keys if key.startswith("refs/runs/")]
+    return max((one[1] for one in found if one is not None), default=0)
+
+
+def test_prepared_on_one_machine_and_trained_on_another(machines: list[Machine], text: Path, tmp_path: Path) -> None:
     first, second = machines
-    text = write_sentences(tmp_path / "text.txt")
     prepared = first.charlm("prepare", text, "--name", "tiny", "--json")
     assert prepared.code == 0, prepared.stderr
     trained = second.charlm("train", "tiny", *QUICK, "--json")
@@ -70,3 +93,50 @@ def test_prepared_on_one_machine_and_trained_on_another(machines: list[Machine],
     assert again.code == 0, again.stderr
     assert again.json["runs"]["forward"]["test"] == trained.json["runs"]["forward"]["test"]
     assert again.json["model"] == "models:/tiny/1"
+
+
+def test_a_training_that_was_killed_goes_on_elsewhere_to_the_bit(
+    machines: list[Machine], store: ObjectStore, text: Path, tmp_path: Path
+) -> None:
+    first, second = machines
+    assert first.charlm("prepare", text, "--name", "killed", "--json").code == 0
+    whole = first.charlm("train", "killed", *LONG, "--no-register", "--set", "checkpoint_minutes=60", "--json")
+    assert whole.code == 0, whole.stderr
+    ended = versions_of_runs(store, tmp_path)
+    training = first.start("train", "killed", *LONG, "--no-register", "--json")
+    wait_until(lambda: versions_of_runs(store, tmp_path) > ended, seconds=120, what="a checkpoint in the store")
+    training.kill()
+    training.wait()
+    resumed = second.charlm("train", "killed", *LONG, "--resume", "--json")
+    assert resumed.code == 0, resumed.stderr
+    assert "continuing killed-forward" in resumed.stderr
+    assert resumed.json["runs"]["forward"]["test"] == whole.json["runs"]["forward"]["test"]
+    assert resumed.json["model"].startswith("models:/killed/")
+
+
+def test_two_machines_that_prepare_one_corpus_take_turns(machines: list[Machine], text: Path, tmp_path: Path) -> None:
+    first, second = machines
+    more = write_sentences(tmp_path / "more.txt", seed=2)
+    both = [
+        machine.start("prepare", one, "--name", "shared", "--json")
+        for machine, one in zip(machines, (text, more), strict=True)
+    ]
+    outcomes = [program.communicate() for program in both]
+    assert [program.wait() for program in both] == [0, 0], outcomes
+    manifest = second.charlm("prepare", text, more, "--name", "shared", "--json").json
+    assert manifest["revision"] == 2
+    assert first.charlm("prepare", text, "--name", "shared", "--json").json["documents"] == manifest["documents"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "line"),
+    [
+        ({"MLFLOW_TRACKING_URI": ""}, "MLFLOW_TRACKING_URI"),
+        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "does not answer; nothing is lost"),
+    ],
+)
+def test_what_is_missing_is_one_line(machines: list[Machine], text: Path, variables: dict[str, str], line: str) -> None:
+    outcome = machines[0].charlm("prepare", text, "--name", "tiny", "--json", **variables)
+    assert outcome.code == 2
+    assert line in outcome.json["error"]
+    assert len(outcome.stderr.splitlines()) == 1
