@@ -8,8 +8,11 @@ from pathlib import Path
 
 import yaml
 
+from tasks.services.prefect_compat import read_certificates_once
+
 
 def main() -> None:
+    read_certificates_once()
     from prefect.cli import app
     from prefect.utilities.importtools import import_object
 
