@@ -328,8 +328,19 @@ class Workspace:
 
     runs_dir = _Inside("runs")
 
+    @property
+    def place(self) -> Path:
+        """What leads to it: its folder, or the address of one in an object store."""
+        return self.root
+
     def run(self, name: str) -> RunFiles:
         return RunFiles(self.runs_dir / name)
+
+    def run_manifests(self) -> list[Path]:
+        return sorted(self.runs_dir.glob("*/run.json"))
+
+    def downstream_run(self, name: str) -> DownstreamRunFiles:
+        return DownstreamRunFiles(self.runs_dir / name)
 
     def retrain_lock(self, name: str) -> Path:
         """Held while the corpus `name` gets new text and its model is trained again."""

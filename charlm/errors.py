@@ -70,6 +70,10 @@ class RegistryError(CharLMError):
     """The model registry has no such model, version or alias."""
 
 
+class StoreError(CharLMError):
+    """The object store of a workspace does not answer, denies access, or holds what cannot be used."""
+
+
 class GateError(CharLMError):
     """Scores that a decision rests on are missing, or cannot be compared."""
 

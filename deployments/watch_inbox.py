@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from charlm.artifacts import Workspace
 from charlm.storage.fingerprints import fingerprint
-from tasks.retraining.inbox import InboxFile, scan, unseen_files
+from tasks.retraining.inbox import InboxFile, inbox_of, scan, unseen_files
 from tasks.services.rest import Server
 
 _DEPLOYMENT = "/deployments/name/charlm-scan-inbox/scan-inbox"
@@ -33,7 +33,7 @@ class InboxWatch:
         if deployment["paused"]:
             return
         parameters = deployment["parameters"]
-        place = parameters.get("inbox") or str(self._workspace.inbox_dir)
+        place = parameters.get("inbox") or inbox_of(self._workspace)
         files = unseen_files(self._workspace, scan(place, on_misplaced=self._report_misplaced))
         now = time.monotonic()
         self._since = {file: self._since.get(file, now) for file in files}

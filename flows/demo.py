@@ -57,7 +57,7 @@ def show_result(workspace: Workspace, result: TrainedPair) -> None:
     if report.is_file():
         print_result(f"Everything about it on one page: {report}")
     print_result("\n[bold]Try next[/]", markup=True)
-    folder = _shown_folder(workspace.root)
+    folder = _shown_folder(workspace.place)
     print_result(
         f"  charlm generate {champion} --prefix 'Return the '{folder}\n"
         f"  charlm evaluate {champion} README.md{folder}\n"

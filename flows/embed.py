@@ -16,6 +16,7 @@ from tasks.inference.texts import (
     embedding_outputs,
     embeddings_folder,
     find_texts,
+    keep_embeddings,
     no_texts,
     pinned_model,
     texts_of_model,
@@ -67,6 +68,8 @@ def embed_corpus(
         steps.embed_text(space, opened, text, path, text_format, pooling, dtype, precision, encoding, header, tokenizer)
         for text, path in outputs.items()
     ]
+    if output is None:
+        keep_embeddings(space, folder)
     publish_embeddings(pinned, folder, embedded)
     tokens = sum(text.num_tokens for text in embedded)
     return Completed(message=f"{tokens:,} tokens of {len(embedded):,} texts with {pinned}", data=embedded)

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from flows.workspace_flow import flow
 from tasks import steps
-from tasks.retraining.inbox import stable_files, unseen_files
+from tasks.retraining.inbox import inbox_of, stable_files, unseen_files
 from tasks.services.session import use_workspace
 
 
@@ -33,7 +33,7 @@ def scan_inbox(
         settle_seconds: Seconds between two scans; a file that changes in between is left out.
     """
     space = use_workspace(workspace)
-    place = inbox or str(space.inbox_dir)
+    place = inbox or inbox_of(space)
     first = unseen_files(space, steps.scan_inbox(place))
     if not first:
         return Completed(message="nothing new", data=0)

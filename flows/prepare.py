@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from charlm.config import CorpusMetadata, DictionaryConfig, ReadConfig, SplitConfig
-from flows.task_runners import TaskRunnerName, open_task_runner
+from flows.task_runners import TaskRunnerName, check_workers_reach, open_task_runner
 from flows.workspace_flow import flow
 from tasks.corpus import prepare as corpora
 from tasks.corpus.prepare import PreparedCorpus
@@ -50,8 +50,10 @@ def prepare_corpus(
         metadata: Licence and languages for the model cards; by default as known.
         task_runner: Where the work on shards runs.
     """
+    space = use_workspace(workspace)
+    check_workers_reach(space, task_runner)
     return corpora.prepare_corpus(
-        use_workspace(workspace),
+        space,
         raw,
         name,
         split,

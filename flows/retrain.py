@@ -23,7 +23,7 @@ from flows.task_runners import open_task_runner
 from flows.workspace_flow import flow
 from tasks import steps
 from tasks.corpus.filtering import without_missing_champion
-from tasks.corpus.prepare import complete_corpus
+from tasks.corpus.prepare import extend_corpus
 from tasks.registry.versions import RegisteredVersion
 from tasks.retraining.arrivals import Arrival
 from tasks.retraining.plan import Retraining, RetrainingPlan, asked_retraining, corpora_in_use, one_retraining
@@ -136,7 +136,7 @@ def _train(
     if champion is None:
         pair = train_pair(workspace, name, _BOTH, anew, reuse=True, resume=True, register=True, steps=run)
     elif plan.action == "train-anew":  # its dictionary does not fit the text either
-        complete_corpus(workspace.corpus(name), extend_dictionary=True, steps=run)
+        extend_corpus(workspace, name, steps=run)
         pair = train_pair(workspace, name, _BOTH, anew, reuse=True, resume=True, register=True, steps=run)
     else:
         pair = finetune_pair(

@@ -15,6 +15,8 @@ from charlm.errors import ConfigError, how_to_install
 if TYPE_CHECKING:
     from prefect.task_runners import TaskRunner
 
+    from charlm.artifacts import Workspace
+
 TaskRunnerName = Literal["threads", "processes", "dask"]
 DASK_ADDRESS_VARIABLE = "DASK_SCHEDULER_ADDRESS"  # which Dask itself reads
 
@@ -27,6 +29,15 @@ def check_task_runner(name: str) -> TaskRunnerName:
     if name == "dask" and find_spec("prefect_dask") is None:
         raise ConfigError(f"the task runner dask needs the package prefect-dask; {how_to_install('dask')}")
     return typing.cast(TaskRunnerName, name)
+
+
+def check_workers_reach(workspace: "Workspace", name: TaskRunnerName) -> None:
+    """Raise ConfigError where the workers are on other machines, and the files of the workspace on this one alone."""
+    if name == "dask" and os.environ.get(DASK_ADDRESS_VARIABLE) and workspace.place != workspace.root:
+        raise ConfigError(
+            f"the workers at {DASK_ADDRESS_VARIABLE} cannot reach the cache of an object store on this machine;"
+            " take the task runner processes, or unset it for workers on this machine"
+        )
 
 
 @contextmanager

@@ -33,6 +33,7 @@ ROOMS = (
     ("units",),
     ("tokenization",),
     ("data",),
+    ("remote",),
     ("splitter",),
     ("datasets",),
     ("text",),

@@ -43,7 +43,7 @@ def prepare(
         start_prefect(session, raw)
         from flows.prepare import prepare_corpus as prepare_flow
 
-        prepared = prepare_flow(raw, name, workspace.absolute(), **preparation, task_runner=runner)
+        prepared = prepare_flow(raw, name, session.workspace.place, **preparation, task_runner=runner)
     show(prepared.to_json(), as_json)
 
 

@@ -21,10 +21,10 @@ TRAINING, _RUNNING = "Training", "Where and how it runs"
 
 def corpora(incomplete: str) -> list[str]:
     """For the tab key: the corpora of the workspace whose names begin so."""
-    from charlm.artifacts import Workspace
+    from tasks.services.known_corpora import known_corpora
 
-    workspace = Workspace(Path(os.environ.get("CHARLM_WORKSPACE", "workspace")))
-    return [name for name in workspace.corpus_names() if name.startswith(incomplete)]
+    place = os.environ.get("CHARLM_WORKSPACE", "workspace")
+    return [name for name in known_corpora(place) if name.startswith(incomplete)]
 
 
 def recipes(incomplete: str) -> list[str]:
@@ -74,7 +74,7 @@ WorkspaceDir = Annotated[
     typer.Option(
         "--workspace",
         envvar="CHARLM_WORKSPACE",
-        help="Folder that holds corpora, runs and databases.",
+        help="Folder, or s3://BUCKET/FOLDER, that holds corpora and runs.",
         rich_help_panel=_RUNNING,
     ),
 ]

@@ -60,7 +60,7 @@ def run(
         result = charlm_pipeline(
             raw=raw,
             name=name,
-            workspace=workspace.absolute(),
+            workspace=session.workspace.place,
             **preparation,
             recipes=recipes,
             directions=list(directions),
@@ -311,7 +311,7 @@ def demo(workspace: options.WorkspaceDir = DEFAULT_WORKSPACE, as_json: options.A
     from flows.demo import run_demo, show_result
 
     with session.trainings.stopping_on_signals():
-        result = run_demo(workspace.absolute())
+        result = run_demo(session.workspace.place)
     if as_json:
         show(result.to_json(), as_json)
     else:

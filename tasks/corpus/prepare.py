@@ -9,14 +9,15 @@ Every step finds out from the manifest and the digests what is done already, and
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import NotRequired, TypedDict
 
 from charlm.artifacts import CorpusFiles, Workspace
 from charlm.config import CorpusMetadata, DictionaryConfig, ReadConfig, SplitConfig
 from charlm.malloc import keep_freed_memory
+from charlm.remote.workspace import alone, push
 from charlm.storage.atomic import syncing_together
-from charlm.storage.locks import exclusive_lock
 from charlm.text.corpus.counting import build_dictionary as build
 from charlm.text.corpus.counting import (
     check_frozen_dictionary,
@@ -121,11 +122,7 @@ def prepare_corpus(
     Raises SourceError when some of `raw` is missing, before the workspace is made.
     """
     sources = check_sources([*raw, *reading.valid_text, *reading.test_text])
-    with exclusive_lock(
-        workspace.lock_of(f"{name}.prepare"),
-        busy=None,
-        on_wait=lambda: terminal.print_line(f"  another process prepares {name}; waiting for it"),
-    ):
+    with _alone(workspace, name):
         with steps.readers(sources) as workers:
             corpus = steps.call(
                 split_text,
@@ -139,7 +136,25 @@ def prepare_corpus(
                 metadata=metadata,
                 workers=workers,
             )
-        return complete_corpus(corpus, dictionary, extend_dictionary=extend_dictionary, steps=steps)
+        prepared = complete_corpus(corpus, dictionary, extend_dictionary=extend_dictionary, steps=steps)
+        push(workspace, corpus.root)
+    return prepared
+
+
+def extend_corpus(workspace: Workspace, name: str, *, steps: CorpusSteps = CALLED_HERE) -> PreparedCorpus:
+    """Give new units of the corpus `name` ids at the end of its dictionary."""
+    with _alone(workspace, name):
+        prepared = complete_corpus(workspace.corpus(name), extend_dictionary=True, steps=steps)
+        push(workspace, prepared.files.root)
+    return prepared
+
+
+def _alone(workspace: Workspace, name: str) -> AbstractContextManager[bool]:
+    return alone(
+        workspace,
+        workspace.lock_of(f"{name}.prepare"),
+        on_wait=lambda holder: terminal.print_line(f"  {holder} prepares {name}; waiting for it"),
+    )
 
 
 def complete_corpus(

@@ -6,7 +6,6 @@ Reads  the registry of the workspace CHARLM_WORKSPACE, or of `workspace`
 import os
 from pathlib import Path
 
-from charlm.artifacts import Workspace
 from tasks.downstream.registry import resolve_downstream_model
 from tasks.registry.download import locate_model
 from tasks.registry.nearby import bundle_in_place
@@ -21,8 +20,7 @@ def path_of_address(address: str) -> Path:
     charlm calls it by the entry point `charlm.model_resolvers` of pyproject.toml. Raises RegistryError when there is
     no such model, version or alias, or when the registry does not answer.
     """
-    workspace = Workspace(Path(os.environ.get("CHARLM_WORKSPACE", "workspace")))
-    use_workspace(workspace.root)
+    workspace = use_workspace(os.environ.get("CHARLM_WORKSPACE", "workspace"))
     if (in_place := bundle_in_place(address, workspace)) is not None:
         return in_place[0]
     version = find_version(address)

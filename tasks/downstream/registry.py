@@ -96,7 +96,7 @@ def resolve_downstream_model(model: str, workspace: Workspace) -> Path:
             raise ModelFileError(f"{found.address} is no tagger or classifier; charlm embed and evaluate take it")
         return files.model
     path = user_path(model)
-    files = DownstreamRunFiles(path if path.is_dir() else workspace.runs_dir / model)
+    files = DownstreamRunFiles(path) if path.is_dir() else workspace.downstream_run(model)
     for candidate in (path, files.model):
         if candidate.is_file():
             return candidate

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from charlm.artifacts import DownstreamRunFiles, Workspace, check_name
 from charlm.config import DownstreamConfig
 from charlm.errors import ConfigError, RunError, decoration
+from charlm.remote.workspace import push
 from charlm.storage.atomic import read_json, write_json, write_text
 from charlm.storage.fingerprints import fingerprint
 from tasks.downstream.manifest import FORMAT, TrainingFacts, TrainingOutcome
@@ -24,6 +25,7 @@ from tasks.downstream.tracking import EpochMetrics, describe_downstream_run, log
 from tasks.inference.texts import pinned_model
 from tasks.registry.download import resolve_model
 from tasks.registry.versions import RegisteredVersion
+from tasks.services.pushing import pushing
 from tasks.terminal import Bar, terminal
 from tasks.tracking.runs import group_run
 from tasks.training.child import gpu_turn
@@ -147,7 +149,7 @@ def train_downstream(
     models = [pinned_model(model) for model in request.models]
     embeddings = _embeddings(workspace, models, request.vectors)
     facts = _facts(request, models, corpus, label_type, embeddings)
-    files = DownstreamRunFiles(workspace.runs_dir / f"{request.name}-{request.task}-{fingerprint(facts)}")
+    files = workspace.downstream_run(f"{request.name}-{request.task}-{fingerprint(facts)}")
     known = (
         read_json(files.manifest, remedy="delete it and train again", error=RunError)
         if resume and files.manifest.is_file()
@@ -162,11 +164,12 @@ def train_downstream(
             with decoration("the summary of the data"):
                 files.root.mkdir(parents=True, exist_ok=True)
                 write_json(files.data_summary, summary.to_json())
-            with gpu_turn(workspace, gpu_slot, anywhere=False):
+            with pushing(workspace, files), gpu_turn(workspace, gpu_slot, anywhere=False):
                 result = _train(request, corpus, facts, embeddings, files, run_id, tokenizer, resume=resume)
             write_json(files.manifest, {**facts, "result": result, "mlflow_run": run_id})
             files.checkpoint.unlink(missing_ok=True)  # nothing is left to resume
             log_downstream_files(run_id, files, result["test"])
+    push(workspace, files.root)
     version = register_downstream_model(request.name, files, facts, result["test"], run_id) if register else None
     return TrainedDownstreamModel(
         run_dir=files.root, label_type=label_type, language_models=models, version=version, **result

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from charlm.artifacts import Workspace
 from charlm.errors import ConfigError, SourceError
+from charlm.remote.workspace import push
 from charlm.storage.user_paths import user_path
 from tasks.registry.versions import find_version
 
@@ -53,6 +54,11 @@ def embeddings_folder(workspace: Workspace, model: str) -> Path:
         raise ConfigError(f"embeddings with {model} have no default folder; give an output folder")
     version = find_version(model)
     return workspace.embeddings_dir(version.name, version.version)
+
+
+def keep_embeddings(workspace: Workspace, folder: Path) -> None:
+    """Send embeddings in the default folder to the object store of the workspace, where it has one."""
+    push(workspace, folder)
 
 
 def embedding_outputs(texts: Sequence[str], folder: Path) -> dict[str, Path]:

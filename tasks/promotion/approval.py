@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from charlm.artifacts import Workspace
 from charlm.evaluation.gate_report import GateReport
-from charlm.storage.locks import exclusive_lock
+from charlm.remote.workspace import alone, push
 from charlm.text.corpus.manifest import load_manifest, record_approval
 from tasks.registry.versions import RegisteredVersion, find_tagged, set_version_tags, version_tags
 
@@ -40,9 +40,10 @@ def needs_approval(workspace: Workspace, name: str) -> bool:
 
 def set_approval(workspace: Workspace, name: str, *, required: bool) -> None:
     """Require the approval of a person for every version of the corpus `name` from now on, or no longer."""
-    corpus = workspace.prepared_corpus(name)
-    with exclusive_lock(workspace.lock_of(f"{name}.prepare"), busy=None):
+    with alone(workspace, workspace.lock_of(f"{name}.prepare")):
+        corpus = workspace.prepared_corpus(name)
         record_approval(corpus, required=required)
+        push(workspace, corpus.root)
 
 
 def waiting_report(report: GateReport) -> GateReport:

@@ -18,7 +18,7 @@ from charlm.errors import RegistryError, decoration
 from charlm.evaluation.gate_report import BaselineScore, GateReport
 from charlm.evaluation.promotion import decide_promotion
 from charlm.evaluation.scores import DocumentScores, PairScores
-from charlm.storage.locks import exclusive_lock
+from charlm.remote.workspace import alone
 from charlm.text.corpus.manifest import load_manifest
 from charlm.units.unit import find_unit
 from tasks.promotion.approval import APPROVAL, WAITING, Answer, answered_report, approval_tags, waiting_report
@@ -110,7 +110,7 @@ def pass_gate(
     corpus = workspace.prepared_corpus(version.name)
     config = config or GateConfig()
     with (
-        exclusive_lock(workspace.gate_lock(version.name), busy=None),
+        alone(workspace, workspace.gate_lock(version.name)),
         clear_errors(f"cannot promote {version.address}"),
     ):
         client = mlflow_client()
@@ -168,7 +168,7 @@ def roll_back(workspace: Workspace, name: str) -> Rollback:
     replaced no other.
     """
     find_version(f"models:/{name}@{CHAMPION}")
-    with exclusive_lock(workspace.gate_lock(name), busy=None), clear_errors(f"cannot roll back {name}"):
+    with alone(workspace, workspace.gate_lock(name)), clear_errors(f"cannot roll back {name}"):
         client = mlflow_client()
         champion = find_version(f"models:/{name}@{CHAMPION}")
         old = version_tags(champion).get(REPLACED)

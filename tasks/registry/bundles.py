@@ -15,8 +15,8 @@ from charlm.artifacts import BundleFiles, CorpusFiles, Workspace
 from charlm.config.serving import chosen_runtime
 from charlm.data.answers import AnswerForm
 from charlm.errors import ModelFileError, decoration
+from charlm.remote.workspace import alone
 from charlm.storage.atomic import JsonObject, read_json
-from charlm.storage.locks import exclusive_lock
 from charlm.text.corpus.manifest import load_manifest
 from charlm.trainers.lm.manifest import RunManifest
 from tasks.registry.descriptions import model_description, version_description
@@ -62,7 +62,7 @@ def register_runs(
     """
     with (
         tempfile.TemporaryDirectory(prefix="charlm-bundle-") as folder,
-        exclusive_lock(workspace.lock_of(f"{name}.registration"), busy=None),
+        alone(workspace, workspace.lock_of(f"{name}.registration")),
     ):
         bundle = Path(folder) / "bundle"
         fingerprint = build_bundle(workspace, name, runs, bundle, parent_version=_parent_label(parent, name))

@@ -53,7 +53,7 @@ def open_model(model: str | RegisteredVersion, workspace: Workspace) -> OpenedMo
 def locate_model(model: str | RegisteredVersion, workspace: Workspace) -> tuple[Path, RegisteredVersion | None]:
     """The path of a model and the version behind its address, without loading it; a bundle is downloaded."""
     if isinstance(model, RegisteredVersion) or model.startswith("models:"):
-        use_workspace(workspace.root)  # the registry is that of this workspace
+        use_workspace(workspace.place)  # the registry is that of this workspace
         if (in_place := bundle_in_place(model, workspace)) is not None:
             return in_place
         with terminal.waiting("asking MLflow's registry"):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from charlm.artifacts import CorpusFiles, Workspace
 from charlm.errors import CharLMError, decoration
 from charlm.evaluation.gate_report import GateReport
+from charlm.remote.workspace import push
 from charlm.storage.atomic import write_text
 from charlm.trainers.lm.manifest import RunManifest
 from charlm.visual import model_report
@@ -65,6 +66,7 @@ def write_report(
         made = f"Made by charlm {_library_version()} on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC."
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, report_page(title, report_result(sentence, verdict=verdict), sections, about=made))
+        push(workspace, path.parent)
         if version is not None:
             log_report(version, path)
         return path
@@ -88,6 +90,7 @@ def add_result(
             tone="good" if report.promoted else "bad" if report.decision == "refused" else "plain",
         )
         write_text(path, with_other_result(path.read_text(encoding="utf-8"), result))
+        push(workspace, path.parent)
         log_report(version, path)
 
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from charlm.artifacts import Workspace, check_name
 from charlm.errors import CharLMError, SourceError
+from charlm.remote.workspace import RemoteWorkspace, alone, push
 from charlm.storage.atomic import read_json, write_json
-from charlm.storage.locks import exclusive_lock
 from tasks.terminal import terminal
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def announce_arrivals(
     from tasks.retraining.arrivals import Arrival
 
     arrivals = []
-    with exclusive_lock(workspace.inbox_lock, busy=None):
+    with alone(workspace, workspace.inbox_lock):
         memory = _Memory.load(workspace)
         for (corpus, domain), group in _by_folder(files).items():
             digests = {file: digest for file in group if (digest := _digest(file)) is not None}
@@ -104,6 +104,11 @@ def announce_arrivals(
             memory.remember(corpus, group, digests)
             memory.save(workspace)
     return arrivals
+
+
+def inbox_of(workspace: Workspace) -> str:
+    """The folder or address of the inbox of a workspace."""
+    return f"{workspace.address}/inbox" if isinstance(workspace, RemoteWorkspace) else str(workspace.inbox_dir)
 
 
 @dataclass(frozen=True)
@@ -127,6 +132,7 @@ class _Memory:
 
     def save(self, workspace: Workspace) -> None:
         write_json(workspace.inbox_memory, {"told": self.announced, "seen": self.seen})
+        push(workspace, workspace.inbox_memory.parent)
 
     def digests(self, corpus: str) -> Mapping[str, str]:
         return self.announced.get(corpus, {})

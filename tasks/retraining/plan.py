@@ -12,8 +12,8 @@ from typing import cast
 from charlm.artifacts import Workspace
 from charlm.config import DriftConfig
 from charlm.evaluation.drift import Action, DriftReport
+from charlm.remote.workspace import alone
 from charlm.storage.fingerprints import fingerprint
-from charlm.storage.locks import exclusive_lock
 from charlm.text.corpus.manifest import CorpusManifest, load_manifest
 from tasks.promotion.gate import REASON, ROLLED_BACK
 from tasks.registry.versions import (
@@ -82,10 +82,10 @@ def corpora_in_use(workspace: Workspace) -> list[str]:
 def one_retraining(workspace: Workspace, name: str) -> Iterator[None]:
     """Hold the lock on retrainings of the corpus `name` for the block; waits while another process holds it."""
 
-    def report_wait() -> None:
+    def report_wait(holder: str) -> None:
         terminal.print_line(f"= {name} is being retrained by another run; this run continues when that one has ended")
 
-    with exclusive_lock(workspace.retrain_lock(name), busy=None, on_wait=report_wait):
+    with alone(workspace, workspace.retrain_lock(name), on_wait=report_wait):
         yield
 
 

@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 from charlm.artifacts import Workspace
 from charlm.errors import ConfigError
+from charlm.storage.workspace_address import check_is_folder
 from tasks.services.prefect_compat import CONSOLE_LEVEL
 
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
@@ -54,7 +55,7 @@ def check_workspace_path(root: Path) -> None:
 
     Both put it into addresses: what follows `?` is a query, `%20` stands for a blank, and `{{` begins a template.
     """
-    path = str(root)
+    path = str(check_is_folder(root))
     found = next((part for part in ("?", "{{") if part in path), None)
     if found is None and unquote(path) != path:
         found = "%"

@@ -14,7 +14,9 @@ from typing import ClassVar
 
 from charlm.artifacts import Workspace
 from charlm.errors import ConfigError
-from charlm.storage.user_paths import user_path
+from charlm.remote.object_store import check_store_address
+from charlm.remote.workspace import open_remote
+from charlm.storage.workspace_address import workspace_address, workspace_folder
 from tasks.services.environment import (
     ask_loopback_directly,
     check_dotenv,
@@ -28,7 +30,7 @@ from tasks.services.own_service import service_addresses
 from tasks.services.prefect import TemporaryServer, check_prefect_server, check_prefect_settings, first_start
 from tasks.services.prefect_compat import prefect_server_variables, reload_settings
 from tasks.services.trainings import Trainings
-from tasks.terminal import show_warnings
+from tasks.terminal import show_warnings, terminal
 
 
 class Session:
@@ -49,9 +51,12 @@ class Session:
     def open(cls, root: Path | str) -> "Session":
         """The session of the workspace at `root`, active from now on.
 
-        Raises ConfigError when `root` is a file, or while the session that was active still trains.
+        `root` may be the address of an object store, whose cache folder the session then works in.
+        Raises ConfigError when `root` is a file, or while the session that was active still trains, and StoreError when
+        the object store cannot be used.
         """
-        workspace = Workspace(user_path(root).absolute())
+        address = workspace_address(root)
+        workspace = Workspace(workspace_folder(root)) if address is None else cls._open_remote(address)
         if workspace.root.exists() and not workspace.root.is_dir():
             raise ConfigError(f"the workspace {workspace.root} is a file; give --workspace a folder")
         check_workspace_path(workspace.root)
@@ -64,6 +69,17 @@ class Session:
         if uses_embedded_mlflow(workspace):
             move_artifact_root(workspace, str(workspace.mlflow_artifacts_dir))
         return session
+
+    @classmethod
+    def _open_remote(cls, address: str) -> Workspace:
+        check_store_address(address)
+        own = {} if cls._active is None else cls._active._variables
+        if "MLFLOW_TRACKING_URI" not in os.environ.keys() - own.keys():
+            raise ConfigError(
+                f"the workspace {address} holds no MLflow database; set MLFLOW_TRACKING_URI to the MLflow server of all"
+                " machines that use it"
+            )
+        return open_remote(address, terminal.print_line)
 
     @classmethod
     def of(cls, workspace: Workspace) -> "Session":

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 from charlm.artifacts import CorpusFiles, RunFiles, Workspace
 from charlm.errors import RegistryError, RunError
+from charlm.remote.workspace import push
 from charlm.storage.atomic import read_json, write_json
 from charlm.storage.user_paths import user_path
 from charlm.trainers.events import Event
@@ -61,7 +62,9 @@ def sync_run(workspace: Workspace, run: str) -> str | None:
     if not files.manifest.is_file():
         raise RunError(f"there is no run {run!r} in {workspace.runs_dir}, and no run folder of that name")
     try:
-        return _Sender(workspace, files, parent=None).send()
+        sent = _Sender(workspace, files, parent=None).send()
+        push(workspace, files.root)
+        return sent
     except mlflow_error() as error:
         raise RegistryError(f"MLflow at {os.environ['MLFLOW_TRACKING_URI']}: {first_line(error)}") from error
 

@@ -19,18 +19,17 @@ from charlm.artifacts import CorpusFiles, RunFiles, Workspace
 from charlm.config import ONE_NODE, NodesConfig, RunConfig, TrainingConfig
 from charlm.data.dictionary import Dictionary
 from charlm.errors import RunError, TrainingInterruptedError, decoration
+from charlm.remote.workspace import alone, push
 from charlm.storage.fingerprints import fingerprint, sha256_of
-from charlm.storage.locks import exclusive_lock
 from charlm.trainers.lm.gpu_memory import gpu_bytes
 from charlm.trainers.lm.manifest import RunManifest, create_run, find_runs, new_run_name, plan_run
 from tasks.runs import TrainedRun
+from tasks.services.pushing import pushing
 from tasks.services.session import Session
 from tasks.terminal import terminal
 from tasks.tracking.sync import live_tracking
 from tasks.training.child import RefusedError, gpu_turn, run_child
 from tasks.training.outlook import outlook
-
-_LOOK_SECONDS = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,11 +118,13 @@ def _train(
         terminal.print_line(f"= {title}: reused {run.name}, which is finished")
         with live_tracking(workspace, run, parent=parent):  # sends what an earlier outage has delayed
             pass
+        push(workspace, run.root)
         return TrainedRun.load(run, reused=True)
     try:
         size = RunManifest.load(run).dictionary["size"]
         needed = gpu_bytes(request.training, size, num_processes=request.num_processes)
         with (
+            pushing(workspace, run),
             gpu_turn(workspace, gpu_slot, needed=needed, num_processes=request.local_processes) as device,
             live_tracking(workspace, run, parent=parent),
             terminal.step(title) as bar,
@@ -152,18 +153,15 @@ def _turn(workspace: Workspace, request: TrainingRequest, title: str, stop_flag:
     initial = None if request.initial_model is None else sha256_of(request.initial_model)
     wanted = [request.corpus, request.direction, training, initial, request.known_revision]
     lock = workspace.lock_of(f"{fingerprint(wanted)}.training")
-    with contextlib.ExitStack() as stack:
-        is_waiting = False
-        while True:
-            try:
-                stack.enter_context(exclusive_lock(lock, busy=f"{title}: another process trains the same"))
-                break
-            except RunError:
-                if not is_waiting:
-                    terminal.print_line(f"= {title}: another process trains the same; waiting for it")
-                is_waiting = True
-            if stop_flag.wait(_LOOK_SECONDS):  # a lock of the system cannot be waited for and be interrupted
-                raise TrainingInterruptedError(f"{title} was interrupted while another process trained the same")
+    waiting = "{} trains the same; waiting for it"
+    with alone(
+        workspace,
+        lock,
+        on_wait=lambda holder: terminal.print_line(f"= {title}: {waiting.format(holder)}"),
+        is_stopped=stop_flag.is_set,
+    ) as is_held:
+        if not is_held:
+            raise TrainingInterruptedError(f"{title} was interrupted while another process trained the same")
         yield
 
 

@@ -78,6 +78,8 @@ def plan_pruning(workspace: Workspace, name: str | None, *, newest: int) -> Prun
 
     `newest` versions before the champion are kept beside it. Raises ConfigError when there is nothing of this name.
     """
+    if workspace.place != workspace.root:
+        raise ConfigError(f"charlm prune removes nothing from an object store yet, and {workspace.place} is one")
     names = workspace.corpus_names() if name is None else [name]
     removals: list[Removal] = []
     for one in names:
@@ -219,7 +221,7 @@ def _old_encodings(workspace: Workspace, name: str) -> Iterator[Removal]:
 
 def _runs_on(workspace: Workspace, name: str) -> Iterator[tuple[RunFiles, RunManifest]]:
     """The runs of a corpus whose manifests can be read; others are left alone."""
-    for path in sorted(workspace.runs_dir.glob("*/run.json")):
+    for path in workspace.run_manifests():
         files = RunFiles(path.parent)
         try:
             manifest = RunManifest.load(files)

@@ -1,18 +1,14 @@
 """A champion that nobody has announced is announced once, with real servers of Prefect and MLflow."""
 
-import socket
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from mlflow import MlflowClient
 
-from charlm.artifacts import Workspace
-from deployments.programs import answers, start, stop, wait_until
-from deployments.servers import mlflow_server, prepare_mlflow
-from deployments.settings import ServiceSettings
 from deployments.watch_champions import ChampionsWatch
 from tasks.services import rest
+from tests.mlflow_server import running_mlflow
 from tests.prefect_server import ask
 
 pytestmark = pytest.mark.service
@@ -56,18 +52,8 @@ class Registry:
 
 @pytest.fixture(scope="module")
 def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    settings = ServiceSettings(workspace=Workspace(tmp_path_factory.mktemp("mlflow")), mlflow_port=port)
-    prepare_mlflow(settings)
-    files = settings.workspace.service
-    start(mlflow_server(settings), files)
-    try:
-        wait_until(lambda: answers(f"{settings.mlflow_url}/health"), "mlflow", files)
-        yield settings.mlflow_url
-    finally:
-        stop("mlflow", files)
+    with running_mlflow(tmp_path_factory.mktemp("mlflow")) as address:
+        yield address
 
 
 @pytest.fixture

@@ -115,6 +115,8 @@ BAD_LINES: dict[str, tuple[list[str], str]] = {
         ["generate", "models:/nobody@champion"],
         "there is no registered model 'nobody'",
     ),
+    "a workspace at an unknown address": (["train", "x", "--workspace", "no-such://bucket/ws"], "no-such://bucket/ws"),
+    "a folder like an address": (["train", "x", "--workspace", "/tmp/s3:/ws"], "'s3:' in its path, the beginning"),
     "an unknown run": (["sync", "nothing"], "there is no run 'nothing'"),
 }
 

@@ -143,14 +143,14 @@ def new_run_name(corpus: str, direction: str, recipe: str) -> str:
 def find_runs(workspace: Workspace, fingerprint: str) -> list[RunFiles]:
     """The runs with this fingerprint, newest first."""
     found = []
-    for path in workspace.runs_dir.glob("*/run.json"):
+    for path in workspace.run_manifests():
         files = RunFiles(path.parent)
         try:
             manifest = RunManifest.load(files)
         except (RunError, CorpusError, ConfigError, TypeError):  # of another version, or damaged: it cannot be reused
             continue
         if manifest.fingerprint == fingerprint:
-            found.append(files)
+            found.append(workspace.run(files.name))
     return sorted(found, key=lambda files: (files.manifest.stat().st_mtime_ns, files.name), reverse=True)
 
 
