@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from charlm.errors import CharLMError, ConfigError
 from deployments.passwords import settle_mlflow_password
-from deployments.prefect_setup import set_up_prefect
+from deployments.prefect_setup import FlowDeployment, add_pools
 from deployments.programs import Program
 from deployments.servers import mlflow_server, prefect_server, prepare_mlflow, workers
 from deployments.servers import watcher as watcher_program
@@ -61,7 +61,9 @@ def set_up(settings: ServiceSettings) -> None:
     if settings.password is not None:
         mlflow_url = os.environ.get("MLFLOW_TRACKING_URI", settings.mlflow_url)
         settle_mlflow_password(mlflow_url, settings.password, settings.old_password)
-    set_up_prefect(replace(settings, gpus=tuple(map(str, range(_num_gpus())))))
+    settings = replace(settings, gpus=tuple(map(str, range(_num_gpus()))))
+    add_pools(settings)
+    FlowDeployment(settings).make()
 
 
 def _num_gpus() -> int:

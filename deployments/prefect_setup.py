@@ -7,6 +7,7 @@ What exists is left as it is, so that a change that somebody has made in the UI 
 """
 
 import copy
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -52,16 +53,62 @@ _POOLS = {
 }
 
 
-def set_up_prefect(settings: ServiceSettings) -> bool:
-    """Make what is missing on the server; False when nothing was."""
+def add_pools(settings: ServiceSettings) -> bool:
+    """Make the pools, queues and limits that workers need and the server lacks; False when it lacked none."""
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
         changes = [_add_pools(client, settings), _add_short_queue(client)]
         changes.append(_add_gpu_limit(client, max(1, settings.num_gpus)))
         changes.append(_drop_older_automation(client))
-        changes.append(_deploy(client, settings))
     return any(changes)
+
+
+class FlowDeployment:
+    """The deployments of all flows.
+
+    Where this machine or the flows have changed since the last ones, flows are loaded as soon as this is made, before
+    there is a server.
+    """
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self._files = settings.workspace.service
+        self._config = machine_deployments(settings)
+        self._made_from = {
+            "fingerprint": fingerprint([self._config, *(sha256_of(path) for path in _sources_of_forms())]),
+            "server": os.environ.get("PREFECT_API_URL", settings.prefect_api_url),
+        }
+        is_made = self._files.deployed.is_file() and read_json(self._files.deployed) == self._made_from
+        self._process = None if is_made else self._load()
+
+    def make(self) -> bool:
+        """Make them; False when the server holds them as they are."""
+        process = self._process or (None if self._are_on_server() else self._load())
+        if process is None:
+            return False
+        process.communicate(b"deploy\n")
+        if process.returncode:
+            raise ConfigError(f"prefect deploy has failed; its output is in {self._files.log('deploy')}")
+        write_json(self._files.deployed, self._made_from)
+        return True
+
+    def _load(self) -> "subprocess.Popen[bytes]":
+        self._files.root.mkdir(parents=True, exist_ok=True)
+        write_text(self._files.deployments, yaml.safe_dump(self._config, sort_keys=False, allow_unicode=True))
+        command = [sys.executable, "-m", "deployments.deploying", str(self._files.deployments)]
+        with self._files.log("deploy").open("wb") as log:
+            return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=log, stderr=log)
+
+    def _are_on_server(self) -> bool:
+        from prefect.client.orchestration import get_client
+        from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName, FlowFilter, FlowFilterName
+
+        names = {deployment["name"] for deployment in self._config["deployments"]}
+        named = DeploymentFilter(name=DeploymentFilterName(any_=sorted(names)))
+        ours = FlowFilter(name=FlowFilterName(like_=_FLOWS))
+        with get_client(sync_client=True) as client:
+            found = list(all_pages(partial(client.read_deployments, flow_filter=ours, deployment_filter=named)))
+        return names <= {deployment.name for deployment in found}
 
 
 def settle_lost_runs() -> int:
@@ -146,34 +193,6 @@ def _add_gpu_limit(client: "SyncPrefectClient", slots: int) -> bool:
         client.read_global_concurrency_limit_by_name(GPU_LIMIT)
         return False
     client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=GPU_LIMIT, limit=slots))
-    return True
-
-
-def _deploy(client: "SyncPrefectClient", settings: ServiceSettings) -> bool:
-    """Deploy all flows, unless the server holds them and neither they nor this machine have changed since."""
-    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName, FlowFilter, FlowFilterName
-
-    files = settings.workspace.service
-    config = machine_deployments(settings)
-    deployed_from = {
-        "fingerprint": fingerprint([config, *(sha256_of(path) for path in _sources_of_forms())]),
-        "server": str(client.api_url),
-    }
-    names = {deployment["name"] for deployment in config["deployments"]}
-    named = DeploymentFilter(name=DeploymentFilterName(any_=sorted(names)))
-    ours = FlowFilter(name=FlowFilterName(like_=_FLOWS))
-    found = all_pages(partial(client.read_deployments, flow_filter=ours, deployment_filter=named))
-    deployed = {deployment.name for deployment in found}
-    if names <= deployed and files.deployed.is_file() and read_json(files.deployed) == deployed_from:
-        return False
-    write_text(files.deployments, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
-    prefect = Path(sys.executable).with_name("prefect")
-    with files.log("deploy").open("wb") as log:
-        command = [str(prefect), "--no-prompt", "deploy", "--prefect-file", str(files.deployments), "--all"]
-        code = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log).returncode
-    if code != 0:
-        raise ConfigError(f"prefect deploy has failed; its output is in {files.log('deploy')}")
-    write_json(files.deployed, deployed_from)
     return True
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from charlm.storage.locks import exclusive_lock
 from deployments.passwords import settle_mlflow_password
-from deployments.prefect_setup import has_worker, set_up_prefect, settle_lost_runs
+from deployments.prefect_setup import FlowDeployment, add_pools, has_worker, settle_lost_runs
 from deployments.programs import answers, start, stop, wait_until
 from deployments.servers import (
     check_databases,
@@ -51,20 +51,25 @@ def up(settings: ServiceSettings) -> None:
         health = health_urls(settings.addresses())
         with _first_start(settings):
             started = [program.name for program in servers if start(program, files)]
+            # Loading takes seconds, in which the servers start.
+            deployment = FlowDeployment(settings)
+            import prefect.client.orchestration  # noqa: F401
+
             wait_until(lambda: answers(health[PREFECT]), PREFECT, files)
             wait_until(lambda: answers(health[MLFLOW]), MLFLOW, files)
         if settings.password is not None:
             settle_mlflow_password(settings.mlflow_url, settings.password, settings.old_password)
-        is_changed = set_up_prefect(settings)
+        has_new_pools = add_pools(settings)
         helpers = workers(settings)
         if not any(running(program.name, files) for program in helpers):
             settle_lost_runs()
         started += [program.name for program in [*helpers, watcher(settings)] if start(program, files)]
+        has_new_flows = deployment.make()  # while the workers start
         for program in helpers:
             wait_until(lambda name=program.name: has_worker(name), program.name, files)  # type: ignore[misc]
         note_addresses(settings.workspace, settings.addresses())
     _print_line(f"started {', '.join(started)}" if started else "everything runs already")
-    if is_changed:
+    if has_new_pools or has_new_flows:
         _print_line("the Prefect server has its pools, limits, automations and deployments")
     _print_line(f"their logs are in {files.root}")
     if started and settings.database is None:

@@ -5,6 +5,7 @@ Reads  CHARLM_WORKSPACE, CHARLM_PREFECT_PORT, CHARLM_MLFLOW_PORT, CHARLM_HOST, C
        CHARLM_GPUS_PER_WORKER
 """
 
+import ctypes
 import os
 import re
 from collections.abc import Mapping
@@ -158,15 +159,30 @@ def visible_gpus(variables: Mapping[str, str]) -> tuple[str, ...]:
     Each worker gets one, or CHARLM_GPUS_PER_WORKER of them for trainings with as many processes; what is left over goes
     to a last one.
     """
-    import torch
-
-    count, visible = torch.cuda.device_count(), variables.get("CUDA_VISIBLE_DEVICES")
+    count, visible = num_gpus(), variables.get("CUDA_VISIBLE_DEVICES")
     names = visible.split(",")[:count] if visible else list(map(str, range(count)))
     value = variables.get("CHARLM_GPUS_PER_WORKER") or "1"
     size = int(value) if value.isdecimal() else 0
     if size < 1 or size > max(count, 1):
         raise ConfigError(f"CHARLM_GPUS_PER_WORKER is a number of GPUs, of which there are {count}; got {value!r}")
     return tuple(",".join(names[start : start + size]) for start in range(0, count, size))
+
+
+def num_gpus() -> int:
+    """The CUDA devices that torch sees; it is not asked, which takes seconds, where no driver is installed."""
+    if not _has_gpu_driver():
+        return 0
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def _has_gpu_driver() -> bool:
+    try:
+        ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
+    except OSError:
+        return Path("/dev/kfd").exists()  # of AMD
+    return True
 
 
 def _port(variables: Mapping[str, str], name: str, default: int) -> int:

@@ -13,7 +13,7 @@ A launcher, ours or torch's, starts the processes and passes each its rank throu
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -170,9 +170,10 @@ def process_group() -> Iterator[ProcessGroup]:
     with peer_errors():
         point = MeetingPoint(rank, world_size)
         point.arrive(local_world_size)
-        heartbeat = Heartbeat(point.client(), rank=rank, world_size=world_size, limit=limit)
+        timeout = timedelta(seconds=limit)
+        heartbeat = Heartbeat(point.client(timeout), rank=rank, world_size=world_size, limit=limit)
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"  # only gradients may be on GPUs
-        store, timeout = prefixed("torch", point.store), timedelta(seconds=limit)
+        store = prefixed("torch", point.store)
         dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=timeout)
         dist.barrier()  # each has shown its first beat
     heartbeat.start()
@@ -190,6 +191,8 @@ def process_group() -> Iterator[ProcessGroup]:
         dist.destroy_process_group()
         raise
     heartbeat.stop(None)
+    with suppress(RuntimeError):
+        point.leave()
     dist.destroy_process_group()
 
 

@@ -60,9 +60,11 @@ class Heartbeat:
     def stop(self, error: BaseException | None) -> None:
         """End, and show the others whether this process has failed: then they end too, for the same reason."""
         self._stopped.set()
-        self._thread.join(timeout=self._limit)
+        self._thread.join(timeout=2 * BEAT_SECONDS)
         signal.signal(signal.SIGUSR2, self._signal_before)
         is_own = isinstance(error, CharLMError) and not isinstance(error, PeerLostError)
+        if self._thread.is_alive():  # it waits for a store that does not answer, and so would this
+            return
         with suppress(RuntimeError):  # process 0 may have ended before, and its store with it
             self._beat(_ENDED if error is None else f"{_FAILED}{error if is_own else ''}")
         if is_own:

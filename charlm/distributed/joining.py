@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 JOIN_TIMEOUT_VARIABLE = "CHARLM_JOIN_TIMEOUT_MINUTES"
 _JOIN_TIMEOUT_MINUTES = 5.0
 _POLL_SECONDS = 0.05
+_LEAVING_SECONDS = 10.0
 _FAREWELL_SECONDS = 1.0  # in which the others read why process 0 ends
 
 _REMEDIES = {
@@ -57,10 +58,13 @@ class MeetingPoint:
             self._wait_for_host(host, port)
         self.store = self._open(host, port, is_host=is_host)
 
-    def client(self) -> "Store":
-        """Another connection, for another thread."""
+    def client(self, timeout: timedelta) -> "Store":
+        """Another connection, for another thread; from now on both wait no longer than `timeout` for an answer."""
         host, _, port = self._address.rpartition(":")
-        return self._open(host, int(port), is_host=False)
+        client = self._open(host, int(port), is_host=False)
+        for store in (self.store, client):
+            store.set_timeout(timeout)
+        return client
 
     def arrive(self, processes_of_node: int) -> None:
         """Wait for the others; raises ConfigError in all processes when one is missing, or is of another training."""
@@ -95,6 +99,13 @@ class MeetingPoint:
             f"{{}} of {self.world_size} processes have come to {self._address}",
             count=lambda: self.store.add(f"{step}/agreed", 0),
         )
+
+    def leave(self) -> None:
+        """Say that this process needs the store no more; process 0, with which it may end, waits for the others."""
+        self.store.add("left", 1)
+        deadline = time.monotonic() + _LEAVING_SECONDS
+        while self.rank == 0 and self.store.add("left", 0) < self.world_size and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
 
     def _wait(self, is_done: Callable[[], bool], missing: str, count: Callable[[], int] | None = None) -> None:
         while not is_done():

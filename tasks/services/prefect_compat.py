@@ -4,8 +4,10 @@ A new release may rename any of it: `SYMBOLS` and `SETTINGS` are checked by test
 """
 
 import asyncio
+import functools
 import logging
 import os
+import ssl
 import sys
 import time
 import warnings
@@ -49,6 +51,8 @@ SETTINGS = (
     "PREFECT_SERVER_DATABASE_TIMEOUT",
     "PREFECT_SERVER_LOGGING_LEVEL",
     "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED",
+    "PREFECT_SERVER_SERVICES_LATE_RUNS_LOOP_SECONDS",
+    "PREFECT_SERVER_SERVICES_PAUSE_EXPIRATIONS_LOOP_SECONDS",
     "PREFECT_SERVER_UI_API_URL",
     "PREFECT_UI_ENABLED",
 )
@@ -133,6 +137,14 @@ def skip_runs_in_progress() -> None:
         return await submit(worker, [found for found in flow_run_response if found.flow_run.id not in held])
 
     BaseWorker._submit_scheduled_flow_runs = submit_others  # type: ignore[method-assign, assignment]
+
+
+def read_certificates_once() -> None:
+    """Let all clients of this process share what they know of certificates.
+
+    `prefect deploy` makes forty clients, and each would read all certificates again, which takes 60 ms.
+    """
+    ssl.create_default_context = functools.cache(ssl.create_default_context)  # type: ignore[assignment]
 
 
 def flow_run_page() -> str | None:

@@ -4,11 +4,13 @@ import importlib
 import os
 import socket
 import sqlite3
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from prefect.utilities.callables import parameter_schema
 
@@ -17,7 +19,7 @@ from charlm.errors import ConfigError
 from deployments.prefect_setup import DEPLOYMENTS_FILE, LONG_RUNS, SHORT_QUEUE, SHORT_RUNS, machine_deployments
 from deployments.programs import Program, start, stop, wait_until
 from deployments.servers import check_databases, mlflow_server, prefect_server, watcher, workers
-from deployments.settings import CPU_POOL, GPU_POOL, ROOT, ServiceSettings, visible_gpus
+from deployments.settings import CPU_POOL, GPU_POOL, ROOT, ServiceSettings, _has_gpu_driver, num_gpus, visible_gpus
 from flows.embed import embed_corpus
 from flows.parameters import EXPERT
 from tasks.services.mlflow_database import SERVER_ARTIFACT_ROOT, move_artifact_root
@@ -134,6 +136,7 @@ def test_every_gpu_has_a_worker_that_sees_it_alone() -> None:
 
 
 def test_a_worker_has_as_many_gpus_as_its_trainings_have_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deployments.settings._has_gpu_driver", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
     assert visible_gpus({}) == ("0", "1", "2", "3")
     assert visible_gpus({"CUDA_VISIBLE_DEVICES": "1,3,2,0", "CHARLM_GPUS_PER_WORKER": "2"}) == ("1,3", "2,0")
@@ -147,6 +150,13 @@ def test_a_worker_has_as_many_gpus_as_its_trainings_have_processes(monkeypatch: 
     for value in ("0", "5", "two"):
         with pytest.raises(ConfigError, match="CHARLM_GPUS_PER_WORKER is a number of GPUs, of which there are 4"):
             visible_gpus({"CHARLM_GPUS_PER_WORKER": value})
+
+
+def test_torch_is_asked_for_gpus_only_where_there_is_a_driver() -> None:
+    assert num_gpus() == torch.cuda.device_count()
+    code = "import sys; from deployments.settings import num_gpus; num_gpus(); print('torch' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert found.strip() == str(_has_gpu_driver())
 
 
 # ---- deployments ---------------------------------------------------------------------------------------------------

@@ -154,6 +154,26 @@ def test_a_hung_node_ends_the_others(corpus_dir, tmp_path, hung):
     assert nodes[hung].returncode != 0
 
 
+@pytest.mark.slow
+def test_nodes_can_be_started_by_torchrun_itself(one_node, run, elsewhere):
+    port = free_port()
+    nodes = [
+        subprocess.Popen(
+            [
+                sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--node-rank", str(rank),
+                "--nproc-per-node", "1", "--master-addr", "127.0.0.1", "--master-port", str(port),
+                "-m", "charlm.trainers.run", str(each.manifest),
+            ],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank, each in enumerate((run, elsewhere))
+    ]  # fmt: skip
+    for each in nodes:
+        finish(each)
+    assert sha256_of(run.best_lm) == sha256_of(one_node.best_lm)
+
+
 # ---- mistakes ------------------------------------------------------------------------------------------------------
 
 
