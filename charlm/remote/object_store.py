@@ -155,6 +155,8 @@ def _reason(error: BaseException, place: str) -> str:
         return f"needs credentials, and there are none; {_CREDENTIALS}"
     if code in ("InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"):
         return f"does not accept the credentials ({code}); {_CREDENTIALS}"
+    if code == "RequestTimeTooSkewed":
+        return "refuses requests of this machine: its clock differs by more than minutes; set it"
     if code == "NoSuchBucket" or "bucket does not exist" in str(error):
         return f"is in no bucket: there is no {bucket!r}; create it, or correct the address"
     if code in ("AccessDenied", "403", "Forbidden") or isinstance(error, PermissionError):
