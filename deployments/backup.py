@@ -38,6 +38,7 @@ def save(settings: ServiceSettings, folder: Path) -> int:
     Raises ConfigError when there is nothing to save, or `folder` exists.
     """
     workspace = settings.workspace
+    _check_is_here(settings)
     if not workspace.root.is_dir():
         raise ConfigError(f"there is no workspace {workspace.root}; set CHARLM_WORKSPACE to its folder")
     if folder.exists():
@@ -60,11 +61,20 @@ def save(settings: ServiceSettings, folder: Path) -> int:
     return len(files)
 
 
+def _check_is_here(settings: ServiceSettings) -> None:
+    if settings.address is not None:
+        raise ConfigError(
+            f"the workspace {settings.address} is in an object store: back the bucket up by its own means (versioning,"
+            f" replication), and {settings.workspace.root} with --workspace {settings.workspace.root}"
+        )
+
+
 def restore(settings: ServiceSettings, folder: Path) -> int:
     """Bring back what `save` has saved, to a workspace that does not exist yet; the number of files.
 
     Raises ConfigError when `folder` is not a complete backup, or the workspace exists.
     """
+    _check_is_here(settings)
     files = _checked_files(folder)
     root = settings.workspace.root
     if root.exists():

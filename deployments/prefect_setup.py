@@ -137,7 +137,7 @@ def machine_deployments(settings: ServiceSettings) -> dict[str, Any]:
     config: dict[str, Any] = yaml.safe_load(DEPLOYMENTS_FILE.read_text(encoding="utf-8"))
     config["pull"] = [{"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}]
     for deployment in config["deployments"]:
-        deployment.setdefault("parameters", {})["workspace"] = str(settings.workspace.root)
+        deployment.setdefault("parameters", {})["workspace"] = settings.place
         deployment["work_pool"]["job_variables"] = copy.deepcopy(_RUN_PROCESS)
         if settings.gpus and _TRAINING_TAG in deployment["tags"]:
             deployment["work_pool"]["name"] = GPU_POOL

@@ -44,7 +44,10 @@ def up(settings: ServiceSettings) -> None:
     os.environ.update(settings.client_variables())  # for Prefect's client in this process
     check_databases(settings)
     with exclusive_lock(files.lock, busy=None):
-        settings.workspace.inbox_dir.mkdir(parents=True, exist_ok=True)  # so that people find it
+        if settings.address is None:
+            settings.workspace.inbox_dir.mkdir(parents=True, exist_ok=True)  # so that people find it
+        else:
+            settings.open_workspace(_print_line)  # or an error, before anything is started
         if running(MLFLOW, files) is None:
             prepare_mlflow(settings)
         servers = [prefect_server(settings), mlflow_server(settings)]

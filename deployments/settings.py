@@ -8,7 +8,7 @@ Reads  CHARLM_WORKSPACE, CHARLM_PREFECT_PORT, CHARLM_MLFLOW_PORT, CHARLM_HOST, C
 import ctypes
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,12 +16,19 @@ from urllib.parse import urlsplit
 
 from charlm.artifacts import Workspace
 from charlm.errors import ConfigError, how_to_install
-from charlm.storage.user_paths import user_path
+from charlm.remote.object_store import check_store_address
+from charlm.remote.settings import service_folder
+from charlm.remote.workspace import open_remote
+from charlm.storage.workspace_address import workspace_address, workspace_folder
 from tasks.services.environment import access_variables, check_workspace_path
 
 HOST = "127.0.0.1"
 VARIABLES = (
     "CHARLM_WORKSPACE",
+    "CHARLM_WORKSPACE_CACHE",
+    "CHARLM_WORKSPACE_CACHE_SIZE",
+    "CHARLM_SERVICE_FOLDER",
+    "CHARLM_LEASE_SECONDS",
     "CHARLM_PREFECT_PORT",
     "CHARLM_MLFLOW_PORT",
     "CHARLM_HOST",
@@ -46,6 +53,9 @@ class ServiceSettings:
     """One service: two servers and the workers beside them, bound to this machine."""
 
     workspace: Workspace
+    """The folder of the service, and of everything else where `address` is not given."""
+    address: str | None = None
+    """Where corpora and runs are, in an object store."""
     prefect_port: int = 4200
     mlflow_port: int = 5000
     host: str = HOST
@@ -71,6 +81,8 @@ class ServiceSettings:
 
     def __post_init__(self) -> None:
         check_workspace_path(self.workspace.root)
+        if self.address is not None:
+            check_store_address(self.address)
         if self.database is not None:
             if urlsplit(self.database).scheme != "postgresql":
                 raise ConfigError(
@@ -100,8 +112,11 @@ class ServiceSettings:
 
     @classmethod
     def from_environment(cls, variables: Mapping[str, str]) -> "ServiceSettings":
+        place = variables.get("CHARLM_WORKSPACE") or "workspace"
+        address = workspace_address(place)
         return cls(
-            workspace=Workspace(user_path(variables.get("CHARLM_WORKSPACE") or "workspace").absolute()),
+            workspace=Workspace(workspace_folder(place) if address is None else service_folder(address)),
+            address=address,
             prefect_port=_port(variables, "CHARLM_PREFECT_PORT", cls.prefect_port),
             mlflow_port=_port(variables, "CHARLM_MLFLOW_PORT", cls.mlflow_port),
             host=variables.get("CHARLM_HOST") or HOST,
@@ -112,6 +127,15 @@ class ServiceSettings:
             notify=variables.get("CHARLM_NOTIFY") or None,
             allowed_hosts=tuple(re.findall(r"[^\s,]+", variables.get("CHARLM_ALLOWED_HOSTS", ""))),
         )
+
+    @property
+    def place(self) -> str:
+        """What leads to corpora and runs, for every machine."""
+        return str(self.workspace.root) if self.address is None else self.address
+
+    def open_workspace(self, on_event: Callable[[str], None]) -> Workspace:
+        """The workspace of corpora and runs; of one in an object store, `on_event` gets a line about what happens."""
+        return self.workspace if self.address is None else open_remote(self.address, on_event)
 
     @property
     def prefect_api_url(self) -> str:
@@ -130,7 +154,7 @@ class ServiceSettings:
         return {
             **self.addresses(),
             **access_variables(self.password),
-            "CHARLM_WORKSPACE": str(self.workspace.root),
+            "CHARLM_WORKSPACE": self.place,
             "PREFECT_HOME": str(self.workspace.prefect_home),
         }
 

@@ -29,7 +29,7 @@ def write_units(settings: ServiceSettings, folder: Path, *, user: str, variables
     """
     environment = {name: variables[name] for name in VARIABLES if variables.get(name)}
     environment |= {name: value for name, value in variables.items() if name.startswith("AWS_")}
-    environment |= {"CHARLM_WORKSPACE": str(settings.workspace.root), "PYTHONPATH": str(ROOT)}
+    environment |= {"CHARLM_WORKSPACE": settings.place, "PYTHONPATH": str(ROOT)}
     folder.mkdir(parents=True, exist_ok=True)
     secret = folder / SETTINGS
     secret.touch(mode=0o600)

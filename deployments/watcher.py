@@ -62,7 +62,7 @@ def log(line: str) -> None:
 
 def watches(settings: ServiceSettings) -> list[Watch]:
     """Everything that is looked at in the service."""
-    workspace, prefect, mlflow = settings.workspace, prefect_server(), mlflow_server()
+    workspace, prefect, mlflow = settings.open_workspace(log), prefect_server(), mlflow_server()
     inbox, lost = InboxWatch(workspace, prefect, log), LostRunsWatch(prefect, log)
     champions, choices = ChampionsWatch(prefect, mlflow, log), CorpusChoices(workspace, prefect)
     watched = [
@@ -72,7 +72,7 @@ def watches(settings: ServiceSettings) -> list[Watch]:
         Watch("runs without a heartbeat", lost.seconds, lost.look),
     ]
     if settings.notify is not None:
-        outbox = Outbox(workspace.service.notifications, settings.notify, log)
+        outbox = Outbox(settings.workspace.service.notifications, settings.notify, log)
         events = EventsWatch(prefect, os.environ["MLFLOW_TRACKING_URI"], outbox)
         disk = DiskWatch(workspace, outbox)
         watched += [
@@ -94,7 +94,7 @@ def run(watched: Sequence[Watch]) -> None:
 def main() -> None:
     ask_loopback_directly()
     settings = ServiceSettings.from_environment(os.environ)
-    log(f"watches the workspace {settings.workspace.root}")
+    log(f"watches the workspace {settings.place}")
     run(watches(settings))
 
 

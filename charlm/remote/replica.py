@@ -18,6 +18,7 @@ from charlm.errors import StoreError
 from charlm.remote.catalogue import Catalogue
 from charlm.remote.index import KnownFile, UnitIndex
 from charlm.remote.object_store import ObjectStore
+from charlm.remote.room import CacheRoom
 from charlm.remote.sending import Sender
 from charlm.remote.units import (
     HEADS,
@@ -46,15 +47,19 @@ class Replica:
         self.catalogue = Catalogue(store)
         self.root = root
         self._own = root / ".remote"
+        self._room = CacheRoom(root)
         self._on_event = on_event
         self._fresh: dict[str, bool] = {}  # units that this process has compared, and whether they are whole
         self._unsent: set[str] = set()
         self._lock = threading.RLock()
 
-    def refresh(self) -> None:
-        """Compare units with the store again from now on."""
+    def refresh(self, unit: str | None = None) -> None:
+        """Compare a unit, or all, with the store again from now on."""
         with self._lock:
-            self._fresh.clear()
+            if unit is None:
+                self._fresh.clear()
+            else:
+                self._fresh.pop(unit, None)
 
     def folder(self, unit: str) -> Path:
         return self.root / unit
@@ -71,6 +76,7 @@ class Replica:
         with self._lock, self._turn(unit):
             if self._fresh.get(unit) or (only is not None and unit in self._fresh):
                 return self.folder(unit).is_dir()
+            self._room.use(unit)
             index = UnitIndex.load(self._index(unit))
             latest = self.catalogue.latest(unit)
             if latest is not None and latest.version == index.version + 1 and latest.writer == self._writer:
@@ -114,6 +120,7 @@ class Replica:
             before = index
             index = UnitIndex(version=latest.version, is_whole=False, is_coming=True, files=before.files)
             index.save(self._index(latest.unit))
+            self._room.make(sum(file.size for file in missing.values()), self._on_event)
             with self._clear_disk_errors():
                 self._download(folder, {name: file for name, file in missing.items() if not is_head(name)})
                 self._download(folder, {name: file for name, file in missing.items() if is_head(name)})
@@ -172,6 +179,7 @@ class Replica:
         with self._turn(unit):
             if not self.folder(unit).is_dir():
                 return
+            self._room.use(unit)
             latest = self.catalogue.latest(unit)
             index = UnitIndex() if latest is None else UnitIndex.load(self._index(unit))
             if index.version == 0 or index.differs_from(self.folder(unit)):

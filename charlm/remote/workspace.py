@@ -40,6 +40,7 @@ class RemoteWorkspace(Workspace):
     @property
     def inbox_memory(self) -> Path:  # type: ignore[override]
         """In a folder of its own, which is a unit."""
+        self.replica.refresh(_INBOX_MEMORY)  # a watcher looks at it for months
         self.replica.fetch(_INBOX_MEMORY)
         return self.root / _INBOX_MEMORY / "inbox.json"
 

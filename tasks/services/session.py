@@ -15,6 +15,7 @@ from typing import ClassVar
 from charlm.artifacts import Workspace
 from charlm.errors import ConfigError
 from charlm.remote.object_store import check_store_address
+from charlm.remote.settings import service_folder
 from charlm.remote.workspace import open_remote
 from charlm.storage.workspace_address import workspace_address, workspace_folder
 from tasks.services.environment import (
@@ -56,7 +57,14 @@ class Session:
         the object store cannot be used.
         """
         address = workspace_address(root)
-        workspace = Workspace(workspace_folder(root)) if address is None else cls._open_remote(address)
+        if address is None:
+            workspace = Workspace(workspace_folder(root))
+            addresses = service_addresses(workspace)
+        else:
+            check_store_address(address)
+            addresses = service_addresses(Workspace(service_folder(address)))
+            cls._check_registry(address, addresses)
+            workspace = open_remote(address, terminal.print_line)
         if workspace.root.exists() and not workspace.root.is_dir():
             raise ConfigError(f"the workspace {workspace.root} is a file; give --workspace a folder")
         check_workspace_path(workspace.root)
@@ -64,22 +72,22 @@ class Session:
         ask_loopback_directly()
         find_temporary_folder(workspace)
         session = cls.of(workspace)
-        session._service = service_addresses(workspace)
+        session._service = addresses
         session._activate()
         if uses_embedded_mlflow(workspace):
             move_artifact_root(workspace, str(workspace.mlflow_artifacts_dir))
         return session
 
     @classmethod
-    def _open_remote(cls, address: str) -> Workspace:
-        check_store_address(address)
+    def _check_registry(cls, address: str, addresses: dict[str, str]) -> None:
+        """Raise ConfigError where no MLflow server is known: an object store holds no database."""
         own = {} if cls._active is None else cls._active._variables
-        if "MLFLOW_TRACKING_URI" in own or not os.environ.get("MLFLOW_TRACKING_URI"):
+        given = None if "MLFLOW_TRACKING_URI" in own else os.environ.get("MLFLOW_TRACKING_URI")
+        if not given and "MLFLOW_TRACKING_URI" not in addresses:
             raise ConfigError(
                 f"the workspace {address} holds no MLflow database; set MLFLOW_TRACKING_URI to the MLflow server of all"
                 " machines that use it"
             )
-        return open_remote(address, terminal.print_line)
 
     @classmethod
     def of(cls, workspace: Workspace) -> "Session":

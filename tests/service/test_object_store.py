@@ -83,18 +83,19 @@ def test_prepared_on_one_machine_and_trained_on_another(machines: list[Machine],
     first, second = machines
     prepared = first.charlm("prepare", text, "--name", "tiny", "--json")
     assert prepared.code == 0, prepared.stderr
-    trained = second.charlm("train", "tiny", *QUICK, "--json")
+    trained = second.charlm("train", "tiny", *QUICK, "--direction", "forward", "--json")
     assert trained.code == 0, trained.stderr
     assert trained.json["model"] == "models:/tiny/1"
     embedded = first.charlm("embed", "models:/tiny@challenger", text, "--output", tmp_path / "e.parquet", "--json")
     assert embedded.code == 0, embedded.stderr
     # The other machine finds the finished runs.
-    again = first.charlm("train", "tiny", *QUICK, "--resume", "--json")
+    again = first.charlm("train", "tiny", *QUICK, "--direction", "forward", "--resume", "--json")
     assert again.code == 0, again.stderr
     assert again.json["runs"]["forward"]["test"] == trained.json["runs"]["forward"]["test"]
     assert again.json["model"] == "models:/tiny/1"
 
 
+@pytest.mark.slow
 def test_a_training_that_was_killed_goes_on_elsewhere_to_the_bit(
     machines: list[Machine], store: ObjectStore, text: Path, tmp_path: Path
 ) -> None:

@@ -267,3 +267,26 @@ def test_a_server_that_is_away_is_one_line(monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setenv(name, value)
     with pytest.raises(StoreError, match="does not answer; nothing is lost: run the command again when it does"):
         ObjectStore(f"s3://{BUCKET}/ws").read("x")
+
+
+def test_a_small_cache_keeps_what_is_in_use_and_what_the_store_lacks(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("one", "two", "three", "four"):
+        write(machines.first, f"runs/{name}", run_json="{}", weights=name * 1000)
+        machines.first.push(f"runs/{name}")
+    monkeypatch.setenv("CHARLM_WORKSPACE_CACHE_SIZE", "8kB")  # of 3, 3, 5 and 4 kB
+    ended = machines.new(tmp_path / "second")  # an earlier process of the second machine
+    ended.fetch("runs/one")
+    ended.fetch("runs/two")
+    write(ended, "runs/two", weights="changed here")
+    ended._room.leave()
+    machines.second.fetch("runs/three")
+    assert not files_of(machines.second, "runs/one")
+    assert files_of(machines.second, "runs/two")["weights"] == "changed here"
+    machines.second.fetch("runs/four")  # there is too little room even so: all others are in use
+    assert files_of(machines.second, "runs/three").keys() == {"run.json", "weights"}
+    machines.second.refresh()
+    machines.second.fetch("runs/one")
+    assert files_of(machines.second, "runs/one")["weights"] == "one" * 1000
+    assert machines.lines[0].startswith("- runs/one left the cache folder")
