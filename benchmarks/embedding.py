@@ -76,14 +76,17 @@ def read_sentences(path: Path | None) -> list[list[str]]:
 def conditions(text: Path | None) -> str:
     import torch
 
+    from charlm.nn.kernel import kernel_name
     from charlm.nn.precision import can_compute_bf16, instruction_set
 
     cpu = torch.device("cpu")
     processor = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     name = "Python's documentation" if text is None else text.name
     machine = f"{processor[1] if processor else 'an unknown processor'} ({instruction_set(cpu)})"
+    precisions = ("fp32", "bf16") if can_compute_bf16(cpu) else ("fp32",)
+    kernels = " and ".join(dict.fromkeys(kernel_name(cpu, precision) for precision in precisions))
     without = "" if can_compute_bf16(cpu) else " It computes no bf16, which is left out."
-    return f"Text: {name}. Torch {torch.__version__} on {machine}.{without}"
+    return f"Text: {name}. Torch {torch.__version__} on {machine}; LSTMs by the kernel {kernels}.{without}"
 
 
 def compare(flair_python: str, chosen: list[list[str]], paths: list[str], label: str, rounds: int) -> list[list[str]]:

@@ -70,13 +70,16 @@ ROLLBACK = "charlm rollback books"
 
 
 def commands_to_run() -> list[Any]:
-    """The shown commands that need no server; further forms of one, and the rollback, are for `make test-slow`."""
+    """The shown commands that need no server; further forms of one, and the rollback, are for `make test-slow`.
+
+    A command that waits for another node is tested with one, in tests/flows/test_nodes.py.
+    """
     first_forms = {command.split()[1]: command for command in reversed(shown_commands())}
     quick = {*first_forms.values(), *PREPARATION} - {ROLLBACK}
     return [
         pytest.param(command, marks=[] if command in quick else [pytest.mark.slow])
         for command in shown_commands()
-        if not command.startswith("charlm notify ")
+        if not command.startswith("charlm notify ") and "--num-nodes" not in command
     ]
 
 
