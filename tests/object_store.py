@@ -13,6 +13,8 @@ class ObjectStore:
     """One bucket."""
 
     address: str
+    servers: list[Any]
+    """The server that runs, or none."""
 
     @property
     def variables(self) -> dict[str, str]:
@@ -40,6 +42,13 @@ class ObjectStore:
         self.client().put_object(Bucket=BUCKET, Key=key, Body=content)
         return f"s3://{BUCKET}/{key}"
 
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """For the block, nothing answers at the address; the content stays."""
+        self.servers.pop().stop()
+        yield
+        self.servers.append(_started(int(self.address.rpartition(":")[2])))
+
     def object_keys(self) -> list[str]:
         pages = self.client().get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
         return [item["Key"] for page in pages for item in page.get("Contents", [])]
@@ -48,13 +57,19 @@ class ObjectStore:
 @contextmanager
 def object_store() -> Iterator[ObjectStore]:
     """A running store with an empty bucket."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
+    server = _started(0)
+    store = ObjectStore("http://{}:{}".format(*server.get_host_and_port()), [server])
     try:
-        store = ObjectStore("http://{}:{}".format(*server.get_host_and_port()))
         store.client().create_bucket(Bucket=BUCKET)
         yield store
     finally:
-        server.stop()
+        for running in store.servers:
+            running.stop()
+
+
+def _started(port: int) -> Any:
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
+    server.start()
+    return server

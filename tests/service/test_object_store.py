@@ -1,5 +1,6 @@
 """One workspace in an object store, and two machines: two cache folders that share nothing but S3 and MLflow."""
 
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,3 +142,59 @@ def test_what_is_missing_is_one_line(machines: list[Machine], text: Path, variab
     assert outcome.code == 2
     assert line in outcome.json["error"]
     assert len(outcome.stderr.splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_a_training_outlives_a_store_that_is_away(
+    machines: list[Machine], store: ObjectStore, text: Path, tmp_path: Path
+) -> None:
+    first, second = machines
+    assert first.charlm("prepare", text, "--name", "away", "--json").code == 0
+    training = first.start("train", "away", *LONG, "--no-register", "--json")
+    wait_until(lambda: versions_of_runs(store, tmp_path) > 0, seconds=120, what="a checkpoint in the store")
+    with store.away():
+        _, stderr = training.communicate()
+        assert training.wait() == 2
+        assert "its newest checkpoint is on this machine alone" in stderr
+        assert stderr.splitlines()[-1].endswith("does not answer; nothing is lost: run the command again when it does")
+    again = first.charlm("train", "away", *LONG, "--resume", "--no-register", "--json")
+    assert again.code == 0, again.stderr
+    assert "reused away-forward" in again.stderr
+    elsewhere = second.charlm("train", "away", *LONG, "--resume", "--no-register", "--json")
+    assert elsewhere.code == 0, elsewhere.stderr
+    assert elsewhere.json["runs"]["forward"]["test"] == again.json["runs"]["forward"]["test"]
+
+
+@pytest.mark.slow
+def test_a_full_disk_of_the_cache_is_one_line(machines: list[Machine], text: Path, tmp_path: Path) -> None:
+    first, second = machines
+    assert first.charlm("prepare", text, "--name", "full", "--json").code == 0
+    second.cache.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(second.cache)]
+    if subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("a disk of a few kilobytes can only be mounted by root")
+    try:
+        outcome = second.charlm("baseline", "full", "--json")
+        assert outcome.code == 2
+        assert "is full; free some space there, or set CHARLM_WORKSPACE_CACHE" in outcome.json["error"]
+    finally:
+        subprocess.run(["umount", "--lazy", str(second.cache)], check=True)
+    assert second.charlm("baseline", "full", "--json").code == 0
+
+
+@pytest.mark.slow
+def test_a_preparation_that_was_killed_is_done_by_another_machine(
+    machines: list[Machine], text: Path, tmp_path: Path
+) -> None:
+    first, second = machines
+    large = tmp_path / "large.txt"
+    large.write_text(text.read_text() * 100)
+    preparing = first.start("prepare", large, "--name", "taken", "--json")
+    wait_until(lambda: first.cache.is_dir() and any(first.root.glob("corpora/taken")), seconds=60, what="a corpus")
+    preparing.kill()
+    preparing.wait()
+    prepared = second.charlm("prepare", large, "--name", "taken", "--json")
+    assert prepared.code == 0, prepared.stderr
+    again = first.charlm("prepare", large, "--name", "taken", "--json")
+    assert again.code == 0, again.stderr
+    assert (again.json["revision"], again.json["characters"]) == (1, prepared.json["characters"])

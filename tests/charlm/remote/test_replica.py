@@ -2,7 +2,9 @@
 
 import json
 import shutil
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -229,6 +231,37 @@ def test_a_bucket_that_was_emptied_is_filled_again(machines: Machines) -> None:
     store.delete(store.keys("refs") + store.keys("objects"))
     machines.first.push(UNIT)
     assert machines.second.fetch(UNIT)
+
+
+def test_denied_access_and_a_wrong_clock_are_one_line_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    codes = ["AccessDenied", "RequestTimeTooSkewed"]
+
+    class Refusing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # as the library calls it
+            content = f"<Error><Code>{codes[0]}</Code><Message>no</Message></Error>".encode()
+            self.send_response(403)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(content)
+
+        do_HEAD = do_PUT = do_GET  # noqa: N815
+
+        def log_message(self, format: str, *args: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "stand-in")
+    store = ObjectStore("s3://bucket/ws")
+    with pytest.raises(StoreError, match=r"denies access .* grant reading, writing and listing in 'bucket'"):
+        store.read("charlm.json")
+    codes.pop(0)
+    with pytest.raises(StoreError, match="refuses requests of this machine: its clock differs"):
+        store.create("charlm.json", b"")
+    server.shutdown()
+    server.server_close()
 
 
 @pytest.mark.parametrize(
