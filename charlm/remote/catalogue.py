@@ -1,7 +1,7 @@
 """What an object store knows of a workspace: its format, and the manifest of each unit at each version.
 
 Reads and writes
-    charlm.json                 the format
+    format.json                 the format
     refs/UNIT/00000001.json     the manifest of a unit at a version
 
 A manifest is created last, and only where no other machine has created that version: an interrupted push leaves nothing
@@ -14,7 +14,7 @@ from charlm.errors import StoreError
 from charlm.remote.object_store import ObjectStore
 from charlm.remote.units import UnitManifest, manifest_folder, manifest_key, unit_and_version
 
-_FORMAT_KEY, _FORMAT_NAME, _FORMAT_NUMBER = "charlm.json", "charlm.workspace", 1
+_FORMAT_KEY, _FORMAT_NAME, _FORMAT_NUMBER = "format.json", "charlm.workspace", 1
 _KEPT_MANIFESTS = 2  # a reader that has just listed one version still gets it
 
 

@@ -206,7 +206,7 @@ def test_a_manifest_that_leads_out_of_the_workspace_is_refused(machines: Machine
 
 
 def test_an_old_client_is_refused_by_a_newer_workspace(machines: Machines) -> None:
-    ObjectStore(machines.address).create("charlm.json", b'{"format": "charlm.workspace/2"}')
+    ObjectStore(machines.address).create("format.json", b'{"format": "charlm.workspace/2"}')
     with pytest.raises(StoreError, match="install the newer charlm"):
         machines.first.catalogue.check_format()
     write(machines.first, corpus_json="1")
@@ -256,10 +256,10 @@ def test_denied_access_and_a_wrong_clock_are_one_line_each(monkeypatch: pytest.M
         monkeypatch.setenv(name, "stand-in")
     store = ObjectStore("s3://bucket/ws")
     with pytest.raises(StoreError, match=r"denies access .* grant reading, writing and listing in 'bucket'"):
-        store.read("charlm.json")
+        store.read("format.json")
     codes.pop(0)
     with pytest.raises(StoreError, match="refuses requests of this machine: its clock differs"):
-        store.create("charlm.json", b"")
+        store.create("format.json", b"")
     server.shutdown()
     server.server_close()
 
