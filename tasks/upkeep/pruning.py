@@ -16,6 +16,7 @@ from typing import Literal, TypedDict
 from charlm.artifacts import RunFiles, Workspace
 from charlm.data.dictionary import Dictionary
 from charlm.errors import CharLMError, ConfigError, RunError
+from charlm.remote.workspace import RemoteWorkspace
 from charlm.storage.locks import exclusive_lock
 from charlm.trainers.lm.manifest import RunManifest
 from tasks.promotion.gate import REPLACED
@@ -78,8 +79,8 @@ def plan_pruning(workspace: Workspace, name: str | None, *, newest: int) -> Prun
 
     `newest` versions before the champion are kept beside it. Raises ConfigError when there is nothing of this name.
     """
-    if workspace.place != workspace.root:
-        raise ConfigError(f"charlm prune removes nothing from an object store yet, and {workspace.place} is one")
+    if isinstance(workspace, RemoteWorkspace):
+        raise ConfigError(f"charlm prune removes nothing from an object store yet, and {workspace.address} is in one")
     names = workspace.corpus_names() if name is None else [name]
     removals: list[Removal] = []
     for one in names:
