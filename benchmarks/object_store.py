@@ -20,6 +20,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # the floors of the checkout
 
+from tests.mlflow_server import running_mlflow
 from tests.object_store import BUCKET, ObjectStore, object_store
 
 ROOT = Path(__file__).parent.parent
@@ -44,12 +45,16 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--markdown", type=Path, help="file to write the table to")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name, object_store() as store:
+    with (
+        tempfile.TemporaryDirectory() as name,
+        object_store() as store,
+        running_mlflow(Path(name) / "mlflow") as mlflow,
+    ):
         folder = Path(name)
         variables = {
             **os.environ,
             **store.variables,
-            "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
+            "MLFLOW_TRACKING_URI": mlflow,
             "CHARLM_WORKSPACE": WORKSPACE,
         }
         write_text(folder / "text.txt", options.megabytes * 1_000_000)

@@ -99,19 +99,19 @@ def train(
     from charlm.config import parse_directions
     from charlm.recipes import changed_recipe
 
-    place = nodes.config()
-    num_processes *= place.num_nodes
+    node = nodes.config()
+    num_processes *= node.num_nodes
     training = changed_recipe(recipe, settings or [], max_minutes=max_minutes, num_processes=num_processes)
     directions = parse_directions(direction)
     session = open_session(workspace)
-    if not place.is_first:
+    if not node.is_first:
         from tasks.training.following import follow_pair
 
         with session.trainings.stopping_on_signals():
             followed = follow_pair(
-                session.workspace, name, directions, training, num_processes=num_processes, nodes=place
+                session.workspace, name, directions, training, num_processes=num_processes, nodes=node
             )
-        show({"node": place.node_rank, "followed": followed}, as_json)
+        show({"node": node.node_rank, "followed": followed}, as_json)
         return
     from tasks.training.pair import train_pair
 
@@ -124,7 +124,7 @@ def train(
             resume=resume,
             register=not no_register,
             num_processes=num_processes,
-            nodes=place,
+            nodes=node,
         )
     if as_json:
         show(result.to_json(), as_json)
@@ -184,12 +184,12 @@ def finetune(
     from charlm.recipes import changed_recipe
 
     change = DictionaryChange.of(extend=extend_dictionary, map_=map_dictionary, vectors=vectors)
-    place = nodes.config()
-    num_processes *= place.num_nodes
+    node = nodes.config()
+    num_processes *= node.num_nodes
     training = changed_recipe(recipe, settings or [], max_minutes=max_minutes, num_processes=num_processes)
     directions = parse_directions(direction) if direction else ()
     session = open_session(workspace)
-    if not place.is_first:
+    if not node.is_first:
         from tasks.training.following import follow_finetuning
 
         with session.trainings.stopping_on_signals():
@@ -201,9 +201,9 @@ def finetune(
                 training,
                 change=change,
                 num_processes=num_processes,
-                nodes=place,
+                nodes=node,
             )
-        show({"node": place.node_rank, "followed": followed}, as_json)
+        show({"node": node.node_rank, "followed": followed}, as_json)
         return
     from tasks.training.finetuning import finetune_pair
 
@@ -218,7 +218,7 @@ def finetune(
             resume=resume,
             register=not no_register,
             num_processes=num_processes,
-            nodes=place,
+            nodes=node,
         )
     if as_json:
         show(result.to_json(), as_json)

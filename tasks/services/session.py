@@ -11,6 +11,7 @@ Writes mlflow.db    (artifact locations, when the workspace was moved or copied)
 import os
 from pathlib import Path
 from typing import ClassVar
+from urllib.parse import urlsplit
 
 from charlm.artifacts import Workspace
 from charlm.errors import ConfigError
@@ -87,6 +88,11 @@ class Session:
             raise ConfigError(
                 f"the workspace {address} holds no MLflow database; set MLFLOW_TRACKING_URI to the MLflow server of all"
                 " machines that use it"
+            )
+        if given and urlsplit(given).scheme in ("", "file", "sqlite"):
+            raise ConfigError(
+                f"MLFLOW_TRACKING_URI={given} is on this machine alone, and the workspace {address} is of several; set"
+                " it to the MLflow server of all"
             )
 
     @classmethod

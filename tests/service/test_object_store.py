@@ -113,6 +113,10 @@ def test_a_training_that_was_killed_goes_on_elsewhere_to_the_bit(
     assert resumed.code == 0, resumed.stderr
     assert "continuing killed-forward" in resumed.stderr
     assert resumed.json["runs"]["forward"]["test"] == whole.json["runs"]["forward"]["test"]
+    (there,) = second.root.glob("runs/killed-forward-*/best-lm.pt")
+    runs = first.root.glob("runs/killed-forward-*")
+    (undisturbed,) = [run for run in runs if run.name != there.parent.name]
+    assert there.read_bytes() == (undisturbed / "best-lm.pt").read_bytes()
     assert resumed.json["model"].startswith("models:/killed/")
 
 
@@ -133,7 +137,8 @@ def test_two_machines_that_prepare_one_corpus_take_turns(machines: list[Machine]
 @pytest.mark.parametrize(
     ("variables", "line"),
     [
-        ({"MLFLOW_TRACKING_URI": ""}, "MLFLOW_TRACKING_URI"),
+        ({"MLFLOW_TRACKING_URI": ""}, "holds no MLflow database; set MLFLOW_TRACKING_URI"),
+        ({"MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"}, "sqlite:///mlflow.db is on this machine alone"),
         ({"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "does not answer; nothing is lost"),
     ],
 )

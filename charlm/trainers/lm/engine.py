@@ -257,6 +257,7 @@ class TrainingEngine:
                     self.model.save(self.files.best_lm)
                     self.best_score = validation.score
                 self.reporter.validation(validation.score, bptt.learning_rate, is_best=validation.is_best)
+        self.group.barrier()  # the others wait here while the main process saves
         give_back_freed_memory()
         if bptt.average is None and self.progress.averaging_since >= 0:
             bptt.average = WeightAverage(self.model)
