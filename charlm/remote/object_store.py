@@ -7,7 +7,8 @@ Everything rests on one of them, `create`: of several machines that create one k
 import errno
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 
 from charlm.errors import ConfigError, StoreError, how_to_install
@@ -21,6 +22,7 @@ _STORES = {
 }
 """The package that each kind of address needs."""
 _CONNECT_SECONDS, _READ_SECONDS = 10, 60
+_DELETED_AT_ONCE = 1_000
 _CREDENTIALS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
 
 
@@ -90,25 +92,36 @@ class ObjectStore:
         with self._clear_errors():
             self._files.get_file(self._path(key), str(path))
 
-    def has(self, key: str) -> bool:
-        with self._clear_errors():
-            return bool(self._files.exists(self._path(key)))
-
-    def keys(self, folder: str) -> list[str]:
-        """The keys of all objects in a folder and those below."""
+    def changed(self, key: str) -> datetime | None:
+        """When an object was written, by the store's clock; None where there is none."""
         with self._clear_errors():
             try:
-                found = self._files.find(self._path(folder))
+                found: datetime = self._files.modified(self._path(key))
             except FileNotFoundError as error:
                 self._check_bucket(error)
-                return []
-        return sorted(path[len(self._place) + 1 :] for path in found)
+                return None
+        return found
+
+    def keys(self, folder: str, *, prefix: str = "") -> list[str]:
+        """The keys of all objects in a folder and those below, which begin with `prefix` in the folder."""
+        return sorted(self.sizes(folder, prefix=prefix))
+
+    def sizes(self, folder: str, *, prefix: str = "") -> dict[str, int]:
+        """The bytes of each of these objects."""
+        with self._clear_errors():
+            try:
+                found = self._files.find(self._path(folder), detail=True, prefix=prefix)
+            except FileNotFoundError as error:
+                self._check_bucket(error)
+                return {}
+        return {path[len(self._place) + 1 :]: int(info["size"]) for path, info in found.items()}
 
     def delete(self, keys: Iterable[str]) -> None:
+        """Delete objects; those that are gone already do not matter."""
         paths = [self._path(key) for key in keys]
-        if paths:
-            with self._clear_errors():
-                self._files.rm(paths)
+        for start in range(0, len(paths), _DELETED_AT_ONCE):
+            with self._clear_errors(), suppress(FileNotFoundError):
+                self._files.rm(paths[start : start + _DELETED_AT_ONCE])
 
     def _path(self, key: str) -> str:
         return f"{self._place}/{key}"

@@ -124,6 +124,15 @@ def push(workspace: Workspace, folder: Path) -> None:
         workspace.replica.push(folder.relative_to(workspace.root).as_posix())
 
 
+def contents(workspace: Workspace, folder: Path) -> dict[Path, int]:
+    """The bytes of each file in the folder of a corpus or run, as the workspace has it: here, or in the store."""
+    if not isinstance(workspace, RemoteWorkspace):
+        found = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+        return {path: path.stat().st_size for path in found}
+    latest = workspace.replica.catalogue.latest(folder.relative_to(workspace.root).as_posix())
+    return {} if latest is None else {folder / name: file.size for name, file in latest.files.items()}
+
+
 @contextmanager
 def alone(
     workspace: Workspace,

@@ -80,7 +80,13 @@ def versions_of_runs(store: ObjectStore, tmp_path: Path) -> int:
     return max((one[1] for one in found if one is not None), default=0)
 
 
-def test_prepared_on_one_machine_and_trained_on_another(machines: list[Machine], text: Path, tmp_path: Path) -> None:
+def stored_objects(store: ObjectStore, tmp_path: Path) -> list[str]:
+    return [key for key in store.object_keys() if key.startswith(f"{tmp_path.name}/objects/")]
+
+
+def test_prepared_on_one_machine_and_trained_on_another(
+    machines: list[Machine], store: ObjectStore, text: Path, tmp_path: Path
+) -> None:
     first, second = machines
     prepared = first.charlm("prepare", text, "--name", "tiny", "--json")
     assert prepared.code == 0, prepared.stderr
@@ -94,6 +100,19 @@ def test_prepared_on_one_machine_and_trained_on_another(machines: list[Machine],
     assert again.code == 0, again.stderr
     assert again.json["runs"]["forward"]["test"] == trained.json["runs"]["forward"]["test"]
     assert again.json["model"] == "models:/tiny/1"
+    # What nobody needs any more goes; in the store each run has its last checkpoint.
+    kept = first.charlm("prune", "--dry-run", "--json")
+    assert kept.code == 0, kept.stderr
+    assert [removal["kind"] for removal in kept.json["removed"]] == ["checkpoint", "content"]
+    num_objects = len(stored_objects(store, tmp_path))
+    pruned = first.charlm("prune", "--json")
+    assert pruned.json == {**kept.json, "dry_run": False}
+    assert len(stored_objects(store, tmp_path)) < num_objects
+    assert not list(second.root.glob("set-aside/*"))
+    assert first.charlm("prune", "--json").json["removed"] == []
+    resumed = second.charlm("train", "tiny", *QUICK, "--direction", "forward", "--resume", "--json")
+    assert resumed.json["model"] == "models:/tiny/1", resumed.stderr
+    assert not list(second.root.glob("runs/*/checkpoint.pt"))
 
 
 @pytest.mark.slow

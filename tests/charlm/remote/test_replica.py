@@ -1,7 +1,6 @@
 """Two cache folders over one object store, as two machines; the store is a server process that speaks S3."""
 
 import json
-import shutil
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -198,8 +197,8 @@ def test_content_that_has_been_damaged_is_one_line(machines: Machines, server: S
 
 
 def test_a_manifest_that_leads_out_of_the_workspace_is_refused(machines: Machines) -> None:
-    file = {"path": "../../.bashrc", "size": 1, "sha256": "0" * 64}
-    value = {"format": "charlm.unit/1", "unit": UNIT, "writer": "x", "removed": False, "files": [file]}
+    file = {"path": "../../.bashrc", "size": 1, "sha256": "0" * 64, "key": "objects/00/0"}
+    value = {"format": "charlm.unit/1", "unit": UNIT, "writer": "x", "removed": False, "since": 1, "files": [file]}
     ObjectStore(machines.address).create(manifest_key(UNIT, 1), json.dumps(value).encode())
     with pytest.raises(StoreError, match="it names files outside of its folder"):
         machines.first.fetch(UNIT)
@@ -218,8 +217,8 @@ def test_a_removed_unit_goes_everywhere(machines: Machines) -> None:
     write(machines.first, corpus_json="1")
     machines.first.push(UNIT)
     machines.second.fetch(UNIT)
-    shutil.rmtree(machines.first.folder(UNIT))
-    machines.first.remove(UNIT)
+    machines.first.forget(UNIT, machines.first.folder(UNIT))
+    assert not machines.first.folder(UNIT).exists()
     machines.second.refresh()
     assert not machines.second.fetch(UNIT)
 
