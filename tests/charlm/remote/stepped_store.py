@@ -1,5 +1,6 @@
 """An object store in memory, and machines that take one step each in an order that a test decides."""
 
+import random
 import threading
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
@@ -59,13 +60,16 @@ class SteppedStore(ObjectStore):
         self.machines: list[Machine] = []
         self._now = datetime(2026, 1, 1, tzinfo=UTC)
 
-    def run(self, choose: Callable[[int], int], check: Callable[[], None], kills: int) -> None:
-        """Let all machines finish; `choose` gets a number of possibilities, `check` is called after every step."""
+    def run(self, choose: random.Random, check: Callable[[], None], kills: int) -> None:
+        """Let all machines finish; `check` is called after every step."""
         for machine in self.machines:
             machine.start()
+        steadiness = choose.choice([0, 0.5, 0.9])  # how often the same machine goes on, while others sleep
+        machine = self.machines[0]
         while waiting := [machine for machine in self.machines if not machine.is_done]:
-            machine = waiting[choose(len(waiting))]
-            kill = kills > 0 and choose(40) == 1
+            if machine.is_done or choose.random() >= steadiness:
+                machine = choose.choice(waiting)
+            kill = kills > 0 and choose.randrange(40) == 0
             kills -= kill
             machine.step(kill=kill)
             self._now += timedelta(seconds=1)

@@ -225,7 +225,7 @@ def send_and_sweep(seed: int, folder: Path) -> None:
 
     store.machines = [sending_machine(number) for number in range(choose.randint(2, 3))]
     store.machines += [sweeping_machine(number) for number in range(choose.randint(1, 3))]
-    store.run(choose.randrange, lambda: check_all_that_is_named(store), kills=choose.randint(0, 2))
+    store.run(choose, lambda: check_all_that_is_named(store), kills=choose.randint(0, 2))
     for machine in store.machines:
         if machine.error is not None and not isinstance(machine.error, KilledError):
             raise machine.error
@@ -250,10 +250,10 @@ def in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "in_parallel", one_after_another)
 
 
-@pytest.mark.parametrize("first_seed", [0, pytest.param(1_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("first_seed", [1_000, pytest.param(0, marks=pytest.mark.slow)])
 @pytest.mark.usefixtures("in_turn")
 def test_whatever_the_order_of_steps_all_that_is_named_is_there(first_seed: int, tmp_path: Path) -> None:
-    for seed in range(first_seed, first_seed + (3000 if first_seed else 10)):
+    for seed in range(first_seed, first_seed + (400 if first_seed == 0 else 30)):
         try:
             send_and_sweep(seed, tmp_path / str(seed))
         except AssertionError as error:
