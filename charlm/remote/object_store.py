@@ -14,16 +14,20 @@ from pathlib import Path
 from charlm.errors import ConfigError, StoreError, how_to_install
 
 _S3 = ("s3fs", how_to_install("s3"))
+_GOOGLE = ("gcsfs", how_to_install("gs"))
 _STORES = {
     "s3": _S3,
     "s3a": _S3,
-    "gs": ("gcsfs", "install it with: pip install gcsfs"),
-    "gcs": ("gcsfs", "install it with: pip install gcsfs"),
+    "gs": _GOOGLE,
+    "gcs": _GOOGLE,
 }
 """The package that each kind of address needs."""
 _CONNECT_SECONDS, _READ_SECONDS = 10, 60
 _DELETED_AT_ONCE = 1_000
-_CREDENTIALS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+_CREDENTIALS = {
+    "s3fs": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
+    "gcsfs": "set GOOGLE_APPLICATION_CREDENTIALS, or run: gcloud auth application-default login",
+}
 
 
 def check_store_address(address: str) -> None:
@@ -70,7 +74,7 @@ class ObjectStore:
 
     def create(self, key: str, content: bytes) -> bool:
         """Store an object that must not exist yet; False where it does."""
-        with self._clear_errors():
+        with self._clear_errors(), self._writing():
             try:
                 self._files.pipe_file(self._path(key), content, mode="create")
             except Exception as error:
@@ -80,11 +84,11 @@ class ObjectStore:
         return True
 
     def write(self, key: str, content: bytes) -> None:
-        with self._clear_errors():
+        with self._clear_errors(), self._writing():
             self._files.pipe_file(self._path(key), content)
 
     def upload(self, path: Path, key: str) -> None:
-        with self._clear_errors():
+        with self._clear_errors(), self._writing():
             self._files.put_file(str(path), self._path(key))
 
     def download(self, key: str, path: Path) -> None:
@@ -131,6 +135,16 @@ class ObjectStore:
             raise error
 
     @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """What is missing where something is written is the bucket; Google's answer does not say so."""
+        try:
+            yield
+        except FileNotFoundError as error:
+            if self.address.startswith("g"):
+                raise FileNotFoundError(f"bucket does not exist: {error}") from error
+            raise
+
+    @contextmanager
     def _clear_errors(self) -> Iterator[None]:
         try:
             yield
@@ -139,7 +153,7 @@ class ObjectStore:
         except Exception as error:  # every file system raises its own kinds
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT) and _code(error) is None:
                 raise  # the disk of this machine
-            raise StoreError(f"the workspace {self.address} {_reason(error, self._place)}") from error
+            raise StoreError(f"the workspace {self.address} {_reason(error, self.address)}") from error
 
 
 _EXISTS = ("PreconditionFailed", "412", "ConditionalRequestConflict")
@@ -155,24 +169,28 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 def _code(error: BaseException) -> str | None:
     """The code with which the store has answered; None where it has not."""
     for one in _chain(error):
-        response = getattr(one, "response", None)
+        response, code = getattr(one, "response", None), getattr(one, "code", None)
         if isinstance(response, dict) and "Error" in response:
             return str(response["Error"].get("Code"))
+        if isinstance(code, int):  # of gcsfs
+            return str(code)
     return None
 
 
-def _reason(error: BaseException, place: str) -> str:
+def _reason(error: BaseException, address: str) -> str:
     names = {type(one).__name__ for one in _chain(error)}
-    code, bucket = _code(error), place.partition("/")[0]
-    if "NoCredentialsError" in names or "PartialCredentialsError" in names or "ProfileNotFound" in names:
-        return f"needs credentials, and there are none; {_CREDENTIALS}"
-    if code in ("InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"):
-        return f"does not accept the credentials ({code}); {_CREDENTIALS}"
+    protocol, _, place = address.partition("://")
+    code, bucket, credentials = _code(error), place.partition("/")[0], _CREDENTIALS[_STORES[protocol][0]]
+    if names & {"NoCredentialsError", "PartialCredentialsError", "ProfileNotFound"} or "Anonymous caller" in str(error):
+        return f"needs credentials, and there are none; {credentials}"
+    if code in ("InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "401"):
+        return f"does not accept the credentials ({code}); {credentials}"
     if code == "RequestTimeTooSkewed":
         return "refuses requests of this machine: its clock differs by more than minutes; set it"
     if code == "NoSuchBucket" or "bucket does not exist" in str(error):
         return f"is in no bucket: there is no {bucket!r}; create it, or correct the address"
-    if code in ("AccessDenied", "403", "Forbidden") or isinstance(error, PermissionError):
+    is_denied = code in ("AccessDenied", "403", "Forbidden") or str(error).startswith("Forbidden: ")
+    if is_denied or isinstance(error, PermissionError):
         return f"denies access ({' '.join(str(error).split())[:120]}); grant reading, writing and listing in {bucket!r}"
     if isinstance(error, FileNotFoundError):
         return f"lacks an object that it names ({os.path.basename(str(error))[:80]}); restore it from a backup"  # noqa: PTH119

@@ -8,7 +8,7 @@ import errno
 import shutil
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,6 +32,11 @@ from charlm.storage.fingerprints import sha256_of
 from charlm.storage.locks import exclusive_lock
 
 _SENT_WHEN_WHOLE = "corpora/"
+_Choice = Callable[[str], bool]
+
+
+def _nothing(path: str) -> bool:
+    return False
 
 
 class Replica:
@@ -45,7 +50,7 @@ class Replica:
         self._own = root / ".remote"
         self._room = CacheRoom(root)
         self._on_event = on_event
-        self._fresh: dict[str, bool] = {}  # units that this process has compared, and whether they are whole
+        self._fresh: dict[str, _Choice | None] = {}  # units that this process has compared: which files
         self._unsent: set[str] = set()
         self._lock = threading.RLock()
 
@@ -62,15 +67,16 @@ class Replica:
 
     # ---- bringing units here -------------------------------------------------------------------------------------
 
-    def fetch(self, unit: str, only: Sequence[str] | None = None) -> bool:
+    def fetch(self, unit: str, only: _Choice | None = None) -> bool:
         """Make the folder of a unit equal to the store's newest version; False where there is no such unit.
 
-        `only` names the files to bring, where the others are not needed. What this machine has changed and not sent of
-        a run is sent first; of a corpus it stays here until its preparation is done. A unit is compared once per
-        process, until `refresh`.
+        `only` is true for the files to bring, where the others are not needed. What this machine has changed and not
+        sent of a run is sent first; of a corpus it stays here until its preparation is done. A unit is compared once
+        per process, until `refresh`.
         """
         with self._lock, self._turn(unit):
-            if self._fresh.get(unit) or (only is not None and unit in self._fresh):
+            compared = self._fresh.get(unit, _nothing)
+            if compared is None or compared == only:
                 return self.folder(unit).is_dir()
             self._room.use(unit)
             index = UnitIndex.load(self._index(unit))
@@ -85,7 +91,7 @@ class Replica:
                     index = UnitIndex()
                 elif unit.startswith(_SENT_WHEN_WHOLE):  # it may be in the making
                     self._unsent.add(unit)
-                    self._fresh[unit] = True
+                    self._fresh[unit] = None
                     return True
                 else:
                     self._push(unit, index, latest)
@@ -102,7 +108,7 @@ class Replica:
             if latest is not None and latest.removed:
                 shutil.rmtree(self.folder(unit), ignore_errors=True)
                 self._index(unit).unlink(missing_ok=True)
-            self._fresh[unit] = only is None
+            self._fresh[unit] = only
             return self.folder(unit).is_dir()
 
     def fetch_heads(self, kind: str) -> None:
@@ -112,11 +118,11 @@ class Replica:
                 index = UnitIndex.load(self._index(unit))
                 is_here = index.version == version and any((self.folder(unit) / name).is_file() for name in HEADS)
             if not is_here:
-                self.fetch(unit, only=HEADS)
+                self.fetch(unit, only=is_head)
 
-    def _bring(self, latest: UnitManifest, index: UnitIndex, only: Sequence[str] | None) -> None:
+    def _bring(self, latest: UnitManifest, index: UnitIndex, only: _Choice | None) -> None:
         folder = self.folder(latest.unit)
-        wanted = {name: file for name, file in latest.files.items() if only is None or name in only}
+        wanted = {name: file for name, file in latest.files.items() if only is None or only(name)}
         missing = {name: file for name, file in wanted.items() if not _has(folder, name, file, index)}
         gone = [name for name in index.files if name not in latest.files and not is_remade(name)]
         if index.version != latest.version or missing or (only is None and not index.is_whole):

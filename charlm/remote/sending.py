@@ -31,6 +31,9 @@ class HeldFile:
     still: Path | None
     """Where its content stays what it is; None where the store has it."""
 
+    looks: tuple[int, int] = (0, 0)
+    """Its size, and the time of its last change, when its digest was taken."""
+
 
 @contextmanager
 def held_files(
@@ -54,9 +57,10 @@ def held_files(
         except FileNotFoundError:  # replaced between two looks, or removed
             return None
         # A file that has grown or been replaced since the first look is unlike this, and is sent again next time.
+        looks = _looks(still)
         digest = sha256_of(still) if known is None else known.sha256
-        now = KnownFile(digest, still.stat().st_size, before.st_mtime_ns, before.st_ino)
-        return HeldFile(name, now, None if digest in base else still)
+        now = KnownFile(digest, looks[0], before.st_mtime_ns, before.st_ino)
+        return HeldFile(name, now, None if digest in base else still, looks)
 
     try:
         found = list(content_of(folder))
@@ -123,9 +127,17 @@ def _send(store: ObjectStore, files: list[HeldFile]) -> dict[str, StoredFile]:
                 return StoredFile(size, digest, key)
         stored = StoredFile(size, digest, f"objects/{digest[:2]}/{digest}-{uuid.uuid4().hex[:16]}")
         store.upload(file.still, stored.key)
+        if _looks(file.still) != file.looks:
+            store.delete([stored.key])
+            raise StoreError(f"{file.name} changed while it was sent; run the command again")
         return stored
 
     return {stored.sha256: stored for stored in in_parallel(find_or_send, first.values())}
+
+
+def _looks(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
 
 
 def _still(name: str, path: Path, outgoing: Path) -> Path:

@@ -23,7 +23,12 @@ HEADS = (
     DownstreamRunFiles(_ANYWHERE).manifest.name,
 )
 """What makes a folder a corpus or a run: it comes last, so that what has not come whole is nothing yet."""
-_GROWING = (RunFiles(_ANYWHERE).journal, RunFiles(_ANYWHERE).loss_tsv, RunFiles(_ANYWHERE).training_log)
+_GROWING = (
+    RunFiles(_ANYWHERE).journal,
+    RunFiles(_ANYWHERE).loss_tsv,
+    RunFiles(_ANYWHERE).training_log,
+    DownstreamRunFiles(_ANYWHERE).weights,
+)
 _FIRST = RunFiles(_ANYWHERE).checkpoint
 _REMADE = (CorpusFiles(_ANYWHERE).encoded_root,)
 _LOCAL = (CorpusFiles(_ANYWHERE).baseline_dir, CorpusFiles(_ANYWHERE).held_out_scores_dir)
@@ -121,6 +126,11 @@ def content_of(folder: Path) -> Iterator[tuple[str, Path]]:
     for name in sorted(relative, key=lambda name: (name != _FIRST, str(name))):
         if not any(part.startswith(".") for part in name.parts) and not is_below(name, _LOCAL):
             yield name.as_posix(), relative[name]
+
+
+def is_no_train_text(path: str) -> bool:
+    """True for all of a corpus but the text that most of its training reads as ids."""
+    return not is_below(PurePath(path), [CorpusFiles(_ANYWHERE).train_dir])
 
 
 def is_head(path: str) -> bool:

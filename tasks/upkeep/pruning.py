@@ -260,7 +260,8 @@ def _old_encodings(workspace: Workspace, name: str) -> Iterator[Removal]:
     corpus = Workspace(workspace.root).corpus(name)
     files = contents(workspace, corpus.root)
     if isinstance(workspace, RemoteWorkspace):
-        workspace.replica.fetch(f"corpora/{name}", only=[corpus.dictionary.relative_to(corpus.root).as_posix()])
+        dictionary = corpus.dictionary.relative_to(corpus.root).as_posix()
+        workspace.replica.fetch(f"corpora/{name}", only=dictionary.__eq__)
     needed = {
         manifest.dictionary["fingerprint"] for _, manifest in _runs_on(workspace, name) if manifest.state != "finished"
     }

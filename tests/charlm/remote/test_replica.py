@@ -1,6 +1,7 @@
 """Two cache folders over one object store, as two machines; the store is a server process that speaks S3."""
 
 import json
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -105,7 +106,7 @@ def test_nothing_is_sent_again_that_has_not_changed(machines: Machines) -> None:
 def test_one_file_of_a_unit_comes_alone_and_the_rest_later(machines: Machines) -> None:
     write(machines.first, "runs/r", run_json="{}", large="weights")
     machines.first.push("runs/r")
-    machines.second.fetch("runs/r", only=["run.json"])
+    machines.second.fetch("runs/r", only="run.json".__eq__)
     assert files_of(machines.second, "runs/r") == {"run.json": "{}"}
     machines.second.push("runs/r")
     assert machines.second.catalogue.versions("runs") == {"runs/r": 1}
@@ -129,6 +130,26 @@ def test_an_interrupted_push_leaves_nothing_that_can_be_seen(
     machines.second.refresh()
     machines.first.push(UNIT)
     assert machines.second.fetch(UNIT)
+
+
+def test_a_file_that_is_written_while_it_is_sent_is_not_sent_by_a_wrong_name(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(machines.first, "runs/r", run_json="{}", table="one line\n")
+    upload = ObjectStore.upload
+
+    def late(self: ObjectStore, path: Path, key: str) -> None:
+        with (machines.first.folder("runs/r") / "table").open("a") as file:
+            file.write("another line\n")
+        upload(self, path, key)
+
+    with monkeypatch.context() as context:
+        context.setattr(ObjectStore, "upload", late)
+        with pytest.raises(StoreError, match="table changed while it was sent; run the command again"):
+            machines.first.push("runs/r")
+    machines.first.push("runs/r")
+    assert machines.second.fetch("runs/r")
+    assert files_of(machines.second, "runs/r") == files_of(machines.first, "runs/r")
 
 
 def test_an_interrupted_fetch_goes_on(machines: Machines, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,7 +293,10 @@ def test_denied_access_and_a_wrong_clock_are_one_line_each(monkeypatch: pytest.M
         ("gs://bucket/ws", "needs the package gcsfs"),
     ],
 )
-def test_an_address_where_no_workspace_can_be_is_one_line(address: str, line: str) -> None:
+def test_an_address_where_no_workspace_can_be_is_one_line(
+    address: str, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "gcsfs", None)  # as if it were not installed
     with pytest.raises(ConfigError, match=line):
         check_store_address(address)
 
