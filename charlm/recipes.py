@@ -16,7 +16,9 @@ MIN_STEPS = 2000
 
 def demo() -> TrainingConfig:
     """A small model of a few megabytes of text, trained within minutes on one core."""
-    return TrainingConfig(recipe="demo", hidden_size=256, mini_batch_size=16, min_steps=MIN_STEPS, max_characters=5_000_000)
+    return TrainingConfig(
+        recipe="demo", hidden_size=256, mini_batch_size=16, min_steps=MIN_STEPS, max_characters=5_000_000
+    )
 
 
 def cpu_small() -> TrainingConfig:

@@ -171,7 +171,8 @@ class TrainingConfig(Extensions):
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in (
             "nout", "grow_to_sequence_length", "patience_characters", "stop_characters", "validations",
-            "validation_characters", "min_steps", "max_epochs", "max_characters", "max_words", "max_minutes", "averaging_patience",
+            "validation_characters", "max_epochs", "max_characters", "max_words", "max_minutes", "averaging_patience",
+            "min_steps",
         ):  # fmt: skip
             if getattr(self, name) is not None and not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"{name} must be a number greater than 0, got {getattr(self, name)}")
@@ -192,7 +193,9 @@ class TrainingConfig(Extensions):
             raise ConfigError(f"a training needs a budget: set {', '.join(BUDGETS[:-1])} or {BUDGETS[-1]}")
         self._check_architecture()
         if self.min_steps is not None and (self.random_sequence_length or self.grow_to_sequence_length is not None):
-            raise ConfigError("min_steps sets the length of sequences, as grow_to_ and random_sequence_length do; set one")
+            raise ConfigError(
+                "min_steps changes the length of sequences, as grow_to_ and random_sequence_length do; set one of them"
+            )
         if self.schedule == "plateau" and self.validations is not None:
             raise ConfigError("schedule=plateau validates after each split; set validations=none with it")
 

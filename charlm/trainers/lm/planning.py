@@ -102,9 +102,7 @@ def plan_training(
         )
         if budget.seconds > calibration_seconds:  # the length of the whole training, not of so short a one
             steps = budget.units / (config.mini_batch_size * config.sequence_length * config.gradient_accumulation)
-            short = dataclasses.replace(
-                short, min_steps=None, sequence_length=shortened_sequence_length(config, steps)
-            )
+            short = dataclasses.replace(short, min_steps=None, sequence_length=shortened_sequence_length(config, steps))
         settings = RunConfig(
             run_dir=str(run.root),
             corpus_dir=str(corpus.root.resolve()),
