@@ -11,6 +11,7 @@ import ssl
 import sys
 import time
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 SERVER_APP = "prefect.server.api.server:create_app"
@@ -31,6 +32,8 @@ SYMBOLS = (
     "prefect.client.orchestration:SyncPrefectClient.request",
     "prefect.client.schemas.objects:FlowRun.infrastructure_pid",
     "prefect.server.utilities.messaging.memory:METRICS",
+    "prefect.workers.base:BaseJobConfiguration._base_environment",
+    "prefect.workers.base:BaseWorker._give_worker_labels_to_flow_run",
     "prefect.workers.base:BaseWorker._submit_scheduled_flow_runs",
 )
 """`module:name` of every such object."""
@@ -46,6 +49,7 @@ SETTINGS = (
     "PREFECT_LOGGING_EXTRA_LOGGERS",
     "PREFECT_SERVER_ANALYTICS_ENABLED",
     "PREFECT_SERVER_API_AUTH_STRING",
+    "PREFECT_SERVER_CONCURRENCY_INITIAL_DEPLOYMENT_LEASE_DURATION",
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE",
     "PREFECT_SERVER_DATABASE_CONNECTION_URL",
     "PREFECT_SERVER_DATABASE_TIMEOUT",
@@ -137,6 +141,28 @@ def skip_runs_in_progress() -> None:
         return await submit(worker, [found for found in flow_run_response if found.flow_run.id not in held])
 
     BaseWorker._submit_scheduled_flow_runs = submit_others  # type: ignore[method-assign, assignment]
+
+
+def hand_on_variables(names: Sequence[str]) -> None:
+    """Let the containers that a worker starts have its variables of these names besides Prefect's.
+
+    A name that ends with `_` is a prefix. They would be in the job variables of deployments otherwise, which everybody
+    reads who opens the page of the server. The folder of the worker's Prefect is none of a container.
+    """
+    from prefect.workers.base import BaseJobConfiguration
+
+    settings = BaseJobConfiguration._base_environment.__func__  # type: ignore[attr-defined]
+
+    def base_environment(cls: type[BaseJobConfiguration]) -> dict[str, str]:
+        found = {
+            name: value
+            for name, value in os.environ.items()
+            if any(name == wanted or (wanted.endswith("_") and name.startswith(wanted)) for wanted in names)
+        }
+        given = {name: value for name, value in settings(cls).items() if name != "PREFECT_HOME"}
+        return {**given, **found}
+
+    BaseJobConfiguration._base_environment = classmethod(base_environment)  # type: ignore[method-assign, assignment]
 
 
 def read_certificates_once() -> None:

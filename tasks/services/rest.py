@@ -7,6 +7,7 @@ import base64
 import http.client
 import json
 import os
+import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,14 @@ from urllib.parse import urlencode
 from charlm.storage.atomic import JsonObject
 
 _SECONDS = 30
+
+
+class ServerError(ConnectionError):
+    """A server has answered with an error, whose number is `status`."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 @dataclass(frozen=True)
@@ -42,6 +51,10 @@ class Server:
         """Change what is at `path`; raises OSError like `get`."""
         self._ask("PATCH", path, body)
 
+    def delete(self, path: str) -> None:
+        """Remove what is at `path`; raises OSError like `get`."""
+        self._ask("DELETE", path, None)
+
     def _ask(self, method: str, path: str, body: object) -> object:
         data = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": "application/json"}
@@ -53,6 +66,9 @@ class Server:
                 answer = response.read()
             found: object = json.loads(answer) if answer else None
             return found
+        except urllib.error.HTTPError as error:
+            message = f"{self.url} does not answer to {path.partition('?')[0]}: {error}"
+            raise ServerError(message, error.code) from error
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise ConnectionError(f"{self.url} does not answer to {path.partition('?')[0]}: {error}") from error
 
