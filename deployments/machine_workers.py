@@ -19,11 +19,12 @@ from charlm.artifacts import ServiceFiles
 from charlm.distributed.watchdog import PARENT_VARIABLE
 from charlm.storage.locks import exclusive_lock
 from deployments.joining import check_name, environment_addresses, service_of
-from deployments.machines import follow_workers, forget_workers, online_workers, send_trainings_to_gpus
+from deployments.machines import BUSY_ATTEMPTS, follow_workers, forget_workers, online_workers, place_trainings
 from deployments.prefect_setup import add_pools
 from deployments.programs import Program, start, stop, wait_until
 from deployments.servers import pool_of, recorded_name, workers
-from deployments.settings import GPU_POOL, ServiceSettings, visible_gpus
+from deployments.settings import ServiceSettings, visible_gpus
+from deployments.work_pools import LEAVE_SIGNAL
 from tasks.services.own_service import running
 from tasks.services.rest import Server
 
@@ -31,7 +32,9 @@ _LOOK_SECONDS = 1.0
 _AGAIN_SECONDS = 5.0
 """After that a worker that has ended by itself is started again."""
 _CHECKPOINT_SECONDS = 60.0
-"""For the runs of a machine that leaves, to end with a checkpoint and report it."""
+"""For the runs of a machine that leaves, to end with a checkpoint."""
+_REPORT_SECONDS = 5.0
+"""For its workers, to report that."""
 
 
 def work(settings: ServiceSettings) -> None:
@@ -41,7 +44,7 @@ def work(settings: ServiceSettings) -> None:
     """
     settings = replace(settings, gpus=visible_gpus(os.environ))
     addresses = environment_addresses()
-    server = service_of(settings, os.environ, _print_line)
+    server = replace(service_of(settings, os.environ, _print_line), attempts=BUSY_ATTEMPTS)
     os.environ.update(settings.client_variables() | addresses)
     files = ServiceFiles(settings.workspace.service.root / "machines" / settings.machine)
     files.root.mkdir(parents=True, exist_ok=True)
@@ -73,12 +76,13 @@ def work(settings: ServiceSettings) -> None:
 
 
 def _report(settings: ServiceSettings, server: Server) -> None:
-    moved = send_trainings_to_gpus(server)
-    lines = follow_workers(server)
-    gpus = f" and {settings.num_gpus} GPUs" if settings.num_gpus else ""
-    _print_line(f"{settings.machine} works for {server.url}, with texts{gpus}; Ctrl-C ends that")
-    if moved:
-        _print_line(f"{moved} deployments that train are in the pool {GPU_POOL} from now on")
+    gpus = f" with {settings.num_gpus} GPUs" if settings.num_gpus else ""
+    _print_line(f"{settings.machine} works for {server.url}{gpus}; Ctrl-C ends that")
+    try:
+        lines = place_trainings(server) + follow_workers(server)
+    except OSError as error:
+        _print_line(f"! {error}; the watcher of the service corrects its limits")
+        return
     for line in lines:
         _print_line(line)
 
@@ -99,7 +103,7 @@ def _leave(programs: list[Program], names: list[tuple[str, str]], files: Service
         stop(program.name, files)
     try:
         forget_workers(server, names)
-        lines = follow_workers(server)
+        lines = place_trainings(server) + follow_workers(server)
     except OSError as error:
         _print_line(f"! {error}; the service counts this machine until its heartbeat is old")
         return
@@ -109,20 +113,20 @@ def _leave(programs: list[Program], names: list[tuple[str, str]], files: Service
 
 
 def _end_runs(names: list[str], files: ServiceFiles) -> None:
-    """End the flow runs of these workers, whose trainings save a checkpoint; they report that they have crashed."""
+    """End the flow runs of these workers: their trainings save a checkpoint, and the workers report their end."""
     runs = []
-    for name in names:
-        worker = running(name, files)
+    for worker in filter(None, (running(name, files) for name in names)):
         with suppress(psutil.NoSuchProcess):
-            if worker is not None:
-                runs += worker.children()
-                worker.terminate()  # it takes no more runs, and waits for those that it has
+            worker.send_signal(LEAVE_SIGNAL)
+            runs += worker.children()
     for run in runs:
         with suppress(psutil.NoSuchProcess):
             run.terminate()
     if runs:
         _print_line(f"{len(runs)} runs are ended; a training that is among them saves a checkpoint")
     psutil.wait_procs(runs, timeout=_CHECKPOINT_SECONDS)
+    if runs:
+        time.sleep(_REPORT_SECONDS)
 
 
 @contextmanager

@@ -15,12 +15,15 @@ from deployments.settings import CPU_POOL, GPU_POOL
 from tasks.services.rest import Server, ServerError
 
 GPU_LIMIT = "gpu"
+BUSY_ATTEMPTS = 7
+"""How often a server is asked whose SQLite database is locked: for a minute."""
 SHORT_QUEUE = "short"
 """The queue of deployments whose runs take seconds or minutes, and which people wait for."""
 LONG_RUNS, SHORT_RUNS = 3, 2
 """Runs at a time on a machine: of everything else, such as trainings, and of the short queue with slots of its own."""
 _QUEUES = {"default": LONG_RUNS, SHORT_QUEUE: SHORT_RUNS}
-_TRAINING_TAG = "training"
+TRAINING_TAG = "training"
+"""Deployments with this tag go to the workers with GPUs, while there are some."""
 
 
 def worker_name(pool: str, machine: str, gpus: str = "") -> str:
@@ -86,16 +89,20 @@ def follow_workers(server: Server) -> list[str]:
     return lines
 
 
-def send_trainings_to_gpus(server: Server) -> int:
-    """Move the deployments that train to the pool with GPUs, where a worker of it is online; how many moved."""
-    if not online_workers(server, GPU_POOL):
-        return 0
-    moved = 0
-    for found in service_deployments(server):
-        if _TRAINING_TAG in found["tags"] and found["work_pool_name"] == CPU_POOL:
-            server.patch(f"/deployments/{found['id']}", {"work_pool_name": GPU_POOL})
-            moved += 1
-    return moved
+def place_trainings(server: Server, *, may_leave_gpus: bool = True) -> list[str]:
+    """Let the deployments that train be in the pool with GPUs while a worker of it is online; a line where any moves.
+
+    Without `may_leave_gpus` they wait there for a machine that was lost.
+    """
+    there = bool(online_workers(server, GPU_POOL))
+    if not there and not may_leave_gpus:
+        return []
+    old, new = (CPU_POOL, GPU_POOL) if there else (GPU_POOL, CPU_POOL)
+    trainings = [found for found in service_deployments(server) if TRAINING_TAG in found["tags"]]
+    moving = [found for found in trainings if found["work_pool_name"] == old]
+    for found in moving:
+        server.patch(f"/deployments/{found['id']}", {"work_pool_name": new})
+    return [f"trainings are in the work pool {new} from now on, they were in {old}"] if moving else []
 
 
 def service_deployments(server: Server) -> list[JsonObject]:

@@ -23,7 +23,7 @@ import charlm.config
 from charlm.errors import ConfigError
 from charlm.storage.atomic import read_json, write_json, write_text
 from charlm.storage.fingerprints import fingerprint, sha256_of
-from deployments.machines import GPU_LIMIT, LONG_RUNS, SHORT_QUEUE, SHORT_RUNS
+from deployments.machines import GPU_LIMIT, LONG_RUNS, SHORT_QUEUE, SHORT_RUNS, TRAINING_TAG
 from deployments.pages import all_pages
 from deployments.settings import CPU_POOL, GPU_POOL, ROOT, ServiceSettings
 from deployments.work_pools import PROCESS, base_job_template
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 DEPLOYMENTS_FILE = ROOT / "deployments" / "prefect.yaml"
 _FLOWS = "charlm-"
 """What the names of our flows begin with."""
-_TRAINING_TAG = "training"
-"""Deployments with this tag go to the workers that own a GPU, where there are some."""
 ROOT_VARIABLE = "CHARLM_ROOT"
 """Where the code of the flows is, on each machine and in an image."""
 _RUN_PROCESS = {
@@ -132,7 +130,7 @@ def machine_deployments(settings: ServiceSettings) -> dict[str, Any]:
         deployment["work_pool"]["job_variables"] = copy.deepcopy(_RUN_PROCESS)
         if settings.pool_type != PROCESS:
             deployment["work_pool"]["job_variables"] |= {"image": settings.image}
-        if settings.gpus and _TRAINING_TAG in deployment["tags"]:
+        if settings.gpus and TRAINING_TAG in deployment["tags"]:
             deployment["work_pool"]["name"] = GPU_POOL
     return config
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from charlm.errors import ConfigError
 from charlm.storage.locks import exclusive_lock
 from deployments.joining import check_addresses, join_line
-from deployments.machines import follow_workers, online_workers, send_trainings_to_gpus
+from deployments.machines import BUSY_ATTEMPTS, follow_workers, online_workers, place_trainings
 from deployments.passwords import settle_mlflow_password
 from deployments.prefect_setup import FlowDeployment, add_pools, settle_lost_runs
 from deployments.programs import answers, start, stop, wait_until
@@ -70,7 +70,6 @@ def up(settings: ServiceSettings) -> None:
             started = [program.name for program in servers if start(program, files)]
             # Loading takes seconds, in which the servers start.
             deployment = FlowDeployment(settings)
-            import prefect.client.orchestration
 
             wait_until(lambda: answers(health[PREFECT]), PREFECT, files)
             wait_until(lambda: answers(health[MLFLOW]), MLFLOW, files)
@@ -82,14 +81,13 @@ def up(settings: ServiceSettings) -> None:
             settle_lost_runs(settings)
         started += [program.name for program in [*helpers, watcher(settings)] if start(program, files)]
         has_new_flows = deployment.make()  # while the workers start
-        server = rest.prefect_server()
+        server = replace(rest.prefect_server(), attempts=BUSY_ATTEMPTS)
         for program in helpers:
             is_online: Callable[[], bool] = lambda program=program: (  # type: ignore[misc]  # noqa: E731
                 recorded_name(program) in online_workers(server, pool_of(program))
             )
             wait_until(is_online, program.name, files)
-        send_trainings_to_gpus(server)
-        changes = follow_workers(server)
+        changes = place_trainings(server, may_leave_gpus=bool(started)) + follow_workers(server)
         note_addresses(settings.workspace, settings.addresses(), settings.public_addresses())
     _print_line(f"started {', '.join(started)}" if started else "everything runs already")
     if has_new_pools or has_new_flows:

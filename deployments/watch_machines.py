@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from deployments.machines import follow_workers
+from deployments.machines import follow_workers, place_trainings
 from tasks.services.rest import Server
 
 
@@ -15,6 +15,6 @@ class MachinesWatch:
         self._prefect, self._log = prefect, log
 
     def look(self) -> None:
-        """Let the limits of the server follow the workers that are online."""
-        for line in follow_workers(self._prefect):
+        """Let the limits of the server, and where trainings go, follow the workers that are online."""
+        for line in place_trainings(self._prefect, may_leave_gpus=False) + follow_workers(self._prefect):
             self._log(line)

@@ -4,6 +4,7 @@ Reads  deployments/work-pools/kubernetes.json    what the jobs of a Kubernetes p
 """
 
 import json
+import signal
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ POOL_TYPES = (PROCESS, *_PACKAGES)
 TEMPLATES = Path(__file__).parent / "work-pools"
 HANDED_ON = ("CHARLM_WORKSPACE", "CHARLM_LEASE_SECONDS", "CHARLM_PASSWORD", "MLFLOW_", "AWS_")
 """What a container gets of its worker's variables besides Prefect's; a name that ends with `_` is a prefix."""
+
+LEAVE_SIGNAL = signal.SIGUSR1
+"""Lets a worker take no more runs."""
 
 
 def check_pool_type(pool_type: str, *, image: str | None, workspace: str, is_address: bool) -> None:

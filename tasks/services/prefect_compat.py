@@ -9,6 +9,7 @@ import logging
 import os
 import ssl
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Sequence
@@ -124,11 +125,14 @@ def prefect_server_variables() -> list[str | None]:
     return [os.environ.get(f"PREFECT_{name}") for name in ("API_URL", "API_AUTH_STRING", "HOME")]
 
 
-def skip_runs_in_progress() -> None:
+def skip_runs_in_progress(is_leaving: threading.Event) -> None:
     """Let a worker leave a run that it is to start for later while it still waits for the last process of this run.
 
     A run that is suspended ends its process in a few seconds. Prefect 3.8 ends the whole worker, with `this borrower is
     already holding one of this CapacityLimiter's tokens`, where the run is resumed within that time.
+
+    When `is_leaving` is set, all runs are left to other workers. Prefect has no other way to let a worker take no more
+    runs and report how those end that it has: on SIGTERM it kills them, and they stay `Running`.
     """
     from prefect.client.schemas.objects import FlowRun
     from prefect.client.schemas.responses import WorkerFlowRunResponse
@@ -137,6 +141,8 @@ def skip_runs_in_progress() -> None:
     submit = BaseWorker._submit_scheduled_flow_runs
 
     async def submit_others(worker: Any, flow_run_response: list[WorkerFlowRunResponse]) -> list[FlowRun]:
+        if is_leaving.is_set():
+            return []
         held = set() if worker._limiter is None else set(worker._limiter.statistics().borrowers)
         return await submit(worker, [found for found in flow_run_response if found.flow_run.id not in held])
 
