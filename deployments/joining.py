@@ -153,7 +153,7 @@ def check_name(server: Server, machine: str, log: Callable[[str], None]) -> None
     first = beats()
     if not first:
         return
-    log(f"{', '.join(sorted(first))} was online a moment ago; waiting for {_BEAT_SECONDS:.0f} s whether it still is …")
+    log(f"a machine named {machine} was online a moment ago; waiting for {_BEAT_SECONDS:.0f} s whether it still is …")
     deadline = time.monotonic() + _BEAT_SECONDS
     while time.monotonic() < deadline:
         time.sleep(_LOOK_SECONDS)

@@ -9,32 +9,26 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from types import FrameType
-
-import psutil
 
 from charlm.artifacts import ServiceFiles
 from charlm.distributed.watchdog import PARENT_VARIABLE
 from charlm.storage.locks import exclusive_lock
 from deployments.joining import check_name, environment_addresses, service_of
+from deployments.leaving import end_runs
 from deployments.machines import BUSY_ATTEMPTS, follow_workers, forget_workers, online_workers, place_trainings
 from deployments.prefect_setup import add_pools
 from deployments.programs import Program, start, stop, wait_until
 from deployments.servers import pool_of, recorded_name, workers
 from deployments.settings import ServiceSettings, visible_gpus
-from deployments.work_pools import LEAVE_SIGNAL
 from tasks.services.own_service import running
 from tasks.services.rest import Server
 
 _LOOK_SECONDS = 1.0
 _AGAIN_SECONDS = 5.0
 """After that a worker that has ended by itself is started again."""
-_CHECKPOINT_SECONDS = 60.0
-"""For the runs of a machine that leaves, to end with a checkpoint."""
-_REPORT_SECONDS = 5.0
-"""For its workers, to report that."""
 
 
 def work(settings: ServiceSettings) -> None:
@@ -98,7 +92,8 @@ def _restart(programs: list[Program], files: ServiceFiles) -> None:
 
 def _leave(programs: list[Program], names: list[tuple[str, str]], files: ServiceFiles, server: Server) -> None:
     """Stop the workers with their runs, and take this machine off the server."""
-    _end_runs([program.name for program in programs], files)
+    if num_runs := end_runs([program.name for program in programs], files):
+        _print_line(f"{num_runs} runs have ended; a training that was among them has saved a checkpoint")
     for program in programs:
         stop(program.name, files)
     try:
@@ -110,23 +105,6 @@ def _leave(programs: list[Program], names: list[tuple[str, str]], files: Service
     _print_line(f"this machine has left {server.url}")
     for line in lines:
         _print_line(line)
-
-
-def _end_runs(names: list[str], files: ServiceFiles) -> None:
-    """End the flow runs of these workers: their trainings save a checkpoint, and the workers report their end."""
-    runs = []
-    for worker in filter(None, (running(name, files) for name in names)):
-        with suppress(psutil.NoSuchProcess):
-            worker.send_signal(LEAVE_SIGNAL)
-            runs += worker.children()
-    for run in runs:
-        with suppress(psutil.NoSuchProcess):
-            run.terminate()
-    if runs:
-        _print_line(f"{len(runs)} runs are ended; a training that is among them saves a checkpoint")
-    psutil.wait_procs(runs, timeout=_CHECKPOINT_SECONDS)
-    if runs:
-        time.sleep(_REPORT_SECONDS)
 
 
 @contextmanager
@@ -148,7 +126,7 @@ def _stop_flag() -> Iterator[threading.Event]:
 
 
 def _is_busy(machine: str) -> str:
-    return f"a charlm worker named {machine} runs on this machine already; stop it, or give this one another --name"
+    return f"a charlm worker named {machine} uses this workspace already; stop it, or give this one another --name"
 
 
 def _print_line(line: str) -> None:

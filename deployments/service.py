@@ -15,6 +15,7 @@ from pathlib import Path
 from charlm.errors import ConfigError
 from charlm.storage.locks import exclusive_lock
 from deployments.joining import check_addresses, join_line
+from deployments.leaving import end_runs
 from deployments.machines import BUSY_ATTEMPTS, follow_workers, online_workers, place_trainings
 from deployments.passwords import settle_mlflow_password
 from deployments.prefect_setup import FlowDeployment, add_pools, settle_lost_runs
@@ -29,7 +30,7 @@ from deployments.servers import (
     watcher,
     workers,
 )
-from deployments.settings import ServiceSettings, visible_gpus
+from deployments.settings import CPU_POOL, GPU_POOL, ServiceSettings, visible_gpus
 from deployments.work_pools import PROCESS, check_worker_package
 from tasks.services import rest
 from tasks.services.own_service import (
@@ -122,6 +123,8 @@ def down(settings: ServiceSettings) -> None:
     with exclusive_lock(files.lock, busy=None):
         names = sorted(files.names(), key=lambda name: (name == PREFECT, name == MLFLOW, name))
         files.addresses.unlink(missing_ok=True)
+        if num_runs := end_runs([name for name in names if name.startswith((CPU_POOL, GPU_POOL))], files):
+            _print_line(f"{num_runs} runs have ended; a training that was among them has saved a checkpoint")
         stopped = [name for name in names if stop(name, files)]
     _print_line(f"stopped {', '.join(stopped)}" if stopped else f"nothing of {files.root} is running")
 
