@@ -10,7 +10,7 @@ Usage: python -m deployments.watcher    (with the variables of a worker)
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from charlm.errors import CharLMError
@@ -65,7 +65,7 @@ def watches(settings: ServiceSettings) -> list[Watch]:
     """Everything that is looked at in the service."""
     workspace, prefect, mlflow = settings.open_workspace(log), prefect_server(), mlflow_server()
     inbox, lost = InboxWatch(workspace, prefect, log), LostRunsWatch(prefect, log)
-    machines = MachinesWatch(prefect, log)
+    machines = MachinesWatch(replace(prefect, attempts=3), log)  # it writes, and SQLite may be busy
     champions, choices = ChampionsWatch(prefect, mlflow, log), CorpusChoices(workspace, prefect)
     watched = [
         Watch("the inbox", inbox.seconds, inbox.look),
