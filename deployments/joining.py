@@ -36,7 +36,7 @@ def service_of(settings: ServiceSettings, variables: Mapping[str, str], log: Cal
     prefect = prefect_server(given)
     _check_prefect(prefect)
     _check_mlflow(given)
-    _check_deployments(prefect, settings)
+    check_deployments(prefect, settings)
     for pool in (CPU_POOL, GPU_POOL):
         if (found := _pool(prefect, pool)) is not None:
             check_pool_has_type(pool, str(found["type"]), settings)
@@ -108,8 +108,8 @@ def _check_mlflow(variables: Mapping[str, str]) -> None:
         raise ConfigError(f"MLFLOW_TRACKING_URI={url} does not answer: {_reason(error)}") from error
 
 
-def _check_deployments(server: Server, settings: ServiceSettings) -> None:
-    """Compare the workspace and the version of the service, which its deployments have."""
+def check_deployments(server: Server, settings: ServiceSettings) -> None:
+    """Raise ConfigError where the service has another workspace or version, both of which its deployments have."""
     found = service_deployments(server)
     if not found:
         raise ConfigError(f"{server.url} has no deployments of charlm; run `charlm up` on the machine of the service")

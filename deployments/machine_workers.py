@@ -9,14 +9,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from types import FrameType
 
 from charlm.artifacts import ServiceFiles
 from charlm.distributed.watchdog import PARENT_VARIABLE
 from charlm.storage.locks import exclusive_lock
-from deployments.joining import check_name, environment_addresses, service_of
+from deployments.joining import check_deployments, check_name, environment_addresses, service_of
 from deployments.leaving import end_runs
 from deployments.machines import BUSY_ATTEMPTS, follow_workers, forget_workers, online_workers, place_trainings
 from deployments.prefect_setup import add_pools
@@ -27,6 +27,7 @@ from tasks.services.own_service import running
 from tasks.services.rest import Server
 
 _LOOK_SECONDS = 1.0
+_CHECK_SECONDS = 60.0
 _AGAIN_SECONDS = 5.0
 """After that a worker that has ended by itself is started again."""
 
@@ -63,14 +64,19 @@ def work(settings: ServiceSettings) -> None:
                 wait_until(is_online, program.name, files)
             if not stopped.is_set():
                 _report(settings, server)
+            checked = time.monotonic()
             while not stopped.wait(_LOOK_SECONDS):
                 _restart(programs, files)
+                if time.monotonic() > checked + _CHECK_SECONDS:
+                    with suppress(OSError):  # the workers wait for a server that is away
+                        check_deployments(server, settings)  # it may have been upgraded
+                    checked = time.monotonic()
         finally:
             _leave(programs, names, files, server)
 
 
 def _report(settings: ServiceSettings, server: Server) -> None:
-    gpus = f" with {settings.num_gpus} GPUs" if settings.num_gpus else ""
+    gpus = f" with the GPUs {', '.join(settings.gpus)}" if settings.gpus else ""
     _print_line(f"{settings.machine} works for {server.url}{gpus}; Ctrl-C ends that")
     try:
         lines = place_trainings(server) + follow_workers(server)
@@ -93,7 +99,7 @@ def _restart(programs: list[Program], files: ServiceFiles) -> None:
 def _leave(programs: list[Program], names: list[tuple[str, str]], files: ServiceFiles, server: Server) -> None:
     """Stop the workers with their runs, and take this machine off the server."""
     if num_runs := end_runs([program.name for program in programs], files):
-        _print_line(f"{num_runs} runs have ended; a training that was among them has saved a checkpoint")
+        _print_line(f"runs that were ended: {num_runs}; the trainings among them have saved a checkpoint")
     for program in programs:
         stop(program.name, files)
     try:

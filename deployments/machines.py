@@ -76,16 +76,14 @@ def follow_workers(server: Server) -> list[str]:
     limit = server.get(f"/v2/concurrency_limits/{GPU_LIMIT}")
     if limit["limit"] != max(1, gpus):  # without a slot a training on a CPU could not begin
         server.patch(f"/v2/concurrency_limits/{GPU_LIMIT}", {"limit": max(1, gpus)})
-        lines.append(f"the limit {GPU_LIMIT} is {max(1, gpus)}, it was {limit['limit']}: {gpus} GPUs are online")
+        lines.append(f"the limit {GPU_LIMIT} is {max(1, gpus)}, it was {limit['limit']}")
     machines = max(1, len(online_workers(server, CPU_POOL)))
     for name, runs in _QUEUES.items():
         path = f"/work_pools/{CPU_POOL}/queues/{name}"
         found = server.get(path)["concurrency_limit"]
         if found is not None and found % runs == 0 and found not in (0, runs * machines):
             server.patch(path, {"concurrency_limit": runs * machines})
-            lines.append(
-                f"the queue {name} has {runs * machines} slots, it had {found}: {machines} machines are online"
-            )
+            lines.append(f"the queue {name} has {runs * machines} slots, it had {found}")
     return lines
 
 

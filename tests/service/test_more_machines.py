@@ -98,7 +98,7 @@ def test_a_machine_that_leaves_takes_its_gpus_along_and_its_training_goes_on_els
         assert worker_of(service, run) == "charlm-gpu-0@node7"
         machine.process.send_signal(signal.SIGTERM)
         assert machine.process.wait(timeout=180) == 0, machine.said
-        assert "1 runs have ended" in machine.said
+        assert "runs that were ended: 1" in machine.said
         assert "has left" in machine.said
     state = service.state(run)
     assert state.type.value == "CRASHED", state
@@ -142,7 +142,7 @@ def test_the_slots_of_a_machine_that_is_lost_are_taken_back_by_the_watcher(servi
 def test_three_long_trainings_make_no_short_run_late(service):
     started = [
         service.start_run(
-            "charlm-train/train-language-model", name="tiny", direction="forward", settings=[*LONG, f"seed={number}"]
+            "charlm-train/train-language-model", name="tiny", directions=["forward"], settings=[*LONG, f"seed={number}"]
         )
         for number in range(4)
     ]
