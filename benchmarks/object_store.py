@@ -1,13 +1,14 @@
 """What it costs a second machine to have a corpus of an object store: an empty cache folder against copying the bytes.
 
-A stand-in for S3 on this machine serves both. `copy` gets the objects of the corpus with s3fs alone, `bring` names the
-corpus with an empty cache folder, as a training on another machine does before its first step: what it costs beyond
-`copy` is digests, manifests and syncs. Each is a process of its own, and they take turns.
+A stand-in for S3 on this machine serves both. `copy` gets the objects that a training needs with s3fs alone, `bring`
+names the corpus with an empty cache folder, as a training on another machine does before its first step: what it costs
+beyond `copy` is digests, manifests and syncs. Each is a process of its own, and they take turns.
 
     python benchmarks/object_store.py [--megabytes 100] [--repeats 5] [--markdown docs/benchmarks/object-store.md]
 """
 
 import argparse
+import json
 import os
 import random
 import shutil
@@ -29,13 +30,13 @@ COMMAND = [sys.executable, "-c", "from charlm_pipeline import main; main()"]
 COPY = """
 import sys, s3fs
 files = s3fs.S3FileSystem()
-keys = files.find(sys.argv[1])
+keys = open(sys.argv[1]).read().split()
 files.get(keys, [f"{sys.argv[2]}/{number}" for number in range(len(keys))], batch_size=8)
 """
 BRING = """
 import sys
 from charlm.remote.workspace import open_remote
-open_remote(sys.argv[1], print).prepared_corpus("books")
+open_remote(sys.argv[1], print).prepared_corpus("books", train_text=False)
 """
 
 
@@ -60,11 +61,13 @@ def main() -> None:
         write_text(folder / "text.txt", options.megabytes * 1_000_000)
         command = [*COMMAND, "prepare", str(folder / "text.txt"), "--name", "books", "--shard-size", "20MB"]
         subprocess.run(command, env=cache(variables, folder / "first"), cwd=ROOT, check=True)
-        num_bytes = sum(store.client().head_object(Bucket=BUCKET, Key=key)["ContentLength"] for key in objects(store))
+        sizes = needed_objects(store)
+        (folder / "keys").write_text("\n".join(sizes))
+        num_bytes = sum(sizes.values())
         seconds: dict[str, list[float]] = {"copy": [], "bring": []}
         for _ in range(options.repeats):
             seconds["copy"].append(
-                timed(COPY, [f"{BUCKET}/ws/objects", str(folder / "copy")], folder / "copy", variables)
+                timed(COPY, [str(folder / "keys"), str(folder / "copy")], folder / "copy", variables)
             )
             second = cache(variables, folder / "second")
             seconds["bring"].append(timed(BRING, [WORKSPACE], folder / "second", second))
@@ -75,8 +78,12 @@ def main() -> None:
     print(table)
 
 
-def objects(store: ObjectStore) -> list[str]:
-    return [key for key in store.object_keys() if "/objects/" in key]
+def needed_objects(store: ObjectStore) -> dict[str, int]:
+    """The bytes of all objects of the corpus but the text of its train shards, by bucket and key."""
+    (ref,) = [key for key in store.object_keys() if "/refs/corpora/" in key]
+    manifest = json.loads(store.client().get_object(Bucket=BUCKET, Key=ref)["Body"].read())
+    files = [file for file in manifest["files"] if not file["path"].startswith("train/")]
+    return {f"{BUCKET}/ws/{file['key']}": file["size"] for file in files}
 
 
 def cache(variables: dict[str, str], folder: Path) -> dict[str, str]:
@@ -108,7 +115,7 @@ def render(megabytes: int, num_bytes: int, seconds: dict[str, list[float]]) -> s
 
 `python benchmarks/object_store.py` on this machine, which is the object store too: a stand-in for S3 in Python, whose
 CPU time the other side lacks; other work shared the two cores. A corpus of {megabytes} MB of text,
-{num_bytes / 1e6:,.0f} MB of objects with its ids.
+of which a training needs {num_bytes / 1e6:,.0f} MB of objects: its ids, and the held-out text.
 
 | what | seconds |
 | --- | --- |

@@ -24,8 +24,8 @@ from training import amp_note, page, prepare_documentation, run_flair, train
 OUR_BUDGETS = (1 / 20, 1 / 15, 1 / 10, 1 / 5, 2 / 5, 1)
 """Our budgets as shares of Flair's minutes."""
 OUR_SETTINGS = {
-    256: {"hidden_size": 256, "mini_batch_size": 16, "learning_rate": 8e-3},
-    512: {"hidden_size": 512, "mini_batch_size": 32, "learning_rate": 5e-3},
+    256: {"hidden_size": 256, "mini_batch_size": 16, "learning_rate": 8e-3, "min_steps": 2000},
+    512: {"hidden_size": 512, "mini_batch_size": 32, "learning_rate": 5e-3, "min_steps": 2000},
 }
 
 

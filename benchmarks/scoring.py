@@ -1,6 +1,7 @@
 """Speed and memory of scoring texts beside embedding them, with the same pair of models.
 
     python benchmarks/scoring.py [--text FILE] [--markdown docs/benchmarks/scoring.md]
+    python benchmarks/scoring.py --held-out 100MB 1GB      only the memory of scoring held-out text of these sizes
 
 Rounds take turns and CPU seconds are counted, on one thread, so other work on the machine affects both sides equally;
 each value is the best of its rounds. The models have random weights, on which speed does not depend. Lines are embedded
@@ -10,6 +11,8 @@ Python's own documentation.
 
 import argparse
 import json
+import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -18,7 +21,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parent.parent))  # the floors of the checkout
+
 from embedding import conditions, read_sentences, table, write_models
+
+from charlm.config import HELD_OUT_VARIABLE, parse_size
 
 LONG_ROW = 3_000  # characters
 
@@ -30,9 +37,14 @@ def main() -> None:
     parser.add_argument("--characters", type=int, default=200_000, help="characters of a round at hidden size 256")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rows", type=int, nargs="*", default=[10_000, 100_000, 1_000_000], help="of the memory test")
+    parser.add_argument("--held-out", nargs="*", metavar="SIZE", help="score texts of these sizes, and nothing else")
     parser.add_argument("--markdown", type=Path, help="file to write the tables to")
     arguments = parser.parse_args()
     lines = [" ".join(words) for words in read_sentences(arguments.text)]
+    if arguments.held_out:
+        header = ["text", "characters", "scored", "CPU", "characters/s", "peak MB"]
+        print("\n".join(table(header, held_out_rows(lines, arguments.held_out))))
+        return
     report = ["# Scores of texts: speed beside embedding", "", __doc__.split("\n\n", 2)[2].strip(), ""]
     report += [conditions(arguments.text), ""]
     rows = [
@@ -109,10 +121,61 @@ def memory_rows(lines: list[str], counts: list[int]) -> list[list[str]]:
     return rows
 
 
+def held_out_rows(lines: list[str], sizes: list[str]) -> list[list[str]]:
+    """Peak memory while whole texts of ever larger sizes are scored, each in a process of its own."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        path = write_models(Path(folder), 16, [line.split() for line in lines])[0]
+        for size in sizes:
+            text, written, number = Path(folder) / "text.txt", 0, 0
+            with text.open("w", encoding="utf-8") as file:
+                while written < parse_size(size):
+                    line = f"{number} {lines[number % len(lines)]}\n"
+                    written += len(line.encode())
+                    number += 1
+                    file.write(line)
+            for limit in ("20000000", "none"):
+                command = [sys.executable, __file__, "--score", str(text), path]
+                variables = {**os.environ, HELD_OUT_VARIABLE: limit}
+                found = json.loads(subprocess.run(command, check=True, capture_output=True, env=variables).stdout)
+                scored, seconds, peak = found
+                rows.append(
+                    [
+                        size,
+                        f"{scored:,}",
+                        "20 million" if limit != "none" else "all",
+                        f"{seconds:,.0f} s",
+                        f"{scored / seconds:,.0f}",
+                        f"{peak:,.0f}",
+                    ]
+                )
+                print(rows[-1], file=sys.stderr, flush=True)
+    return rows
+
+
+def score(text: str, path: str) -> None:
+    """Score a text; prints characters, CPU seconds, and peak memory in MB."""
+    import torch
+
+    from charlm.evaluation.language_model import score_file
+    from charlm.models import LanguageModel
+
+    torch.set_num_threads(1)
+    model = LanguageModel.load_language_model(path)
+    start = time.process_time()
+    found = score_file(model, text)
+    print(json.dumps([found.characters, time.process_time() - start, peak_megabytes()]))
+
+
+def peak_megabytes() -> float:
+    """Peak memory of this process."""
+    peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert peak is not None
+    return int(peak[1]) / 1024
+
+
 def stream(text: str, paths: list[str]) -> None:
     """Score every line of a file into another; prints CPU seconds, rows and peak memory in MB."""
-    import re
-
     import torch
 
     from charlm.artifacts import OutputFiles
@@ -132,13 +195,13 @@ def stream(text: str, paths: list[str]) -> None:
     start = time.process_time()
     num_rows, _ = write_score_table(table, windows, output, work="benchmark", on_window=lambda window: None)
     seconds = time.process_time() - start
-    peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert peak is not None
-    print(json.dumps([seconds, num_rows, int(peak[1]) / 1024]))
+    print(json.dumps([seconds, num_rows, peak_megabytes()]))
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--stream"]:
         stream(sys.argv[2], sys.argv[3:])
+    elif sys.argv[1:2] == ["--score"]:
+        score(*sys.argv[2:])
     else:
         main()

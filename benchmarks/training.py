@@ -178,8 +178,9 @@ def run_ours(
 
 def in_steps(events: list[dict], name: str) -> float:
     """The median of what the training reports every few seconds."""
-    windows = [event for event in events if event["event"] == "train"][1:]  # the first one warms up
-    return statistics.median(event[name] for event in windows)
+    windows = [event for event in events if event["event"] == "train"]
+    # The first one warms up; in few seconds a wide model has no other.
+    return statistics.median(event[name] for event in windows[1:] or windows)
 
 
 def train(corpus: Path, run_dir: Path, training: dict, *, threads: int = 1, **variables: str) -> list[dict]:

@@ -310,16 +310,17 @@ class Workspace:
 
     root: Path
 
-    def corpus(self, name: str) -> CorpusFiles:
+    def corpus(self, name: str, *, train_text: bool = True) -> CorpusFiles:
+        """The corpus `name`, prepared or not; without `train_text` for what reads that in its encoded form alone."""
         return CorpusFiles(self.root / "corpora" / check_name(name))
 
     def corpus_names(self) -> list[str]:
         """The prepared corpora."""
         return sorted(path.parent.name for path in (self.root / "corpora").glob("*/corpus.json"))
 
-    def prepared_corpus(self, name: str) -> CorpusFiles:
-        """The corpus `name`; raises CorpusError when it has not been prepared."""
-        corpus = self.corpus(name)
+    def prepared_corpus(self, name: str, *, train_text: bool = True) -> CorpusFiles:
+        """The same; raises CorpusError when it has not been prepared."""
+        corpus = self.corpus(name, train_text=train_text)
         if not corpus.manifest.is_file():
             known = self.corpus_names()
             hint = known_names(name, known) if known else f"run `charlm prepare RAW --name {name}` first"

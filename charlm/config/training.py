@@ -20,9 +20,9 @@ ARCHITECTURE = ("hidden_size", "nlayers", "nout", "embedding_size", "dropout", *
 BUDGETS = ("max_epochs", "max_characters", "max_words", "max_minutes")
 """Fields of which a training ends at the first that is reached."""
 
-_ADDED_FOR_WORDS = (
+_ADDED_LATER = (
     "softmax", "l2", "random_sequence_length", "activation_penalty", "slowness_penalty", "averaging_patience",
-    "max_words",
+    "max_words", "min_steps",
 )  # fmt: skip
 
 
@@ -30,7 +30,7 @@ _ADDED_FOR_WORDS = (
 class TrainingConfig(Extensions):
     """Everything that shapes the weights: architecture, optimisation and budget."""
 
-    OMITTED_AT_DEFAULT: ClassVar[frozenset[str]] = frozenset({*EXTENSIONS, *_ADDED_FOR_WORDS})
+    OMITTED_AT_DEFAULT: ClassVar[frozenset[str]] = frozenset({*EXTENSIONS, *_ADDED_LATER})
 
     recipe: str = "custom"
     """Name of the recipe it came from."""
@@ -61,6 +61,10 @@ class TrainingConfig(Extensions):
 
     grow_to_sequence_length: int | None = None
     """Grow `sequence_length` by one a split until this length, as Flair can; none by default."""
+
+    min_steps: int | None = None
+    """Shorten the sequences, to a quarter at most, where the budget allows fewer optimizer steps than this; none:
+    never."""
 
     random_sequence_length: bool = False
     """Draw each sequence's length around `sequence_length`, or in 1 of 20 cases around half of it, with a standard
@@ -168,6 +172,7 @@ class TrainingConfig(Extensions):
         for name in (
             "nout", "grow_to_sequence_length", "patience_characters", "stop_characters", "validations",
             "validation_characters", "max_epochs", "max_characters", "max_words", "max_minutes", "averaging_patience",
+            "min_steps",
         ):  # fmt: skip
             if getattr(self, name) is not None and not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"{name} must be a number greater than 0, got {getattr(self, name)}")
@@ -187,6 +192,10 @@ class TrainingConfig(Extensions):
         if all(getattr(self, name) is None for name in BUDGETS):
             raise ConfigError(f"a training needs a budget: set {', '.join(BUDGETS[:-1])} or {BUDGETS[-1]}")
         self._check_architecture()
+        if self.min_steps is not None and (self.random_sequence_length or self.grow_to_sequence_length is not None):
+            raise ConfigError(
+                "min_steps changes the length of sequences, as grow_to_ and random_sequence_length do; set one of them"
+            )
         if self.schedule == "plateau" and self.validations is not None:
             raise ConfigError("schedule=plateau validates after each split; set validations=none with it")
 

@@ -19,7 +19,7 @@ from charlm.evaluation.scores import Baseline, LMScore
 from charlm.language_models.ngrams import NgramConfig, NgramModel
 from charlm.storage.atomic import read_json, write_json
 from charlm.storage.fingerprints import fingerprint
-from charlm.text.corpus.encoding import EncodedInfo, encode_file, encoded_info, ensure_encoded, read_ids
+from charlm.text.corpus.encoding import EncodedInfo, encode_file, encoded_info, ensure_encoded, read_ids, split_files
 from charlm.text.corpus.manifest import load_manifest
 
 _FORMAT = "charlm.baseline/1"
@@ -158,7 +158,7 @@ def _text(corpus: CorpusFiles, dictionary: Dictionary) -> str:
 
 def _train_units(corpus: CorpusFiles, dictionary: Dictionary) -> dict[Path, int]:
     """The units of each encoded train shard; missing ones are encoded."""
-    names = [shard.name for shard in corpus.shards()]
+    names = [name for name in split_files(corpus) if name not in ("valid", "test")]
     encoded = ensure_encoded(corpus, dictionary, names)
     return {path: encoded_info(path, dictionary).units for path in encoded.values()}
 

@@ -51,10 +51,10 @@ class Catalogue:
             self._store.create(_FORMAT_KEY, value.encode())
             self._has_format = True
 
-    def versions(self, kind: str) -> dict[str, int]:
-        """The newest version of every unit of a kind, such as `corpora`, in the store."""
+    def versions(self, kind: str = "") -> dict[str, int]:
+        """The newest version of every unit, or of those of a kind, such as `corpora`, in the store."""
         newest: dict[str, int] = {}
-        for key in self._store.keys(f"refs/{kind}"):
+        for key in self._store.keys(f"refs/{kind}".rstrip("/")):
             if (found := unit_and_version(key)) is not None:
                 newest[found[0]] = max(found[1], newest.get(found[0], 0))
         return newest
@@ -70,14 +70,27 @@ class Catalogue:
                 return UnitManifest.from_bytes(content, newest, f"{self._store.address}/{key}")
         raise StoreError(f"{self._store.address}/{manifest_folder(unit)} changes all the time; try again")
 
+    def old_manifests(self) -> list[str]:
+        """The keys of all manifests that newer versions have replaced."""
+        found = {key: one for key in self._store.keys("refs") if (one := unit_and_version(key)) is not None}
+        newest: dict[str, int] = {}
+        for unit, version in found.values():
+            newest[unit] = max(version, newest.get(unit, 0))
+        return [key for key, (unit, version) in found.items() if version < newest[unit]]
+
     def _versions_of(self, unit: str) -> list[int]:
         found = map(unit_and_version, self._store.keys(manifest_folder(unit)))
         return [one[1] for one in found if one is not None and one[0] == unit]
 
     def create(self, manifest: UnitManifest) -> bool:
         """Add the next version of a unit; False where another machine has done that."""
-        if not self._store.create(manifest_key(manifest.unit, manifest.version), manifest.to_bytes()):
+        key = manifest_key(manifest.unit, manifest.version)
+        if not self._store.create(key, manifest.to_bytes()):
             return False
-        old = [one for one in self._versions_of(manifest.unit) if one <= manifest.version - _KEPT_MANIFESTS]
+        versions = self._versions_of(manifest.unit)
+        if max(versions) > manifest.version:  # it has been there, and was replaced and cleared away
+            self._store.delete([key])
+            return False
+        old = [one for one in versions if one <= manifest.version - _KEPT_MANIFESTS]
         self._store.delete(manifest_key(manifest.unit, one) for one in old)
         return True

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from charlm.errors import StoreError
-from charlm.remote.units import StoredFile, content_of, is_remade
+from charlm.remote.units import content_of, is_remade
 from charlm.storage.atomic import read_json, write_json
 
 
@@ -27,10 +27,6 @@ class KnownFile:
     def of(cls, path: Path, sha256: str) -> Self:
         found = path.stat()
         return cls(sha256, found.st_size, found.st_mtime_ns, found.st_ino)
-
-    @property
-    def stored(self) -> StoredFile:
-        return StoredFile(self.size, self.sha256)
 
 
 @dataclass(kw_only=True)

@@ -1,6 +1,6 @@
 """The cache folder of a workspace in an object store: bring units here, and send what has changed.
 
-Reads and writes objects/AB/SHA256 in the store, content by its digest; and in the cache folder the unit itself, and
+Reads and writes objects/ in the store (charlm/remote/sending.py), and in the cache folder the unit itself, and
 what is equal to the store's (.remote/).
 """
 
@@ -8,23 +8,22 @@ import errno
 import shutil
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
 
 from charlm.errors import StoreError
 from charlm.remote.catalogue import Catalogue
 from charlm.remote.index import KnownFile, UnitIndex
 from charlm.remote.object_store import ObjectStore
+from charlm.remote.parallel import in_parallel
 from charlm.remote.room import CacheRoom
-from charlm.remote.sending import Sender
+from charlm.remote.sending import Update, held_files, send_version
 from charlm.remote.units import (
     HEADS,
     StoredFile,
     UnitManifest,
-    content_of,
+    is_below,
     is_head,
     is_remade,
 )
@@ -32,10 +31,12 @@ from charlm.storage.atomic import write_text
 from charlm.storage.fingerprints import sha256_of
 from charlm.storage.locks import exclusive_lock
 
-TRANSFERS_AT_ONCE = 8
 _SENT_WHEN_WHOLE = "corpora/"
-R = TypeVar("R")
-T = TypeVar("T")
+_Choice = Callable[[str], bool]
+
+
+def _nothing(path: str) -> bool:
+    return False
 
 
 class Replica:
@@ -49,7 +50,7 @@ class Replica:
         self._own = root / ".remote"
         self._room = CacheRoom(root)
         self._on_event = on_event
-        self._fresh: dict[str, bool] = {}  # units that this process has compared, and whether they are whole
+        self._fresh: dict[str, _Choice | None] = {}  # units that this process has compared: which files
         self._unsent: set[str] = set()
         self._lock = threading.RLock()
 
@@ -66,21 +67,22 @@ class Replica:
 
     # ---- bringing units here -------------------------------------------------------------------------------------
 
-    def fetch(self, unit: str, only: Sequence[str] | None = None) -> bool:
+    def fetch(self, unit: str, only: _Choice | None = None) -> bool:
         """Make the folder of a unit equal to the store's newest version; False where there is no such unit.
 
-        `only` names the files to bring, where the others are not needed. What this machine has changed and not sent of
-        a run is sent first; of a corpus it stays here until its preparation is done. A unit is compared once per
-        process, until `refresh`.
+        `only` is true for the files to bring, where the others are not needed. What this machine has changed and not
+        sent of a run is sent first; of a corpus it stays here until its preparation is done. A unit is compared once
+        per process, until `refresh`.
         """
         with self._lock, self._turn(unit):
-            if self._fresh.get(unit) or (only is not None and unit in self._fresh):
+            compared = self._fresh.get(unit, _nothing)
+            if compared is None or compared == only:
                 return self.folder(unit).is_dir()
             self._room.use(unit)
             index = UnitIndex.load(self._index(unit))
             latest = self.catalogue.latest(unit)
-            if latest is not None and latest.version == index.version + 1 and latest.writer == self._writer:
-                index.version = latest.version  # we were killed before we noted it
+            if latest is not None and self._is_base(index, latest):
+                index.version = latest.version
             if latest is None:  # the bucket was emptied, or is another one
                 index = UnitIndex()
             if self.folder(unit).is_dir() and index.differs_from(self.folder(unit)):
@@ -89,17 +91,24 @@ class Replica:
                     index = UnitIndex()
                 elif unit.startswith(_SENT_WHEN_WHOLE):  # it may be in the making
                     self._unsent.add(unit)
-                    self._fresh[unit] = True
+                    self._fresh[unit] = None
                     return True
                 else:
                     self._push(unit, index, latest)
                     latest = self.catalogue.latest(unit)
+            while latest is not None and not latest.removed:
+                try:
+                    self._bring(latest, index, only)
+                    break
+                except StoreError:  # it may be replaced meanwhile, and its content be deleted
+                    before, latest = latest, self.catalogue.latest(unit)
+                    if latest is None or latest.version == before.version:
+                        raise
+                    index = UnitIndex.load(self._index(unit))
             if latest is not None and latest.removed:
                 shutil.rmtree(self.folder(unit), ignore_errors=True)
                 self._index(unit).unlink(missing_ok=True)
-            elif latest is not None:
-                self._bring(latest, index, only)
-            self._fresh[unit] = only is None
+            self._fresh[unit] = only
             return self.folder(unit).is_dir()
 
     def fetch_heads(self, kind: str) -> None:
@@ -109,11 +118,11 @@ class Replica:
                 index = UnitIndex.load(self._index(unit))
                 is_here = index.version == version and any((self.folder(unit) / name).is_file() for name in HEADS)
             if not is_here:
-                self.fetch(unit, only=HEADS)
+                self.fetch(unit, only=is_head)
 
-    def _bring(self, latest: UnitManifest, index: UnitIndex, only: Sequence[str] | None) -> None:
+    def _bring(self, latest: UnitManifest, index: UnitIndex, only: _Choice | None) -> None:
         folder = self.folder(latest.unit)
-        wanted = {name: file for name, file in latest.files.items() if only is None or name in only}
+        wanted = {name: file for name, file in latest.files.items() if only is None or only(name)}
         missing = {name: file for name, file in wanted.items() if not _has(folder, name, file, index)}
         gone = [name for name in index.files if name not in latest.files and not is_remade(name)]
         if index.version != latest.version or missing or (only is None and not index.is_whole):
@@ -138,7 +147,8 @@ class Replica:
         incoming = self._own / "incoming"
         incoming.mkdir(parents=True, exist_ok=True)
 
-        def download(name: str, file: StoredFile) -> None:
+        def download(found: tuple[str, StoredFile]) -> None:
+            name, file = found
             temporary = incoming / uuid.uuid4().hex
             try:
                 self.store.download(file.key, temporary)
@@ -153,7 +163,7 @@ class Replica:
             finally:
                 temporary.unlink(missing_ok=True)
 
-        _in_parallel(download, files.items())
+        in_parallel(download, files.items())
 
     def mirror(self, folder: str) -> None:
         """Bring a folder that people have filled, which is no unit, as it is now."""
@@ -190,45 +200,57 @@ class Replica:
         """True for a corpus that has changed here, as `fetch` has seen, and whose preparation is not done."""
         return unit in self._unsent
 
-    def remove(self, unit: str) -> None:
-        """Note in the store that a unit is removed; its folder here is gone already."""
+    def forget(self, unit: str, path: Path) -> None:
+        """Delete a file or folder of a unit, or the whole unit, in the store, and here unless this machine has another.
+
+        Raises StoreError where another machine changes the unit now.
+        """
+        folder = self.folder(unit)
         with self._turn(unit):
-            latest = self.catalogue.latest(unit)
-            if latest is not None and not latest.removed:
-                self.catalogue.create(
-                    UnitManifest(unit=unit, version=latest.version + 1, writer=self._writer, removed=True)
-                )
-            self._index(unit).unlink(missing_ok=True)
+            latest, index = self.catalogue.latest(unit), UnitIndex.load(self._index(unit))
+            if latest is None or latest.removed:
+                return
+            left = {name: file for name, file in latest.files.items() if not is_below(folder / name, [path])}
+            is_all, version = path == folder, latest.version + 1
+            manifest = UnitManifest(
+                unit=unit, version=version, writer=self._writer, files=left, removed=is_all, since=version
+            )
+            if not self.catalogue.create(manifest):
+                raise self._overtaken(unit)
+            if index.version != latest.version or index.differs_from(folder):  # the next fetch sees to it
+                return
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+            if is_all:
+                self._index(unit).unlink()
+            else:
+                index.version = version
+                index.files = {name: known for name, known in index.files.items() if name in left}
+                index.save(self._index(unit))
 
     def _push(self, unit: str, index: UnitIndex, latest: UnitManifest | None) -> None:
         self.catalogue.make()
-        if latest is not None and latest.version > index.version:
-            if latest.version == index.version + 1 and latest.writer == self._writer:
-                index.version = latest.version
-            elif not latest.removed or index.version:
+        if latest is not None and latest.version > index.version and not self._is_base(index, latest):
+            is_new = latest.removed and index.version == 0
+            if not is_new:
                 raise self._overtaken(unit)
-        known = set() if latest is None else {file.sha256 for file in latest.files.values()}
-        sender = Sender(self.store, self._own / "outgoing", known)
-        found = list(content_of(self.folder(unit)))
-
-        def send(name: str, path: Path) -> tuple[str, KnownFile | None]:
-            return name, sender.send(name, path, index.known(name, path))
-
-        # A checkpoint first: the files that it counts the lines of may only be longer than it says.
-        results = [send(*one) for one in found[:1]] + _in_parallel(send, found[1:])
-        sent = {name: file for name, file in results if file is not None}
-        if not index.is_whole and latest is not None:  # what did not come here is still there
-            sent = {**{name: _unseen(file) for name, file in latest.files.items()}, **sent}
-        manifest = UnitManifest(
-            unit=unit,
-            version=max(index.version, latest.version if latest else 0) + 1,
-            writer=self._writer,
-            files={name: file.stored for name, file in sorted(sent.items())},
-        )
-        if not self.catalogue.create(manifest):
+        base = {} if latest is None else {file.sha256: file for file in latest.files.values()}
+        with held_files(self.folder(unit), index, base, self._own / "outgoing" / unit) as files:
+            newest = max(index.version, latest.version if latest else 0)
+            unseen = {} if index.is_whole or latest is None else latest.files  # what did not come here is still there
+            update = Update(unit, newest, self._writer, files, unseen)
+            manifest = send_version(self.store, self.catalogue, update, latest)
+        if manifest is None:
             raise self._overtaken(unit)
-        here = {name: file for name, file in sent.items() if file.inode >= 0}
+        here = {file.name: file.known for file in files}
         UnitIndex(version=manifest.version, is_whole=index.is_whole, files=here).save(self._index(unit))
+
+    def _is_base(self, index: UnitIndex, latest: UnitManifest) -> bool:
+        """True where what is here is based on `latest`, though it has another number."""
+        was_noted = latest.version != index.version + 1 or latest.writer != self._writer  # else we were killed before
+        return not was_noted or latest.since <= index.version < latest.version
 
     def _overtaken(self, unit: str) -> StoreError:
         return StoreError(
@@ -277,19 +299,3 @@ def _has(folder: Path, name: str, file: StoredFile, index: UnitIndex) -> bool:
     if (known := index.known(name, path)) is not None:
         return known.sha256 == file.sha256
     return path.stat().st_size == file.size and sha256_of(path) == file.sha256
-
-
-def _unseen(file: StoredFile) -> KnownFile:
-    """A file that is in the store alone."""
-    return KnownFile(file.sha256, file.size, 0, -1)
-
-
-def _in_parallel(function: Callable[[str, T], R], items: Iterable[tuple[str, T]]) -> list[R]:
-    """The results for all items in their order; the first error cancels what has not begun."""
-    with ThreadPoolExecutor(TRANSFERS_AT_ONCE, thread_name_prefix="charlm-transfer") as pool:
-        futures = [pool.submit(function, name, value) for name, value in items]
-        try:
-            return [future.result() for future in futures]
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise

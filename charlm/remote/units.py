@@ -5,9 +5,9 @@ lists files by digest; each change is a manifest of the next version.
 """
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path, PurePath
 from typing import Self
 
 from charlm.artifacts import CorpusFiles, DownstreamRunFiles, RunFiles
@@ -23,7 +23,12 @@ HEADS = (
     DownstreamRunFiles(_ANYWHERE).manifest.name,
 )
 """What makes a folder a corpus or a run: it comes last, so that what has not come whole is nothing yet."""
-_GROWING = (RunFiles(_ANYWHERE).journal, RunFiles(_ANYWHERE).loss_tsv, RunFiles(_ANYWHERE).training_log)
+_GROWING = (
+    RunFiles(_ANYWHERE).journal,
+    RunFiles(_ANYWHERE).loss_tsv,
+    RunFiles(_ANYWHERE).training_log,
+    DownstreamRunFiles(_ANYWHERE).weights,
+)
 _FIRST = RunFiles(_ANYWHERE).checkpoint
 _REMADE = (CorpusFiles(_ANYWHERE).encoded_root,)
 _LOCAL = (CorpusFiles(_ANYWHERE).baseline_dir, CorpusFiles(_ANYWHERE).held_out_scores_dir)
@@ -35,11 +40,8 @@ class StoredFile:
 
     size: int
     sha256: str
-
-    @property
-    def key(self) -> str:
-        """Where the store has its content."""
-        return f"objects/{self.sha256[:2]}/{self.sha256}"
+    key: str
+    """Where the store has its content."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,9 +59,19 @@ class UnitManifest:
     removed: bool = False
     """True where the unit has been removed."""
 
+    since: int
+    """The first version with this content: what is based on it, is based on this one."""
+
     def to_bytes(self) -> bytes:
-        files = [{"path": path, "size": file.size, "sha256": file.sha256} for path, file in self.files.items()]
-        value = {"format": _FORMAT, "unit": self.unit, "writer": self.writer, "removed": self.removed, "files": files}
+        files = [{"path": path, **asdict(file)} for path, file in self.files.items()]
+        value = {
+            "format": _FORMAT,
+            "unit": self.unit,
+            "writer": self.writer,
+            "removed": self.removed,
+            "since": self.since,
+            "files": files,
+        }
         return json.dumps(value, indent=1, ensure_ascii=False).encode()
 
     @classmethod
@@ -69,11 +81,19 @@ class UnitManifest:
             value: JsonObject = json.loads(content)
             if value["format"] != _FORMAT:
                 raise ValueError(f"its format is {value['format']!r}")
-            files = {file["path"]: StoredFile(int(file["size"]), str(file["sha256"])) for file in value["files"]}
+            files = {
+                file["path"]: StoredFile(int(file["size"]), str(file["sha256"]), str(file["key"]))
+                for file in value["files"]
+            }
             if any(Path(path).is_absolute() or ".." in Path(path).parts for path in files):
                 raise ValueError("it names files outside of its folder")
             return cls(
-                unit=value["unit"], version=version, writer=value["writer"], files=files, removed=value["removed"]
+                unit=value["unit"],
+                version=version,
+                writer=value["writer"],
+                files=files,
+                removed=value["removed"],
+                since=int(value["since"]),
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise StoreError(f"{place} is damaged ({error}); restore it from a backup") from error
@@ -104,8 +124,13 @@ def content_of(folder: Path) -> Iterator[tuple[str, Path]]:
     found = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
     relative = {path.relative_to(folder): path for path in found}
     for name in sorted(relative, key=lambda name: (name != _FIRST, str(name))):
-        if not any(part.startswith(".") for part in name.parts) and not _is_below(name, _LOCAL):
+        if not any(part.startswith(".") for part in name.parts) and not is_below(name, _LOCAL):
             yield name.as_posix(), relative[name]
+
+
+def is_no_train_text(path: str) -> bool:
+    """True for all of a corpus but the text that most of its training reads as ids."""
+    return not is_below(PurePath(path), [CorpusFiles(_ANYWHERE).train_dir])
 
 
 def is_head(path: str) -> bool:
@@ -119,8 +144,9 @@ def is_growing(path: str) -> bool:
 
 def is_remade(path: str) -> bool:
     """True for a file that may be missing, or come, without a change of the unit: it is made from the others."""
-    return _is_below(Path(path), _REMADE)
+    return is_below(Path(path), _REMADE)
 
 
-def _is_below(path: Path, folders: tuple[Path, ...]) -> bool:
+def is_below(path: PurePath, folders: Iterable[PurePath | str]) -> bool:
+    """True for one of `folders`, and what is in one."""
     return any(path.is_relative_to(folder) for folder in folders)

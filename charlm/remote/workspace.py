@@ -13,11 +13,13 @@ from functools import cache, partial
 from pathlib import Path
 
 from charlm.artifacts import CorpusFiles, DownstreamRunFiles, RunFiles, Workspace, check_name
-from charlm.errors import RunError
+from charlm.errors import RunError, StoreError
 from charlm.remote.lease import Lease, leased
 from charlm.remote.object_store import ObjectStore
 from charlm.remote.replica import Replica
 from charlm.remote.settings import cache_folder
+from charlm.remote.units import is_no_train_text
+from charlm.storage.atomic import read_json
 from charlm.storage.locks import exclusive_lock
 
 _CORPORA, _RUNS, _INBOX_MEMORY = "corpora", "runs", "inbox-memory"
@@ -63,12 +65,18 @@ class RemoteWorkspace(Workspace):
     def replica(self) -> Replica:
         return _replica(self.address, self.root, os.getpid())
 
-    def corpus(self, name: str) -> CorpusFiles:
-        self.replica.fetch(f"{_CORPORA}/{check_name(name)}")
-        return super().corpus(name)
+    def corpus(self, name: str, *, train_text: bool = True) -> CorpusFiles:
+        """Without `train_text`, it comes only where it is not encoded with the dictionary of the corpus."""
+        corpus, unit = super().corpus(name), f"{_CORPORA}/{check_name(name)}"
+        if not train_text:
+            self.replica.fetch(unit, only=is_no_train_text)
+            if _is_encoded(corpus):
+                return corpus
+        self.replica.fetch(unit)
+        return corpus
 
-    def prepared_corpus(self, name: str) -> CorpusFiles:
-        corpus = super().prepared_corpus(name)
+    def prepared_corpus(self, name: str, *, train_text: bool = True) -> CorpusFiles:
+        corpus = super().prepared_corpus(name, train_text=train_text)
         if self.replica.is_unsent(f"{_CORPORA}/{name}"):
             _on_event(f"! {self.address} lacks what was prepared of {name} here; send it with: charlm prepare")
         return corpus
@@ -99,6 +107,18 @@ class RemoteWorkspace(Workspace):
         return path
 
 
+def _is_encoded(corpus: CorpusFiles) -> bool:
+    """True where every text file of a corpus has its encoded form, under the dictionary of the corpus."""
+    if not corpus.manifest.is_file():
+        return False
+    manifest = read_json(corpus.manifest, remedy="prepare the corpus again", error=StoreError)
+    dictionary = (manifest.get("dictionary") or {}).get("fingerprint")
+    names = {Path(file["name"]).name for revision in manifest["revisions"] for file in revision["files"]}
+    return dictionary is not None and all(
+        corpus.encoded(dictionary, name.removesuffix(".txt")).is_file() for name in names
+    )
+
+
 @cache
 def _replica(address: str, root: Path, process: int) -> Replica:
     """One for each process: connections do not survive a fork."""
@@ -122,6 +142,15 @@ def push(workspace: Workspace, folder: Path) -> None:
     """Send what has changed in the folder of a unit, where the workspace is in an object store."""
     if isinstance(workspace, RemoteWorkspace) and folder.is_relative_to(workspace.root):
         workspace.replica.push(folder.relative_to(workspace.root).as_posix())
+
+
+def contents(workspace: Workspace, folder: Path) -> dict[Path, int]:
+    """The bytes of each file in the folder of a corpus or run, as the workspace has it: here, or in the store."""
+    if not isinstance(workspace, RemoteWorkspace):
+        found = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+        return {path: path.stat().st_size for path in found}
+    latest = workspace.replica.catalogue.latest(folder.relative_to(workspace.root).as_posix())
+    return {} if latest is None else {folder / name: file.size for name, file in latest.files.items()}
 
 
 @contextmanager

@@ -94,6 +94,9 @@ class TrainEvent(LMMoment):
 
     bits_per_character: float
     learning_rate: float
+    sequence_length: int
+    """Of the last step."""
+
     characters_per_second: float
     units_per_second: float
     seconds_left: float

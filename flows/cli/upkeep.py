@@ -31,13 +31,12 @@ def prune(
             size = "on the server" if removal.size is None else f"{removal.size / 1e6:,.1f} MB"
             write_stdout(f"{removal.kind:<12}  {size:>13}  {removal.name}")
         if not dry_run:
-            remove(removal)
-    total = sum(removal.size or 0 for removal in plan.removals)
+            remove(space, removal)
     if as_json:
         removals = [removal.to_json() for removal in plan.removals]
-        show({"removed": removals, "bytes": total, "in_use": plan.in_use, "dry_run": dry_run}, as_json)
+        show({"removed": removals, "bytes": plan.num_bytes, "in_use": plan.in_use, "dry_run": dry_run}, as_json)
         return
     for left in plan.in_use:
         write_stdout(f"in use, left   {left}")
     verb = "would be removed" if dry_run else "removed"
-    write_stdout(f"{len(plan.removals)} {verb}, {total / 1e6:,.1f} MB on this machine")
+    write_stdout(f"{len(plan.removals)} {verb}, {plan.num_bytes / 1e6:,.1f} MB in {plan.place}")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from charlm.artifacts import DownstreamRunFiles, Workspace, check_name
 from charlm.config import DownstreamConfig
 from charlm.errors import ConfigError, RunError, decoration
-from charlm.remote.workspace import push
+from charlm.remote.workspace import alone, push
 from charlm.storage.atomic import read_json, write_json, write_text
 from charlm.storage.fingerprints import fingerprint
 from tasks.downstream.manifest import FORMAT, TrainingFacts, TrainingOutcome
@@ -149,31 +149,41 @@ def train_downstream(
     models = [pinned_model(model) for model in request.models]
     embeddings = _embeddings(workspace, models, request.vectors)
     facts = _facts(request, models, corpus, label_type, embeddings)
-    files = workspace.downstream_run(f"{request.name}-{request.task}-{fingerprint(facts)}")
-    known = (
-        read_json(files.manifest, remedy="delete it and train again", error=RunError)
-        if resume and files.manifest.is_file()
-        else None
-    )
-    if known is not None:
-        terminal.print_line(f"= train {request.task}: {files.root.name} is finished")
-        result, run_id = known["result"], known["mlflow_run"]
-    else:
-        with group_run(workspace, request.name, request.task, tags={"charlm.task": request.task}) as run_id:
-            describe_downstream_run(run_id, facts, files)
-            with decoration("the summary of the data"):
-                files.root.mkdir(parents=True, exist_ok=True)
-                write_json(files.data_summary, summary.to_json())
-            with pushing(workspace, files), gpu_turn(workspace, gpu_slot, anywhere=False):
-                result = _train(request, corpus, facts, embeddings, files, run_id, tokenizer, resume=resume)
-            write_json(files.manifest, {**facts, "result": result, "mlflow_run": run_id})
-            files.checkpoint.unlink(missing_ok=True)  # nothing is left to resume
-            log_downstream_files(run_id, files, result["test"])
-    push(workspace, files.root)
-    version = register_downstream_model(request.name, files, facts, result["test"], run_id) if register else None
+    with _turn(workspace, request, run_name := f"{request.name}-{request.task}-{fingerprint(facts)}"):
+        files = workspace.downstream_run(run_name)
+        known = (
+            read_json(files.manifest, remedy="delete it and train again", error=RunError)
+            if resume and files.manifest.is_file()
+            else None
+        )
+        if known is not None:
+            terminal.print_line(f"= train {request.task}: {files.root.name} is finished")
+            result, run_id = known["result"], known["mlflow_run"]
+        else:
+            with group_run(workspace, request.name, request.task, tags={"charlm.task": request.task}) as run_id:
+                describe_downstream_run(run_id, facts, files)
+                with decoration("the summary of the data"):
+                    files.root.mkdir(parents=True, exist_ok=True)
+                    write_json(files.data_summary, summary.to_json())
+                with pushing(workspace, files), gpu_turn(workspace, gpu_slot, anywhere=False):
+                    result = _train(request, corpus, facts, embeddings, files, run_id, tokenizer, resume=resume)
+                write_json(files.manifest, {**facts, "result": result, "mlflow_run": run_id})
+                files.checkpoint.unlink(missing_ok=True)  # nothing is left to resume
+                log_downstream_files(run_id, files, result["test"])
+        push(workspace, files.root)
+        version = register_downstream_model(request.name, files, facts, result["test"], run_id) if register else None
     return TrainedDownstreamModel(
         run_dir=files.root, label_type=label_type, language_models=models, version=version, **result
     )
+
+
+def _turn(workspace: Workspace, request: DownstreamRequest, run_name: str) -> AbstractContextManager[bool]:
+    """For the block, no other process trains the same, on this machine or another one of the workspace."""
+
+    def report(holder: str) -> None:
+        terminal.print_line(f"= train {request.task}: {holder} trains the same; waiting for it")
+
+    return alone(workspace, workspace.lock_of(f"{run_name}.training"), on_wait=report)
 
 
 def _embeddings(workspace: Workspace, models: Sequence[str], vectors: Sequence[str]) -> "StackedEmbeddings":

@@ -61,7 +61,7 @@ def evaluate_champion(workspace: Workspace, name: str) -> ChampionScores:
 
     Raises RegistryError when there is no champion.
     """
-    corpus = workspace.prepared_corpus(name)
+    corpus = workspace.prepared_corpus(name, train_text=False)
     version = find_version(f"models:/{name}@{CHAMPION}")
     from charlm.evaluation.domains import score_domains
 

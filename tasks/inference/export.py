@@ -46,7 +46,10 @@ class OnnxSettings:
                 raise SourceError(f"there is no text file {self.held_out!r} to compare vectors on")
             return path
         known = info.get("corpus")
-        if isinstance(known, Mapping) and (text := workspace.corpus(str(known.get("name"))).valid).is_file():
+        if (
+            isinstance(known, Mapping)
+            and (text := workspace.corpus(str(known.get("name")), train_text=False).valid).is_file()
+        ):
             return text
         if self.int8:
             raise ConfigError(
@@ -139,7 +142,7 @@ def _known_about(path: Path, workspace: Workspace) -> JsonObject:
     if not run.manifest.is_file():
         return {}
     known = RunManifest.load(run)
-    corpus = workspace.corpus(known.corpus["name"])
+    corpus = workspace.corpus(known.corpus["name"], train_text=False)
     scores = {split: known.result[split] for split in ("valid", "test") if split in known.result}
     return {
         "corpus": known.corpus,

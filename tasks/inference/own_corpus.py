@@ -10,13 +10,13 @@ from charlm.text.corpus.manifest import load_manifest
 from charlm.trainers.lm.manifest import RunManifest
 
 
-def own_corpus(model: Path, workspace: Workspace) -> CorpusFiles | None:
+def own_corpus(model: Path, workspace: Workspace, *, train_text: bool = True) -> CorpusFiles | None:
     """The corpus whose text the model at a path was trained on; None where it is unknown, or not here."""
     known = _identity(model)
     name, revision = known.get("name"), known.get("revision")
     if not isinstance(name, str) or name not in workspace.corpus_names():
         return None
-    corpus = workspace.corpus(name)
+    corpus = workspace.corpus(name, train_text=train_text)
     manifest = load_manifest(corpus)
     then = replace(manifest, revisions=manifest.revisions[:revision])
     return corpus if then.fingerprint == known.get("fingerprint") else None  # else another corpus of this name

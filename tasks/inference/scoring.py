@@ -106,7 +106,7 @@ def score_texts(
         output = user_path(output).absolute()
         check_output(output, sources)
     if mixing.corpus is not None:
-        workspace.prepared_corpus(mixing.corpus)
+        workspace.prepared_corpus(mixing.corpus, train_text=False)
     opened = model if isinstance(model, OpenedModel) else open_model(model, workspace)
     from charlm.evaluation.score_table import RowTable, score_windows, write_score_table
 
@@ -154,7 +154,7 @@ def read_held_out(opened: OpenedModel, workspace: Workspace) -> np.ndarray | Non
     """The sorted bits per byte of held-out documents of a model's own corpus; none, with a line, without them."""
     from charlm.evaluation.percentiles import held_out_bits
 
-    corpus = own_corpus(opened.path, workspace)
+    corpus = own_corpus(opened.path, workspace, train_text=False)
     if corpus is None:
         terminal.print_line(
             f"! no percentiles: the corpus that {opened.name} was trained on is not in {workspace.root}"
@@ -182,7 +182,7 @@ def _open_scorers(
     for direction, lm in opened.models.items():
         mixture = None
         if mixing.corpus is not None:
-            corpus = workspace.prepared_corpus(mixing.corpus)
+            corpus = workspace.prepared_corpus(mixing.corpus, train_text=False)
             with terminal.step(f"n-gram model of {corpus.name}, {direction}") as bar:
                 mixture = open_mixture(lm, corpus, mixing.baseline, weight=mixing.weight, cache=mixing.cache)
                 bar.finish(f"it counts {mixture.weight:.2f}")

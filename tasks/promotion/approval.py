@@ -35,7 +35,7 @@ class Answer:
 
 def needs_approval(workspace: Workspace, name: str) -> bool:
     """Whether a person has to approve the versions of the corpus `name`."""
-    return load_manifest(workspace.prepared_corpus(name)).needs_approval
+    return load_manifest(workspace.prepared_corpus(name, train_text=False)).needs_approval
 
 
 def set_approval(workspace: Workspace, name: str, *, required: bool) -> None:

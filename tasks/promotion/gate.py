@@ -107,7 +107,7 @@ def pass_gate(
     Raises CorpusError, DatasetError or GateError when they cannot be compared, RegistryError when the registry does
     not answer.
     """
-    corpus = workspace.prepared_corpus(version.name)
+    corpus = workspace.prepared_corpus(version.name, train_text=False)
     config = config or GateConfig()
     with (
         alone(workspace, workspace.gate_lock(version.name)),

@@ -113,7 +113,7 @@ def build_bundle(
     from charlm.serialization.bundle import write_bundle
     from charlm.serialization.flair_file import read_flair_file
 
-    corpus = workspace.corpus(name)
+    corpus = workspace.corpus(name, train_text=False)
     first = RunManifest.load(next(iter(runs.values())).files)
     info = {
         "corpus": {**first.corpus, **_corpus_facts(corpus)},

@@ -62,7 +62,7 @@ def write_report(
             verdict, before = "not judged yet", parent or find_champion(name)
             described = origin(read_manifest(version), shown=str)
             sentence = f"{described[:1].upper()}{described[1:]}."
-        sections = list(_sections(workspace.corpus(name), runs, version, before))
+        sections = list(_sections(workspace.corpus(name, train_text=False), runs, version, before))
         made = f"Made by charlm {_library_version()} on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC."
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, report_page(title, report_result(sentence, verdict=verdict), sections, about=made))

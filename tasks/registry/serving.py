@@ -35,7 +35,7 @@ def make_server(
     from charlm.language_models.language_model import load_language_models
 
     info = {key: value for key, value in manifest.items() if key not in ("format", "dictionary", "models")}
-    valid = workspace.corpus(name).valid
+    valid = workspace.corpus(name, train_text=False).valid
     folder.mkdir()
     try:
         loss = write_exported(

@@ -20,7 +20,7 @@ def measure_drift(workspace: Workspace, name: str, config: DriftConfig | None = 
 
     Its reference is the held-out text up to the revision that it was trained on.
     """
-    manifest = load_manifest(corpus := workspace.prepared_corpus(name))
+    manifest = load_manifest(corpus := workspace.prepared_corpus(name, train_text=False))
     champion = find_champion(name)
     if champion is None:
         return DriftReport(action="train-anew", reason="there is no champion yet")

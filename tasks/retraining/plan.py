@@ -101,7 +101,7 @@ def plan_retraining(
 
     `settings` is plain JSON: everything else that the result depends on. `digests` are SHA-256 of announced files.
     """
-    manifest = load_manifest(workspace.prepared_corpus(name))
+    manifest = load_manifest(workspace.prepared_corpus(name, train_text=False))
     champion = find_champion(name)
     request = fingerprint(
         [manifest.fingerprint, None if champion is None else champion.version, dict(settings), drift.to_json()]

@@ -238,7 +238,7 @@ class _Sender:
         from mlflow.entities import Dataset, DatasetInput, InputTag, Param
 
         config = manifest.resolved_config(self.run)
-        corpus = CorpusFiles(self._workspace.corpus(manifest.corpus["name"]).root)
+        corpus = CorpusFiles(self._workspace.corpus(manifest.corpus["name"], train_text=False).root)
         parameters = {**config.training.to_json(), "direction": config.direction, "num_threads": config.num_threads}
         client = mlflow_client()
         client.log_batch(run_id, params=[Param(name, str(value)) for name, value in parameters.items()])

@@ -15,7 +15,7 @@ def train_baseline(workspace: Workspace, name: str, config: BaselineConfig | Non
     """The scores of the n-gram model of the corpus `name`; a model of the same text and settings is reused."""
     from charlm.evaluation.baseline import score_baseline
 
-    corpus = workspace.prepared_corpus(name)
+    corpus = workspace.prepared_corpus(name, train_text=False)
     with terminal.step("n-gram model") as bar:
         baseline = score_baseline(corpus, config)
         part = "" if baseline.share == 1 else f", of {baseline.share:.1%} of the training text"

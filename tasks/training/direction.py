@@ -68,7 +68,7 @@ def trained_before(workspace: Workspace, request: TrainingRequest) -> RunFiles |
     """The finished run that `request` will reuse; none where it will train."""
     if not (request.reuse or request.resume):
         return None
-    corpus = workspace.prepared_corpus(request.corpus)
+    corpus = corpus_of(workspace, request)
     dictionary = dictionary_for(corpus, request)
     return _finished(find_runs(workspace, plan_run(config_of(workspace, request, corpus), dictionary).fingerprint))
 
@@ -167,7 +167,7 @@ def _turn(workspace: Workspace, request: TrainingRequest, title: str, stop_flag:
 
 def _find_or_create(workspace: Workspace, request: TrainingRequest, title: str) -> tuple[RunFiles, bool]:
     """The run folder to train in, and whether its training has finished already."""
-    corpus = workspace.prepared_corpus(request.corpus)
+    corpus = corpus_of(workspace, request)
     initial = request.initial_model
     dictionary = dictionary_for(corpus, request)
     config = config_of(workspace, request, corpus)
@@ -207,6 +207,13 @@ def config_of(workspace: Workspace, request: TrainingRequest, corpus: CorpusFile
 
 def _finished(runs: Iterable[RunFiles]) -> RunFiles | None:
     return next((run for run in runs if RunManifest.load(run).state == "finished"), None)
+
+
+def corpus_of(workspace: Workspace, request: TrainingRequest) -> CorpusFiles:
+    """The corpus of a training, whose text has to be there only where the model has a dictionary of its own."""
+    if request.initial_model is None:
+        return workspace.prepared_corpus(request.corpus, train_text=False)
+    return workspace.prepared_corpus(request.corpus)
 
 
 def dictionary_for(corpus: CorpusFiles, request: TrainingRequest) -> Dictionary:

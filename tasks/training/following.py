@@ -18,7 +18,7 @@ from tasks.registry.download import open_model
 from tasks.services.session import Session
 from tasks.terminal import terminal
 from tasks.training.child import gpu_turn, run_child
-from tasks.training.direction import TrainingRequest, config_of, dictionary_for
+from tasks.training.direction import TrainingRequest, config_of, corpus_of, dictionary_for
 from tasks.training.finetuning import finetuning_requests
 from tasks.training.parent_runs import pair_requests
 
@@ -75,7 +75,7 @@ def _follow(workspace: Workspace, requests: Sequence[TrainingRequest]) -> list[s
 
 def _follow_direction(workspace: Workspace, request: TrainingRequest) -> None:
     """Raises TrainingInterruptedError when the user ends it, and RunError with the reason when it fails."""
-    corpus = workspace.prepared_corpus(request.corpus)
+    corpus = corpus_of(workspace, request)
     trainings = Session.of(workspace).trainings
     title = f"train {request.training.recipe} {request.direction} on node {request.nodes.node_rank}"
     with tempfile.TemporaryDirectory(prefix="charlm-node-") as folder:

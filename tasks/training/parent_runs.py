@@ -79,7 +79,7 @@ def pair_run(
     if (known := _known_pair_run(workspace, requests)) is not None:
         yield ParentRun(known, is_known=True)
         return
-    manifest = load_manifest(workspace.prepared_corpus(name))
+    manifest = load_manifest(workspace.prepared_corpus(name, train_text=False))
     tags = {
         "recipe": training.recipe,
         CORPUS_REVISION: str(manifest.revision),

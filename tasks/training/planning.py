@@ -30,7 +30,7 @@ def plan_pair(
 
     from charlm.trainers.lm.planning import plan_training
 
-    corpus = workspace.prepared_corpus(name)
+    corpus = workspace.prepared_corpus(name, train_text=False)
     with terminal.step("calibrate") as bar:
         num_threads = threads_for(num_directions)
         plan = plan_training(corpus, training, num_threads=num_threads, num_processes=num_processes)

@@ -1,5 +1,6 @@
 """One workspace in an object store, and two machines: two cache folders that share nothing but S3 and MLflow."""
 
+import json
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from charlm.remote.units import unit_and_version
+from tests.charlm.trainers.test_nodes import place
+from tests.charlm.trainers.test_processes import free_port
 from tests.command_server import COMMAND_LINE, ForkedProgram
 from tests.conftest import QUICK, Outcome, run_charlm, start_program, write_sentences
+from tests.labelled_data import write_treebank
 from tests.live_service import wait_until
 from tests.mlflow_server import running_mlflow
 from tests.object_store import BUCKET, ObjectStore, object_store
@@ -73,20 +77,27 @@ def text(tmp_path: Path) -> Path:
     return write_sentences(tmp_path / "text.txt")
 
 
-def versions_of_runs(store: ObjectStore, tmp_path: Path) -> int:
-    """The newest version of any run that the store has."""
+def versions_of_runs(store: ObjectStore, tmp_path: Path, name: str = "") -> int:
+    """The newest version of any run that the store has, whose name begins with `name`."""
     keys = (key.removeprefix(f"{tmp_path.name}/") for key in store.object_keys() if key.startswith(f"{tmp_path.name}/"))
-    found = [unit_and_version(key) for key in keys if key.startswith("refs/runs/")]
+    found = [unit_and_version(key) for key in keys if key.startswith(f"refs/runs/{name}")]
     return max((one[1] for one in found if one is not None), default=0)
 
 
-def test_prepared_on_one_machine_and_trained_on_another(machines: list[Machine], text: Path, tmp_path: Path) -> None:
+def stored_objects(store: ObjectStore, tmp_path: Path) -> list[str]:
+    return [key for key in store.object_keys() if key.startswith(f"{tmp_path.name}/objects/")]
+
+
+def test_prepared_on_one_machine_and_trained_on_another(
+    machines: list[Machine], store: ObjectStore, text: Path, tmp_path: Path
+) -> None:
     first, second = machines
     prepared = first.charlm("prepare", text, "--name", "tiny", "--json")
     assert prepared.code == 0, prepared.stderr
     trained = second.charlm("train", "tiny", *QUICK, "--direction", "forward", "--json")
     assert trained.code == 0, trained.stderr
     assert trained.json["model"] == "models:/tiny/1"
+    assert not list(second.root.glob("corpora/tiny/train/*"))  # its encoded form is all that a training reads
     embedded = first.charlm("embed", "models:/tiny@challenger", text, "--output", tmp_path / "e.parquet", "--json")
     assert embedded.code == 0, embedded.stderr
     # The other machine finds the finished runs.
@@ -94,6 +105,19 @@ def test_prepared_on_one_machine_and_trained_on_another(machines: list[Machine],
     assert again.code == 0, again.stderr
     assert again.json["runs"]["forward"]["test"] == trained.json["runs"]["forward"]["test"]
     assert again.json["model"] == "models:/tiny/1"
+    # What nobody needs any more goes; in the store each run has its last checkpoint.
+    kept = first.charlm("prune", "--dry-run", "--json")
+    assert kept.code == 0, kept.stderr
+    assert [removal["kind"] for removal in kept.json["removed"]] == ["checkpoint", "content"]
+    num_objects = len(stored_objects(store, tmp_path))
+    pruned = first.charlm("prune", "--json")
+    assert pruned.json == {**kept.json, "dry_run": False}
+    assert len(stored_objects(store, tmp_path)) < num_objects
+    assert not list(second.root.glob("set-aside/*"))
+    assert first.charlm("prune", "--json").json["removed"] == []
+    resumed = second.charlm("train", "tiny", *QUICK, "--direction", "forward", "--resume", "--json")
+    assert resumed.json["model"] == "models:/tiny/1", resumed.stderr
+    assert not list(second.root.glob("runs/*/checkpoint.pt"))
 
 
 @pytest.mark.slow
@@ -203,3 +227,73 @@ def test_a_preparation_that_was_killed_is_done_by_another_machine(
     again = first.charlm("prepare", large, "--name", "taken", "--json")
     assert again.code == 0, again.stderr
     assert (again.json["revision"], again.json["characters"]) == (1, prepared.json["characters"])
+
+
+@pytest.mark.slow
+def test_a_tagger_whose_training_was_killed_goes_on_elsewhere(
+    machines: list[Machine], store: ObjectStore, text: Path, tmp_path: Path
+) -> None:
+    first, second = machines
+    assert first.charlm("prepare", text, "--name", "lm", "--json").code == 0
+    model = first.charlm("train", "lm", *QUICK, "--direction", "forward", "--json").json["model"]
+    data = write_treebank(tmp_path / "data", "toy", (400, 20, 20))
+    command = ("tag-train", data, "--model", model, "--set", "max_epochs=12", "--json")
+    whole = first.charlm(*command, "--name", "whole", "--no-register")
+    assert whole.code == 0, whole.stderr
+    training = first.start(*command, "--name", "tags", "--no-register")
+    wait_until(lambda: versions_of_runs(store, tmp_path, "tags-") > 0, seconds=120, what="a checkpoint in the store")
+    training.kill()
+    training.wait()
+    resumed = second.charlm(*command, "--name", "tags", "--resume")
+    assert resumed.code == 0, resumed.stderr
+    assert "continuing tags-tagger" in resumed.stderr
+    assert (resumed.json["epochs"], resumed.json["test"]) == (12, whole.json["test"])
+    again = first.charlm(*command, "--name", "tags", "--resume")
+    assert "is finished" in again.stderr
+    assert again.json["model"] == resumed.json["model"] == "models:/tags/1"
+
+
+@pytest.mark.slow
+def test_two_machines_that_train_one_tagger_take_turns(machines: list[Machine], text: Path, tmp_path: Path) -> None:
+    first, second = machines
+    assert first.charlm("prepare", text, "--name", "lm2", "--json").code == 0
+    model = first.charlm("train", "lm2", *QUICK, "--direction", "forward", "--json").json["model"]
+    data = write_treebank(tmp_path / "data", "toy")
+    command = (
+        "tag-train",
+        data,
+        "--name",
+        "kinds",
+        "--model",
+        model,
+        "--set",
+        "max_epochs=3",
+        "--resume",
+        "--json",
+    )
+    both = [machine.start(*command) for machine in machines]
+    said = [program.communicate()[1] for program in both]
+    assert [program.wait() for program in both] == [0, 0], said
+    assert sum("trains the same; waiting for it" in one for one in said) <= 1
+    assert sum("is finished" in one for one in said) == 1
+    assert len(list(second.root.glob("runs/kinds-*/task.json"))) == 1
+    assert not list(second.root.glob("set-aside/*"))
+
+
+@pytest.mark.slow
+def test_two_nodes_train_together_each_from_its_own_cache(machines: list[Machine], text: Path) -> None:
+    first, second = machines
+    assert first.charlm("prepare", text, "--name", "nodes", "--json").code == 0
+    port = free_port()
+    both = [
+        machine.start("train", "nodes", *QUICK, "--direction", "forward", "--resume", "--json", *place(rank, port))
+        for rank, machine in enumerate((second, first))
+    ]
+    trained, errors = both[0].communicate(timeout=300)
+    assert both[0].returncode == 0, errors
+    followed, errors = both[1].communicate(timeout=60)
+    assert both[1].returncode == 0, errors
+    assert json.loads(followed) == {"node": 1, "followed": ["forward"]}
+    assert json.loads(trained)["model"] == "models:/nodes/1"
+    again = first.charlm("train", "nodes", *QUICK, "--direction", "forward", "--resume", "--num-processes", 2, "--json")
+    assert again.json["model"] == "models:/nodes/1", again.stderr

@@ -38,6 +38,7 @@ from tests.service.looking import (
     make,
     newest_version,
     of_model,
+    quicken,
     runs,
     suspended,
     write_laws,
@@ -79,17 +80,6 @@ def service(
         yield service
     finally:
         service.down()
-
-
-def quicken(service: LiveService) -> None:
-    """Change defaults of the deployments, as somebody does in the UI: short trainings, and files settle soon."""
-    from prefect.client.schemas.actions import DeploymentUpdate
-
-    settings = {"settings": ["max_characters=100000", "sequence_length=50"]}
-    for name, changes in (("retrain", settings), ("scan-inbox", {"settle_seconds": 3})):
-        found = deployment(service, name)
-        with service.prefect() as client:
-            client.update_deployment(found.id, DeploymentUpdate(parameters={**found.parameters, **changes}))
 
 
 @pytest.fixture(scope="module")

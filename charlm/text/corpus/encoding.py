@@ -8,7 +8,7 @@ case flips (see augmentation.py). Encoded files are a cache of the text.
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -79,11 +79,15 @@ def encode_file(text: Path, encoded: Path, dictionary: Dictionary, *, sha256: st
     """
     if not dictionary.add_unk:
         raise DictionaryError("text is encoded with a dictionary whose first item is <unk>, this one has none")
+    if sha256 is None and not text.is_file():
+        raise _missing(text)
     info = EncodedInfo(dictionary.fingerprint, sha256 or sha256_of(text))
     if encoded.is_file():
         found = _try_info(encoded, dictionary)
         if found is not None and (found.dictionary, found.source) == (info.dictionary, info.source):
             return dataclasses.replace(found, reused=True)
+    if not text.is_file():
+        raise _missing(text)
     cost = dictionary.unit_of.unknown_bits
     with atomic_write(encoded) as file:
         schema = pa.schema({"ids": pa.large_list(pa.from_numpy_dtype(dictionary.id_type))})
@@ -104,6 +108,10 @@ def encode_file(text: Path, encoded: Path, dictionary: Dictionary, *, sha256: st
                 )
         _rewrite_schema(file, _with_info(schema, info))
     return info
+
+
+def _missing(text: Path) -> CorpusError:
+    return CorpusError(f"{text} is missing, and it is not encoded yet; restore it, or prepare the corpus again")
 
 
 def _sum_of_bits(lines: EncodedLines) -> float:
@@ -250,9 +258,18 @@ def read_unknown_bits(path: Path) -> np.ndarray:
 def split_files(corpus: CorpusFiles) -> dict[str, Path]:
     """The text files of a corpus by split name (`train_split_0001` …, `valid`, `test`).
 
-    Works for a prepared corpus and for any folder of Flair's layout. Raises CorpusError when a part is missing.
+    Works for a prepared corpus and for any folder of Flair's layout. Raises CorpusError when a part is missing; train
+    shards of a prepared corpus may be, where their encoded form is enough.
     """
-    shards = corpus.shards() if corpus.manifest.is_file() else _files_of(corpus.train_dir)
+    return _split_files(corpus, known_digests(corpus))
+
+
+def _split_files(corpus: CorpusFiles, digests: Mapping[str, str]) -> dict[str, Path]:
+    if corpus.manifest.is_file():
+        names = sorted(digests.keys() - {"valid", "test"}, key=lambda name: (len(name), name))
+        shards = [corpus.train_dir / name for name in names]
+    else:
+        shards = _files_of(corpus.train_dir)
     if not shards:
         raise CorpusError(f"{corpus.train_dir} holds no text files; a corpus folder has train/, valid.txt and test.txt")
     for path in (corpus.valid, corpus.test):
@@ -274,7 +291,8 @@ def known_digests(corpus: CorpusFiles) -> dict[str, str]:
 
 def ensure_encoded(corpus: CorpusFiles, dictionary: Dictionary, names: Sequence[str] | None = None) -> dict[str, Path]:
     """The encoded file of each split name, or of `names` alone; what is missing or out of date is encoded."""
-    files, digests = split_files(corpus), known_digests(corpus)
+    digests = known_digests(corpus)
+    files = _split_files(corpus, digests)
     fingerprint = dictionary.fingerprint
     encoded = {}
     for name in names if names is not None else files:

@@ -68,6 +68,9 @@ class TruncatedBPTT:
         self.average: WeightAverage | None = None
         """The average of the weights, once it has begun."""
 
+        self.sequence_length = config.sequence_length
+        """Of the last step."""
+
         self._nats = self._zero_nats()
 
     @property
@@ -100,6 +103,7 @@ class TruncatedBPTT:
         The gradient is that of the mean loss of all their units. Returns the rows that were read.
         """
         config = self.config
+        self.sequence_length = sequence_length
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         self.optimizer.zero_grad(set_to_none=True)

@@ -35,6 +35,7 @@ from charlm.trainers.lm.optimization import (
     Stopwatch,
     learning_rate_at,
     sequence_length_at,
+    shortened_sequence_length,
 )
 from charlm.trainers.lm.reporting import LossExplodedError, Reporter, TrainingResult
 from charlm.trainers.lm.resuming import load_checkpoint, restore_training, training_checkpoint
@@ -205,8 +206,8 @@ class TrainingEngine:
     def _step(self, streams: ShardStreams) -> None:
         """One optimizer step."""
         progress, config = self.progress, self.config
-        share = min(1.0, self._share_spent() + 0.5 * self._step_share())
-        length = sequence_length_at(config, progress.splits_read, progress.step)
+        length = self._sequence_length()
+        share = min(1.0, self._share_spent() + 0.5 * self._step_share(length))
         rate = learning_rate_at(config, share) * progress.rate_factor
         with self.reporter.steps.step():
             rows = self.bptt.step(
@@ -234,10 +235,15 @@ class TrainingEngine:
     def _share_spent(self) -> float:
         return self.budget.progress(self.progress.units, self.progress.seconds)
 
-    def _step_share(self) -> float:
-        """Share of the budget that one step takes, from the mean of the steps so far."""
-        units = self.config.mini_batch_size * self.config.sequence_length * self.config.gradient_accumulation
-        return self.budget.progress(units, self.progress.seconds / max(self.progress.step, 1))
+    def _sequence_length(self) -> int:
+        if self.config.min_steps is None:
+            return sequence_length_at(self.config, self.progress.splits_read, self.progress.step)
+        return shortened_sequence_length(self.config, 1 / self._step_share(self.config.sequence_length))
+
+    def _step_share(self, sequence_length: int) -> float:
+        """Share of the budget that one step takes, at the mean speed so far."""
+        units = self.config.mini_batch_size * sequence_length * self.config.gradient_accumulation
+        return self.budget.progress(units, self.progress.seconds * units / max(self.progress.units, 1))
 
     def _is_stop_requested(self) -> bool:
         """Set the clock by the main process; True when any process was asked to stop."""

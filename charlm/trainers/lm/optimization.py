@@ -71,6 +71,18 @@ def sequence_length_at(config: TrainingConfig, splits_read: int, step: int = 0) 
     return max(config.sequence_length, min(grown, config.grow_to_sequence_length))
 
 
+def shortened_sequence_length(config: TrainingConfig, num_steps: float) -> int:
+    """The length of the sequences where the budget allows `num_steps` of `sequence_length`, fewer than `min_steps`.
+
+    A training of a few hundred steps is short of steps, not of text (docs/lab-notebook.md, "short budgets"). Lengths
+    are eighths of the whole one, so that a budget in minutes does not change them with every breath of the machine.
+    """
+    if config.min_steps is None:
+        return config.sequence_length
+    eighths = min(8, max(2, math.ceil(8 * num_steps / config.min_steps)))
+    return math.ceil(config.sequence_length * eighths / 8)
+
+
 def build_optimizer(config: TrainingConfig, model: nn.Module) -> torch.optim.Optimizer:
     """The update rule over all weights; the engine sets the rate of every step."""
     if config.optimizer == "sgd":

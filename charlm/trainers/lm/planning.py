@@ -17,7 +17,7 @@ from charlm.config import RunConfig, TrainingConfig
 from charlm.data.dictionary import Dictionary
 from charlm.errors import CorpusError, RunError
 from charlm.storage.atomic import JsonObject, write_json
-from charlm.trainers.lm.optimization import Budget
+from charlm.trainers.lm.optimization import Budget, shortened_sequence_length
 from charlm.trainers.lm.text_corpus import TextCorpus
 
 CALIBRATION_SECONDS = 20.0
@@ -100,6 +100,9 @@ def plan_training(
             schedule="linear",
             validations=1,
         )
+        if budget.seconds > calibration_seconds:  # the length of the whole training, not of so short a one
+            steps = budget.units / (config.mini_batch_size * config.sequence_length * config.gradient_accumulation)
+            short = dataclasses.replace(short, min_steps=None, sequence_length=shortened_sequence_length(config, steps))
         settings = RunConfig(
             run_dir=str(run.root),
             corpus_dir=str(corpus.root.resolve()),

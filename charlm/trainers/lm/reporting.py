@@ -250,6 +250,7 @@ class Reporter:
                 "loss": loss,
                 "bits_per_character": loss / math.log(2) / self._corpus.characters_per_unit,
                 "learning_rate": learning_rate,
+                "sequence_length": self._bptt.sequence_length,
                 "characters_per_second": (progress.units - units) / elapsed * self._corpus.characters_per_unit,
                 "units_per_second": (progress.units - units) / elapsed,
                 "seconds_left": progress.seconds * (1 - share) / max(share, 1e-9),

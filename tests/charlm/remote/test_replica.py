@@ -1,7 +1,7 @@
 """Two cache folders over one object store, as two machines; the store is a server process that speaks S3."""
 
 import json
-import shutil
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -106,7 +106,7 @@ def test_nothing_is_sent_again_that_has_not_changed(machines: Machines) -> None:
 def test_one_file_of_a_unit_comes_alone_and_the_rest_later(machines: Machines) -> None:
     write(machines.first, "runs/r", run_json="{}", large="weights")
     machines.first.push("runs/r")
-    machines.second.fetch("runs/r", only=["run.json"])
+    machines.second.fetch("runs/r", only="run.json".__eq__)
     assert files_of(machines.second, "runs/r") == {"run.json": "{}"}
     machines.second.push("runs/r")
     assert machines.second.catalogue.versions("runs") == {"runs/r": 1}
@@ -130,6 +130,26 @@ def test_an_interrupted_push_leaves_nothing_that_can_be_seen(
     machines.second.refresh()
     machines.first.push(UNIT)
     assert machines.second.fetch(UNIT)
+
+
+def test_a_file_that_is_written_while_it_is_sent_is_not_sent_by_a_wrong_name(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(machines.first, "runs/r", run_json="{}", table="one line\n")
+    upload = ObjectStore.upload
+
+    def late(self: ObjectStore, path: Path, key: str) -> None:
+        with (machines.first.folder("runs/r") / "table").open("a") as file:
+            file.write("another line\n")
+        upload(self, path, key)
+
+    with monkeypatch.context() as context:
+        context.setattr(ObjectStore, "upload", late)
+        with pytest.raises(StoreError, match="table changed while it was sent; run the command again"):
+            machines.first.push("runs/r")
+    machines.first.push("runs/r")
+    assert machines.second.fetch("runs/r")
+    assert files_of(machines.second, "runs/r") == files_of(machines.first, "runs/r")
 
 
 def test_an_interrupted_fetch_goes_on(machines: Machines, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,8 +218,8 @@ def test_content_that_has_been_damaged_is_one_line(machines: Machines, server: S
 
 
 def test_a_manifest_that_leads_out_of_the_workspace_is_refused(machines: Machines) -> None:
-    file = {"path": "../../.bashrc", "size": 1, "sha256": "0" * 64}
-    value = {"format": "charlm.unit/1", "unit": UNIT, "writer": "x", "removed": False, "files": [file]}
+    file = {"path": "../../.bashrc", "size": 1, "sha256": "0" * 64, "key": "objects/00/0"}
+    value = {"format": "charlm.unit/1", "unit": UNIT, "writer": "x", "removed": False, "since": 1, "files": [file]}
     ObjectStore(machines.address).create(manifest_key(UNIT, 1), json.dumps(value).encode())
     with pytest.raises(StoreError, match="it names files outside of its folder"):
         machines.first.fetch(UNIT)
@@ -218,8 +238,8 @@ def test_a_removed_unit_goes_everywhere(machines: Machines) -> None:
     write(machines.first, corpus_json="1")
     machines.first.push(UNIT)
     machines.second.fetch(UNIT)
-    shutil.rmtree(machines.first.folder(UNIT))
-    machines.first.remove(UNIT)
+    machines.first.forget(UNIT, machines.first.folder(UNIT))
+    assert not machines.first.folder(UNIT).exists()
     machines.second.refresh()
     assert not machines.second.fetch(UNIT)
 
@@ -273,7 +293,10 @@ def test_denied_access_and_a_wrong_clock_are_one_line_each(monkeypatch: pytest.M
         ("gs://bucket/ws", "needs the package gcsfs"),
     ],
 )
-def test_an_address_where_no_workspace_can_be_is_one_line(address: str, line: str) -> None:
+def test_an_address_where_no_workspace_can_be_is_one_line(
+    address: str, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "gcsfs", None)  # as if it were not installed
     with pytest.raises(ConfigError, match=line):
         check_store_address(address)
 

@@ -188,12 +188,14 @@ print("torch._dynamo" in sys.modules, model.weight.tolist())
     assert answers[1].split(" ", 1)[1] == answers[0].split(" ", 1)[1]
 
 
-def test_interruption_inside_the_program_can_be_resumed_to_the_same_weights(corpus_dir, tmp_path):
-    result, _ = train(corpus_dir, tmp_path / "whole")
+@pytest.mark.parametrize("min_steps", [None, 400])
+def test_interruption_inside_the_program_can_be_resumed_to_the_same_weights(corpus_dir, tmp_path, min_steps):
+    config = dataclasses.replace(TINY, min_steps=min_steps)
+    result, _ = train(corpus_dir, tmp_path / "whole", config)
 
     class StopsAt(Recorder):
         def on_event(self, event: Event) -> None:
-            if event["event"] == "train" and event["step"] == 100:
+            if event["event"] == "train" and event["step"] >= 100:
                 stop.request("enough")
 
     stop = StopSignal()
@@ -201,9 +203,9 @@ def test_interruption_inside_the_program_can_be_resumed_to_the_same_weights(corp
     corpus = TextCorpus(corpus_dir, dictionary, True)
 
     def engine(*observers: Recorder) -> TrainingEngine:
-        torch.manual_seed(TINY.seed)
-        model = LanguageModel.from_config(TINY, dictionary, is_forward_lm=True)
-        return TrainingEngine(model, corpus, TINY, files, observers=[*open_run_files(files), *observers], stop=stop)
+        torch.manual_seed(config.seed)
+        model = LanguageModel.from_config(config, dictionary, is_forward_lm=True)
+        return TrainingEngine(model, corpus, config, files, observers=[*open_run_files(files), *observers], stop=stop)
 
     with pytest.raises(TrainingInterruptedError, match="enough"):
         engine(StopsAt()).train()

@@ -29,7 +29,7 @@ from charlm.storage.locks import exclusive_lock
 from charlm.trainers.language_model_trainer import LanguageModelTrainer, TextCorpus
 from charlm.trainers.lm.bptt import TruncatedBPTT
 from charlm.trainers.lm.checkpoint import Checkpoint
-from charlm.trainers.lm.optimization import Budget, learning_rate_at
+from charlm.trainers.lm.optimization import Budget, learning_rate_at, shortened_sequence_length
 from charlm.trainers.observer import LOSS_COLUMNS
 from tests.charlm.trainers.runs import TINY, dictionary_of, train, write_corpus
 from tests.conftest import ROOT
@@ -142,6 +142,23 @@ def test_budget_is_the_tightest_limit():
     budget = Budget.of(config, units_per_epoch=400)
     assert budget == Budget(units=800, seconds=60)
     assert budget.progress(200, 45) == 0.75
+
+
+def test_a_budget_of_few_steps_is_spent_in_shorter_sequences(corpus_dir, tmp_path):
+    config = dataclasses.replace(TINY, sequence_length=20, min_steps=1_000)
+    lengths = [shortened_sequence_length(config, steps) for steps in (0.5, 100, 250, 251, 500, 999, 1_000, 1e9)]
+    assert lengths == [5, 5, 5, 8, 10, 20, 20, 20]
+    assert shortened_sequence_length(dataclasses.replace(config, min_steps=None), 1) == 20
+    # By characters the length is the same all along; by minutes it follows the speed.
+    steps = 40_000 / (20 * TINY.mini_batch_size)
+    result, recorder = train(corpus_dir, tmp_path / "characters", config)
+    assert {event["sequence_length"] for event in recorder.of("train")} == {5}
+    assert recorder.events[-1]["step"] == pytest.approx(4 * steps, rel=0.05)
+    assert result.characters < 40_000 + 5 * TINY.mini_batch_size
+    config = dataclasses.replace(config, max_characters=None, max_minutes=0.02)
+    _, recorder = train(corpus_dir, tmp_path / "minutes", config)
+    assert recorder.of("train")[-1]["sequence_length"] in {5, 8, 10, 13, 15, 18, 20}
+    assert recorder.of("train")[-1]["progress"] > 0.9
 
 
 def test_plateau_cuts_the_rate_after_patience_and_ends_when_it_is_gone(corpus_dir, tmp_path):

@@ -54,7 +54,7 @@ def test_what_is_left_still_works(workspace: Workspace) -> None:
     plan = plan_pruning(workspace, None, newest=0)
     before = sum(Path(path).stat().st_size for path in found(workspace))
     for removal in plan.removals:
-        remove(removal)
+        remove(workspace, removal)
     assert sum(Path(path).stat().st_size for path in found(workspace)) == before - sum(
         removal.size or 0 for removal in plan.removals
     )
