@@ -10,7 +10,7 @@ CONSTRAINTS := constraints.txt
 PYTEST := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down status backup restore test test-fast test-portable test-slow test-flair lint types format bench clean
+.PHONY: help install demo up down status join backup restore test test-fast test-portable test-slow test-flair lint types format bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -38,6 +38,9 @@ down: install ## stop what `make up` has started
 
 status: install ## what of the service runs
 	@$(BIN)/charlm status
+
+join: install ## work for the service of another machine: make join PREFECT_API_URL=… MLFLOW_TRACKING_URI=…, as `make up` prints it there
+	@$(BIN)/charlm worker
 
 backup: install ## save the workspace and its databases, while the service runs: make backup TO=FOLDER
 	@$(BIN)/charlm backup "$(TO)"

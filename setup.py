@@ -22,7 +22,7 @@ setup(
         *(f"charlm_pipeline.{name}" for name in floors),
     ],
     package_dir={f"charlm_pipeline.{floor}": floor for floor in FLOORS},
-    package_data={"charlm": ["py.typed"], "charlm_pipeline.deployments": ["*.yaml"]},
+    package_data={"charlm": ["py.typed"], "charlm_pipeline.deployments": ["*.yaml", "work-pools/*.json"]},
     include_package_data=False,
     # Without a compiler, or with one that does not know an instruction, the installation has no kernels and all works.
     ext_modules=[

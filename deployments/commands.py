@@ -62,15 +62,23 @@ def status(workspace: options.WorkspaceDir = DEFAULT_WORKSPACE, as_json: options
         raise typer.Exit(1)
 
 
-@example("charlm worker --gpu 0")
+@example("charlm worker --workspace s3://bucket/ws")
 def worker(
-    gpu: Annotated[str | None, typer.Option(metavar="DEVICE", help="Train on this GPU, and take nothing else.")] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Name of this machine; by default its host name.")
+    ] = None,
+    pool_type: Annotated[
+        str | None,
+        typer.Option("--type", metavar="TYPE", help="Type of the work pools: process, docker, kubernetes, ecs."),
+    ] = None,
     workspace: options.WorkspaceDir = DEFAULT_WORKSPACE,
 ) -> None:
-    """Run one worker of the service in the foreground, for the servers of PREFECT_API_URL and MLFLOW_TRACKING_URI."""
-    from deployments.container import become_worker
+    """Let this machine work for the service of PREFECT_API_URL and MLFLOW_TRACKING_URI, until it is stopped."""
+    from deployments.machine_workers import work
 
-    become_worker(_settings(workspace), gpu)
+    given = {"CHARLM_MACHINE": name, "CHARLM_WORK_POOL_TYPE": pool_type}
+    os.environ.update({variable: value for variable, value in given.items() if value is not None})
+    work(_settings(workspace))
 
 
 @example("charlm backup /backups/monday")

@@ -1,6 +1,8 @@
 """One program of the service in the foreground, for containers: what `make up` starts, without supervision.
 
     python -m deployments.container prefect|mlflow|worker|gpu-worker|watcher|set-up
+    python -m deployments.container gpu-worker 1    (on a machine with several)
+    python -m deployments.container prefect flow-run execute    (any other command, as workers give it to a container)
 
 Settings come from the environment, as for `make up`; CHARLM_HOST=0.0.0.0 admits the other containers, and
 PREFECT_API_URL and MLFLOW_TRACKING_URI are the addresses of the servers. `set-up` creates the pools, limits,
@@ -19,7 +21,7 @@ from deployments.prefect_setup import FlowDeployment, add_pools
 from deployments.programs import Program
 from deployments.servers import mlflow_server, prefect_server, prepare_mlflow, workers
 from deployments.servers import watcher as watcher_program
-from deployments.settings import ServiceSettings
+from deployments.settings import ServiceSettings, visible_gpus
 from tasks.services.environment import access_variables
 
 _USER_MISTAKE = 2
@@ -37,22 +39,16 @@ def mlflow(settings: ServiceSettings) -> None:
 
 def worker(settings: ServiceSettings) -> None:
     """The worker for texts and scores, which trains too where there are no others."""
-    become_worker(settings, None)
+    _become(workers(replace(settings, gpus=()))[-1])
 
 
-def gpu_worker(settings: ServiceSettings) -> None:
-    """The worker for the one GPU that this container has."""
-    become_worker(settings, "0")
+def gpu_worker(settings: ServiceSettings, gpus: str = "0") -> None:
+    """The worker for the GPUs `gpus`; a container has one, whatever its number on the machine."""
+    _become(workers(replace(settings, gpus=(gpus,)))[-1])
 
 
 def watcher(settings: ServiceSettings) -> None:
     _become(watcher_program(settings))
-
-
-def become_worker(settings: ServiceSettings, gpu: str | None) -> None:
-    """Put a worker in the place of this process: the one for a GPU, or the one for texts, scores and the rest."""
-    programs = workers(replace(settings, gpus=() if gpu is None else (gpu,)))
-    _become(programs[-1])
 
 
 def set_up(settings: ServiceSettings) -> None:
@@ -61,16 +57,9 @@ def set_up(settings: ServiceSettings) -> None:
     if settings.password is not None:
         mlflow_url = os.environ.get("MLFLOW_TRACKING_URI", settings.mlflow_url)
         settle_mlflow_password(mlflow_url, settings.password, settings.old_password)
-    settings = replace(settings, gpus=tuple(map(str, range(_num_gpus()))))
+    settings = replace(settings, gpus=visible_gpus(os.environ))
     add_pools(settings)
     FlowDeployment(settings).make()
-
-
-def _num_gpus() -> int:
-    value = os.environ.get("CHARLM_GPUS") or "0"
-    if not value.isdigit():
-        raise ConfigError(f"CHARLM_GPUS is a number of devices, got {value!r}")
-    return int(value)
 
 
 def _become(program: Program) -> None:
@@ -92,9 +81,15 @@ _PROGRAMS: dict[str, Callable[[ServiceSettings], None]] = {
 def main(arguments: Sequence[str]) -> int:
     """Run one of the programs; a user's mistake is one line and exit code 2."""
     try:
-        if len(arguments) != 1 or arguments[0] not in _PROGRAMS:
-            raise ConfigError(f"name one of {', '.join(_PROGRAMS)}")
-        _PROGRAMS[arguments[0]](ServiceSettings.from_environment(os.environ))
+        match arguments:
+            case [name] if name in _PROGRAMS:
+                _PROGRAMS[name](ServiceSettings.from_environment(os.environ))
+            case ["gpu-worker", gpus]:
+                gpu_worker(ServiceSettings.from_environment(os.environ), gpus)
+            case [_, _, *_]:
+                os.execvp(arguments[0], list(arguments))
+            case _:
+                raise ConfigError(f"name one of {', '.join(_PROGRAMS)}")
     except CharLMError as error:
         print(f"error: {error}", file=sys.stderr)
         return _USER_MISTAKE

@@ -18,22 +18,24 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+import charlm
 import charlm.config
 from charlm.errors import ConfigError
 from charlm.storage.atomic import read_json, write_json, write_text
 from charlm.storage.fingerprints import fingerprint, sha256_of
+from deployments.machines import GPU_LIMIT, LONG_RUNS, SHORT_QUEUE, SHORT_RUNS, TRAINING_TAG
 from deployments.pages import all_pages
 from deployments.settings import CPU_POOL, GPU_POOL, ROOT, ServiceSettings
+from deployments.work_pools import PROCESS, base_job_template
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
 DEPLOYMENTS_FILE = ROOT / "deployments" / "prefect.yaml"
-GPU_LIMIT = "gpu"
 _FLOWS = "charlm-"
 """What the names of our flows begin with."""
-_TRAINING_TAG = "training"
-"""Deployments with this tag go to the workers that own a GPU, where there are some."""
+ROOT_VARIABLE = "CHARLM_ROOT"
+"""Where the code of the flows is, on each machine and in an image."""
 _RUN_PROCESS = {
     # It waits eight minutes (2 + 4 + ... + 256 s) for a server that is away; Prefect's default is one.
     "env": {"PREFECT_CLIENT_MAX_RETRIES": "8"},
@@ -41,10 +43,6 @@ _RUN_PROCESS = {
     "stream_output": False,
 }
 """How the process of a flow run is started."""
-SHORT_QUEUE = "short"
-"""The queue of deployments whose runs take seconds or minutes, and which people wait for."""
-LONG_RUNS, SHORT_RUNS = 3, 2
-"""Runs at a time: of everything else, such as trainings, and of the short queue, which has slots of its own."""
 _OLDER_AUTOMATION = "charlm: a run without a heartbeat has crashed"
 """What the watcher does now."""
 _POOLS = {
@@ -111,35 +109,28 @@ class FlowDeployment:
         return names <= {deployment.name for deployment in found}
 
 
-def settle_lost_runs() -> int:
-    """Give the runs that the last worker left unfinished a final state; the number of these."""
+def settle_lost_runs(settings: ServiceSettings) -> int:
+    """Give the runs that the last workers of this machine left unfinished a final state; the number of these."""
     from prefect.client.orchestration import get_client
 
     from deployments.lost_runs import end_lost_runs
 
     with get_client(sync_client=True) as client:
-        return end_lost_runs(client)
-
-
-def has_worker(name: str) -> bool:
-    """True when the worker `name` is online on the server."""
-    from prefect.client.orchestration import get_client
-    from prefect.client.schemas.objects import WorkerStatus
-
-    pool = GPU_POOL if name.startswith(GPU_POOL) else CPU_POOL
-    with get_client(sync_client=True) as client:
-        workers = list(all_pages(partial(client.read_workers_for_work_pool, pool)))
-    return any(worker.name == name and worker.status == WorkerStatus.ONLINE for worker in workers)
+        return end_lost_runs(client, settings.machine)
 
 
 def machine_deployments(settings: ServiceSettings) -> dict[str, Any]:
     """The deployments with this machine's folders; those that train go to the GPU workers where there are some."""
     config: dict[str, Any] = yaml.safe_load(DEPLOYMENTS_FILE.read_text(encoding="utf-8"))
-    config["pull"] = [{"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}]
+    # Each machine has its own: the place in its worker's environment.
+    config["pull"] = [{"prefect.deployments.steps.set_working_directory": {"directory": f"{{{{ ${ROOT_VARIABLE} }}}}"}}]
     for deployment in config["deployments"]:
+        deployment["version"] = charlm.__version__
         deployment.setdefault("parameters", {})["workspace"] = settings.place
         deployment["work_pool"]["job_variables"] = copy.deepcopy(_RUN_PROCESS)
-        if settings.gpus and _TRAINING_TAG in deployment["tags"]:
+        if settings.pool_type != PROCESS:
+            deployment["work_pool"]["job_variables"] |= {"image": settings.image}
+        if settings.gpus and TRAINING_TAG in deployment["tags"]:
             deployment["work_pool"]["name"] = GPU_POOL
     return config
 
@@ -150,11 +141,28 @@ def _add_pools(client: "SyncPrefectClient", settings: ServiceSettings) -> bool:
 
     required = {CPU_POOL, GPU_POOL} if settings.gpus else {CPU_POOL}  # a pool without a worker looks like an error
     named = WorkPoolFilter(name=WorkPoolFilterName(any_=sorted(required)))
-    known = {pool.name for pool in client.read_work_pools(work_pool_filter=named)}
+    found = client.read_work_pools(work_pool_filter=named)
+    for pool in found:
+        check_pool_has_type(pool.name, pool.type, settings)
+    known = {pool.name for pool in found}
     missing = {name: text for name, text in _POOLS.items() if name in required - known}
     for name, description in missing.items():
-        client.create_work_pool(WorkPoolCreate(name=name, type="process", description=description))
+        template = base_job_template(settings.pool_type, num_gpus=int(name == GPU_POOL))
+        client.create_work_pool(
+            WorkPoolCreate(
+                name=name, type=settings.pool_type, description=description, base_job_template=template or {}
+            )
+        )
     return bool(missing)
+
+
+def check_pool_has_type(name: str, found: str, settings: ServiceSettings) -> None:
+    """Raise ConfigError for a pool of another type than the workers of this machine have."""
+    if found != settings.pool_type:
+        raise ConfigError(
+            f"the work pool {name} of {os.environ['PREFECT_API_URL']} has the type {found}, and"
+            f" CHARLM_WORK_POOL_TYPE is {settings.pool_type}; set it to {found}, or delete the pool and run charlm up"
+        )
 
 
 def _add_short_queue(client: "SyncPrefectClient") -> bool:

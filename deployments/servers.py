@@ -7,14 +7,17 @@ import configparser
 import hashlib
 import io
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from charlm.errors import ConfigError
 from charlm.storage.atomic import write_text
-from deployments.prefect_setup import LONG_RUNS, SHORT_RUNS
+from deployments.machines import LONG_RUNS, SHORT_RUNS, worker_name
+from deployments.prefect_setup import ROOT_VARIABLE
 from deployments.programs import Program
 from deployments.settings import CPU_POOL, GPU_POOL, HEARTBEAT_SECONDS, ROOT, ServiceSettings
+from deployments.work_pools import PROCESS
 from tasks.services.environment import USER_NAME, access_variables
 from tasks.services.mlflow_database import SERVER_ARTIFACT_ROOT, move_artifact_root
 from tasks.services.own_service import MLFLOW, PREFECT
@@ -23,6 +26,7 @@ from tasks.services.prefect_compat import LEASES_ON_DISK
 WATCHER = "watcher"
 _WORKER_NICENESS = 5
 _DATABASE_SECONDS = 10
+_CONTAINER_START_SECONDS = 3600  # Prefect accepts no more
 _QUIET = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
 _PRIVATE_ADDRESSES = ("10.*", "192.168.*", *(f"172.{number}.*" for number in range(16, 32)), "fc00:*", "fd00:*")
 _BIN = Path(sys.executable).parent
@@ -45,6 +49,10 @@ def prefect_server(settings: ServiceSettings) -> Program:
         # Events that are older than a week and runs that ended 90 days ago are dropped.
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
     }
+    if settings.pool_type != PROCESS:
+        # The slot of a deployment is lost to a run that has not begun by then. An image may be pulled meanwhile, or a
+        # node be waited for. Prefect's default is five minutes.
+        variables["PREFECT_SERVER_CONCURRENCY_INITIAL_DEPLOYMENT_LEASE_DURATION"] = str(_CONTAINER_START_SECONDS)
     if settings.password is not None:
         auth = access_variables(settings.password)["PREFECT_API_AUTH_STRING"]
         # The server's own services are clients of it.
@@ -69,8 +77,9 @@ def mlflow_server(settings: ServiceSettings) -> Program:
     command += ["--port", str(settings.mlflow_port)]
     artifacts = settings.artifacts or str(settings.workspace.mlflow_artifacts_dir)
     command += ["--serve-artifacts", "--artifacts-destination", artifacts]
-    if settings.allowed_hosts:
-        variables |= _allowed_hosts(settings.allowed_hosts)
+    hosts = settings.allowed_hosts if settings.public_host is None else (*settings.allowed_hosts, settings.public_host)
+    if hosts:
+        variables |= _allowed_hosts(hosts)
     if settings.password is not None:
         command += ["--app-name", "basic-auth"]
         # It creates this user when it starts for the first time (deployments/passwords.py changes the password later).
@@ -105,22 +114,39 @@ def prepare_mlflow(settings: ServiceSettings) -> None:
         _write_mlflow_access(settings)
 
 
-def workers(settings: ServiceSettings) -> list[Program]:
-    """A worker without a GPU, and one for each GPU or group of GPUs, which sees only those."""
+def workers(settings: ServiceSettings, addresses: Mapping[str, str] | None = None) -> list[Program]:
+    """A worker without a GPU, and one for each GPU or group of GPUs, which sees only those.
+
+    `addresses` are the variables that lead to both servers; by default those of this machine's own. Where runs are
+    containers, which get their GPUs from elsewhere, one worker starts as many as there are GPUs.
+    """
+    own = settings.addresses() if settings.pool_type == PROCESS else settings.public_addresses()
     variables = {
         **_QUIET,
         **settings.client_variables(),
+        **(own if addresses is None else addresses),
+        ROOT_VARIABLE: str(ROOT),
+        "CHARLM_WORK_POOL_TYPE": settings.pool_type,
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
         # The Prefect server answers with 500 while its database is away: the worker and its runs retry, as they do
         # while the server itself is away.
         "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500",
         "PREFECT_LOGGING_EXTRA_LOGGERS": "charlm",  # our own lines reach the log of a flow run
     }
-    programs = [_worker(CPU_POOL, CPU_POOL, LONG_RUNS + SHORT_RUNS, {**variables, "CUDA_VISIBLE_DEVICES": ""})]
-    for gpus in settings.gpus:
-        name = f"{GPU_POOL}-{gpus.replace(',', '-')}"
-        programs.append(_worker(name, GPU_POOL, 1, {**variables, "CUDA_VISIBLE_DEVICES": gpus}))
-    return programs
+    programs = [_worker(settings, CPU_POOL, "", LONG_RUNS + SHORT_RUNS, variables)]
+    if settings.pool_type != PROCESS and settings.gpus:
+        return [*programs, _worker(settings, GPU_POOL, ",".join(settings.gpus), settings.num_gpus, variables)]
+    return programs + [_worker(settings, GPU_POOL, gpus, 1, variables) for gpus in settings.gpus]
+
+
+def pool_of(program: Program) -> str:
+    """The work pool of a worker."""
+    return GPU_POOL if program.name.startswith(GPU_POOL) else CPU_POOL
+
+
+def recorded_name(program: Program) -> str:
+    """The name by which the Prefect server knows a worker."""
+    return program.command[program.command.index("--name") + 1]
 
 
 def watcher(settings: ServiceSettings) -> Program:
@@ -132,12 +158,17 @@ def watcher(settings: ServiceSettings) -> Program:
     )
 
 
-def _worker(name: str, pool: str, limit: int, variables: dict[str, str]) -> Program:
+def _worker(settings: ServiceSettings, pool: str, gpus: str, limit: int, variables: dict[str, str]) -> Program:
     """A worker whose runs have a lower priority than the servers, which a training on every core would slow down."""
     prefect = (sys.executable, str(ROOT / "deployments" / "worker.py"))
     command = ("nice", "-n", str(_WORKER_NICENESS), *prefect, "worker", "start")
-    options = ("--pool", pool, "--name", name, "--type", "process", "--limit", str(limit))
-    return Program(name=name, command=command + options, variables=variables)
+    named = worker_name(pool, settings.machine, gpus)
+    options = ("--pool", pool, "--name", named, "--type", settings.pool_type, "--limit", str(limit))
+    return Program(
+        name="-".join([pool, *gpus.split(",")]) if gpus else pool,
+        command=command + options,
+        variables=variables | {"CUDA_VISIBLE_DEVICES": gpus},
+    )
 
 
 def _allowed_hosts(hosts: tuple[str, ...]) -> dict[str, str]:

@@ -7,24 +7,32 @@ Starting what runs changes nothing. Logs and process files are in the workspace,
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from charlm.errors import ConfigError
 from charlm.storage.locks import exclusive_lock
+from deployments.joining import check_addresses, join_line
+from deployments.leaving import end_runs
+from deployments.machines import BUSY_ATTEMPTS, follow_workers, online_workers, place_trainings
 from deployments.passwords import settle_mlflow_password
-from deployments.prefect_setup import FlowDeployment, add_pools, has_worker, settle_lost_runs
+from deployments.prefect_setup import FlowDeployment, add_pools, settle_lost_runs
 from deployments.programs import answers, start, stop, wait_until
 from deployments.servers import (
     check_databases,
     mlflow_server,
+    pool_of,
     prefect_server,
     prepare_mlflow,
+    recorded_name,
     watcher,
     workers,
 )
-from deployments.settings import ServiceSettings, visible_gpus
+from deployments.settings import CPU_POOL, GPU_POOL, ServiceSettings, visible_gpus
+from deployments.work_pools import PROCESS, check_worker_package
+from tasks.services import rest
 from tasks.services.own_service import (
     MLFLOW,
     PREFECT,
@@ -42,6 +50,13 @@ def up(settings: ServiceSettings) -> None:
     settings = replace(settings, gpus=visible_gpus(os.environ))
     files = settings.workspace.service
     os.environ.update(settings.client_variables())  # for Prefect's client in this process
+    if settings.pool_type != PROCESS:
+        if settings.public_host is None:
+            raise ConfigError(
+                f"containers of a {settings.pool_type} pool reach servers that listen for them; set CHARLM_HOST=0.0.0.0"
+            )
+        check_addresses(settings.public_addresses(), settings)
+        check_worker_package(settings.pool_type)
     check_databases(settings)
     with exclusive_lock(files.lock, busy=None):
         if settings.address is None:
@@ -56,7 +71,6 @@ def up(settings: ServiceSettings) -> None:
             started = [program.name for program in servers if start(program, files)]
             # Loading takes seconds, in which the servers start.
             deployment = FlowDeployment(settings)
-            import prefect.client.orchestration  # noqa: F401
 
             wait_until(lambda: answers(health[PREFECT]), PREFECT, files)
             wait_until(lambda: answers(health[MLFLOW]), MLFLOW, files)
@@ -65,19 +79,28 @@ def up(settings: ServiceSettings) -> None:
         has_new_pools = add_pools(settings)
         helpers = workers(settings)
         if not any(running(program.name, files) for program in helpers):
-            settle_lost_runs()
+            settle_lost_runs(settings)
         started += [program.name for program in [*helpers, watcher(settings)] if start(program, files)]
         has_new_flows = deployment.make()  # while the workers start
+        server = replace(rest.prefect_server(), attempts=BUSY_ATTEMPTS)
         for program in helpers:
-            wait_until(lambda name=program.name: has_worker(name), program.name, files)  # type: ignore[misc]
-        note_addresses(settings.workspace, settings.addresses())
+            is_online: Callable[[], bool] = lambda program=program: (  # type: ignore[misc]  # noqa: E731
+                recorded_name(program) in online_workers(server, pool_of(program))
+            )
+            wait_until(is_online, program.name, files)
+        changes = place_trainings(server, may_leave_gpus=bool(started)) + follow_workers(server)
+        note_addresses(settings.workspace, settings.addresses(), settings.public_addresses())
     _print_line(f"started {', '.join(started)}" if started else "everything runs already")
     if has_new_pools or has_new_flows:
         _print_line("the Prefect server has its pools, limits, automations and deployments")
+    for line in changes:
+        _print_line(line)
     _print_line(f"their logs are in {files.root}")
     if started and settings.database is None:
         _print_line("the databases are SQLite, with one writer at a time; for more than five runs")
         _print_line("at once give DATABASE=postgresql://…")
+    if (command := join_line(settings)) is not None:
+        _print_line(f"other machines: {command}")
     for name, value in settings.addresses().items():
         print(f"{name}={value}", flush=True)
     for name, address in pages(settings.addresses()).items():
@@ -100,6 +123,8 @@ def down(settings: ServiceSettings) -> None:
     with exclusive_lock(files.lock, busy=None):
         names = sorted(files.names(), key=lambda name: (name == PREFECT, name == MLFLOW, name))
         files.addresses.unlink(missing_ok=True)
+        if num_runs := end_runs([name for name in names if name.startswith((CPU_POOL, GPU_POOL))], files):
+            _print_line(f"runs that were ended: {num_runs}; the trainings among them have saved a checkpoint")
         stopped = [name for name in names if stop(name, files)]
     _print_line(f"stopped {', '.join(stopped)}" if stopped else f"nothing of {files.root} is running")
 

@@ -1,13 +1,15 @@
 """The settings of the service of one machine, from the environment: addresses, folders, databases, password.
 
 Reads  CHARLM_WORKSPACE, CHARLM_PREFECT_PORT, CHARLM_MLFLOW_PORT, CHARLM_HOST, CHARLM_ALLOWED_HOSTS,
+       CHARLM_PUBLIC_HOST, CHARLM_MACHINE, CHARLM_WORK_POOL_TYPE, CHARLM_IMAGE,
        CHARLM_PASSWORD, CHARLM_OLD_PASSWORD, CHARLM_NOTIFY, DATABASE, ARTIFACTS, CUDA_VISIBLE_DEVICES,
-       CHARLM_GPUS_PER_WORKER, and for a workspace in an object store what charlm/remote/settings.py reads
+       CHARLM_GPUS, CHARLM_GPUS_PER_WORKER, and for a workspace in an object store what charlm/remote/settings.py reads
 """
 
 import ctypes
 import os
 import re
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -20,9 +22,11 @@ from charlm.remote.object_store import check_store_address
 from charlm.remote.settings import service_folder
 from charlm.remote.workspace import open_remote
 from charlm.storage.workspace_address import workspace_address, workspace_folder
-from tasks.services.environment import access_variables, check_workspace_path
+from deployments.work_pools import PROCESS, check_pool_type
+from tasks.services.environment import access_variables, check_workspace_path, is_loopback
 
 HOST = "127.0.0.1"
+_EVERYWHERE = ("0.0.0.0", "::")
 VARIABLES = (
     "CHARLM_WORKSPACE",
     "CHARLM_WORKSPACE_CACHE",
@@ -32,7 +36,12 @@ VARIABLES = (
     "CHARLM_PREFECT_PORT",
     "CHARLM_MLFLOW_PORT",
     "CHARLM_HOST",
+    "CHARLM_PUBLIC_HOST",
+    "CHARLM_MACHINE",
     "CHARLM_ALLOWED_HOSTS",
+    "CHARLM_WORK_POOL_TYPE",
+    "CHARLM_IMAGE",
+    "CHARLM_GPUS",
     "CHARLM_PASSWORD",
     "CHARLM_NOTIFY",
     "DATABASE",
@@ -45,6 +54,8 @@ CPU_POOL, GPU_POOL = "charlm-cpu", "charlm-gpu"
 ROOT = Path(__file__).parent.parent
 """Where `flows` and `tasks` are: the top of the checkout, or the package `charlm_pipeline` of an installation."""
 _HOST = re.compile(r"\*|\*?[\w.-]+|\[[0-9a-fA-F:]+\]")
+_PUBLIC_HOST = re.compile(r"[\w.-]+|\[[0-9a-fA-F:]+\]")
+_MACHINE = re.compile(r"[\w.-]+")
 _SHORTEST_PASSWORD = 12  # MLflow refuses a shorter one
 
 
@@ -60,6 +71,14 @@ class ServiceSettings:
     mlflow_port: int = 5000
     host: str = HOST
     """Where both servers listen; `0.0.0.0` admits every machine that reaches this one."""
+    public_host: str | None = None
+    """The name or address by which other machines reach both servers; none where they listen for this machine alone."""
+    machine: str = field(default_factory=lambda: machine_name(os.environ))
+    """What the workers of this machine are named after."""
+    pool_type: str = PROCESS
+    """How flow runs start: as processes beside their worker, or as containers of `docker`, `kubernetes` or `ecs`."""
+    image: str | None = None
+    """The image of flow runs that are containers."""
     database: str | None = None
     """`postgresql://USER:PASSWORD@HOST/NAME`, which holds the databases NAME_prefect and NAME_mlflow; SQLite else."""
     artifacts: str | None = None
@@ -100,6 +119,13 @@ class ServiceSettings:
             address = urlsplit(self.notify)
             if address.scheme not in ("http", "https") or not address.hostname:
                 raise ConfigError("CHARLM_NOTIFY is the address of a webhook, like https://chat.example.org/hooks/…")
+        if self.public_host is not None and not _PUBLIC_HOST.fullmatch(self.public_host):
+            raise ConfigError(
+                f"CHARLM_PUBLIC_HOST is a name or an address like head.example.org, got {self.public_host!r}"
+            )
+        if not _MACHINE.fullmatch(self.machine):
+            raise ConfigError(f"the name of a machine has letters, digits, '.', '_' and '-', got {self.machine!r}")
+        check_pool_type(self.pool_type, image=self.image, workspace=self.place, is_address=self.address is not None)
         if self.host != HOST and self.password is None:
             raise ConfigError(f"CHARLM_HOST={self.host} opens the servers to others; set CHARLM_PASSWORD, or unset it")
         for host in self.allowed_hosts:
@@ -120,6 +146,10 @@ class ServiceSettings:
             prefect_port=_port(variables, "CHARLM_PREFECT_PORT", cls.prefect_port),
             mlflow_port=_port(variables, "CHARLM_MLFLOW_PORT", cls.mlflow_port),
             host=variables.get("CHARLM_HOST") or HOST,
+            public_host=_public_host(variables),
+            machine=machine_name(variables),
+            pool_type=variables.get("CHARLM_WORK_POOL_TYPE") or PROCESS,
+            image=variables.get("CHARLM_IMAGE") or None,
             database=variables.get("DATABASE") or None,
             artifacts=variables.get("ARTIFACTS") or None,
             password=variables.get("CHARLM_PASSWORD") or None,
@@ -139,15 +169,25 @@ class ServiceSettings:
 
     @property
     def prefect_api_url(self) -> str:
-        return f"http://{HOST}:{self.prefect_port}/api"
+        return self.addresses()["PREFECT_API_URL"]
 
     @property
     def mlflow_url(self) -> str:
-        return f"http://{HOST}:{self.mlflow_port}"
+        return self.addresses()["MLFLOW_TRACKING_URI"]
 
     def addresses(self) -> dict[str, str]:
-        """The variables that lead a program to both servers."""
-        return {"PREFECT_API_URL": self.prefect_api_url, "MLFLOW_TRACKING_URI": self.mlflow_url}
+        """The variables that lead a program of this machine to both servers."""
+        return self._addresses_at(HOST if self.host in _EVERYWHERE else self.host)
+
+    def public_addresses(self) -> dict[str, str]:
+        """The same for programs of other machines; none where the servers do not listen for them."""
+        return {} if self.public_host is None else self._addresses_at(self.public_host)
+
+    def _addresses_at(self, host: str) -> dict[str, str]:
+        return {
+            "PREFECT_API_URL": f"http://{host}:{self.prefect_port}/api",
+            "MLFLOW_TRACKING_URI": f"http://{host}:{self.mlflow_port}",
+        }
 
     def client_variables(self) -> dict[str, str]:
         """What a worker needs: the addresses, the password, and the folders."""
@@ -177,13 +217,35 @@ def environment_settings(workspace: Path) -> ServiceSettings:
     return ServiceSettings.from_environment({**os.environ, "CHARLM_WORKSPACE": str(workspace)})
 
 
+def machine_name(variables: Mapping[str, str]) -> str:
+    """What the workers of this machine are named after: CHARLM_MACHINE, or its host name."""
+    return variables.get("CHARLM_MACHINE") or re.sub(r"[^\w.-]", "-", socket.gethostname()) or "localhost"
+
+
+def _public_host(variables: Mapping[str, str]) -> str | None:
+    """CHARLM_PUBLIC_HOST; else where the servers listen, or the host name where that is everywhere."""
+    host = variables.get("CHARLM_HOST") or HOST
+    if given := variables.get("CHARLM_PUBLIC_HOST"):
+        if is_loopback(host):
+            raise ConfigError(
+                f"CHARLM_PUBLIC_HOST={given} is for servers that listen for other machines; set CHARLM_HOST=0.0.0.0 too"
+            )
+        return given
+    if host in _EVERYWHERE:
+        return socket.gethostname()
+    return None if is_loopback(host) else host
+
+
 def visible_gpus(variables: Mapping[str, str]) -> tuple[str, ...]:
     """The CUDA devices that this process may use, for each worker as CUDA_VISIBLE_DEVICES takes them.
 
     Each worker gets one, or CHARLM_GPUS_PER_WORKER of them for trainings with as many processes; what is left over goes
-    to a last one.
+    to a last one. CHARLM_GPUS is their number where this process cannot see them, as those of containers.
     """
-    count, visible = num_gpus(), variables.get("CUDA_VISIBLE_DEVICES")
+    given, visible = variables.get("CHARLM_GPUS"), variables.get("CUDA_VISIBLE_DEVICES")
+    if given and not given.isdecimal():
+        raise ConfigError(f"CHARLM_GPUS is a number of devices, got {given!r}")
+    count = int(given) if given else num_gpus()
     names = visible.split(",")[:count] if visible else list(map(str, range(count)))
     value = variables.get("CHARLM_GPUS_PER_WORKER") or "1"
     size = int(value) if value.isdecimal() else 0

@@ -14,7 +14,7 @@ from pathlib import Path
 from charlm.errors import ConfigError
 from charlm.storage.atomic import write_text
 from deployments.programs import Program
-from deployments.servers import WATCHER, mlflow_server, prefect_server, watcher, workers
+from deployments.servers import WATCHER, mlflow_server, pool_of, prefect_server, watcher, workers
 from deployments.settings import GPU_POOL, ROOT, VARIABLES, ServiceSettings
 from tasks.services.own_service import MLFLOW, PREFECT
 
@@ -66,8 +66,9 @@ def _command(program: Program) -> list[str]:
     """The program in the foreground; it reads the settings from its environment, as in a container."""
     if program.name in (PREFECT, MLFLOW, WATCHER):
         return ["-m", "deployments.container", program.name]
-    gpu = program.name.removeprefix(f"{GPU_POOL}-") if program.name.startswith(GPU_POOL) else None
-    return ["-m", "charlm_pipeline", "worker", *(["--gpu", gpu] if gpu else [])]
+    if pool_of(program) == GPU_POOL:
+        return ["-m", "deployments.container", "gpu-worker", program.variables["CUDA_VISIBLE_DEVICES"]]
+    return ["-m", "deployments.container", "worker"]
 
 
 def _set_up(secret: Path, user: str) -> str:

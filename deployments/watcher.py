@@ -1,8 +1,8 @@
 """The watcher: the program of the service that looks for what nobody reports, and acts only where there is something.
 
-It looks at the inbox, the flow runs, the corpora and the champions, each at its own pace, and reaches both servers
-without their client libraries. With CHARLM_NOTIFY it sends messages about what happens. What it cannot look at, because
-a server is not available, it looks at later.
+It looks at the inbox, the flow runs, the machines, the corpora and the champions, each at its own pace, and reaches
+both servers without their client libraries. With CHARLM_NOTIFY it sends messages about what happens. What it cannot
+look at, because a server is not available, it looks at later.
 
 Usage: python -m deployments.watcher    (with the variables of a worker)
 """
@@ -10,7 +10,7 @@ Usage: python -m deployments.watcher    (with the variables of a worker)
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from charlm.errors import CharLMError
@@ -20,6 +20,7 @@ from deployments.watch_champions import ChampionsWatch
 from deployments.watch_corpora import CorpusChoices
 from deployments.watch_events import DiskWatch, EventsWatch
 from deployments.watch_inbox import InboxWatch
+from deployments.watch_machines import MachinesWatch
 from deployments.watch_runs import LostRunsWatch
 from tasks.services.environment import ask_loopback_directly
 from tasks.services.rest import mlflow_server, prefect_server
@@ -64,12 +65,14 @@ def watches(settings: ServiceSettings) -> list[Watch]:
     """Everything that is looked at in the service."""
     workspace, prefect, mlflow = settings.open_workspace(log), prefect_server(), mlflow_server()
     inbox, lost = InboxWatch(workspace, prefect, log), LostRunsWatch(prefect, log)
+    machines = MachinesWatch(replace(prefect, attempts=3), log)  # it writes, and SQLite may be busy
     champions, choices = ChampionsWatch(prefect, mlflow, log), CorpusChoices(workspace, prefect)
     watched = [
         Watch("the inbox", inbox.seconds, inbox.look),
         Watch("the champions", champions.seconds, champions.look),
         Watch("the choices of forms", choices.seconds, choices.look),
         Watch("runs without a heartbeat", lost.seconds, lost.look),
+        Watch("the machines", machines.seconds, machines.look),
     ]
     if settings.notify is not None:
         outbox = Outbox(settings.workspace.service.notifications, settings.notify, log)

@@ -62,5 +62,5 @@ def prepare_corpus(
         domain=domain,
         extend_dictionary=extend_dictionary,
         metadata=metadata,
-        steps=PrefectSteps(partial(open_task_runner, task_runner)),
+        steps=PrefectSteps(partial(open_task_runner, task_runner, space)),
     )

@@ -131,7 +131,7 @@ def _train(
     workspace: Workspace, name: str, plan: RetrainingPlan, anew: TrainingConfig, tuned: TrainingConfig
 ) -> RegisteredVersion:
     """Train and register what the plan has decided."""
-    run = PrefectSteps(partial(open_task_runner, "threads"))
+    run = PrefectSteps(partial(open_task_runner, "threads", workspace))
     champion = plan.champion
     if champion is None:
         pair = train_pair(workspace, name, _BOTH, anew, reuse=True, resume=True, register=True, steps=run)

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
 from charlm.errors import ConfigError, how_to_install
+from flows.dask_cluster import check_cluster
 
 if TYPE_CHECKING:
     from prefect.task_runners import TaskRunner
@@ -41,8 +42,10 @@ def check_workers_reach(workspace: "Workspace", name: TaskRunnerName) -> None:
 
 
 @contextmanager
-def open_task_runner(name: TaskRunnerName) -> "Iterator[TaskRunner[Any]]":
+def open_task_runner(name: TaskRunnerName, workspace: "Workspace") -> "Iterator[TaskRunner[Any]]":
     """A task runner with a worker per core; `dask` uses the cluster at DASK_SCHEDULER_ADDRESS where that is set.
+
+    Raises ConfigError for a cluster whose workers do not reach the server or `workspace`.
 
     Workers in other processes report to the server that this process uses: without its address each of them would
     start a temporary server of its own on the same database.
@@ -52,6 +55,8 @@ def open_task_runner(name: TaskRunnerName) -> "Iterator[TaskRunner[Any]]":
 
     with get_client(sync_client=True) as client:
         server = str(client.api_url).rstrip("/")
+    if name == "dask" and (cluster := os.environ.get(DASK_ADDRESS_VARIABLE)):
+        check_cluster(cluster, server, workspace.root)
     settings = {} if name == "threads" else {PREFECT_API_URL: server}
     with keep_environment(), temporary_settings(settings), _new_task_runner(check_task_runner(name)) as runner:
         yield runner

@@ -27,15 +27,15 @@ def build_database(home: Path) -> None:
 
 
 @contextmanager
-def prefect_server(home: Path) -> Iterator[dict[str, str]]:
-    """The variables that lead a command to a server with this PREFECT_HOME."""
+def prefect_server(home: Path, **variables: str) -> Iterator[dict[str, str]]:
+    """The variables that lead a command to a server with this PREFECT_HOME, started with `variables` too."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     process = subprocess.Popen(
         [sys.executable, "-m", "tasks.services.temporary_server", "127.0.0.1", str(port)],
         cwd=ROOT,
-        env=_variables(home) | {PARENT_VARIABLE: str(os.getpid())},
+        env=_variables(home) | {PARENT_VARIABLE: str(os.getpid())} | variables,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

@@ -65,6 +65,12 @@ def check_workspace_path(root: Path) -> None:
         raise ConfigError(f"the workspace {path!r} has {found} in its path, which databases misread; choose another")
 
 
+def is_loopback(host: str) -> bool:
+    """True for a name or address by which every machine reaches itself alone."""
+    host = host.strip("[]").lower()
+    return host in _LOOPBACK or host.startswith("127.") or host.endswith(".localhost")
+
+
 def ask_loopback_directly() -> None:
     """Keep requests to this machine away from the proxy of the network, which knows nothing of its servers."""
     if not any(name.lower() in _PROXIES and value for name, value in os.environ.items()):

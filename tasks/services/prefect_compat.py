@@ -9,8 +9,10 @@ import logging
 import os
 import ssl
 import sys
+import threading
 import time
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 SERVER_APP = "prefect.server.api.server:create_app"
@@ -31,6 +33,8 @@ SYMBOLS = (
     "prefect.client.orchestration:SyncPrefectClient.request",
     "prefect.client.schemas.objects:FlowRun.infrastructure_pid",
     "prefect.server.utilities.messaging.memory:METRICS",
+    "prefect.workers.base:BaseJobConfiguration._base_environment",
+    "prefect.workers.base:BaseWorker._give_worker_labels_to_flow_run",
     "prefect.workers.base:BaseWorker._submit_scheduled_flow_runs",
 )
 """`module:name` of every such object."""
@@ -46,6 +50,7 @@ SETTINGS = (
     "PREFECT_LOGGING_EXTRA_LOGGERS",
     "PREFECT_SERVER_ANALYTICS_ENABLED",
     "PREFECT_SERVER_API_AUTH_STRING",
+    "PREFECT_SERVER_CONCURRENCY_INITIAL_DEPLOYMENT_LEASE_DURATION",
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE",
     "PREFECT_SERVER_DATABASE_CONNECTION_URL",
     "PREFECT_SERVER_DATABASE_TIMEOUT",
@@ -120,11 +125,14 @@ def prefect_server_variables() -> list[str | None]:
     return [os.environ.get(f"PREFECT_{name}") for name in ("API_URL", "API_AUTH_STRING", "HOME")]
 
 
-def skip_runs_in_progress() -> None:
+def skip_runs_in_progress(is_leaving: threading.Event) -> None:
     """Let a worker leave a run that it is to start for later while it still waits for the last process of this run.
 
     A run that is suspended ends its process in a few seconds. Prefect 3.8 ends the whole worker, with `this borrower is
     already holding one of this CapacityLimiter's tokens`, where the run is resumed within that time.
+
+    When `is_leaving` is set, all runs are left to other workers. Prefect has no other way to let a worker take no more
+    runs and report how those end that it has: on SIGTERM it kills them, and they stay `Running`.
     """
     from prefect.client.schemas.objects import FlowRun
     from prefect.client.schemas.responses import WorkerFlowRunResponse
@@ -133,10 +141,34 @@ def skip_runs_in_progress() -> None:
     submit = BaseWorker._submit_scheduled_flow_runs
 
     async def submit_others(worker: Any, flow_run_response: list[WorkerFlowRunResponse]) -> list[FlowRun]:
+        if is_leaving.is_set():
+            return []
         held = set() if worker._limiter is None else set(worker._limiter.statistics().borrowers)
         return await submit(worker, [found for found in flow_run_response if found.flow_run.id not in held])
 
     BaseWorker._submit_scheduled_flow_runs = submit_others  # type: ignore[method-assign, assignment]
+
+
+def hand_on_variables(names: Sequence[str]) -> None:
+    """Let the containers that a worker starts have its variables of these names besides Prefect's.
+
+    A name that ends with `_` is a prefix. They would be in the job variables of deployments otherwise, which everybody
+    reads who opens the page of the server. The folder of the worker's Prefect is none of a container.
+    """
+    from prefect.workers.base import BaseJobConfiguration
+
+    settings = BaseJobConfiguration._base_environment.__func__  # type: ignore[attr-defined]
+
+    def base_environment(cls: type[BaseJobConfiguration]) -> dict[str, str]:
+        found = {
+            name: value
+            for name, value in os.environ.items()
+            if any(name == wanted or (wanted.endswith("_") and name.startswith(wanted)) for wanted in names)
+        }
+        given = {name: value for name, value in settings(cls).items() if name != "PREFECT_HOME"}
+        return {**given, **found}
+
+    BaseJobConfiguration._base_environment = classmethod(base_environment)  # type: ignore[method-assign, assignment]
 
 
 def read_certificates_once() -> None:

@@ -7,6 +7,8 @@ import base64
 import http.client
 import json
 import os
+import time
+import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +18,15 @@ from urllib.parse import urlencode
 from charlm.storage.atomic import JsonObject
 
 _SECONDS = 30
+_BUSY = (500, 503)  # of a server whose database is locked
+
+
+class ServerError(ConnectionError):
+    """A server has answered with an error, whose number is `status`."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 @dataclass(frozen=True)
@@ -25,6 +36,8 @@ class Server:
     url: str
     user: str | None = field(default=None, repr=False)
     """`NAME:PASSWORD`, where it needs one."""
+    attempts: int = 1
+    """How often it is asked where its database is busy or away, with longer and longer pauses."""
 
     def get(self, path: str, **query: str) -> JsonObject:
         """The answer to a GET request; raises OSError, in one line, when there is none or it is an error."""
@@ -42,7 +55,21 @@ class Server:
         """Change what is at `path`; raises OSError like `get`."""
         self._ask("PATCH", path, body)
 
+    def delete(self, path: str) -> None:
+        """Remove what is at `path`; raises OSError like `get`."""
+        self._ask("DELETE", path, None)
+
     def _ask(self, method: str, path: str, body: object) -> object:
+        for attempt in range(1, self.attempts):
+            try:
+                return self._ask_once(method, path, body)
+            except ServerError as error:
+                if error.status not in _BUSY:
+                    raise
+            time.sleep(2**attempt / 2)
+        return self._ask_once(method, path, body)
+
+    def _ask_once(self, method: str, path: str, body: object) -> object:
         data = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": "application/json"}
         if self.user is not None:
@@ -53,6 +80,9 @@ class Server:
                 answer = response.read()
             found: object = json.loads(answer) if answer else None
             return found
+        except urllib.error.HTTPError as error:
+            message = f"{self.url} does not answer to {path.partition('?')[0]}: {error}"
+            raise ServerError(message, error.code) from error
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise ConnectionError(f"{self.url} does not answer to {path.partition('?')[0]}: {error}") from error
 

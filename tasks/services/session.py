@@ -34,6 +34,8 @@ from tasks.services.prefect_compat import prefect_server_variables, reload_setti
 from tasks.services.trainings import Trainings
 from tasks.terminal import show_warnings, terminal
 
+_SERVERS = ("PREFECT_API_URL", "MLFLOW_TRACKING_URI")
+
 
 class Session:
     """The work of this process in one workspace."""
@@ -60,10 +62,10 @@ class Session:
         address = workspace_address(root)
         if address is None:
             workspace = Workspace(workspace_folder(root))
-            addresses = service_addresses(workspace)
+            addresses = cls._addresses(workspace)
         else:
             check_store_address(address)
-            addresses = service_addresses(Workspace(service_folder(address)))
+            addresses = cls._addresses(Workspace(service_folder(address)))
             cls._check_registry(address, addresses)
             workspace = open_remote(address, terminal.print_line)
         if workspace.root.exists() and not workspace.root.is_dir():
@@ -78,6 +80,14 @@ class Session:
         if uses_embedded_mlflow(workspace):
             move_artifact_root(workspace, str(workspace.mlflow_artifacts_dir))
         return session
+
+    @classmethod
+    def _addresses(cls, workspace: Workspace) -> dict[str, str]:
+        """Where the servers of the service in `workspace` are; none where the user has named both servers."""
+        own = {} if cls._active is None else cls._active._variables
+        if all(name in os.environ and name not in own for name in _SERVERS):
+            return {}
+        return service_addresses(workspace)
 
     @classmethod
     def _check_registry(cls, address: str, addresses: dict[str, str]) -> None:

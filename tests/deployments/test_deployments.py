@@ -16,7 +16,8 @@ from prefect.utilities.callables import parameter_schema
 
 from charlm.artifacts import ServiceFiles, Workspace
 from charlm.errors import ConfigError
-from deployments.prefect_setup import DEPLOYMENTS_FILE, LONG_RUNS, SHORT_QUEUE, SHORT_RUNS, machine_deployments
+from deployments.machines import LONG_RUNS, SHORT_QUEUE, SHORT_RUNS
+from deployments.prefect_setup import DEPLOYMENTS_FILE, machine_deployments
 from deployments.programs import Program, start, stop, wait_until
 from deployments.servers import check_databases, mlflow_server, prefect_server, watcher, workers
 from deployments.settings import CPU_POOL, GPU_POOL, ROOT, ServiceSettings, _has_gpu_driver, num_gpus, visible_gpus
@@ -216,7 +217,7 @@ def test_trainings_go_to_the_gpus_where_there_are_some_and_everything_to_this_wo
     on_gpu = {"run-pipeline", "train-language-model", "finetune-language-model", "retrain", "train-downstream"}
     assert pools == {name: GPU_POOL if name in on_gpu else CPU_POOL for name in NAMES}
     assert {deployment["parameters"]["workspace"] for deployment in config["deployments"]} == {"/data/workspace"}
-    assert config["pull"] == [{"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}]
+    assert config["pull"] == [{"prefect.deployments.steps.set_working_directory": {"directory": "{{ $CHARLM_ROOT }}"}}]
 
 
 # ---- programs ------------------------------------------------------------------------------------------------------

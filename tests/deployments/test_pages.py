@@ -12,8 +12,9 @@ from prefect.states import Pending
 
 from deployments import lost_runs
 from deployments.lost_runs import end_lost_runs
+from deployments.machines import GPU_LIMIT
 from deployments.pages import all_pages
-from deployments.prefect_setup import GPU_LIMIT, _add_gpu_limit
+from deployments.prefect_setup import _add_gpu_limit
 from deployments.settings import CPU_POOL
 
 FIRST_PAGE = 200  # of flow runs, by default
@@ -50,5 +51,5 @@ def test_every_lost_run_is_ended(client: SyncPrefectClient, monkeypatch: pytest.
     deployment = client.create_deployment(flow_id, "nothing", work_pool_name=CPU_POOL)
     for _ in range(FIRST_PAGE + 1):
         client.create_flow_run_from_deployment(deployment, state=Pending())
-    assert end_lost_runs(client) == FIRST_PAGE + 1
-    assert end_lost_runs(client) == 0
+    assert end_lost_runs(client, "here") == FIRST_PAGE + 1
+    assert end_lost_runs(client, "here") == 0

@@ -34,7 +34,7 @@ def test_every_program_has_its_unit_and_the_target_wants_them_all(settings: Serv
     assert {path.name for path in units.iterdir()} == expected | {TARGET, SETTINGS}
     (wanted,) = [line for line in (units / TARGET).read_text().splitlines() if line.startswith("Wants=")]
     assert set(wanted.removeprefix("Wants=").split()) == expected
-    assert "worker --gpu 1" in (units / "charlm-gpu-1.service").read_text()
+    assert "gpu-worker 1" in (units / "charlm-gpu-1.service").read_text()
 
 
 def test_the_password_is_in_one_file_that_only_its_owner_reads(units: Path) -> None:

@@ -25,7 +25,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     started = psutil.Process().create_time()
     for name in (PREFECT, MLFLOW):
         write_json(workspace.service.note(name), {"pid": os.getpid(), "started": started, "fingerprint": "x"})
-    note_addresses(workspace, ADDRESSES)
+    note_addresses(workspace, ADDRESSES, {})
     return workspace
 
 
