@@ -2,6 +2,9 @@
 
 import json
 import random
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -97,6 +100,43 @@ def test_what_is_condemned_is_sent_anew(store: ObjectStore, tmp_path: Path) -> N
     assert not condemned(store)
     assert objects(store) == 1
     assert Replica(store, tmp_path / "second").fetch("runs/two")
+
+
+KILLED_SWEEP = """
+import os, signal, sys
+from pathlib import Path
+from charlm.remote.catalogue import Catalogue
+from charlm.remote.object_store import ObjectStore
+from charlm.remote.sweeping import Sweeper
+store = ObjectStore(sys.argv[1])
+delete = ObjectStore.delete
+def die_halfway(self, keys):
+    keys = list(keys)
+    delete(self, keys[:1])
+    if keys and keys[0].startswith("objects/"):
+        os.kill(os.getpid(), signal.SIGKILL)
+ObjectStore.delete = die_halfway
+Sweeper(store, Catalogue(store)).sweep()
+"""
+
+
+def test_a_sweep_that_was_killed_halfway_is_done_by_the_next_one(store: ObjectStore, tmp_path: Path) -> None:
+    first = Replica(store, tmp_path / "first")
+    for number in range(4):
+        write(first, checkpoint=f"checkpoint {number}", weights="the same")
+        first.push(RUN)
+    killed = subprocess.run([sys.executable, "-c", KILLED_SWEEP, store.address])
+    assert killed.returncode == -signal.SIGKILL
+    assert (len(condemned(store)), objects(store)) == (1, 4)
+    second = Replica(store, tmp_path / "second")
+    assert second.fetch(RUN)
+    write(second, checkpoint="checkpoint 1")  # what is condemned, if it is still there
+    second.push(RUN)
+    sweeper(first).sweep()
+    assert (len(condemned(store)), objects(store)) == (0, 2)
+    first.refresh()
+    assert first.fetch(RUN)
+    assert (first.folder(RUN) / "checkpoint").read_text() == "checkpoint 1"
 
 
 @pytest.mark.parametrize("is_new", [True, False])
