@@ -76,7 +76,7 @@ def read_sentences(path: Path | None) -> list[list[str]]:
 def conditions(text: Path | None) -> str:
     import torch
 
-    from charlm.nn.kernel import kernel_name
+    from charlm.nn.kernel import kernel_name, kernel_of
     from charlm.nn.precision import can_compute_bf16, instruction_set
 
     cpu = torch.device("cpu")
@@ -84,7 +84,9 @@ def conditions(text: Path | None) -> str:
     name = "Python's documentation" if text is None else text.name
     machine = f"{processor[1] if processor else 'an unknown processor'} ({instruction_set(cpu)})"
     precisions = ("fp32", "bf16") if can_compute_bf16(cpu) else ("fp32",)
-    kernels = " and ".join(dict.fromkeys(kernel_name(cpu, precision) for precision in precisions))
+    in_int8 = kernel_of(torch.uint8, cpu)
+    names = [*(kernel_name(cpu, precision) for precision in precisions), *([in_int8.name] if in_int8 else [])]
+    kernels = " and ".join(dict.fromkeys(names))
     without = "" if can_compute_bf16(cpu) else " It computes no bf16, which is left out."
     return f"Text: {name}. Torch {torch.__version__} on {machine}; LSTMs by the kernel {kernels}.{without}"
 
