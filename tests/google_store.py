@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import Any
 
 import pytest
@@ -42,7 +43,7 @@ def _only_if_new(upload: Callable[..., None]) -> Callable[..., None]:
             name = request.query["name"][0] if "name" in request.query else request.data["meta"]["name"]
             with _missing():
                 storage.get_file_obj(request.params["bucket_name"], name)
-                response.status = 412
+                response.status = HTTPStatus.PRECONDITION_FAILED
                 return
         upload(request, response, storage)
 

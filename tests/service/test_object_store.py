@@ -13,6 +13,7 @@ from tests.charlm.trainers.test_nodes import place
 from tests.charlm.trainers.test_processes import free_port
 from tests.command_server import COMMAND_LINE, ForkedProgram
 from tests.conftest import QUICK, Outcome, run_charlm, start_program, write_sentences
+from tests.google_store import google_store
 from tests.labelled_data import write_treebank
 from tests.live_service import wait_until
 from tests.mlflow_server import running_mlflow
@@ -297,3 +298,25 @@ def test_two_nodes_train_together_each_from_its_own_cache(machines: list[Machine
     assert json.loads(trained)["model"] == "models:/nodes/1"
     again = first.charlm("train", "nodes", *QUICK, "--direction", "forward", "--resume", "--num-processes", 2, "--json")
     assert again.json["model"] == "models:/nodes/1", again.stderr
+
+
+@pytest.mark.slow
+def test_two_machines_share_a_workspace_in_googles_store(mlflow: str, text: Path, tmp_path: Path) -> None:
+    with google_store() as variables:
+        first, second = (
+            Machine(
+                tmp_path / name,
+                {**variables, "CHARLM_WORKSPACE_CACHE": str(tmp_path / name), "MLFLOW_TRACKING_URI": mlflow},
+                "gs://charlm/ws",
+            )
+            for name in ("first", "second")
+        )
+        prepared = first.charlm("prepare", text, "--name", "google", "--json")
+        assert prepared.code == 0, prepared.stderr
+        assert len(prepared.stderr.splitlines()) < 10, prepared.stderr
+        trained = second.charlm("train", "google", *QUICK, "--direction", "forward", "--resume", "--json")
+        assert trained.code == 0, trained.stderr
+        pruned = first.charlm("prune", "--json")
+        assert [removal["kind"] for removal in pruned.json["removed"]] == ["checkpoint", "content"], pruned.stderr
+        again = first.charlm("train", "google", *QUICK, "--direction", "forward", "--resume", "--json")
+        assert again.json["model"] == trained.json["model"] == "models:/google/1", again.stderr
