@@ -39,7 +39,7 @@ down: install ## stop what `make up` has started
 status: install ## what of the service runs
 	@$(BIN)/charlm status
 
-join: install ## work for the service of another machine: make join PREFECT_API_URL=… MLFLOW_TRACKING_URI=…, as `make up` prints it there
+join: install ## work for the service of another machine, by the command that `make up` prints there
 	@$(BIN)/charlm worker
 
 backup: install ## save the workspace and its databases, while the service runs: make backup TO=FOLDER

@@ -76,7 +76,7 @@ def read_sentences(path: Path | None) -> list[list[str]]:
 def conditions(text: Path | None) -> str:
     import torch
 
-    from charlm.nn.kernel import kernel_name
+    from charlm.nn.kernel import kernel_name, kernel_of
     from charlm.nn.precision import can_compute_bf16, instruction_set
 
     cpu = torch.device("cpu")
@@ -84,7 +84,9 @@ def conditions(text: Path | None) -> str:
     name = "Python's documentation" if text is None else text.name
     machine = f"{processor[1] if processor else 'an unknown processor'} ({instruction_set(cpu)})"
     precisions = ("fp32", "bf16") if can_compute_bf16(cpu) else ("fp32",)
-    kernels = " and ".join(dict.fromkeys(kernel_name(cpu, precision) for precision in precisions))
+    in_int8 = kernel_of(torch.uint8, cpu)
+    names = [*(kernel_name(cpu, precision) for precision in precisions), *([in_int8.name] if in_int8 else [])]
+    kernels = " and ".join(dict.fromkeys(names))
     without = "" if can_compute_bf16(cpu) else " It computes no bf16, which is left out."
     return f"Text: {name}. Torch {torch.__version__} on {machine}; LSTMs by the kernel {kernels}.{without}"
 
@@ -95,7 +97,8 @@ def compare(flair_python: str, chosen: list[list[str]], paths: list[str], label:
 
     from charlm.data import Sentence
     from charlm.embeddings import FlairEmbeddings
-    from charlm.nn.precision import can_compute_bf16
+    from charlm.nn.kernel import kernel_of
+    from charlm.nn.precision import ReadingPrecision, can_compute_bf16
 
     torch.set_num_threads(1)
     num_tokens = sum(map(len, chosen))
@@ -105,11 +108,15 @@ def compare(flair_python: str, chosen: list[list[str]], paths: list[str], label:
             "fp32, same batches": ([FlairEmbeddings(path) for path in paths], False),
             "fp32, stream": ([FlairEmbeddings(path) for path in paths], True),
         }
-        if can_compute_bf16(torch.device("cpu")):
-            ours |= {
-                "bf16, same batches": ([FlairEmbeddings(path, precision="bf16") for path in paths], False),
-                "bf16, stream": ([FlairEmbeddings(path, precision="bf16") for path in paths], True),
-            }
+        lower: list[ReadingPrecision] = ["bf16"] if can_compute_bf16(torch.device("cpu")) else []
+        if kernel_of(torch.uint8, torch.device("cpu")) is not None:
+            lower.append("int8")
+        for precision in lower:
+            for setting, stream in (("same batches", False), ("stream", True)):
+                ours[f"{precision}, {setting}"] = (
+                    [FlairEmbeddings(path, precision=precision) for path in paths],
+                    stream,
+                )
         best = dict.fromkeys(["flair", *ours], float("inf"))
         vectors: dict[str, np.ndarray] = {}
         with FlairWorker(flair_python, folder, paths) as flair:

@@ -17,7 +17,7 @@ from charlm.artifacts import ServiceFiles
 from charlm.distributed.watchdog import PARENT_VARIABLE
 from charlm.storage.locks import exclusive_lock
 from deployments.joining import check_deployments, check_name, environment_addresses, service_of
-from deployments.leaving import end_runs
+from deployments.leaving import end_runs, hand_over
 from deployments.machines import BUSY_ATTEMPTS, follow_workers, forget_workers, online_workers, place_trainings
 from deployments.prefect_setup import add_pools
 from deployments.programs import Program, start, stop, wait_until
@@ -98,17 +98,22 @@ def _restart(programs: list[Program], files: ServiceFiles) -> None:
 
 def _leave(programs: list[Program], names: list[tuple[str, str]], files: ServiceFiles, server: Server) -> None:
     """Stop the workers with their runs, and take this machine off the server."""
-    if num_runs := end_runs([program.name for program in programs], files):
-        _print_line(f"runs that were ended: {num_runs}; the trainings among them have saved a checkpoint")
+    runs = end_runs([program.name for program in programs], files)
     for program in programs:
         stop(program.name, files)
     try:
         forget_workers(server, names)
+        num_handed_over = hand_over(server, runs)
         lines = place_trainings(server) + follow_workers(server)
     except OSError as error:
         _print_line(f"! {error}; the service counts this machine until its heartbeat is old")
         return
     _print_line(f"this machine has left {server.url}")
+    if runs:
+        _print_line(
+            f"runs that were ended: {len(runs)}, of which other machines resume {num_handed_over}; the trainings among"
+            " them have saved a checkpoint"
+        )
     for line in lines:
         _print_line(line)
 

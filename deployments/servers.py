@@ -43,9 +43,12 @@ def prefect_server(settings: ServiceSettings) -> Program:
         # Slots of limits are leased. Leases in memory, the default, are lost in a restart: runs that hold one are ended
         # by their client, and the slot is never free again.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": LEASES_ON_DISK,
-        # At rest most of a server's work is looking for runs that are late, or were suspended for too long.
+        # At rest most of a server's work is to look every five seconds for runs that are late or were suspended for too
+        # long, for deployments that have changed, and for what cancelled runs have left.
         "PREFECT_SERVER_SERVICES_LATE_RUNS_LOOP_SECONDS": "15",
         "PREFECT_SERVER_SERVICES_PAUSE_EXPIRATIONS_LOOP_SECONDS": "30",
+        "PREFECT_SERVER_SERVICES_SCHEDULER_RECENT_DEPLOYMENTS_LOOP_SECONDS": "15",
+        "PREFECT_SERVER_SERVICES_CLEANUP_RECONCILER_LOOP_SECONDS": "15",
         # Events that are older than a week and runs that ended 90 days ago are dropped.
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
     }

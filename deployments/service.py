@@ -123,8 +123,8 @@ def down(settings: ServiceSettings) -> None:
     with exclusive_lock(files.lock, busy=None):
         names = sorted(files.names(), key=lambda name: (name == PREFECT, name == MLFLOW, name))
         files.addresses.unlink(missing_ok=True)
-        if num_runs := end_runs([name for name in names if name.startswith((CPU_POOL, GPU_POOL))], files):
-            _print_line(f"runs that were ended: {num_runs}; the trainings among them have saved a checkpoint")
+        if runs := end_runs([name for name in names if name.startswith((CPU_POOL, GPU_POOL))], files):
+            _print_line(f"runs that were ended: {len(runs)}; the trainings among them have saved a checkpoint")
         stopped = [name for name in names if stop(name, files)]
     _print_line(f"stopped {', '.join(stopped)}" if stopped else f"nothing of {files.root} is running")
 

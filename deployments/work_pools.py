@@ -16,8 +16,15 @@ _PACKAGES = {"docker": "prefect-docker", KUBERNETES: "prefect-kubernetes", "ecs"
 """What a worker needs for each type of pool whose runs are containers."""
 POOL_TYPES = (PROCESS, *_PACKAGES)
 TEMPLATES = Path(__file__).parent / "work-pools"
-HANDED_ON = ("CHARLM_WORKSPACE", "CHARLM_LEASE_SECONDS", "CHARLM_PASSWORD", "MLFLOW_", "AWS_")
-"""What a container gets of its worker's variables besides Prefect's; a name that ends with `_` is a prefix."""
+HANDED_ON = (
+    *("CHARLM_WORKSPACE", "CHARLM_LEASE_SECONDS", "CHARLM_PASSWORD", "MLFLOW_"),
+    *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION"),
+    *("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"),
+)
+"""What a container gets of its worker's variables besides Prefect's; a name that ends with `_` is a prefix.
+
+Amazon's variables with paths of files are not among them: the files are the worker's.
+"""
 
 LEAVE_SIGNAL = signal.SIGUSR1
 """Lets a worker take no more runs."""

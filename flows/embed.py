@@ -51,7 +51,7 @@ def embed_corpus(
         text_format: `text`, `conll` or `parquet`; by default by name and content of each file.
         pooling: `token` for a row a token, `mean` or `first_last` for a row a sentence.
         dtype: `float32`, or `float16` for half the space.
-        precision: `fp32`, or `bf16` for speed, where the processor computes it.
+        precision: `fp32`, or for speed `bf16` or `int8`, where the processor computes it.
         encoding: Encoding of the texts.
         header: Whether the first row of a table names the columns; by default its content decides.
         tokenizer: Name of what cuts texts into words: `rules` (the default), `whitespace`, `unicode` or `moses`.

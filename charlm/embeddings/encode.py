@@ -19,7 +19,7 @@ from charlm.embeddings.stacked import StackedEmbeddings
 from charlm.errors import ConfigError
 from charlm.language_models.language_model import LanguageModel, load_language_models
 from charlm.nn.device import find_device
-from charlm.nn.precision import Precision
+from charlm.nn.precision import ReadingPrecision
 from charlm.serialization.addresses import is_address, resolve_models
 from charlm.tokenization import AnyTokenizer
 
@@ -34,7 +34,7 @@ def encode(
     texts: Iterable[Text],
     *,
     pooling: Pooling = "mean",
-    precision: Precision = "fp32",
+    precision: ReadingPrecision = "fp32",
     tokenizer: AnyTokenizer = True,
     on_progress: Callable[[int], None] | None = None,
 ) -> np.ndarray:
@@ -65,7 +65,7 @@ def encode(
     return np.stack(vectors) if vectors else np.empty((0, width), np.float32)
 
 
-def open_embeddings(model: AnyModel, *, precision: Precision = "fp32") -> TokenEmbeddings:
+def open_embeddings(model: AnyModel, *, precision: ReadingPrecision = "fp32") -> TokenEmbeddings:
     """The embeddings of all directions of a model, side by side, on the default device."""
     if isinstance(model, TokenEmbeddings):
         return model
@@ -108,7 +108,7 @@ class TextVectorizer:
         self,
         model: AnyModel,
         pooling: Pooling = "mean",
-        precision: Precision = "fp32",
+        precision: ReadingPrecision = "fp32",
         tokenizer: AnyTokenizer = True,
     ) -> None:
         self.model = model

@@ -28,10 +28,11 @@ from charlm.datasets.lines import DEFAULT_RULES, ReadingRules
 from charlm.embeddings.of_model import embeddings_of
 from charlm.embeddings.sources import Format, format_of, input_size, read_sentences
 from charlm.embeddings.stacked import StackedEmbeddings
+from charlm.embeddings.states import used_precision
 from charlm.errors import ConfigError, SourceError
 from charlm.language_models.digest import model_digest
 from charlm.language_models.language_model import LanguageModel
-from charlm.nn.precision import Precision, resolve_precision
+from charlm.nn.precision import ReadingPrecision
 from charlm.storage.fingerprints import fingerprint
 from charlm.storage.parts import ParquetParts, open_parts
 from charlm.tokenization import tokenizer_name
@@ -64,7 +65,7 @@ def embed_file(
     format: Format | None = None,
     pooling: Pooling = "token",
     dtype: Literal["float32", "float16"] = "float32",
-    precision: Precision = "fp32",
+    precision: ReadingPrecision = "fp32",
     rules: ReadingRules = DEFAULT_RULES,
     on_progress: Progress | None = None,
 ) -> EmbedResult:
@@ -105,7 +106,7 @@ def embed_file(
     embeddings = StackedEmbeddings([embeddings_of(models[name], name=name, precision=precision) for name in names])
     total = input_size(path, format)
     digests = [_file_digest(path), *(model_digest(models[name]) for name in names)]
-    used = resolve_precision(precision, models[names[0]].device)  # parts can be of another machine
+    used = used_precision(models[names[0]], precision)  # parts can be of another machine
     settings = [format, rules.codec, rules.header, rules.bad_bytes, pooling, dtype, used]
     if rules.tokenizer is not True:
         settings.append(tokenizer_name(rules.tokenizer))

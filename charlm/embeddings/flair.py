@@ -23,7 +23,7 @@ from charlm.embeddings.base import Embeddings, TokenEmbeddings, find_model
 from charlm.embeddings.states import EncodedBatch, StateReader
 from charlm.errors import ConfigError, ModelFileError
 from charlm.language_models.language_model import LanguageModel
-from charlm.nn.precision import Precision
+from charlm.nn.precision import ReadingPrecision
 from charlm.storage.atomic import JsonObject
 
 _END = " "
@@ -44,6 +44,8 @@ class FlairEmbeddings(TokenEmbeddings):
         has_decoder: keep the decoder, so that `lm` can be fine-tuned and can generate text.
         precision: `bf16` is about twice as fast, with a cosine above 0.999 to `fp32` (LSTM only; a GRU stays in fp32).
             Where the device cannot compute bf16, the vectors are those of `fp32`, and a CharLMWarning reports it.
+            `int8` is faster still (AVX512-VNNI, one layer): recurrent weights and states have 8 bits, and the cosine
+            of a trained model is above 0.999 on average. Elsewhere it is bf16 or fp32, with such a warning.
     """
 
     def __init__(
@@ -57,14 +59,14 @@ class FlairEmbeddings(TokenEmbeddings):
         name: str | None = None,
         has_decoder: bool = True,
         *,
-        precision: Precision = "fp32",
+        precision: ReadingPrecision = "fp32",
     ) -> None:
         super().__init__()
         if chars_per_chunk < 1:
             raise ConfigError(f"chars_per_chunk must be at least 1, got {chars_per_chunk}")
-        if precision not in ("fp32", "bf16") or (precision == "bf16" and fine_tune):
+        if precision not in ("fp32", "bf16", "int8") or (precision != "fp32" and fine_tune):
             raise ConfigError(
-                f"precision is fp32 or, without fine_tune, bf16; got {precision!r}, fine_tune={fine_tune}"
+                f"precision is fp32 or, without fine_tune, bf16 or int8; got {precision!r}, fine_tune={fine_tune}"
             )
         if isinstance(model, LanguageModel):
             self.lm = model

@@ -4,10 +4,12 @@ from charlm.embeddings.base import TokenEmbeddings
 from charlm.embeddings.flair import FlairEmbeddings
 from charlm.embeddings.word_lm import WordLMEmbeddings
 from charlm.language_models.language_model import LanguageModel
-from charlm.nn.precision import Precision
+from charlm.nn.precision import ReadingPrecision
 
 
-def embeddings_of(model: LanguageModel, *, name: str | None = None, precision: Precision = "fp32") -> TokenEmbeddings:
+def embeddings_of(
+    model: LanguageModel, *, name: str | None = None, precision: ReadingPrecision = "fp32"
+) -> TokenEmbeddings:
     """FlairEmbeddings of a model of characters or bytes, WordLMEmbeddings of one of words, which are always fp32."""
     if model.dictionary.unit_of.items_are_characters:
         return FlairEmbeddings(model, name=name, precision=precision)

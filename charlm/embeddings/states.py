@@ -24,9 +24,9 @@ from charlm.language_models.language_model import LanguageModel
 from charlm.native import Kernel
 from charlm.nn.bf16_lstm import low_precision_lstm
 from charlm.nn.device import upload
-from charlm.nn.kernel import kernel_for
+from charlm.nn.kernel import kernel_for, kernel_of
 from charlm.nn.lstm import LSTM, Reader, State
-from charlm.nn.precision import Precision, precision_notice, resolve_precision
+from charlm.nn.precision import ReadingPrecision, precision_notice, resolve_precision
 from charlm.nn.ragged import cuts, first_rows
 
 _CPU_ROWS = 64
@@ -81,17 +81,21 @@ _KEPT: weakref.WeakKeyDictionary[LanguageModel, _Kept] = weakref.WeakKeyDictiona
 
 
 class StateReader:
-    """Runs the recurrent part of a language model; with `bf16` an LSTM's on a copy of its weights in that precision.
+    """Runs the recurrent part of a language model; an LSTM's in a lower `precision` on a copy of its weights.
 
-    Where the device cannot compute bf16, it warns and reads in fp32.
+    Where that cannot be computed, it warns, and reads in the precision of `used_precision`.
     """
 
-    def __init__(self, lm: LanguageModel, *, precision: Precision, chars_per_chunk: int) -> None:
+    def __init__(self, lm: LanguageModel, *, precision: ReadingPrecision, chars_per_chunk: int) -> None:
         self._lm = lm
         self._chars_per_chunk = chars_per_chunk
-        # A GRU has nothing but the state that gets rounded.
-        is_bf16 = precision == "bf16" and isinstance(lm.rnn, nn.LSTM) and _can_compute(precision, lm.device)
-        self._run = _kernel_reader(lm, is_bf16) or _torch_reader(lm, is_bf16)
+        used = used_precision(lm, precision)
+        notice = precision_notice(precision, used, lm.device)
+        if notice is not None:
+            warnings.warn(notice, CharLMWarning, stacklevel=3)
+        if not isinstance(lm.rnn, nn.LSTM):
+            used = "fp32"  # a GRU has nothing but the state that gets rounded
+        self._run = _kernel_reader(lm, used) or _torch_reader(lm, used == "bf16")
 
     def read(self, batch: EncodedBatch) -> Iterator[tuple[np.ndarray, Tensor]]:
         """Yield the numbers of some texts, and their wanted states (sum of their counts, D), text after text."""
@@ -143,24 +147,25 @@ class StateReader:
         return dropped
 
 
-def _can_compute(precision: Precision, device: torch.device) -> bool:
-    """Whether the device computes in that precision; a warning where it does not."""
-    notice = precision_notice(precision, resolve_precision(precision, device), device)
-    if notice is not None:
-        warnings.warn(notice, CharLMWarning, stacklevel=4)
-    return notice is None
+def used_precision(lm: LanguageModel, precision: ReadingPrecision) -> ReadingPrecision:
+    """What a reader of `lm` computes in where `precision` is asked for: int8 that is not possible is bf16 or fp32."""
+    if precision != "int8":
+        return resolve_precision(precision, lm.device)
+    reads_int8 = isinstance(lm.rnn, LSTM) and lm.rnn.reads_int8(lm.encoder.weight)
+    return "int8" if reads_int8 else resolve_precision("auto", lm.device)
 
 
-def _kernel_reader(lm: LanguageModel, is_bf16: bool) -> Reader | None:
+def _kernel_reader(lm: LanguageModel, precision: ReadingPrecision) -> Reader | None:
     """Reads with a compiled kernel; None where there is none, or where something is to be learned."""
     if not isinstance(lm.rnn, LSTM) or lm.training or (torch.is_grad_enabled() and lm.encoder.weight.requires_grad):
         return None
-    with torch.autocast("cpu", torch.bfloat16, enabled=is_bf16):
-        kernel = kernel_for(lm.encoder.weight)
+    in_int8 = precision == "int8"
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+        kernel = kernel_of(torch.uint8, lm.device) if in_int8 else kernel_for(lm.encoder.weight)
         kept = _KEPT.get(lm)
         if kept is not None and kept.reads(lm, kernel):
             return kept.reader
-        reader = lm.rnn.reader(lm.encoder.weight)
+        reader = lm.rnn.reader(lm.encoder.weight, in_int8=in_int8)
     if reader is not None:
         _KEPT[lm] = _Kept.of(reader, lm, kernel)
     return reader

@@ -2,7 +2,7 @@
 
 They are optional: `make install` builds them where there is a C++ compiler, and everything computes with torch where
 they are missing, where no variant fits the processor, or with `CHARLM_NATIVE=off` (docs/adr/0023-native-kernels.md).
-`CHARLM_NATIVE=avx2`, `avx512` or `avx512_bf16` takes a variant below the best one.
+`CHARLM_NATIVE=avx2`, `avx512` or `avx512_bf16` takes a variant below the best one. A variant in 8 bits only reads.
 """
 
 # T = steps, B = sequences, P = places: each step of each sequence, step after step, the longest sequence first
@@ -26,11 +26,14 @@ from charlm.errors import ConfigError
 VARIANTS = {"avx2": torch.float32, "avx512": torch.float32, "avx512_bf16": torch.bfloat16}
 """The variants of a kernel, lowest instructions first, and the types of their products."""
 
+INT8 = "avx512_vnni"
+"""The variant whose products are of 8 bits: it reads with a table, and learns nothing."""
+
 FILE = Path(__file__).with_name(f"_kernels{sysconfig.get_config_var('EXT_SUFFIX')}")
 """The compiled library (see setup.py)."""
 
 _OPENMP = re.compile(r"/lib(?:gomp|iomp5|omp)\b[^/]*\.so")
-_NUMBERS = {"float64": 0, "avx2": 1, "avx512": 2, "avx512_bf16": 3}
+_NUMBERS = {"float64": 0, "avx2": 1, "avx512": 2, "avx512_bf16": 3, "avx512_vnni": 4}
 
 
 class _Arguments(ctypes.Structure):
@@ -75,7 +78,7 @@ class Kernel:
     @property
     def element(self) -> torch.dtype:
         """The type of the factors of products, and of gates: states, and gradients of gates."""
-        return torch.bfloat16 if self.name == "avx512_bf16" else self.real
+        return torch.uint8 if self.name == INT8 else VARIANTS.get(self.name, self.real)
 
     @functools.cached_property
     def vector(self) -> int:
@@ -86,6 +89,18 @@ class Kernel:
     def _number(self) -> int:
         return _NUMBERS[self.name]
 
+    def _packed_size(self, width: int) -> int:
+        """Elements of the first of `pack`."""
+        return 4 * width * (width + (8 if self.name == INT8 else 0))
+
+    def encode(self, states: Tensor) -> Tensor:
+        """States, from -1 to 1, as elements."""
+        return states.float().mul(127).round().add(128).to(torch.uint8) if self.name == INT8 else states
+
+    def decode(self, states: Tensor) -> Tensor:
+        """The inverse of `encode`; of 8 bits in bf16, which holds them exactly enough to be encoded again."""
+        return states.bfloat16().sub_(128).div_(127) if self.name == INT8 else states
+
     def width(self, hidden_size: int) -> int:
         """The width W of arrays for `hidden_size` units: whole vectors."""
         return -(-hidden_size // self.vector) * self.vector
@@ -95,7 +110,7 @@ class Kernel:
         weights = weights.detach().to(self.real).contiguous()
         hidden = weights.shape[1]
         width = self.width(hidden)
-        ahead = torch.empty(4 * width * width, dtype=self.element)
+        ahead = torch.empty(self._packed_size(width), dtype=self.element)
         back = torch.empty_like(ahead) if learns else None
         self.library.charlm_pack(self._number, _address(weights), hidden, width, _address(ahead), _address(back))
         return ahead, back
@@ -120,13 +135,13 @@ class Kernel:
             weights: the first of `pack`.
             states: `element` (B + P, W), of which the first B are given.
             cells: `real` (B + P, W), of which the first B are given; without `gates` (B, W), changed in place.
-            gates: `element` (P * 4W,), kept for the pass backward; None where nothing is learned.
+            gates: `element` (P * 4W,), kept for the pass backward; None where nothing is learned, as with 8 bits.
         """
         size, width = int(places[-1]), states.shape[1]
         batch = len(states) - size
         entries = 0 if rows is None else table.shape[1]
         _check_sizes(
-            (table, 4 * width * (entries or size)), (rows, size), (weights, 4 * width * width),
+            (table, 4 * width * (entries or size)), (rows, size), (weights, self._packed_size(width)),
             (cells, width * (batch if gates is None else len(states))), (gates, size * 4 * width),
         )  # fmt: skip
         call = self._call(
@@ -253,7 +268,7 @@ _EXPONENTIALS_OF_A_THREAD = 1 << 16
 def find_kernel(dtype: torch.dtype, *, at_most: str | None = None) -> Kernel | None:
     """The best kernel here whose products are of `dtype`, up to the variant `at_most`; None where there is none.
 
-    Raises ConfigError when CHARLM_NATIVE names no variant.
+    That of torch.uint8 only reads (see INT8). Raises ConfigError when CHARLM_NATIVE names no variant.
     """
     setting = os.environ.get("CHARLM_NATIVE", "").strip().lower()
     if setting == "off":
@@ -263,6 +278,8 @@ def find_kernel(dtype: torch.dtype, *, at_most: str | None = None) -> Kernel | N
         raise ConfigError(f"CHARLM_NATIVE is off, or {', '.join(names)}, got {setting!r}")
     limits = [names.index(name) for name in (setting, at_most) if name]
     possible = names[: min(limits, default=len(names)) + 1]
+    if dtype == torch.uint8:
+        return variant(INT8) if "avx512" in possible else None
     return next((kernel for name in reversed(possible) if VARIANTS[name] == dtype and (kernel := variant(name))), None)
 
 

@@ -13,7 +13,7 @@ struct Avx2 {
     using real = float;
     using element = float;
     using vec = __m256;
-    static constexpr int width = 8, pair = 1, rows = 3;
+    static constexpr int width = 8, pair = 1, rows = 3, extra = 0;
 
     static vec load(const real* p) { return _mm256_loadu_ps(p); }
     static void store(real* p, vec x) { _mm256_storeu_ps(p, x); }

@@ -10,7 +10,7 @@
 namespace charlm {
 namespace {
 
-struct Avx512Bf16 : Avx512 {
+struct Avx512Bf16 : Avx512Rough {
     using element = uint16_t;
     static constexpr int pair = 2;
 
@@ -19,16 +19,6 @@ struct Avx512Bf16 : Avx512 {
         const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
         return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
     }
-    // What follows is as exact as the products, not more: relative errors of 3e-6 and 6e-5, beside 2e-3 of bf16.
-    static vec exp(vec x) {  // 2^r by the polynomial of degree 4 with the least largest error on [-1/2, 1/2]
-        const vec power = multiply(_mm512_min_ps(set(kLargestExponent), x), set(1.44269504f));
-        const vec n = round(power), r = _mm512_sub_ps(power, n);
-        vec sum = fma(set(0.00957009f), r, set(0.05591786f));
-        sum = fma(sum, r, set(0.24024745f));
-        sum = fma(sum, r, set(0.69312181f));
-        return scale(fma(sum, r, set(0.99999926f)), n);
-    }
-    static vec reciprocal(vec x) { return _mm512_rcp14_ps(x); }
     static void store_elements(element* p, vec x) {
         _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), (__m256i)_mm512_cvtneps_pbh(x));
     }

@@ -74,19 +74,20 @@ void run_together(int64_t at_most, Work work, const void* context) {
     for (auto& other : others) other.join();
 }
 
-extern const Variant plain, avx2, avx512, avx512_bf16;
+extern const Variant plain, avx2, avx512, avx512_bf16, avx512_vnni;
 
 namespace {
 
 #if defined(__x86_64__)
-const Variant* const kVariants[] = {&plain, &avx2, &avx512, &avx512_bf16};
+const Variant* const kVariants[] = {&plain, &avx2, &avx512, &avx512_bf16, &avx512_vnni};
 
 bool has_instructions(int64_t variant) {
     __builtin_cpu_init();
     const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     const bool has_avx512 = has_avx2 && __builtin_cpu_supports("avx512f");
     return variant == 0 || (variant == 1 && has_avx2) || (variant == 2 && has_avx512) ||
-           (variant == 3 && has_avx512 && __builtin_cpu_supports("avx512bf16"));
+           (variant == 3 && has_avx512 && __builtin_cpu_supports("avx512bf16")) ||
+           (variant == 4 && has_avx512 && __builtin_cpu_supports("avx512vnni"));
 }
 #else
 const Variant* const kVariants[] = {&plain};

@@ -150,7 +150,8 @@ void forward_tile(const Arguments& call, const Step& step, int64_t tile, typenam
     const int64_t width = call.width;
     const bool learns = call.gates != nullptr;
     const auto* before = static_cast<const element*>(call.states) + step.before * width;
-    const auto* weights = static_cast<const element*>(call.weights) + tile * 4 * V::width * width;
+    const auto* weights = static_cast<const element*>(call.weights) + tile * 4 * V::width * (width + V::extra);
+    const auto* extra = weights + 4 * V::width * width;
     multiply<V, 4>(step.count, before, width, weights, width / V::pair, false, sums);
 
     auto* states = static_cast<element*>(call.states) + step.here * width + tile * V::width;
@@ -167,7 +168,12 @@ void forward_tile(const Arguments& call, const Step& step, int64_t tile, typenam
             const auto* table = static_cast<const element*>(call.table) + place * 4 * width + tile * 4 * V::width;
             for (int gate = 0; gate < 4; ++gate) x[gate] = V::load(table + gate * V::width);
         }
-        for (int gate = 0; gate < 4; ++gate) x[gate] = V::add(x[gate], V::load(sums + gate * V::width));
+        for (int gate = 0; gate < 4; ++gate) {
+            if constexpr (V::extra > 0)
+                x[gate] = V::add(x[gate], V::product(sums + gate * V::width, extra, gate));
+            else
+                x[gate] = V::add(x[gate], V::load(sums + gate * V::width));
+        }
         const auto i = sigmoid<V>(x[0]), f = sigmoid<V>(x[1]), g = tanh<V>(x[2]), o = sigmoid<V>(x[3]);
         const auto cell = V::fma(f, V::load(cells_before + row * width), V::multiply(i, g));
         V::store(cells + row * width, cell);

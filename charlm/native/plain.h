@@ -16,7 +16,7 @@ struct Plain {
     using real = double;
     using element = double;
     using vec = double;
-    static constexpr int width = 1, pair = 1, rows = 6;
+    static constexpr int width = 1, pair = 1, rows = 6, extra = 0;
 
     static vec load(const real* p) { return *p; }
     static void store(real* p, vec x) { *p = x; }

@@ -27,4 +27,6 @@ def kernel_of(dtype: torch.dtype, device: torch.device) -> Kernel | None:
     if device.type != "cpu":
         return None
     level = onednn_level()
+    if dtype == torch.uint8 and level == "AVX512_CORE":  # the one before VNNI
+        return None
     return None if level in _WITHOUT_KERNEL else find_kernel(dtype, at_most=_AT_MOST.get(level or ""))

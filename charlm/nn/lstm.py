@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from charlm.native import Kernel
-from charlm.nn.kernel import kernel_for
+from charlm.nn.kernel import kernel_for, kernel_of
 
 _LARGEST_TABLE = 1 << 22
 """Numbers of a table that is worth computing for some texts: 16 MB."""
@@ -58,13 +58,16 @@ class LSTM(nn.LSTM):
         assert kernel is not None
         return self._run(kernel, self._table(kernel, rows), ids, ids.shape, hx)
 
-    def reader(self, rows: Tensor) -> Reader | None:
-        """`read_rows` for many short texts and weights that stay as they are; None without a kernel."""
-        kernel = self._kernel(rows[None])
+    def reader(self, rows: Tensor, *, in_int8: bool = False) -> Reader | None:
+        """`read_rows` for many short texts and weights that stay as they are; None without a kernel.
+
+        With `in_int8` the recurrent weights and states have 8 bits, for a single layer of few rows; else None.
+        """
+        kernel = self._int8_kernel(rows) if in_int8 else self._kernel(rows[None])
         if kernel is None:
             return None
         packed = [kernel.pack(self.recurrent_weights(layer))[0] for layer in range(self.num_layers)]
-        if len(rows) * 4 * kernel.width(self.hidden_size) <= _LARGEST_TABLE:
+        if self._table_is_small(kernel, rows):
             table = kernel.by_tile(self._table(kernel, rows))
             return lambda ids, hx: self._run(kernel, table, ids, ids.shape, hx, packed=packed)
         low, *weights = (tensor.to(kernel.element) for tensor in (rows, *self.input_weights(kernel, 0)))
@@ -74,6 +77,19 @@ class LSTM(nn.LSTM):
             return self._run(kernel, gates, None, ids.shape, hx, packed=packed)
 
         return read
+
+    def reads_int8(self, rows: Tensor) -> bool:
+        """Whether `reader` can read `rows` in 8 bits here."""
+        return self._int8_kernel(rows) is not None
+
+    def _int8_kernel(self, rows: Tensor) -> Kernel | None:
+        if self._kernel(rows[None]) is None or self.num_layers > 1:
+            return None
+        kernel = kernel_of(torch.uint8, rows.device)
+        return kernel if kernel is not None and self._table_is_small(kernel, rows) else None
+
+    def _table_is_small(self, kernel: Kernel, rows: Tensor) -> bool:
+        return len(rows) * 4 * kernel.width(self.hidden_size) <= _LARGEST_TABLE
 
     def _table(self, kernel: Kernel, rows: Tensor) -> Tensor:
         """The input's part of the gates for each row, (V, 4W) in tiles."""
@@ -178,7 +194,8 @@ def run_layer(
     table = table if ids is None or table.ndim == 3 else kernel.by_tile(table)
     states, cells = _start(kernel, places, state), _padded(cell, kernel)
     kernel.forward(places, table, ids, kernel.pack(recurrent)[0] if packed is None else packed, states, cells, None)
-    return states[batch:, :hidden], _last(states, places)[:, :hidden], cells[:, :hidden]
+    last = _last(states, places)[:, :hidden]
+    return kernel.decode(states[batch:, :hidden]), kernel.decode(last), cells[:, :hidden]
 
 
 def _padded(x: Tensor, kernel: Kernel) -> Tensor:
@@ -190,7 +207,7 @@ def _start(kernel: Kernel, places: Tensor, given: Tensor, *, real: bool = False)
     """Room for the states or cells of all places, (B + P, W), after those that are given, (B, H)."""
     batch, hidden = given.shape
     room = torch.empty(batch + int(places[-1]), kernel.width(hidden), dtype=kernel.real if real else kernel.element)
-    room[:batch, :hidden] = given
+    room[:batch, :hidden] = given if real else kernel.encode(given)
     room[:batch, hidden:] = 0
     return room
 

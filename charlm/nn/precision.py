@@ -15,6 +15,7 @@ import torch
 from charlm.nn.compat import onednn_lstm_layer
 
 Precision = Literal["fp32", "bf16"]
+ReadingPrecision = Literal["fp32", "bf16", "int8"]
 TrainingPrecision = Literal["fp32", "bf16", "fp16"]
 
 _FIRST_TENSOR_CORES = (7, 0)  # compute capability; before it fp16 is no faster
@@ -73,6 +74,8 @@ def precision_notice(asked: str, used: str, device: torch.device, *, before: str
         )
     if asked == "bf16" and used == "fp16":
         return f"precision=bf16 is fp16 with a scaled loss on {here}: cuDNN trains recurrent layers in no other"
+    if asked == "int8" != used:
+        return f"precision=int8 is not possible for this model on {here}, so {used} is used"
     if asked == "bf16" != used:
         return f"precision=bf16 is not possible on {here}, so fp32 is used: exact, and slower than bf16 elsewhere"
     return None

@@ -251,7 +251,7 @@ def embed(
         str, typer.Option(help="token: a row per token; mean or first_last: a row per sentence.")
     ] = "token",
     dtype: Annotated[str, typer.Option(help="float32, or float16 for half the size.")] = "float32",
-    precision: Annotated[str, typer.Option(help="fp32, or bf16: faster, cosine above 0.999.")] = "fp32",
+    precision: Annotated[str, typer.Option(help="fp32; bf16 or int8 are faster, cosine above 0.999.")] = "fp32",
     encoding: options.Encoding = "utf-8",
     tokenizer: options.WordsOf = None,
     skip_header: options.SkipHeader = False,

@@ -63,7 +63,7 @@ def embed_text(
         ("format", text_format, (None, "text", "conll", "parquet")),
         ("pooling", pooling, ("token", "mean", "first_last")),
         ("dtype", dtype, ("float32", "float16")),
-        ("precision", precision, ("fp32", "bf16")),
+        ("precision", precision, ("fp32", "bf16", "int8")),
     ):
         if value not in known:
             raise ConfigError(f"{name} is one of {', '.join(word for word in known if word)}; got {value!r}")

@@ -109,7 +109,9 @@ def test_the_name_of_a_worker_says_its_machine_and_how_many_gpus_it_has() -> Non
 
 
 @pytest.mark.service
-def test_the_limits_follow_machines_that_come_and_leave_and_die(client: SyncPrefectClient, server: Server) -> None:
+def test_the_limits_follow_machines_that_come_and_leave_and_die(
+    client: SyncPrefectClient, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     beat(client, HEAD)
     follow_workers(server)
     assert limits(client) == (1, 3, 2)
@@ -130,6 +132,10 @@ def test_the_limits_follow_machines_that_come_and_leave_and_die(client: SyncPref
     MachinesWatch(server, lines.append).look()
     assert limits(client) == (1, 3, 2)
     assert len(lines) == 3
+    assert [worker.name for worker in client.read_workers_for_work_pool(GPU_POOL)] == ["charlm-gpu-0+1@node7"]
+    monkeypatch.setattr(MachinesWatch, "remembered", timedelta(0))
+    MachinesWatch(server, lines.append).look()
+    assert client.read_workers_for_work_pool(GPU_POOL) == []
 
 
 @pytest.mark.service

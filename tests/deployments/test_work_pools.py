@@ -174,12 +174,12 @@ def test_a_container_gets_addresses_password_workspace_and_credentials_and_no_fo
         "CHARLM_WORKSPACE": "s3://bucket/ws",
         "AWS_SECRET_ACCESS_KEY": "secret",
     }
-    for name, value in {**given, "CHARLM_WORKSPACE_CACHE": "/cache", "CHARLM_ROOT": "/code"}.items():
+    for name, value in {**given, "CHARLM_WORKSPACE_CACHE": "/cache", "AWS_CA_BUNDLE": "/certificates"}.items():
         monkeypatch.setenv(name, value)
     hand_on_variables(HANDED_ON)
     found = BaseJobConfiguration._base_environment()
     assert given.items() <= found.items()
-    assert not {"PREFECT_HOME", "CHARLM_WORKSPACE_CACHE", "CHARLM_ROOT", "PATH"} & found.keys()
+    assert not {"PREFECT_HOME", "CHARLM_WORKSPACE_CACHE", "AWS_CA_BUNDLE", "PATH"} & found.keys()
 
 
 def test_the_image_executes_what_a_worker_gives_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from charlm.artifacts import RunFiles
 from deployments.machines import online_workers
 from deployments.settings import CPU_POOL, GPU_POOL
 from tasks.services.rest import Server
@@ -38,10 +39,10 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveService]:
 class Machine:
     """`charlm worker` with a name of its own and a GPU that nothing computes on."""
 
-    def __init__(self, service: LiveService, folder: Path) -> None:
-        self._log = folder / "worker.log"
+    def __init__(self, service: LiveService, folder: Path, name: str) -> None:
+        self._log = folder / f"{name}.log"
         self.process = subprocess.Popen(
-            [*COMMAND, "worker", "--workspace", str(service.workspace.root), "--name", "node7"],
+            [*COMMAND, "worker", "--workspace", str(service.workspace.root), "--name", name],
             cwd=ROOT,
             env=environment() | service.addresses | {"CHARLM_GPUS": "1"},
             stdout=subprocess.DEVNULL,
@@ -57,8 +58,8 @@ class Machine:
 
 
 @contextmanager
-def joined(service: LiveService, folder: Path) -> Iterator[Machine]:
-    machine = Machine(service, folder)
+def joined(service: LiveService, folder: Path, name: str = "node7") -> Iterator[Machine]:
+    machine = Machine(service, folder, name)
     try:
         yield machine
     finally:
@@ -98,7 +99,7 @@ def test_a_machine_that_leaves_takes_its_gpus_along_and_its_training_goes_on_els
         assert worker_of(service, run) == "charlm-gpu-0@node7"
         machine.process.send_signal(signal.SIGTERM)
         assert machine.process.wait(timeout=180) == 0, machine.said
-        assert "runs that were ended: 1" in machine.said
+        assert "runs that were ended: 1, of which other machines resume 0" in machine.said
         assert "has left" in machine.said
     state = service.state(run)
     assert state.type.value == "CRASHED", state
@@ -111,6 +112,25 @@ def test_a_machine_that_leaves_takes_its_gpus_along_and_its_training_goes_on_els
     assert worker_of(service, again) == "charlm-cpu@head"
     (resumed,) = journal_events(files, "resume")
     assert resumed["characters"] > 0
+
+
+def test_a_training_of_a_machine_that_leaves_is_resumed_by_another_one(service, tmp_path):
+    settings = [*TRAINING, "seed=7"]
+    known = set(service.checkpoints("tiny"))
+    with joined(service, tmp_path) as one, joined(service, tmp_path, "node8") as other:
+        run = service.start_run("charlm-train/train-language-model", name="tiny", settings=settings)
+        wait_until(lambda: len(set(service.checkpoints("tiny")) - known) == 2, seconds=600, what="checkpoints")
+        taker = str(worker_of(service, run))
+        (leaving, staying) = (one, "node8") if taker.endswith("@node7") else (other, "node7")
+        leaving.process.send_signal(signal.SIGTERM)
+        assert leaving.process.wait(timeout=180) == 0, leaving.said
+        assert "runs that were ended: 1, of which other machines resume 1" in leaving.said
+        state = service.wait_for_end(run)
+        assert state.type.value == "COMPLETED", state
+        assert worker_of(service, run) == f"charlm-gpu-0@{staying}"
+    begun = set(service.checkpoints("tiny")) - known
+    assert len(begun) == 2  # a forward and a backward one; none was begun anew
+    assert all(journal_events(RunFiles(path.parent), "resume") for path in begun)
 
 
 def test_workers_end_with_a_command_that_is_killed_and_the_machine_joins_again(service, tmp_path):

@@ -175,6 +175,31 @@ def test_bf16_is_close_and_gives_float32(shape, chars_per_chunk):
     assert cosine.min() > 0.999
 
 
+@pytest.mark.filterwarnings("ignore::charlm.errors.CharLMWarning")
+@pytest.mark.parametrize("chars_per_chunk", [512, 50])
+def test_int8_is_close_and_gives_float32(chars_per_chunk):
+    torch.manual_seed(5)
+    lm = LanguageModel(Dictionary.from_items(flair_script.LETTERS), True, hidden_size=32, nlayers=1)
+    for parameter in lm.parameters():
+        parameter.data *= 2  # states as large as those of a trained model
+    exact = vectors(FlairEmbeddings(lm.eval(), chars_per_chunk=chars_per_chunk).embed(sentences()))
+    close = vectors(FlairEmbeddings(lm, precision="int8", chars_per_chunk=chars_per_chunk).embed(sentences()))
+    cosine = (exact * close).sum(1) / np.linalg.norm(exact, axis=1) / np.linalg.norm(close, axis=1)
+    assert close.dtype == np.float32
+    assert cosine.min() > 0.99
+
+
+def test_where_int8_is_not_possible_the_vectors_are_those_of_the_next_precision_and_one_line_says_so(lm, monkeypatch):
+    monkeypatch.setenv("CHARLM_NATIVE", "off")
+    monkeypatch.setattr(precision, "_multiplies_bf16", lambda device: False)
+    embeddings = FlairEmbeddings(lm, precision="int8")
+    said = "precision=int8 is not possible for this model on this cpu .*, so fp32 is used"
+    with pytest.warns(CharLMWarning, match=said) as warned:
+        embedded = embeddings.embed(sentences())
+    assert len(warned) == 1
+    np.testing.assert_array_equal(vectors(embedded), vectors(FlairEmbeddings(lm).embed(sentences())))
+
+
 def test_where_bf16_is_not_possible_the_vectors_are_exact_and_one_line_says_so(lm, monkeypatch):
     monkeypatch.setattr(precision, "_cpu_computes_bf16", lambda: False)
     embeddings = FlairEmbeddings(lm, precision="bf16")
@@ -273,7 +298,7 @@ def test_a_name_that_flair_would_download_is_looked_up_in_the_cache(monkeypatch,
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"precision": "int8"}, {"precision": "bf16", "fine_tune": True}, {"chars_per_chunk": 0}]
+    "arguments", [{"precision": "int4"}, {"precision": "int8", "fine_tune": True}, {"chars_per_chunk": 0}]
 )
 def test_settings_that_make_no_sense_are_refused(lm, arguments):
     with pytest.raises(ConfigError):
