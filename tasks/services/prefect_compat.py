@@ -5,6 +5,7 @@ A new release may rename any of it: `SYMBOLS` and `SETTINGS` are checked by test
 
 import asyncio
 import functools
+import gc
 import logging
 import os
 import ssl
@@ -69,6 +70,9 @@ CONSOLE_LEVEL = "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"
 
 _DRAIN_SECONDS = 10.0
 _RECORD_SECONDS = 45.0
+_GARBAGE_SECONDS = 1.0
+_ALL_GARBAGE_SECONDS = 30.0
+_MANY_OBJECTS = 20_000  # made since the last collection, as get_count counts
 
 
 def temporary_server_variables() -> dict[str, str]:
@@ -215,3 +219,26 @@ def log_without_traceback(kind: type[Exception]) -> None:
         logger = logging.getLogger(name)
         if not any(isinstance(known, _MistakeFilter) for known in logger.filters):
             logger.addFilter(_MistakeFilter(kind))
+
+
+def collect_garbage_beside() -> None:
+    """Have a thread of its own collect the garbage of this process, which is a server with a database in SQLite.
+
+    SQLAlchemy leaves cursors of failed statements open. One that is collected waits until its connection is free; the
+    connection may wait for the only writer of the database, and the writer for the event loop. Where that is what
+    collects, all stand still until the timeout of the database: a minute at one of fifteen first starts (Prefect 3.8).
+    """
+    gc.disable()
+    threading.Thread(target=_collect_garbage, name="garbage", daemon=True).start()
+
+
+def _collect_garbage() -> None:
+    time.sleep(_ALL_GARBAGE_SECONDS)
+    gc.collect()
+    gc.freeze()  # what is there after the start stays; collections look at what came later
+    while True:
+        for _ in range(int(_ALL_GARBAGE_SECONDS / _GARBAGE_SECONDS)):
+            time.sleep(_GARBAGE_SECONDS)
+            if gc.get_count()[0] > _MANY_OBJECTS:
+                gc.collect(1)
+        gc.collect()

@@ -12,11 +12,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.importer import import_from_string
 
 from charlm.distributed.watchdog import end_with_parent
-from tasks.services.prefect_compat import SERVER_APP, record_what_waits
+from tasks.services.prefect_compat import SERVER_APP, collect_garbage_beside, record_what_waits
 
 
 def main(host: str, port: str) -> None:
     end_with_parent(lambda: os.kill(os.getpid(), signal.SIGTERM))
+    collect_garbage_beside()
     uvicorn.run(_make_app, factory=True, lifespan="on", host=host, port=int(port), log_level="error")
 
 
