@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 FLAIR_VENV := .venv-flair
-EXTRAS := pipeline,dask,transformers,postgresql,s3,words,onnx
+EXTRAS := pipeline,dask,transformers,postgresql,s3,gs,words,onnx
 CONSTRAINTS := constraints.txt
 # Three test processes share two cores, for many tests wait for servers; each computes with one thread. A file stays with
 # one, as its servers do; long files begin first (tests/conftest.py). The many processes read modules as bytecode.

@@ -60,7 +60,9 @@ def test_a_line_too_long_for_the_terminal_goes_on_below_its_text() -> None:
 
 def test_a_closed_bar_is_erased_once() -> None:
     terminal, out = Terminal(), io.StringIO()
-    terminal.console = Console(file=out, force_terminal=True, width=80, color_system=None, markup=False)
+    terminal.console = Console(
+        file=out, force_terminal=True, width=80, color_system=None, markup=False, _environ={"TERM": "xterm"}
+    )
     with terminal.step("train forward") as forward:
         forward.quote("a sample")
         with terminal.step("train backward") as backward:
