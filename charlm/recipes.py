@@ -11,8 +11,8 @@ from charlm.config import TrainingConfig, with_settings
 from charlm.errors import ConfigError, known_names
 
 MIN_STEPS = {"demo": 2_000, "cpu_small": 2_000}
-"""`min_steps` of recipes with a budget in minutes: a few hundred steps learn more from shorter sequences, and so more of
-them. Other recipes were not tried (lab notebook)."""
+"""`min_steps` of recipes with a budget in minutes: a few hundred steps learn more from shorter sequences, and so more
+steps. Other recipes were not tried (lab notebook)."""
 
 
 def demo() -> TrainingConfig:

@@ -10,6 +10,11 @@ from tasks.terminal import Terminal, _wrapped, clock
 NOTES = ("1:12 left", "2.013 bits/char", "best 1.940", "85k char/s")
 
 
+@pytest.fixture(autouse=True)
+def terminal_that_moves_the_cursor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+
+
 def shown(width: int) -> list[str]:
     """The lines of two bars on a terminal of this width."""
     terminal, out = Terminal(), io.StringIO()
@@ -60,9 +65,7 @@ def test_a_line_too_long_for_the_terminal_goes_on_below_its_text() -> None:
 
 def test_a_closed_bar_is_erased_once() -> None:
     terminal, out = Terminal(), io.StringIO()
-    terminal.console = Console(
-        file=out, force_terminal=True, width=80, color_system=None, markup=False, _environ={"TERM": "xterm"}
-    )
+    terminal.console = Console(file=out, force_terminal=True, width=80, color_system=None, markup=False)
     with terminal.step("train forward") as forward:
         forward.quote("a sample")
         with terminal.step("train backward") as backward:
