@@ -94,8 +94,8 @@ class TrainEvent(LMMoment):
 
     bits_per_character: float
     learning_rate: float
-    sequence_length: int
-    """Of the last step."""
+    sequence_length: NotRequired[int]
+    """That of the last step, where it follows the budget."""
 
     characters_per_second: float
     units_per_second: float

@@ -16,7 +16,7 @@ from charlm.language_models.language_model import LanguageModel
 from charlm.malloc import peak_memory_bytes
 from charlm.nn.precision import precision_notice
 from charlm.trainers.computing import computing
-from charlm.trainers.events import Computing, EndEvent, Event, LMMoment
+from charlm.trainers.events import Computing, EndEvent, Event, LMMoment, TrainEvent
 from charlm.trainers.lm.bptt import TruncatedBPTT
 from charlm.trainers.lm.checkpoint import Progress
 from charlm.trainers.lm.manifest import RunResult
@@ -240,23 +240,26 @@ class Reporter:
         elapsed, in_steps = max(seconds - before, 1e-9), self.steps.take()
         self.restart_clock(seconds)
         self._reported_share = share = self._share()
-        self.emit(
-            {
-                "event": "train",
-                **self.moment(),
-                "progress": share,
-                "epoch": progress.epoch,
-                "split": progress.split,
-                "loss": loss,
-                "bits_per_character": loss / math.log(2) / self._corpus.characters_per_unit,
-                "learning_rate": learning_rate,
-                "sequence_length": self._bptt.sequence_length,
-                "characters_per_second": (progress.units - units) / elapsed * self._corpus.characters_per_unit,
-                "units_per_second": (progress.units - units) / elapsed,
-                "seconds_left": progress.seconds * (1 - share) / max(share, 1e-9),
-                "waiting_share": max(0.0, 1 - in_steps / elapsed),
-            }
-        )
+        moment = self.moment()
+        event: TrainEvent = {
+            "event": "train",
+            "time": moment["time"],
+            "step": moment["step"],
+            "characters": moment["characters"],
+            "progress": share,
+            "epoch": progress.epoch,
+            "split": progress.split,
+            "loss": loss,
+            "bits_per_character": loss / math.log(2) / self._corpus.characters_per_unit,
+            "learning_rate": learning_rate,
+            "characters_per_second": (progress.units - units) / elapsed * self._corpus.characters_per_unit,
+            "units_per_second": (progress.units - units) / elapsed,
+            "seconds_left": progress.seconds * (1 - share) / max(share, 1e-9),
+            "waiting_share": max(0.0, 1 - in_steps / elapsed),
+        }
+        if self._config.min_steps is not None:
+            event["sequence_length"] = self._bptt.sequence_length
+        self.emit(event)
 
     def validation(self, score: LMScore, learning_rate: float, *, is_best: bool) -> None:
         self.emit(
