@@ -237,7 +237,7 @@ def _collect_garbage() -> None:
     gc.collect()
     gc.freeze()  # what is there after the start stays; collections look at what came later
     while True:
-        for _ in range(int(_ALL_GARBAGE_SECONDS / _GARBAGE_SECONDS)):
+        for _ in range(int(10 * _ALL_GARBAGE_SECONDS / _GARBAGE_SECONDS)):
             time.sleep(_GARBAGE_SECONDS)
             if gc.get_count()[0] > _MANY_OBJECTS:
                 gc.collect(1)
