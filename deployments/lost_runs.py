@@ -19,13 +19,11 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import Crashed
 
-from deployments.machines import machine_of, online_workers
+from deployments.machines import WORKER_LABEL, machine_of, online_workers
 from deployments.pages import all_pages
 from deployments.settings import CPU_POOL, GPU_POOL
 from tasks.services.rest import Server
 
-WORKER_LABEL = "prefect.worker.name"
-"""The label by which Prefect says which worker has taken a run."""
 _MESSAGE = "its worker was stopped before it began; start the same run again"
 _LONGEST_SUBMISSION = timedelta(seconds=30)  # a worker of another machine may still start a younger one
 

@@ -22,6 +22,8 @@ SHORT_QUEUE = "short"
 LONG_RUNS, SHORT_RUNS = 3, 2
 """Runs at a time on a machine: of everything else, such as trainings, and of the short queue with slots of its own."""
 _QUEUES = {"default": LONG_RUNS, SHORT_QUEUE: SHORT_RUNS}
+WORKER_LABEL = "prefect.worker.name"
+"""The label by which Prefect says which worker has taken a run."""
 TRAINING_TAG = "training"
 """Deployments with this tag go to the workers with GPUs, while there are some."""
 

@@ -63,7 +63,7 @@ def prefect_server(settings: ServiceSettings) -> Program:
     address = ("--host", settings.host, "--port", str(settings.prefect_port))
     return Program(
         name=PREFECT,
-        command=(sys.executable, str(ROOT / "deployments" / "server.py"), "server", "start", *address),
+        command=(sys.executable, str(ROOT / "deployments" / "prefect_server.py"), "server", "start", *address),
         variables=variables,
         port=settings.prefect_port,
     )

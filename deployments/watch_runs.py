@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from charlm.storage.atomic import JsonObject
-from deployments.machines import online_workers
+from deployments.machines import WORKER_LABEL, online_workers
 from deployments.pages import all_pages
 from deployments.settings import CPU_POOL, GPU_POOL, HEARTBEAT_SECONDS
 from deployments.work_pools import PROCESS
@@ -21,8 +21,8 @@ from tasks.services.rest import Server
 LOST_AFTER_SECONDS = 10 * HEARTBEAT_SECONDS
 _MESSAGE = f"no heartbeat for {LOST_AFTER_SECONDS} seconds: its process or its machine is gone"
 _HEARTBEAT = "prefect.flow-run.heartbeat"
-_WORKER, _WORKER_TYPE = "prefect.worker.name", "prefect.worker.type"
-"""The labels by which Prefect says which worker has taken a run."""
+_WORKER_TYPE = "prefect.worker.type"
+"""The label by which Prefect says what kind of worker has taken a run."""
 
 
 class LostRunsWatch:
@@ -63,14 +63,14 @@ class LostRunsWatch:
         While the worker is there it decides: an image that is pulled takes longer than any number here. What was given
         to a cluster begins without the worker.
         """
-        waiting = [run for run in all_pages(self._pending) if _since(run) < oldest and _WORKER in run["labels"]]
+        waiting = [run for run in all_pages(self._pending) if _since(run) < oldest and WORKER_LABEL in run["labels"]]
         if not waiting:
             return
         workers = online_workers(self._prefect, CPU_POOL, GPU_POOL)
         for run in waiting:
             is_beside_worker = run["labels"].get(_WORKER_TYPE) == PROCESS or run["infrastructure_pid"] is None
-            if is_beside_worker and run["labels"][_WORKER] not in workers:
-                self._mark(run, f"its worker {run['labels'][_WORKER]} is gone, and it has not begun")
+            if is_beside_worker and run["labels"][WORKER_LABEL] not in workers:
+                self._mark(run, f"its worker {run['labels'][WORKER_LABEL]} is gone, and it has not begun")
 
     def _mark(self, run: dict[str, Any], message: str) -> None:
         state = {"type": "CRASHED", "message": message}

@@ -90,11 +90,10 @@ class StateReader:
         self._lm = lm
         self._chars_per_chunk = chars_per_chunk
         used = used_precision(lm, precision)
-        notice = precision_notice(precision, used, lm.device)
+        is_expected = precision == "bf16" and not isinstance(lm.rnn, nn.LSTM)
+        notice = None if is_expected else precision_notice(precision, used, lm.device)
         if notice is not None:
             warnings.warn(notice, CharLMWarning, stacklevel=3)
-        if not isinstance(lm.rnn, nn.LSTM):
-            used = "fp32"  # a GRU has nothing but the state that gets rounded
         self._run = _kernel_reader(lm, used) or _torch_reader(lm, used == "bf16")
 
     def read(self, batch: EncodedBatch) -> Iterator[tuple[np.ndarray, Tensor]]:
@@ -148,7 +147,12 @@ class StateReader:
 
 
 def used_precision(lm: LanguageModel, precision: ReadingPrecision) -> ReadingPrecision:
-    """What a reader of `lm` computes in where `precision` is asked for: int8 that is not possible is bf16 or fp32."""
+    """What a reader of `lm` computes in where `precision` is asked for: int8 that is not possible is bf16 or fp32.
+
+    A GRU stays in fp32: it has nothing but the state that gets rounded.
+    """
+    if not isinstance(lm.rnn, nn.LSTM):
+        return "fp32"
     if precision != "int8":
         return resolve_precision(precision, lm.device)
     reads_int8 = isinstance(lm.rnn, LSTM) and lm.rnn.reads_int8(lm.encoder.weight)

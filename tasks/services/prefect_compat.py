@@ -70,8 +70,9 @@ CONSOLE_LEVEL = "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"
 
 _DRAIN_SECONDS = 10.0
 _RECORD_SECONDS = 45.0
+_START_SECONDS = 30.0
 _GARBAGE_SECONDS = 1.0
-_ALL_GARBAGE_SECONDS = 30.0
+_YOUNG_COLLECTIONS = 300  # looks at young objects between two at all of them
 _MANY_OBJECTS = 20_000  # made since the last collection, as get_count counts
 
 
@@ -233,11 +234,11 @@ def collect_garbage_beside() -> None:
 
 
 def _collect_garbage() -> None:
-    time.sleep(_ALL_GARBAGE_SECONDS)
+    time.sleep(_START_SECONDS)
     gc.collect()
     gc.freeze()  # what is there after the start stays; collections look at what came later
     while True:
-        for _ in range(int(10 * _ALL_GARBAGE_SECONDS / _GARBAGE_SECONDS)):
+        for _ in range(_YOUNG_COLLECTIONS):
             time.sleep(_GARBAGE_SECONDS)
             if gc.get_count()[0] > _MANY_OBJECTS:
                 gc.collect(1)

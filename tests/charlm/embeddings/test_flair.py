@@ -11,16 +11,15 @@ import torch
 
 from charlm.data import Dictionary, Sentence
 from charlm.embeddings import CharLMEmbeddings, FlairEmbeddings, PooledFlairEmbeddings, StackedEmbeddings
+from charlm.embeddings.states import used_precision
 from charlm.errors import CharLMWarning, ConfigError, ModelFileError
 from charlm.models import LanguageModel
 from charlm.nn import precision
-from charlm.nn.precision import can_compute_bf16
 from charlm.nn.ragged import cuts
 from tests.conftest import ROOT
 from tests.flair import embeddings as flair_script
 from tests.flair import train_tagger
 from tests.flair.embeddings import MODELS, POOLINGS, SETTINGS, TEXTS, settings_key
-from tests.precision import CPU
 
 pytestmark = pytest.mark.numeric
 
@@ -162,31 +161,18 @@ def test_a_stream_keeps_order_and_vectors(lm, monkeypatch):
 @pytest.mark.filterwarnings("ignore::charlm.errors.CharLMWarning")
 @pytest.mark.parametrize("shape", [{}, {"nlayers": 2, "nout": 5}])
 @pytest.mark.parametrize("chars_per_chunk", [512, 50])
-def test_bf16_is_close_and_gives_float32(shape, chars_per_chunk):
+@pytest.mark.parametrize(("low", "least"), [("bf16", 0.999), ("int8", 0.99)])
+def test_a_lower_precision_is_close_and_gives_float32(shape, chars_per_chunk, low, least):
     torch.manual_seed(5)
     lm = LanguageModel(Dictionary.from_items(flair_script.LETTERS), True, **{"hidden_size": 32, "nlayers": 1} | shape)
     for parameter in lm.parameters():
         parameter.data *= 2  # states as large as those of a trained model
     exact = vectors(FlairEmbeddings(lm.eval(), chars_per_chunk=chars_per_chunk).embed(sentences()))
-    close = vectors(FlairEmbeddings(lm, precision="bf16", chars_per_chunk=chars_per_chunk).embed(sentences()))
+    close = vectors(FlairEmbeddings(lm, precision=low, chars_per_chunk=chars_per_chunk).embed(sentences()))
     cosine = (exact * close).sum(1) / np.linalg.norm(exact, axis=1) / np.linalg.norm(close, axis=1)
     assert close.dtype == np.float32
-    assert np.array_equal(close, exact) != can_compute_bf16(CPU)
-    assert cosine.min() > 0.999
-
-
-@pytest.mark.filterwarnings("ignore::charlm.errors.CharLMWarning")
-@pytest.mark.parametrize("chars_per_chunk", [512, 50])
-def test_int8_is_close_and_gives_float32(chars_per_chunk):
-    torch.manual_seed(5)
-    lm = LanguageModel(Dictionary.from_items(flair_script.LETTERS), True, hidden_size=32, nlayers=1)
-    for parameter in lm.parameters():
-        parameter.data *= 2  # states as large as those of a trained model
-    exact = vectors(FlairEmbeddings(lm.eval(), chars_per_chunk=chars_per_chunk).embed(sentences()))
-    close = vectors(FlairEmbeddings(lm, precision="int8", chars_per_chunk=chars_per_chunk).embed(sentences()))
-    cosine = (exact * close).sum(1) / np.linalg.norm(exact, axis=1) / np.linalg.norm(close, axis=1)
-    assert close.dtype == np.float32
-    assert cosine.min() > 0.99
+    assert np.array_equal(close, exact) == (used_precision(lm, low) == "fp32")
+    assert cosine.min() > least
 
 
 def test_where_int8_is_not_possible_the_vectors_are_those_of_the_next_precision_and_one_line_says_so(lm, monkeypatch):
@@ -210,9 +196,18 @@ def test_where_bf16_is_not_possible_the_vectors_are_exact_and_one_line_says_so(l
 
 
 @pytest.mark.filterwarnings("error")
-def test_a_gru_stays_exact_with_bf16():
-    exact, low = (FlairEmbeddings(GOLDEN / "gru.pt", precision=precision) for precision in ("fp32", "bf16"))
+@pytest.mark.parametrize("is_possible", [True, False])
+def test_a_gru_stays_exact_with_bf16(monkeypatch, is_possible):
+    monkeypatch.setattr(precision, "_cpu_computes_bf16", lambda: is_possible)
+    exact, low = (FlairEmbeddings(GOLDEN / "gru.pt", precision=name) for name in ("fp32", "bf16"))
     np.testing.assert_array_equal(vectors(low.embed(sentences())), vectors(exact.embed(sentences())))
+
+
+def test_a_gru_stays_exact_with_int8_and_one_line_says_so():
+    exact, low = (FlairEmbeddings(GOLDEN / "gru.pt", precision=name) for name in ("fp32", "int8"))
+    with pytest.warns(CharLMWarning, match="precision=int8 is not possible for this model .*, so fp32 is used"):
+        embedded = low.embed(sentences())
+    np.testing.assert_array_equal(vectors(embedded), vectors(exact.embed(sentences())))
 
 
 # ---- bytes ---------------------------------------------------------------------------------------------------------

@@ -43,6 +43,12 @@ def test_states_of_8_bits_are_those_of_rounded_weights_and_states(case: Case) ->
     assert torch.equal(last, states[-case.batch :])
 
 
+is_allowed = pytest.mark.skipif(
+    kernel_module.kernel_of(torch.uint8, torch.device("cpu")) is None, reason="another limit keeps it from being used"
+)
+
+
+@is_allowed
 @torch.no_grad()
 def test_a_reader_in_8_bits_goes_on_from_its_states_and_is_near_to_fp32() -> None:
     torch.manual_seed(1)
@@ -57,6 +63,7 @@ def test_a_reader_in_8_bits_goes_on_from_its_states_and_is_near_to_fp32() -> Non
     torch.testing.assert_close(whole.float(), expected, atol=1e-2, rtol=0)
 
 
+@is_allowed
 def test_8_bits_are_for_a_layer_that_is_read_by_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = torch.randn(5, 8)
     assert LSTM(8, 20).reads_int8(rows)

@@ -10,7 +10,7 @@ import contextlib, gc, sqlite3, sys, threading, time
 from tasks.services import prefect_compat
 
 if sys.argv[2] == "beside":
-    prefect_compat._ALL_GARBAGE_SECONDS = 1.0
+    prefect_compat._START_SECONDS = 1.0
     prefect_compat.collect_garbage_beside()
 writer, waiting = (
     sqlite3.connect(sys.argv[1], isolation_level=None, timeout=6, check_same_thread=False) for _ in range(2)

@@ -1,6 +1,6 @@
 """`prefect server start`, whose requests no collection of garbage stops.
 
-Usage: python deployments/server.py server start ...    (as of Prefect's own command)
+Usage: python deployments/prefect_server.py server start ...    (as of Prefect's own command)
 """
 
 import sys
