@@ -1,5 +1,6 @@
 """How the steps of a preparation are run: called in this process, or as Prefect tasks (see tasks/steps.py)."""
 
+import gc
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
@@ -95,6 +96,7 @@ def reading_processes(number: int) -> Iterator[Workers]:
 def _end_with(parent: int) -> None:
     os.environ[PARENT_VARIABLE] = str(parent)
     end_with_parent(lambda: os._exit(1))
+    gc.freeze()  # looking for garbage among the objects of the parent would copy their pages
 
 
 def _pool(corpus: CorpusFiles) -> Executor:

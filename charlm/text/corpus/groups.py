@@ -8,6 +8,7 @@ are read ahead, so the disk holds a few groups twice. The corpus has the bytes t
 are the same and come in the same order. An error in a source is raised when its turn comes.
 """
 
+import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +30,7 @@ _MOST_GROUPS = 512
 _MOST_BYTES = 4_000_000_000
 """Of a source that is read ahead; a larger one is read when its turn comes, for want of room on the disk."""
 
+_GROUPS_AHEAD = 2  # of each worker, so that none waits while the documents of a group are taken
 _FILE_BUFFER = 1 << 20
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
@@ -99,8 +101,15 @@ class ReadSource:
 @keep_freed_memory()
 def read_group(request: GroupRequest) -> dict[int, ReadSource]:
     """Read the sources of a group; what is known of each by its number."""
-    with request.path.open("wb", buffering=_FILE_BUFFER) as file:
-        return {asked.number: _read_source(asked, request, file) for asked in request.sources}
+    with open(request.path, "wb", buffering=_FILE_BUFFER, opener=_open_to_overwrite) as file:
+        read = {asked.number: _read_source(asked, request, file) for asked in request.sources}
+        file.truncate()
+        return read
+
+
+def _open_to_overwrite(path: str, flags: int) -> int:
+    """Open a file without emptying it: pages that the system has for it already are cheaper to fill than new ones."""
+    return os.open(path, flags & ~os.O_TRUNC, 0o666)
 
 
 def _read_source(asked: SourceRequest, request: GroupRequest, file: IO[bytes]) -> ReadSource:
@@ -174,6 +183,8 @@ class GroupReader:
         self._groups = in_groups(sources)
         self._group_of = {number: index for index, group in enumerate(self._groups) for number in group}
         self._token = uuid.uuid4().hex[:12]  # a worker of a run that was killed may still write
+        self._free: list[Path] = []
+        """Files of groups that have been taken."""
         self._submitted: dict[int, tuple[GroupRequest, Awaited[dict[int, ReadSource]]] | None] = {}
 
     def __enter__(self) -> Self:
@@ -193,10 +204,10 @@ class GroupReader:
         for done in [group for group in self._submitted if group < index]:
             if (submitted := self._submitted.pop(done)) is not None:
                 _drop(submitted[1])
-                submitted[0].path.unlink(missing_ok=True)
-        for ahead in range(index, min(index + self._workers.number + 1, len(self._groups))):
+                self._free.append(submitted[0].path)
+        for ahead in range(index, min(index + _GROUPS_AHEAD * self._workers.number, len(self._groups))):
             if ahead not in self._submitted:
-                path = self._folder / f"{self._token}-{ahead}"
+                path = self._free.pop() if self._free else self._folder / f"{self._token}-{ahead}"
                 request = self._make_request(path, [other for other in self._groups[ahead] if other >= number])
                 self._submitted[ahead] = (
                     None if request is None else (request, self._workers.submit(read_group, request))

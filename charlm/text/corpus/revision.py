@@ -45,7 +45,7 @@ from charlm.text.corpus.staging import Staging
 from charlm.text.sources.documents import DocumentReader
 from charlm.text.sources.raw import Source
 
-CHECKPOINT_BYTES = 256_000_000
+CHECKPOINT_BYTES, _SYNC_BYTES = 256_000_000, 32_000_000
 VALID, TEST, KEYS, NEAR, MANIFEST = VALID_FILE, TEST_FILE, "keys", "near", "corpus.json"  # names in the staging folder
 LEFT_OUT = "left-out.jsonl"
 _KEYS_AT_ONCE, _NEAR_KEYS_AT_ONCE = 1 << 20, 1 << 16
@@ -186,7 +186,7 @@ class NewRevision:
     def _read_sources(self, open_group: Callable[[int], ReadByWorker | None], on_progress: Progress | None) -> None:
         num_total = sum(source.size or 0 for source in self.sources)
         num_done = sum(source.size or 0 for source in self.sources[: self.state.next_source])
-        num_unsaved = 0
+        num_unsaved = num_unsynced = 0
         for number in range(self.state.next_source, len(self.sources)):
             source, held_out = self.sources[number], self._held_out[number]
             read = open_group(number)
@@ -207,9 +207,13 @@ class NewRevision:
                 self._take(batch, held_out)
                 self.state.num_batches += 1
                 num_unsaved += len(batch.text)
+                num_unsynced += len(batch.text)
                 if num_unsaved >= CHECKPOINT_BYTES:
                     self._checkpoint()
-                    num_unsaved = 0
+                    num_unsaved = num_unsynced = 0
+                elif num_unsynced >= _SYNC_BYTES:
+                    self.staging.begin_syncing()
+                    num_unsynced = 0
                 if on_progress is not None:
                     on_progress(num_done + batch.num_stored, max(num_total, num_done + batch.num_stored))
             num_done += source.size or 0

@@ -68,17 +68,25 @@ class Staging:
             shutil.copyfileobj(source, self._files[name], 1 << 20)
         self._sizes[name] += path.stat().st_size
 
+    def begin_syncing(self) -> None:
+        """Let the disk take what has been written, beside what follows, so that a checkpoint need not wait for all."""
+        for file in self._files.values():
+            self._sync_beside(os.fdopen(os.dup(file.fileno()), "ab"))  # for the other may be closed before its turn
+
     def close(self, name: str) -> None:
         """Sync a file that will not grow any more, beside what follows."""
         if file := self._files.pop(name, None):
-            self._waiting.append(self._syncs.submit(_sync_and_close, file))
-            if len(self._waiting) >= _MOST_WAITING:
-                self._wait()
+            self._sync_beside(file)
 
     def close_all(self) -> None:
         for name in list(self._files):
             self.close(name)
         self._wait()
+
+    def _sync_beside(self, file: IO[bytes]) -> None:
+        self._waiting.append(self._syncs.submit(_sync_and_close, file))
+        if len(self._waiting) >= _MOST_WAITING:
+            self._wait()
 
     def _wait(self) -> None:
         """Wait until the disk has every file that has been closed."""
