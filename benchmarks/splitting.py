@@ -2,7 +2,9 @@
 
 Both split the same files in turn, each time in a process of its own into a folder of its own. Seconds are the wall
 clock, as what matters is how long it takes; CPU seconds of all processes together show what sharing the work costs, and
-the speed that they allow where nothing else runs. Ratios are medians over the rounds.
+the speed that they allow where nothing else runs. As many splits by one process each, side by side, share nothing but
+the machine: how much more text they take in a second than one alone is the most that its cores allow. Ratios are
+medians over the rounds.
 
     python benchmarks/splitting.py [--size 1GB] [--files 20] [--processes 2] [--rounds 3] \
         [--markdown docs/benchmarks/splitting.md]
@@ -18,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,11 +79,13 @@ def main() -> None:
             write_raw(raw / f"{number:03d}.txt", text.replace("\n\n", beginning), size)
         for reading in READINGS:
             found: dict[int, list[Run]] = {1: [], options.processes: []}
+            apart: list[float] = []
             for _ in range(options.rounds):
                 for number, runs in found.items():
                     runs.append(run(reading, raw, number))
                     print(reading, number, runs[-1], file=sys.stderr, flush=True)
-            rows += render_rows(reading, found)
+                apart.append(seconds_side_by_side(reading, raw, options.processes))
+            rows += render_rows(reading, found, apart)
     table = render(rows, options)
     if options.markdown:
         options.markdown.write_text(table)
@@ -94,8 +99,16 @@ def run(reading: str, raw: Path, number: int) -> Run:
         values = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         digest = hashlib.sha256()
         for path in sorted(path for path in corpus.rglob("*") if path.is_file()):
-            digest.update(path.relative_to(corpus).as_posix().encode() + hashlib.sha256(path.read_bytes()).digest())
+            with path.open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").digest()
+            digest.update(path.relative_to(corpus).as_posix().encode() + content)
         return Run(**values, digest=digest.hexdigest())
+
+
+def seconds_side_by_side(reading: str, raw: Path, number: int) -> float:
+    """The longest of so many splits that run at once, each by one process."""
+    with ThreadPoolExecutor(number) as pool:
+        return max(split.seconds for split in pool.map(lambda _: run(reading, raw, 1), range(number)))
 
 
 def measure(reading: ReadConfig, raw: str, corpus: CorpusFiles, number: int) -> dict[str, float]:
@@ -118,11 +131,13 @@ def cpu_seconds(who: int) -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def render_rows(reading: str, found: dict[int, list[Run]]) -> list[str]:
+def render_rows(reading: str, found: dict[int, list[Run]], apart: list[float]) -> list[str]:
     digests = {run.digest for runs in found.values() for run in runs}
     assert len(digests) == 1, "the corpora differ"
     (one, several) = found.values()
     gain = statistics.median(alone.seconds / shared.seconds for alone, shared in zip(one, several, strict=True))
+    number_apart = max(found)
+    most = statistics.median(number_apart * alone.seconds / longest for alone, longest in zip(one, apart, strict=True))
     rows = []
     for number, runs in found.items():
         wall, cpu, own, memory = (
@@ -133,6 +148,8 @@ def render_rows(reading: str, found: dict[int, list[Run]]) -> list[str]:
         rows.append(
             f"| {reading} | {number} | {wall:,.1f} s | {ratio:.2f}x | {cpu:,.1f} s | {own:,.1f} s | {memory:,.0f} MB |"
         )
+    longest = statistics.median(apart)
+    rows.append(f"| {reading} | {number_apart}, sharing nothing | {longest:,.1f} s | {most:.2f}x | | | |")
     return rows
 
 
