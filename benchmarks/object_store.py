@@ -116,8 +116,8 @@ def render(megabytes: int, num_bytes: int, seconds: dict[str, list[float]]) -> s
     return f"""# A workspace in an object store
 
 `python benchmarks/object_store.py` on this machine, which is the object store too: a stand-in for S3 in Python, whose
-CPU time the other side lacks; other work shared the two cores. A corpus of {megabytes} MB of text,
-of which a training needs {num_bytes / 1e6:,.0f} MB of objects: its ids, and the held-out text.
+CPU time the other side lacks. A corpus of {megabytes} MB of text, of which a training needs {num_bytes / 1e6:,.0f} MB
+of objects: its ids, and the held-out text.
 
 | what | seconds |
 | --- | --- |

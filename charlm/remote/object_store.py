@@ -57,7 +57,9 @@ class ObjectStore:
         self.address = address.rstrip("/")
         protocol, _, self._place = self.address.partition("://")
         options: dict[str, object] = {}
+        self._read_options: dict[str, object] = {}
         if protocol.startswith("s3"):
+            self._read_options = {"max_concurrency": 1}  # else s3fs asks for the size first, which takes as long
             timeouts = {"connect_timeout": _CONNECT_SECONDS, "read_timeout": _READ_SECONDS}
             options["config_kwargs"] = {**timeouts, "retries": {"max_attempts": 1}}  # s3fs tries again itself
         self._files = fsspec.filesystem(protocol, use_listings_cache=False, skip_instance_cache=True, **options)
@@ -66,7 +68,7 @@ class ObjectStore:
         """The content of an object; None where there is none."""
         with self._clear_errors():
             try:
-                content: bytes = self._files.cat_file(self._path(key))
+                content: bytes = self._files.cat_file(self._path(key), **self._read_options)
             except FileNotFoundError as error:
                 self._check_bucket(error)
                 return None

@@ -28,7 +28,7 @@ from charlm.remote.units import (
     is_remade,
 )
 from charlm.storage.atomic import write_text
-from charlm.storage.fingerprints import sha256_of
+from charlm.storage.fingerprints import sha256_of, xxh3_of
 from charlm.storage.locks import exclusive_lock
 
 _SENT_WHEN_WHOLE = "corpora/"
@@ -152,7 +152,7 @@ class Replica:
             temporary = incoming / uuid.uuid4().hex
             try:
                 self.store.download(file.key, temporary)
-                if temporary.stat().st_size != file.size or sha256_of(temporary) != file.sha256:
+                if not _is_content_of(file, temporary):
                     raise StoreError(
                         f"{self.store.address}/{file.key}, which is {name} of {folder.name}, is damaged:"
                         " its content has another digest; restore it from a backup"
@@ -291,6 +291,13 @@ class Replica:
             ) from error
 
 
+def _is_content_of(file: StoredFile, path: Path) -> bool:
+    """True for all bytes of a stored file, by its faster digest where it has one."""
+    if path.stat().st_size != file.size:
+        return False
+    return xxh3_of(path) == file.xxh3 if file.xxh3 else sha256_of(path) == file.sha256
+
+
 def _has(folder: Path, name: str, file: StoredFile, index: UnitIndex) -> bool:
     """True when the folder has this content of a file; what a killed process has brought is looked at."""
     path = folder / name
@@ -298,4 +305,4 @@ def _has(folder: Path, name: str, file: StoredFile, index: UnitIndex) -> bool:
         return False
     if (known := index.known(name, path)) is not None:
         return known.sha256 == file.sha256
-    return path.stat().st_size == file.size and sha256_of(path) == file.sha256
+    return _is_content_of(file, path)

@@ -19,7 +19,7 @@ from charlm.remote.index import KnownFile, UnitIndex
 from charlm.remote.object_store import ObjectStore
 from charlm.remote.parallel import in_parallel
 from charlm.remote.units import StoredFile, UnitManifest, content_of, is_growing
-from charlm.storage.fingerprints import sha256_of
+from charlm.storage.fingerprints import sha256_of, xxh3_of
 
 
 @dataclass(frozen=True)
@@ -121,11 +121,11 @@ def _send(store: ObjectStore, files: list[HeldFile]) -> dict[str, StoredFile]:
 
     def find_or_send(file: HeldFile) -> StoredFile:
         assert file.still is not None
-        size, digest = file.known.size, file.known.sha256
+        size, digest, xxh3 = file.known.size, file.known.sha256, xxh3_of(file.still)
         for key in store.keys(f"objects/{digest[:2]}", prefix=digest):
             if key not in avoided:
-                return StoredFile(size, digest, key)
-        stored = StoredFile(size, digest, f"objects/{digest[:2]}/{digest}-{uuid.uuid4().hex[:16]}")
+                return StoredFile(size, digest, key, xxh3)
+        stored = StoredFile(size, digest, f"objects/{digest[:2]}/{digest}-{uuid.uuid4().hex[:16]}", xxh3)
         store.upload(file.still, stored.key)
         if _looks(file.still) != file.looks:
             store.delete([stored.key])

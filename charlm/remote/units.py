@@ -43,6 +43,9 @@ class StoredFile:
     key: str
     """Where the store has its content."""
 
+    xxh3: str = ""
+    """Its XXH3-128, which tells damage on the way ten times as fast; empty where it was stored without."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class UnitManifest:
@@ -82,7 +85,9 @@ class UnitManifest:
             if value["format"] != _FORMAT:
                 raise ValueError(f"its format is {value['format']!r}")
             files = {
-                file["path"]: StoredFile(int(file["size"]), str(file["sha256"]), str(file["key"]))
+                file["path"]: StoredFile(
+                    int(file["size"]), str(file["sha256"]), str(file["key"]), str(file.get("xxh3", ""))
+                )
                 for file in value["files"]
             }
             if any(Path(path).is_absolute() or ".." in Path(path).parts for path in files):

@@ -5,6 +5,7 @@ What a user gets wrong ends with one line and exit code 2.
 
 import codecs
 import copy
+import errno
 import io
 import json
 import shlex
@@ -124,10 +125,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         name = before.rsplit('"', 1)[-1] + after.split('"', 1)[0]  # without the JSON around it
         code = _fail(f"the name {name!r} is not UTF-8; {UTF8_REMEDY}", as_json)
     except OSError as error:
-        code = _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", as_json)
+        code = _fail(_line_of_system(error), as_json)
     except (KeyboardInterrupt, typer.Abort):
         code = _fail("interrupted", as_json, _INTERRUPTED)
     sys.exit(code or 0)
+
+
+def _line_of_system(error: OSError) -> str:
+    line = f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        place = "there" if error.filename else "where the workspace, its cache and TMPDIR are"
+        return f"{line}; free some space {place}, and run it again"
+    return line
 
 
 def _accept_all_characters() -> None:

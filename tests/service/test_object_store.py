@@ -3,6 +3,7 @@
 import json
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,7 @@ pytestmark = [pytest.mark.service]
 
 # A training of some seconds, with a checkpoint about every second.
 LONG = (
-    *("--set", "max_characters=1500000", "--set", "hidden_size=32", "--set", "sequence_length=50"),
+    *("--set", "max_characters=6000000", "--set", "hidden_size=32", "--set", "sequence_length=50"),
     *("--set", "checkpoint_minutes=0.015", "--direction", "forward"),
 )
 
@@ -85,6 +86,19 @@ def versions_of_runs(store: ObjectStore, tmp_path: Path, name: str = "") -> int:
     return max((one[1] for one in found if one is not None), default=0)
 
 
+def runs_with_checkpoint(store: ObjectStore, tmp_path: Path) -> set[str]:
+    """The names of the runs of which the store has had a checkpoint, and still has that version."""
+    place, client = f"{tmp_path.name}/refs/runs/", store.client()
+    found: set[str] = set()
+    for key in store.object_keys():
+        if key.startswith(place):
+            with suppress(client.exceptions.NoSuchKey):  # a newer version has replaced it meanwhile
+                manifest = client.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+                if b'"checkpoint.pt"' in manifest:
+                    found.add(key.removeprefix(place).partition("/")[0])
+    return found
+
+
 def stored_objects(store: ObjectStore, tmp_path: Path) -> list[str]:
     return [key for key in store.object_keys() if key.startswith(f"{tmp_path.name}/objects/")]
 
@@ -129,9 +143,9 @@ def test_a_training_that_was_killed_goes_on_elsewhere_to_the_bit(
     assert first.charlm("prepare", text, "--name", "killed", "--json").code == 0
     whole = first.charlm("train", "killed", *LONG, "--no-register", "--set", "checkpoint_minutes=60", "--json")
     assert whole.code == 0, whole.stderr
-    ended = versions_of_runs(store, tmp_path)
+    ended = runs_with_checkpoint(store, tmp_path)
     training = first.start("train", "killed", *LONG, "--no-register", "--json")
-    wait_until(lambda: versions_of_runs(store, tmp_path) > ended, seconds=120, what="a checkpoint in the store")
+    wait_until(lambda: runs_with_checkpoint(store, tmp_path) > ended, seconds=120, what="a checkpoint in the store")
     training.kill()
     training.wait()
     resumed = second.charlm("train", "killed", *LONG, "--resume", "--json")
@@ -200,7 +214,7 @@ def test_a_full_disk_of_the_cache_is_one_line(machines: list[Machine], text: Pat
     first, second = machines
     assert first.charlm("prepare", text, "--name", "full", "--json").code == 0
     second.cache.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(second.cache)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(second.cache)]
     if subprocess.run(mount, capture_output=True).returncode != 0:
         pytest.skip("a disk of a few kilobytes can only be mounted by root")
     try:

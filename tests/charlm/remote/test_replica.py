@@ -206,12 +206,24 @@ def test_a_process_killed_right_after_its_push_is_not_taken_for_another_machine(
     assert files_of(machines.first) == {"corpus.json": "2"}
 
 
-def test_content_that_has_been_damaged_is_one_line(machines: Machines, server: Server) -> None:
+@pytest.mark.parametrize("has_fast_digest", [True, False], ids=["by the fast digest", "stored without one"])
+def test_content_that_has_been_damaged_is_one_line(
+    machines: Machines, server: Server, has_fast_digest: bool, tmp_path: Path
+) -> None:
     write(machines.first, corpus_json="1", train__one="some text")
     machines.first.push(UNIT)
-    manifest = machines.first.catalogue.latest(UNIT)
+    manifest, place = machines.first.catalogue.latest(UNIT), machines.address.rpartition("/")[2]
     assert manifest is not None
-    server.put(f"{machines.address.rpartition('/')[2]}/{manifest.files['train/one'].key}", b"SOME TEXT")
+    assert all(file.xxh3 for file in manifest.files.values())
+    if not has_fast_digest:
+        value = json.loads(manifest.to_bytes())
+        for file in value["files"]:
+            del file["xxh3"]
+        server.put(f"{place}/{manifest_key(UNIT, 1)}", json.dumps(value).encode())
+        third = machines.new(tmp_path / "third")
+        third.fetch(UNIT)
+        assert files_of(third) == {"corpus.json": "1", "train/one": "some text"}
+    server.put(f"{place}/{manifest.files['train/one'].key}", b"SOME TEXT")
     with pytest.raises(StoreError, match=r"train/one of books, is damaged: its content has another digest"):
         machines.second.fetch(UNIT)
     assert not (machines.second.folder(UNIT) / "corpus.json").exists()
