@@ -22,7 +22,8 @@ class TaskWorkers:
         tasks: the task of each function.
     """
 
-    number = max(_GROUPS_AHEAD, len(os.sched_getaffinity(0)))
+    groups_ahead = max(_GROUPS_AHEAD, len(os.sched_getaffinity(0)))
+    are_here = False  # for all that is known
 
     def __init__(self, submit: Callable[..., Awaited[object]], tasks: Mapping[Callable[..., object], object]) -> None:
         self._submit, self._tasks = submit, tasks

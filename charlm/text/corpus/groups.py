@@ -30,7 +30,6 @@ _MOST_GROUPS = 512
 _MOST_BYTES = 4_000_000_000
 """Of a source that is read ahead; a larger one is read when its turn comes, for want of room on the disk."""
 
-_GROUPS_AHEAD = 2  # of each worker, so that none waits while the documents of a group are taken
 _FILE_BUFFER = 1 << 20
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
@@ -48,8 +47,12 @@ class Workers(Protocol):
     """Processes that work for this one."""
 
     @property
-    def number(self) -> int:
-        """How many there are."""
+    def groups_ahead(self) -> int:
+        """How many groups they read beyond the one that is taken."""
+
+    @property
+    def are_here(self) -> bool:
+        """True for processes of this machine, which see at once what is written over in a file."""
 
     def submit(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Awaited[R]:
         """Let a worker call `read_group` or `measure_files`."""
@@ -204,8 +207,8 @@ class GroupReader:
         for done in [group for group in self._submitted if group < index]:
             if (submitted := self._submitted.pop(done)) is not None:
                 _drop(submitted[1])
-                self._free.append(submitted[0].path)
-        for ahead in range(index, min(index + _GROUPS_AHEAD * self._workers.number, len(self._groups))):
+                self._leave(submitted[0].path)
+        for ahead in range(index, min(index + 1 + self._workers.groups_ahead, len(self._groups))):
             if ahead not in self._submitted:
                 path = self._free.pop() if self._free else self._folder / f"{self._token}-{ahead}"
                 request = self._make_request(path, [other for other in self._groups[ahead] if other >= number])
@@ -217,6 +220,13 @@ class GroupReader:
             return None
         request, awaited = submitted
         return ReadByWorker(request.path, awaited.result()[number])
+
+    def _leave(self, path: Path) -> None:
+        """Let the file of a group that has been taken go, or be written over."""
+        if self._workers.are_here:
+            self._free.append(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _drop(awaited: Awaited[object]) -> None:

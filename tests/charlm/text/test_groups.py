@@ -36,7 +36,8 @@ class Pool:
     """Workers of an executor."""
 
     executor: Executor
-    number: int = 2
+    groups_ahead: int = 3
+    are_here: bool = True
 
     def submit(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
         return self.executor.submit(function, *args, **kwargs)
@@ -47,7 +48,7 @@ def workers(request: pytest.FixtureRequest) -> Iterator[Pool]:
     with (
         ProcessPoolExecutor(2, get_context("spawn")) if request.param == "processes" else ThreadPoolExecutor(2)
     ) as executor:
-        yield Pool(executor)
+        yield Pool(executor, are_here=request.param == "processes")
 
 
 @pytest.fixture(autouse=True)
