@@ -135,7 +135,7 @@ def _line_of_system(error: OSError) -> str:
     line = f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         place = "there" if error.filename else "where the workspace, its cache and TMPDIR are"
-        return f"{line}; free some space {place}, and run it again"
+        return f"{line}; free some space {place}, and run again"
     return line
 
 

@@ -82,7 +82,7 @@ class _PoolWorkers:
 
     def __init__(self, pool: Executor, number: int) -> None:
         self._pool = pool
-        self.groups_ahead = 2 * number - 1  # so that none waits while the documents of a group are taken
+        self.groups_ahead = number + 1  # so that none waits while the documents of a group are taken
 
     def submit(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Awaited[R]:
         return self._pool.submit(function, *args, **kwargs)

@@ -198,7 +198,7 @@ def test_a_result_that_cannot_be_written_is_one_line(tmp_path: Path, workspace: 
     with Path("/dev/full").open("w") as full:
         result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=variables)
     assert result.returncode == 2
-    line = "No space left on device; free some space where the workspace, its cache and TMPDIR are, and run it again"
+    line = "No space left on device; free some space where the workspace, its cache and TMPDIR are, and run again"
     assert result.stderr.splitlines()[-1] == f"error: {line}"
     closed = ["sh", "-c", 'exec "$@" >&-', "sh", *command]
     result = subprocess.run(closed, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=variables)

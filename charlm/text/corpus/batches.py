@@ -50,7 +50,7 @@ class Batch:
 
     def documents(self, chosen: np.ndarray) -> list[bytes]:
         """The text of the documents with the numbers `chosen`."""
-        order = _by_place(self.places)
+        order = _order_by_place(self.places)
         starts = np.empty_like(self.sizes)
         starts[order] = np.cumsum(self.sizes[order]) - self.sizes[order]
         ends = starts + self.sizes
@@ -58,7 +58,7 @@ class Batch:
 
     def by_place(self, is_kept: np.ndarray) -> Iterator[tuple[int, np.ndarray, bytes | memoryview]]:
         """Each place that kept documents (D,) go to, in order, with their sizes and their text."""
-        order = _by_place(self.places)
+        order = _order_by_place(self.places)
         sizes, is_kept = self.sizes[order], is_kept[order]
         ends = np.cumsum(sizes)
         starts, text, first = ends - sizes, memoryview(self.text), 0
@@ -115,7 +115,7 @@ class SourceReader:
             places = choose_places(keys, self._sides)
             if self._held_out:
                 places[:] = VALID_PLACE if self._held_out == VALID_FILE else TEST_PLACE
-            order = _by_place(places).tolist()
+            order = _order_by_place(places).tolist()
             yield Batch(
                 keys=keys,
                 places=places,
@@ -136,7 +136,7 @@ class SourceReader:
         )
 
 
-def _by_place(places: np.ndarray) -> np.ndarray:
+def _order_by_place(places: np.ndarray) -> np.ndarray:
     """The numbers of the documents by their places, those of one place in their order, (D,)."""
     is_narrow = places.max(initial=0) < 1 << 15
     return np.argsort(places.astype(np.int16) if is_narrow else places, kind="stable")  # NumPy's radix sort, O(D)

@@ -1,7 +1,7 @@
 """Several processes read the sources of a revision, group by group, and one takes their documents in order.
 
 Reads  raw text
-Writes .groups/*    the batches of each group (batches.py), until they have been taken
+Writes .groups/*    the batches of each group (batches.py), until they have been taken; then another group's
 
 Groups are sources in a row, and always the same for the same sources. A few groups beyond the one that is being taken
 are read ahead, so the disk holds a few groups twice. The corpus has the bytes that one process makes, as the documents

@@ -89,7 +89,7 @@ class Staging:
             self._wait()
 
     def _wait(self) -> None:
-        """Wait until the disk has every file that has been closed."""
+        """Wait until the disk has every file that has been closed, and what was to be synced of the others."""
         waiting, self._waiting = self._waiting, []
         for future in waiting:
             future.result()
